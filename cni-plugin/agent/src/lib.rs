@@ -1,0 +1,1 @@
+//! The node agent: enrols pods, keeps their rules, hands them to ztunnel.

@@ -1,0 +1,1 @@
+//! The certificate authority: root, tokens, node authorizer, issuer.

@@ -1,0 +1,1 @@
+//! What each object becomes: one pure derivation per input kind.

@@ -1,0 +1,1 @@
+//! Kubernetes, Gateway API and Istio objects as their users write them.

@@ -1,0 +1,1 @@
+//! The control plane: discovers, validates, distributes configuration and issues certificates.

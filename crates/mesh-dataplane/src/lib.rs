@@ -1,0 +1,1 @@
+//! What every proxy of ours does: follow configuration, keep certificates warm, record connections, enforce policy on open ones.

@@ -1,0 +1,1 @@
+//! HBONE: mutual TLS and HTTP/2 CONNECT tunnels, both ends.

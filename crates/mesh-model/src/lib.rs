@@ -1,0 +1,1 @@
+//! What the mesh is made of: workloads, services and policies, their wire form, and the decisions over them.

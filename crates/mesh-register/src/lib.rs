@@ -1,0 +1,1 @@
+//! Workload registration: the stream on which nodes and other places report what runs there, both ends.

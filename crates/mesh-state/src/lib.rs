@@ -1,0 +1,1 @@
+//! The mesh as one node knows it: indexed, updated in batches, queried as one consistent view.

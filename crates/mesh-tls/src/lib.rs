@@ -1,0 +1,1 @@
+//! Mutual TLS with SPIFFE identities: provider, verifiers, configurations, certificates and signing requests.

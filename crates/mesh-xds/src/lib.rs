@@ -1,0 +1,1 @@
+//! Delta ADS, both ends, generic over the resources it carries.

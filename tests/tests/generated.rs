@@ -1,0 +1,66 @@
+//! The checked-in protobuf code is what its `.proto` files give. `LATEEN_UPDATE=1` rewrites it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILES: [&str; 6] = [
+    "istio/workload.proto",
+    "istio/authorization.proto",
+    "istio/zds.proto",
+    "istio/ca.proto",
+    "envoy/discovery.proto",
+    "lateen/register.proto",
+];
+
+#[test]
+fn generated_code_matches_its_proto_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mesh-proto");
+    let checked_in = root.join("src/pb");
+    let fresh = generate(&root.join("proto"));
+    if std::env::var_os("LATEEN_UPDATE").is_some() {
+        fs::remove_dir_all(&checked_in).expect("old generated code can be removed");
+        fs::create_dir_all(&checked_in).expect("the directory can be made");
+        for (name, text) in &fresh {
+            fs::write(checked_in.join(name), text).expect("generated code can be written");
+        }
+    }
+    let present = read_dir(&checked_in);
+    let names = |m: &BTreeMap<String, String>| m.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        names(&present),
+        names(&fresh),
+        "run LATEEN_UPDATE=1 cargo test -p mesh-tests --test generated"
+    );
+    for (name, text) in &fresh {
+        assert!(
+            present[name] == *text,
+            "{name} is not what the .proto files give: run LATEEN_UPDATE=1 cargo test -p mesh-tests --test generated"
+        );
+    }
+}
+
+fn generate(protos: &Path) -> BTreeMap<String, String> {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let descriptors = protox::compile(FILES, [protos]).expect("the .proto files compile");
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .bytes(".")
+        .compile_well_known_types(true)
+        .emit_package(false)
+        .out_dir(out.path())
+        .include_file("mod.rs")
+        .compile_fds(descriptors)
+        .expect("code is generated");
+    read_dir(out.path())
+}
+
+fn read_dir(dir: &Path) -> BTreeMap<String, String> {
+    let files = fs::read_dir(dir)
+        .expect("the directory can be read")
+        .map(|e| e.expect("an entry").path());
+    let name = |p: &PathBuf| p.file_name().expect("a name").to_string_lossy().into_owned();
+    files
+        .map(|p| (name(&p), fs::read_to_string(&p).expect("text")))
+        .collect()
+}
