@@ -5,11 +5,13 @@
 //! - [`identity`]: SPIFFE identities and trust domains.
 //! - [`address`]: addresses within a network, namespaced names, tunnel authorities.
 //! - [`role`]: socket addresses that say whose they are (peer, original destination, next hop).
+//! - [`fuzzing`]: seeded mutations for the parsers' fuzz tests.
 //! - [`ports`]: port numbers and packet marks that peers rely on.
 //!
 //! This crate parses and prints; it decides nothing and knows no wire format.
 
 pub mod address;
+pub mod fuzzing;
 pub mod identity;
 pub mod ports;
 pub mod role;
