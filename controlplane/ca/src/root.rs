@@ -1,0 +1,172 @@
+//! The self-signed root: an ECDSA P-256 key and its certificate, made once in the state directory.
+//!
+//! Key and certificate share one file, so that no crash and no second starter can pair one's key with another's
+//! certificate.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use mesh_types::TrustDomain;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose,
+    SerialNumber, SigningKey,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use zeroize::Zeroizing;
+
+use crate::random;
+use crate::secret_file::{self, SecretFileError};
+use crate::signing_key::P256Key;
+
+/// The mesh's root: signs every certificate.
+#[derive(Debug)]
+pub struct Root {
+    issuer: Issuer<'static, P256Key>,
+    certificate_pem: String,
+    not_after: SystemTime,
+}
+
+/// Why there is no root to sign with. All are the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    /// The file is there, and is no root.
+    #[error("{}: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The public copy for clients cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Publish {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Root {
+    /// The root of the state directory, made now where there is none yet. Safe against several starters.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or written, is readable by others, is no root, or has expired.
+    pub fn load_or_create(
+        state_dir: &Path,
+        trust_domain: &TrustDomain,
+        now: SystemTime,
+    ) -> Result<Self, RootError> {
+        let path = state_dir.join(SECRET_FILE);
+        let content = secret_file::load_or_create(&path, || make(trust_domain, now))?;
+        let root = Self::parse(&content, now).map_err(|reason| RootError::Unusable { path, reason })?;
+        let public = state_dir.join(PUBLIC_FILE);
+        secret_file::publish(&public, root.certificate_pem.as_bytes())
+            .map_err(|source| RootError::Publish { path: public, source })?;
+        Ok(root)
+    }
+
+    /// Where clients find the certificate, without the key.
+    #[must_use]
+    pub fn public_path(state_dir: &Path) -> PathBuf {
+        state_dir.join(PUBLIC_FILE)
+    }
+
+    /// The certificate, PEM.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// When the root ends, and everything that it signed with it.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer<'static, impl SigningKey + use<>> {
+        &self.issuer
+    }
+
+    fn parse(content: &str, now: SystemTime) -> Result<Self, String> {
+        let key = P256Key::from_pem(content)?;
+        let certificate = CertificateDer::from_pem_slice(content.as_bytes())
+            .map_err(|e| format!("holds no certificate: {e}"))?;
+        let not_after = check(&certificate, &key, now)?;
+        let certificate_pem = pem_block(content).ok_or("holds no certificate")?.to_owned();
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .map_err(|e| format!("the certificate cannot be read: {e}"))?;
+        Ok(Self {
+            issuer,
+            certificate_pem,
+            not_after,
+        })
+    }
+}
+
+/// A new root: its key, then its certificate.
+fn make(trust_domain: &TrustDomain, now: SystemTime) -> Result<Zeroizing<String>, String> {
+    let key = P256Key::generate().map_err(|e| e.to_string())?;
+    let serial = random::bits128();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, trust_domain.as_str());
+    // Two roots of one mesh must differ in name, or verifiers pick the wrong one while both are trusted.
+    let short: String = serial[..4].iter().map(|b| format!("{b:02x}")).collect();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("Lateen root {short}"));
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + LIFETIME).into();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key).map_err(|e| e.to_string())?;
+    Ok(Zeroizing::new(
+        [key.to_pem().as_str(), &certificate.pem()].concat(),
+    ))
+}
+
+/// The end of the certificate's life, once everything else about it is right.
+fn check(certificate: &CertificateDer<'_>, key: &P256Key, now: SystemTime) -> Result<SystemTime, String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|e| format!("the certificate cannot be read: {e}"))?;
+    if !parsed.is_ca() {
+        return Err("the certificate is not a certificate authority's".to_owned());
+    }
+    if parsed.public_key().subject_public_key.as_ref() != key.public_point() {
+        return Err("the certificate does not belong to the private key beside it".to_owned());
+    }
+    let not_after: SystemTime = parsed.validity().not_after.to_datetime().into();
+    if not_after <= now {
+        return Err("the root certificate has expired; move the file away to have a new one made".to_owned());
+    }
+    Ok(not_after)
+}
+
+/// The certificate's own block of a PEM file.
+fn pem_block(content: &str) -> Option<&str> {
+    let start = content.find(BEGIN)?;
+    let end = start + content[start..].find(END)? + END.len();
+    // With its line end, where there is one.
+    Some(&content[start..(end + 1).min(content.len())])
+}
+
+const SECRET_FILE: &str = "root.pem";
+const PUBLIC_FILE: &str = "root-cert.pem";
+/// As long as istiod's self-signed root lives (control-plane.md, 3.1).
+const LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// How far a client's clock may be behind ours (control-plane.md, 3.2).
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(120);
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use std::fs;
+
+use super::*;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+const NOW: u64 = 1_790_000_000;
+
+#[test]
+fn is_the_same_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let domain = TrustDomain::default();
+    let first = Root::load_or_create(dir.path(), &domain, at(NOW)).unwrap();
+    let second = Root::load_or_create(dir.path(), &domain, at(NOW + 60)).unwrap();
+    assert_eq!(first.certificate_pem(), second.certificate_pem());
+    assert_eq!(first.not_after(), at(NOW) + LIFETIME);
+    let public = fs::read_to_string(Root::public_path(dir.path())).unwrap();
+    assert_eq!(public, first.certificate_pem());
+    assert!(!public.contains("PRIVATE"));
+}
+
+#[test]
+fn two_starters_share_one_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let roots: Vec<String> = std::thread::scope(|scope| {
+        let starters: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| Root::load_or_create(dir.path(), &TrustDomain::default(), at(NOW)).unwrap())
+            })
+            .collect();
+        starters
+            .into_iter()
+            .map(|t| t.join().unwrap().certificate_pem().to_owned())
+            .collect()
+    });
+    assert!(roots.iter().all(|r| *r == roots[0]));
+}
+
+#[test]
+fn is_an_ecdsa_p256_authority_that_never_prints_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::load_or_create(dir.path(), &TrustDomain::default(), at(NOW)).unwrap();
+    let der = CertificateDer::from_pem_slice(root.certificate_pem().as_bytes()).unwrap();
+    let (_, cert) = x509_parser::parse_x509_certificate(&der).unwrap();
+    assert!(cert.is_ca());
+    assert!(cert.key_usage().unwrap().unwrap().value.key_cert_sign());
+    assert_eq!(cert.validity().not_before.timestamp(), NOW as i64 - 120);
+    cert.verify_signature(None).unwrap();
+    let file = fs::read_to_string(dir.path().join(SECRET_FILE)).unwrap();
+    let secret_line = file.lines().nth(1).unwrap();
+    assert!(!format!("{root:?}").contains(secret_line));
+}
+
+#[test]
+fn names_the_file_and_what_is_wrong_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let domain = TrustDomain::default();
+    drop(Root::load_or_create(dir.path(), &domain, at(NOW)).unwrap());
+    let late = Root::load_or_create(dir.path(), &domain, at(NOW) + LIFETIME).unwrap_err();
+    assert!(
+        late.to_string()
+            .contains("root.pem: the root certificate has expired"),
+        "{late}"
+    );
+
+    let other = tempfile::tempdir().unwrap();
+    drop(Root::load_or_create(other.path(), &domain, at(NOW)).unwrap());
+    let ours = fs::read_to_string(dir.path().join(SECRET_FILE)).unwrap();
+    let theirs = fs::read_to_string(other.path().join(SECRET_FILE)).unwrap();
+    let key_end = ours.find(BEGIN).unwrap();
+    let mixed = format!("{}{}", &ours[..key_end], pem_block(&theirs).unwrap());
+    fs::write(dir.path().join(SECRET_FILE), mixed).unwrap();
+    let mixed = Root::load_or_create(dir.path(), &domain, at(NOW)).unwrap_err();
+    assert!(
+        mixed.to_string().contains("does not belong to the private key"),
+        "{mixed}"
+    );
+
+    fs::write(dir.path().join(SECRET_FILE), "hello").unwrap();
+    let garbage = Root::load_or_create(dir.path(), &domain, at(NOW)).unwrap_err();
+    assert!(garbage.to_string().contains("root.pem: holds no"), "{garbage}");
+}
