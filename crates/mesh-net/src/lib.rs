@@ -1,1 +1,33 @@
 //! Sockets as a mesh needs them: namespaces, original destinations, marks, descriptor passing, dial, listen, relay.
+//!
+//! # Layout
+//! - [`netns`]: network namespaces, held by descriptor; run a function inside one.
+//! - [`listen`]: listening sockets with marks, shared ports and transparency.
+//! - [`accept`]: what an accept loop does about an error, so that it neither spins nor dies.
+//! - [`orig_dst`]: where a captured connection wanted to go.
+//! - [`dial`]: connections out of a namespace, from a chosen source address; errors that say whose fault it was.
+//! - [`relay`]: bytes between two streams of chunks; the hot path of the product.
+//! - [`seqpacket`]: packets and descriptors over Unix sockets.
+//! - [`proxy_protocol`]: the PROXY protocol's header, version 2.
+//! - [`process`]: what a supervisor of processes and namespaces needs: re-entry, children, mounts, capture, limits.
+//!
+//! This crate knows nothing of workloads, policies or TLS, and never starts a task. It is the only crate of the
+//! workspace in which `unsafe` may stand: whatever needs it elsewhere is wrapped here.
+
+pub mod accept;
+pub mod dial;
+mod keepalive;
+pub mod listen;
+pub mod netns;
+pub mod orig_dst;
+pub mod process;
+pub mod proxy_protocol;
+pub mod relay;
+pub mod seqpacket;
+
+pub use dial::{DialError, DialOptions, dial};
+pub use keepalive::Keepalive;
+pub use listen::{ListenOptions, listen};
+pub use netns::{Netns, NetnsId};
+pub use orig_dst::orig_dst;
+pub use relay::{ChunkRead, ChunkWrite, RelayCounters, RelayEnd, StreamError, TcpChunks, relay};

@@ -1,0 +1,98 @@
+//! Listening sockets as the proxy needs them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::Keepalive;
+
+/// What a listening socket is like. Accepted sockets inherit mark, keep-alive and `TCP_NODELAY` from it, so that none of
+/// them costs a system call for each connection.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// Where to listen; port 0 lets the kernel choose.
+    pub addr: SocketAddr,
+    /// `SO_MARK`; needs `CAP_NET_ADMIN`.
+    pub mark: Option<u32>,
+    /// `SO_REUSEPORT`: several sockets of one user share the port, such as one per worker, or an old and a new process.
+    pub reuse_port: bool,
+    /// `IP_TRANSPARENT`: accept connections to addresses that are not local; needs `CAP_NET_ADMIN`.
+    pub transparent: bool,
+    /// An IPv6 wildcard does not take IPv4 connections (`IPV6_V6ONLY`). Without it `[::]` serves both families.
+    pub v6_only: bool,
+    /// Keep-alive of accepted connections.
+    pub keepalive: Option<Keepalive>,
+    /// Connections that may wait for `accept`; the kernel caps it at `net.core.somaxconn`.
+    pub backlog: u32,
+}
+
+impl ListenOptions {
+    /// A plain listener: no mark, its own port, both families on `[::]`.
+    #[must_use]
+    pub fn new(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            mark: None,
+            reuse_port: false,
+            transparent: false,
+            v6_only: false,
+            keepalive: None,
+            backlog: DEFAULT_BACKLOG,
+        }
+    }
+}
+
+/// Opens a listening socket in the calling thread's namespace (for another one: inside [`crate::Netns::run`]). It is
+/// non-blocking and bound to no runtime; each worker makes a `tokio::net::TcpListener` of its own.
+///
+/// # Errors
+/// Fails when the address is in use or not local, or a right is missing. The error names the step and the address.
+pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
+    let step = |name: &'static str| {
+        let addr = options.addr;
+        move |e: io::Error| io::Error::new(e.kind(), format!("listening on {addr}: {name}: {e}"))
+    };
+    let domain = Domain::for_address(options.addr);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+        .map_err(step("socket"))?;
+    // A restart must not wait for the TIME_WAIT of the connections before it.
+    socket.set_reuse_address(true).map_err(step("SO_REUSEADDR"))?;
+    if options.reuse_port {
+        socket.set_reuse_port(true).map_err(step("SO_REUSEPORT"))?;
+    }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark).map_err(step("SO_MARK"))?;
+    }
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(options.v6_only).map_err(step("IPV6_V6ONLY"))?;
+    }
+    if options.transparent {
+        set_transparent(&socket, domain, options.v6_only).map_err(step("IP_TRANSPARENT"))?;
+    }
+    if let Some(keepalive) = &options.keepalive {
+        keepalive.apply(&socket).map_err(step("SO_KEEPALIVE"))?;
+    }
+    socket.set_tcp_nodelay(true).map_err(step("TCP_NODELAY"))?;
+    socket.bind(&options.addr.into()).map_err(step("bind"))?;
+    let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(step("listen"))?;
+    Ok(socket.into())
+}
+
+/// The option of the socket's family; a dual-stack socket needs both, since it also carries IPv4.
+fn set_transparent(socket: &Socket, domain: Domain, v6_only: bool) -> io::Result<()> {
+    if domain == Domain::IPV6 {
+        socket.set_ip_transparent_v6(true)?;
+        if v6_only {
+            return Ok(());
+        }
+    }
+    socket.set_ip_transparent_v4(true)
+}
+
+/// Linux's own `net.core.somaxconn` since 5.4.
+const DEFAULT_BACKLOG: u32 = 4096;
+
+#[cfg(test)]
+mod tests;
