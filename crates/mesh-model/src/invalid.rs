@@ -1,0 +1,177 @@
+//! Why a message from the wire is refused.
+
+use std::fmt;
+
+use mesh_types::InvalidIdentity;
+
+/// A resource that was refused; the text goes to the control plane as a NACK and to the log.
+///
+/// The fault is the sender's. Retrying is useless until the resource changes; the last good version stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name:?}: {field}: {problem}")]
+pub struct InvalidResource {
+    /// What it was to be.
+    pub kind: ResourceKind,
+    /// Its name as in xDS, as far as the message gives one.
+    pub name: String,
+    /// The path of the offending field, as the `.proto` names it: `rules[0].clauses[1].matches[0].source_ips[2]`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// The kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// A resource of type Address whose content could not be told.
+    Address,
+    /// A workload.
+    Workload,
+    /// A service.
+    Service,
+    /// An authorization policy.
+    Authorization,
+}
+
+/// What can be wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The bytes are no protobuf message of the type.
+    #[error("not a valid protobuf message: {0}")]
+    Encoding(String),
+    /// The resource goes by another name than its content says.
+    #[error("the content is that of {0:?}")]
+    OtherName(String),
+    /// A value that must be there is not.
+    #[error("is missing")]
+    Missing,
+    /// A string that must say something is empty.
+    #[error("is empty")]
+    Empty,
+    /// An address of neither 4 nor 16 bytes.
+    #[error("an address has 4 or 16 bytes, this one has {0}")]
+    AddressLength(usize),
+    /// A prefix length longer than the address, or one that cuts into the prefix of an IPv4-mapped address.
+    #[error("prefix length {length} does not fit address {address}")]
+    PrefixLength {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The length, in bits.
+        length: u32,
+    },
+    /// A range where a single address is needed.
+    #[error("is a range, but must be a single address")]
+    Range,
+    /// No port number, or one that cannot be dialled.
+    #[error("{0} is not a port number")]
+    Port(u32),
+    /// An enum value that this version does not know.
+    #[error("unknown value {0}")]
+    UnknownValue(i32),
+    /// A known value that is not supported.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// Not of the form `<namespace>/<name>`.
+    #[error("{0:?} is not of the form <namespace>/<name>")]
+    NamespacedName(String),
+    /// The parts of the identity do not make one.
+    #[error(transparent)]
+    Identity(InvalidIdentity),
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Address => "address",
+            Self::Workload => "workload",
+            Self::Service => "service",
+            Self::Authorization => "authorization policy",
+        })
+    }
+}
+
+impl InvalidResource {
+    /// The same, under the name that the resource came by where its content gave none.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        if self.name.is_empty() {
+            name.clone_into(&mut self.name);
+        }
+        self
+    }
+}
+
+/// The bytes are no message.
+pub(crate) fn unreadable(kind: ResourceKind, name: &str, error: &prost::DecodeError) -> InvalidResource {
+    FieldProblem::from(Problem::Encoding(error.to_string()))
+        .under("body")
+        .of(kind, name)
+}
+
+/// The content belongs to another name.
+pub(crate) fn misnamed(kind: ResourceKind, name: &str, own_name: &str) -> InvalidResource {
+    FieldProblem::from(Problem::OtherName(own_name.to_owned()))
+        .under("name")
+        .of(kind, name)
+}
+
+/// A problem on its way up from a field to its resource; the path grows at the front.
+#[derive(Debug)]
+pub(crate) struct FieldProblem {
+    path: String,
+    problem: Problem,
+}
+
+impl FieldProblem {
+    /// The problem with all of a resource's fields known.
+    pub(crate) fn of(self, kind: ResourceKind, name: impl Into<String>) -> InvalidResource {
+        InvalidResource {
+            kind,
+            name: name.into(),
+            field: self.path,
+            problem: self.problem,
+        }
+    }
+
+    /// The problem is within `parent`.
+    pub(crate) fn under(mut self, parent: &str) -> Self {
+        self.path = match self.path.is_empty() {
+            true => parent.to_owned(),
+            false => format!("{parent}.{}", self.path),
+        };
+        self
+    }
+}
+
+impl From<Problem> for FieldProblem {
+    fn from(problem: Problem) -> Self {
+        Self {
+            path: String::new(),
+            problem,
+        }
+    }
+}
+
+/// Adds the name of a field to what went wrong in it.
+pub(crate) trait InField<T> {
+    /// The problem is in `field`.
+    fn field(self, field: &str) -> Result<T, FieldProblem>;
+}
+
+impl<T, E: Into<FieldProblem>> InField<T> for Result<T, E> {
+    fn field(self, field: &str) -> Result<T, FieldProblem> {
+        self.map_err(|e| e.into().under(field))
+    }
+}
+
+/// Decodes every item of a repeated field, naming the index of the first bad one.
+pub(crate) fn items<S, T, E: Into<FieldProblem>>(
+    field: &str,
+    from: impl IntoIterator<Item = S>,
+    decode: impl Fn(S) -> Result<T, E>,
+) -> Result<Vec<T>, FieldProblem> {
+    from.into_iter()
+        .enumerate()
+        .map(|(i, item)| decode(item).map_err(|e| e.into().under(&format!("{field}[{i}]"))))
+        .collect()
+}

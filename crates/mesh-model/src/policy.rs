@@ -1,0 +1,120 @@
+//! An L4 authorization policy, as it is written. What it decides is in [`crate::authz`].
+
+mod wire;
+
+use ipnet::IpNet;
+use mesh_types::{NamespacedName, Strng};
+
+pub(crate) use wire::decode_range;
+
+/// An authorization policy (`istio.security.Authorization`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// Its key.
+    pub name: NamespacedName,
+    /// To which workloads it applies.
+    pub scope: Scope,
+    /// What happens to connections that it matches.
+    pub action: Action,
+    /// Any of them may match; without rules the policy matches nothing.
+    pub rules: Vec<Rule>,
+    /// It is evaluated and reported, but decides nothing.
+    pub dry_run: bool,
+}
+
+/// To which workloads a policy applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// To all.
+    Global,
+    /// To those in the policy's namespace.
+    Namespace,
+    /// To those that list it.
+    WorkloadSelector,
+}
+
+/// What happens to connections that a policy matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// They may pass; others may not, unless another policy lets them.
+    Allow,
+    /// They may not pass, whatever other policies say.
+    Deny,
+}
+
+/// Every clause must match; without clauses the rule matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The clauses: what Istio calls `from`, `to` and each `when`.
+    pub clauses: Vec<Clause>,
+}
+
+/// Any match must match; without any the clause does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clause {
+    /// The alternatives.
+    pub matches: Vec<Match>,
+}
+
+/// Every kind of field that has values must match: one of its values must, and none of its `not_` values may. Without
+/// any value at all it matches nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// The namespace of the peer's identity.
+    pub namespaces: Vec<StringMatch>,
+    /// What that may not be.
+    pub not_namespaces: Vec<StringMatch>,
+    /// The peer's identity, without `spiffe://`.
+    pub principals: Vec<StringMatch>,
+    /// What that may not be.
+    pub not_principals: Vec<StringMatch>,
+    /// The peer's service account, in any trust domain.
+    pub service_accounts: Vec<ServiceAccountMatch>,
+    /// What that may not be.
+    pub not_service_accounts: Vec<ServiceAccountMatch>,
+    /// The address that the connection comes from.
+    pub source_ips: Vec<IpNet>,
+    /// What that may not be.
+    pub not_source_ips: Vec<IpNet>,
+    /// The workload's address.
+    pub destination_ips: Vec<IpNet>,
+    /// What that may not be.
+    pub not_destination_ips: Vec<IpNet>,
+    /// The workload's port.
+    pub destination_ports: Vec<u16>,
+    /// What that may not be.
+    pub not_destination_ports: Vec<u16>,
+}
+
+/// A text to compare with; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StringMatch {
+    /// This text.
+    Exact(Strng),
+    /// Texts that begin so.
+    Prefix(Strng),
+    /// Texts that end so.
+    Suffix(Strng),
+    /// Any text, as long as there is one.
+    Presence,
+}
+
+/// A service account, whatever its trust domain; neither part is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAccountMatch {
+    /// The namespace.
+    pub namespace: Strng,
+    /// The account.
+    pub service_account: Strng,
+}
+
+impl Match {
+    /// Whether it has no value at all, and therefore matches nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;
