@@ -1,0 +1,245 @@
+//! What every object has, and the sum of all kinds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mesh_types::Strng;
+use serde::Deserialize;
+
+use crate::core::{Namespace, Node, Pod};
+use crate::error::Position;
+use crate::security::{AuthorizationPolicy, PeerAuthentication};
+use crate::service::{EndpointSlice, Service};
+
+/// Labels or annotations.
+pub type Labels = BTreeMap<Strng, Strng>;
+
+/// An object and where in its file it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// Where its document begins.
+    pub at: Position,
+    /// The object.
+    pub value: T,
+}
+
+/// One object of any kind.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Object {
+    /// `v1` Namespace.
+    Namespace(Namespace),
+    /// `v1` Node.
+    Node(Node),
+    /// `v1` Pod.
+    Pod(Pod),
+    /// `v1` Service.
+    Service(Service),
+    /// `discovery.k8s.io/v1` EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// `security.istio.io/v1` AuthorizationPolicy.
+    AuthorizationPolicy(AuthorizationPolicy),
+    /// `security.istio.io/v1` PeerAuthentication.
+    PeerAuthentication(PeerAuthentication),
+    /// A kind that changes nothing.
+    Ignored(IgnoredObject),
+}
+
+/// An object that is well-formed and changes nothing; whoever reads the file says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoredObject {
+    /// Which object.
+    pub object: ObjectRef,
+    /// Its `apiVersion`.
+    pub api_version: Strng,
+    /// Why it changes nothing.
+    pub reason: IgnoredReason,
+}
+
+/// Why an object changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnoredReason {
+    /// The mesh needs nothing of this kind (ServiceAccount, Deployment, …).
+    NotNeeded,
+    /// The kind configures a mesh, but not this one yet: worth a warning.
+    UnsupportedKind,
+}
+
+/// The kinds that are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Namespace.
+    Namespace,
+    /// Node.
+    Node,
+    /// Pod.
+    Pod,
+    /// Service.
+    Service,
+    /// EndpointSlice.
+    EndpointSlice,
+    /// AuthorizationPolicy.
+    AuthorizationPolicy,
+    /// PeerAuthentication.
+    PeerAuthentication,
+}
+
+/// Which object of the understood kinds: what a source removes an object by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty for Namespaces and Nodes.
+    pub namespace: Strng,
+    /// The name.
+    pub name: Strng,
+}
+
+/// An object as messages name it: `Pod shop/web-1`. The name may be missing when the object is broken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The kind, as written.
+    pub kind: Strng,
+    /// The namespace; empty for objects of the whole cluster.
+    pub namespace: Strng,
+    /// The name; empty when it is missing.
+    pub name: Strng,
+}
+
+/// `metadata`, as far as it is used (Kubernetes API conventions, "Metadata").
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// The name, unique for its kind and namespace.
+    pub name: Strng,
+    /// The namespace; `default` is filled in where a namespaced object names none, as kubectl does.
+    pub namespace: Strng,
+    /// What the name was generated from.
+    pub generate_name: Option<Strng>,
+    /// The API server's id of this very instance.
+    pub uid: Option<Strng>,
+    /// RFC 3339; absent in files.
+    pub creation_timestamp: Option<Strng>,
+    /// RFC 3339; set while the object is being deleted.
+    pub deletion_timestamp: Option<Strng>,
+    /// Labels.
+    pub labels: Labels,
+    /// Annotations.
+    pub annotations: Labels,
+    /// The objects that made this one.
+    pub owner_references: Vec<OwnerReference>,
+}
+
+/// One of an object's makers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// The maker's group and version.
+    pub api_version: Strng,
+    /// The maker's kind.
+    pub kind: Strng,
+    /// The maker's name.
+    pub name: Strng,
+    /// Whether this maker manages the object.
+    #[serde(default)]
+    pub controller: bool,
+}
+
+// === impl Object ===
+
+impl Object {
+    /// The key of an understood object.
+    #[must_use]
+    pub fn key(&self) -> Option<ObjectKey> {
+        let (kind, metadata) = match self {
+            Self::Namespace(o) => (Kind::Namespace, &o.metadata),
+            Self::Node(o) => (Kind::Node, &o.metadata),
+            Self::Pod(o) => (Kind::Pod, &o.metadata),
+            Self::Service(o) => (Kind::Service, &o.metadata),
+            Self::EndpointSlice(o) => (Kind::EndpointSlice, &o.metadata),
+            Self::AuthorizationPolicy(o) => (Kind::AuthorizationPolicy, &o.metadata),
+            Self::PeerAuthentication(o) => (Kind::PeerAuthentication, &o.metadata),
+            Self::Ignored(_) => return None,
+        };
+        Some(ObjectKey {
+            kind,
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+        })
+    }
+
+    /// The object as messages name it.
+    #[must_use]
+    pub fn reference(&self) -> ObjectRef {
+        match (self, self.key()) {
+            (Self::Ignored(ignored), _) => ignored.object.clone(),
+            (_, Some(key)) => key.reference(),
+            (_, None) => ObjectRef::default(),
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The kind as users write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Node => "Node",
+            Self::Pod => "Pod",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::PeerAuthentication => "PeerAuthentication",
+        }
+    }
+
+    /// Whether its objects live in namespaces.
+    #[must_use]
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::Node)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl ObjectKey, ObjectRef ===
+
+impl ObjectKey {
+    /// The object as messages name it.
+    #[must_use]
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef {
+            kind: self.kind.as_str().into(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl Default for ObjectRef {
+    fn default() -> Self {
+        Self {
+            kind: Strng::from("object"),
+            namespace: Strng::default(),
+            name: Strng::default(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        match (self.namespace.is_empty(), self.name.is_empty()) {
+            (_, true) => f.write_str(" without a name"),
+            (true, false) => write!(f, " {}", self.name),
+            (false, false) => write!(f, " {}/{}", self.namespace, self.name),
+        }
+    }
+}

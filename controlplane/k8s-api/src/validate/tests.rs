@@ -1,0 +1,197 @@
+use crate::parse;
+
+/// The reasons why an object is refused, as `field: reason`.
+fn refusals(text: &str) -> Vec<String> {
+    parse(text)
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|e| format!("{}: {}", e.field, e.reason))
+        .collect()
+}
+
+fn refused(text: &str, beginnings: &[&str]) {
+    let refusals = refusals(text);
+    assert_eq!(refusals.len(), beginnings.len(), "{text}\n{refusals:#?}");
+    for (refusal, beginning) in refusals.iter().zip(beginnings) {
+        assert!(refusal.starts_with(beginning), "{refusal}\n{beginning}");
+    }
+}
+
+fn authorization(spec: &str) -> String {
+    format!(
+        "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: p, namespace: a}}, spec: {spec}}}"
+    )
+}
+
+fn peer(spec: &str) -> String {
+    format!(
+        "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: p, namespace: a}}, spec: {spec}}}"
+    )
+}
+
+#[test]
+fn names_follow_kubernetes() {
+    let pod = |name: &str| format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name:?}}}}}");
+    refused(&pod("a.b-c.1"), &[]);
+    for name in ["A", "-a", "a..b", "a_b", "a/b", &"a".repeat(254)] {
+        refused(&pod(name), &["metadata.name: "]);
+    }
+    refused(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: a.b}}",
+        &["metadata.name: "],
+    );
+    refused(
+        "{apiVersion: v1, kind: Service, metadata: {name: 1a}, spec: {ports: [{port: 1}]}}",
+        &["metadata.name: "],
+    );
+    refused(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: B, labels: {x/y/z: a, b: \"-\"}}}",
+        &[
+            "metadata.namespace: ",
+            "metadata.labels.b: ",
+            "metadata.labels.x/y/z: ",
+        ],
+    );
+}
+
+#[test]
+fn pods_have_real_addresses_and_ports() {
+    refused(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {serviceAccountName: A, nodeName: \"-\", containers: [{ports: [{containerPort: 0, name: TooLong}]}]}, status: {podIP: x, podIPs: [{ip: 1.2.3}]}}",
+        &[
+            "spec.serviceAccountName: ",
+            "spec.nodeName: ",
+            "spec.containers[0].ports[0].containerPort: ",
+            "spec.containers[0].ports[0].name: ",
+            "status.podIP: ",
+            "status.podIPs[0].ip: ",
+        ],
+    );
+}
+
+#[test]
+fn services_and_slices_have_real_addresses_and_ports() {
+    refused(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: x, clusterIPs: [y], ports: [{name: a, port: 80}, {name: a, port: 80, targetPort: TooBig}]}}",
+        &[
+            "spec.clusterIP: ",
+            "spec.clusterIPs[0]: ",
+            "spec.ports[1].port: ",
+            "spec.ports[1].name: ",
+            "spec.ports[1].targetPort: ",
+        ],
+    );
+    refused(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}}",
+        &["spec.ports: "],
+    );
+    refused(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None}}",
+        &[],
+    );
+    refused(
+        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 65536}]}}",
+        &["spec.ports[0].port: "],
+    );
+    refused(
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a}, addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}, {addresses: []}], ports: [{port: 0}]}",
+        &[
+            "endpoints[0].addresses[0]: ",
+            "endpoints[1].addresses: ",
+            "ports[0].port: ",
+        ],
+    );
+}
+
+#[test]
+fn policies_attach_in_one_way_only() {
+    refused(
+        &authorization("{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: x}]}"),
+        &["spec: may have only one of"],
+    );
+    refused(
+        &authorization("{targetRef: {kind: Service, name: x, namespace: other}}"),
+        &["spec.targetRef.namespace: must be the policy's own"],
+    );
+    refused(
+        &authorization("{targetRef: {kind: Pod, name: x}}"),
+        &["spec.targetRef.kind: "],
+    );
+    let many = vec!["{kind: Service, name: x}"; 17].join(",");
+    refused(
+        &authorization(&format!("{{targetRefs: [{many}]}}")),
+        &["spec.targetRefs: has more than 16"],
+    );
+    let many = vec!["{}"; 513].join(",");
+    refused(
+        &authorization(&format!("{{rules: [{many}]}}")),
+        &["spec.rules: has more than 512"],
+    );
+}
+
+#[test]
+fn service_accounts_exclude_principals_and_namespaces() {
+    let source = |s: &str| authorization(&format!("{{rules: [{{from: [{{source: {s}}}]}}]}}"));
+    let at = "spec.rules[0].from[0].source";
+    refused(&source("{serviceAccounts: [x, a/y]}"), &[]);
+    for other in ["principals: [x]", "namespaces: [x]"] {
+        refused(
+            &source(&format!("{{serviceAccounts: [x], {other}}}")),
+            &[&format!("{at}.serviceAccounts: cannot stand beside")],
+        );
+    }
+    refused(
+        &source("{notServiceAccounts: [x], notNamespaces: [x]}"),
+        &[&format!("{at}.notServiceAccounts: cannot stand beside")],
+    );
+    refused(
+        &source("{serviceAccounts: [\"a/*\", a/b/c]}"),
+        &[
+            &format!("{at}.serviceAccounts[0]: "),
+            &format!("{at}.serviceAccounts[1]: "),
+        ],
+    );
+    let many: Vec<String> = (0..17).map(|i| format!("s{i}")).collect();
+    refused(
+        &source(&format!("{{serviceAccounts: [{}]}}", many.join(","))),
+        &[&format!("{at}.serviceAccounts: has more than 16")],
+    );
+    refused(
+        &source("{principals: [\"\"]}"),
+        &[&format!("{at}.principals[0]: is empty")],
+    );
+}
+
+#[test]
+fn peer_authentication_port_modes_need_a_selector() {
+    refused(&peer("{mtls: {mode: STRICT}}"), &[]);
+    refused(
+        &peer("{portLevelMtls: {80: {mode: STRICT}}}"),
+        &["spec.portLevelMtls: needs a selector"],
+    );
+    refused(
+        &peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {70000: {mode: STRICT}}}"),
+        &["spec.portLevelMtls.70000: "],
+    );
+    refused(
+        &peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: STRICT}}}"),
+        &["spec.portLevelMtls.http: "],
+    );
+    refused(&peer("{mtls: {mode: STRIKT}}"), &["spec.mtls.mode: "]);
+    refused(
+        &peer("{mtls: {mod: STRICT}}"),
+        &["spec.mtls.mod: there is no such field"],
+    );
+}
+
+#[test]
+fn custom_needs_a_provider() {
+    refused(
+        &authorization("{action: CUSTOM, rules: [{}]}"),
+        &["spec.provider: is required"],
+    );
+    refused(
+        &authorization("{action: CUSTOM, provider: {name: x}, rules: [{}]}"),
+        &[],
+    );
+}
