@@ -1,0 +1,13 @@
+//! The server's end: [`ResourceCache`] holds what is published, [`ServerSession`] decides what one stream is sent,
+//! [`XdsServer`] carries it over gRPC.
+
+mod cache;
+mod push;
+mod service;
+mod session;
+mod stream;
+
+pub use cache::{Change, Published, ResourceCache};
+pub use push::{Chunks, Push};
+pub use service::{AdmitNode, XdsServer};
+pub use session::{Ended, ServerSession, SubscriberStatus, SubscriptionStatus};

@@ -1,0 +1,155 @@
+//! One stream: its response body, polled by the connection, drives everything. While the client does not read, it is
+//! not polled, and changes merge in the cache.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::HeaderMap;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codec::Streaming;
+use tonic::{Code, Status};
+use tracing::{debug, info};
+
+use super::push::Chunks;
+use super::service::{AdmitNode, Shared};
+use super::session::{Ended, ServerSession};
+
+pub(super) struct SubscriberStream<A: AdmitNode> {
+    id: u64,
+    shared: Arc<Shared<A>>,
+    caller: A::Caller,
+    session: ServerSession,
+    admitted: bool,
+    requests: Streaming<DeltaDiscoveryRequest>,
+    changes: watch::Receiver<u64>,
+    sending: Option<Chunks>,
+}
+
+impl<A: AdmitNode> SubscriberStream<A> {
+    pub(super) fn new(
+        id: u64,
+        shared: Arc<Shared<A>>,
+        caller: A::Caller,
+        requests: Streaming<DeltaDiscoveryRequest>,
+    ) -> Self {
+        let changes = shared.cache.changes();
+        let session = ServerSession::new(shared.cache.clone());
+        shared.subscribers.lock().insert(id, session.status());
+        Self {
+            id,
+            shared,
+            caller,
+            session,
+            admitted: false,
+            requests,
+            changes,
+            sending: None,
+        }
+    }
+
+    pub(super) fn into_body(self) -> Body {
+        let frames = stream::unfold(Some(self), |this| async move {
+            let mut this = this?;
+            match this.next_chunk().await {
+                Ok(chunk) => Some((Frame::data(chunk), Some(this))),
+                Err(status) => {
+                    this.log_end(&status);
+                    Some((trailers(&status), None))
+                }
+            }
+        });
+        Body::new(StreamBody::new(frames.map(Ok::<_, Status>)))
+    }
+
+    /// The next piece of a response, or how the stream ends.
+    async fn next_chunk(&mut self) -> Result<Bytes, Status> {
+        loop {
+            if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
+                return Ok(chunk);
+            }
+            // Marked before looking: a change that comes meanwhile wakes again.
+            self.changes.mark_unchanged();
+            // Requests before pushes: a client opens with one request for each type, and the order of types counts
+            // only among those that it asked for.
+            while let Some(request) = self.requests.message().now_or_never() {
+                self.receive(request?)?;
+            }
+            let push = self.session.next_push().map_err(|e| end(&e))?;
+            self.publish_status();
+            if let Some(push) = push {
+                debug!(
+                    node = self.session.node().map(|n| n.id()),
+                    type_url = %push.type_url,
+                    changed = push.changed(),
+                    removed = push.removed.len(),
+                    "push"
+                );
+                self.sending = Some(push.into_chunks());
+                continue;
+            }
+            tokio::select! {
+                biased;
+                request = self.requests.message() => self.receive(request?)?,
+                changed = self.changes.changed() => {
+                    changed.map_err(|_| Status::unavailable("the control plane is going away"))?;
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, request: Option<DeltaDiscoveryRequest>) -> Result<(), Status> {
+        let request = request.ok_or_else(|| Status::ok("the client closed the stream"))?;
+        self.session.receive(request).map_err(|e| end(&e))?;
+        if let (false, Some(node)) = (self.admitted, self.session.node()) {
+            let admitted = self.shared.admission.admit(&self.caller, node);
+            admitted.map_err(|denied| {
+                info!(node = node.id(), "xDS client refused: {denied}");
+                denied.to_status()
+            })?;
+            self.admitted = true;
+            info!(node = node.id(), "xDS client connected");
+        }
+        Ok(())
+    }
+
+    fn publish_status(&self) {
+        self.shared
+            .subscribers
+            .lock()
+            .insert(self.id, self.session.status());
+    }
+
+    fn log_end(&self, status: &Status) {
+        let node = self.session.node().map(|n| n.id());
+        info!(node, code = ?status.code(), "xDS stream ended: {}", status.message());
+    }
+}
+
+impl<A: AdmitNode> Drop for SubscriberStream<A> {
+    fn drop(&mut self) {
+        self.shared.subscribers.lock().remove(&self.id);
+    }
+}
+
+fn end(reason: &Ended) -> Status {
+    let code = match reason {
+        Ended::Node(_) | Ended::NoType | Ended::TooManyTypes => Code::InvalidArgument,
+        Ended::OnDemand(_) => Code::Unimplemented,
+        Ended::Behind(_) => Code::Aborted,
+    };
+    Status::new(code, reason.to_string())
+}
+
+fn trailers(status: &Status) -> Frame<Bytes> {
+    let mut headers = HeaderMap::new();
+    if status.add_header(&mut headers).is_err() {
+        // Only a message that cannot stand in a header gets here; the code alone can.
+        headers.insert("grpc-status", (status.code() as i32).into());
+    }
+    Frame::trailers(headers)
+}
