@@ -1,1 +1,22 @@
 //! The mesh as one node knows it: indexed, updated in batches, queried as one consistent view.
+//!
+//! # Layout
+//! - [`state`]: [`mesh()`] makes a [`StateWriter`] and the [`StateReader`]s of the same state.
+//! - [`view`]: what can be asked, and by which rules a question with several answers is settled.
+//! - `workloads`, `services`, `policies`: the indexes, one for each kind.
+//! - [`dump`]: a copy of the state, written as JSON in the shape that `istioctl ztunnel-config` reads.
+//!
+//! What was decoded elsewhere comes in as [`Update`]s. A batch is prepared without a lock, put in place under one, and
+//! announced once as the next [`Generation`]. Readers see all of a batch or nothing of it. Locks never leave this
+//! crate, so that none is ever held across an await.
+
+pub mod dump;
+mod policies;
+mod services;
+pub mod state;
+pub mod view;
+mod workloads;
+
+pub use dump::Dump;
+pub use state::{Generation, StateReader, StateWriter, Update, mesh};
+pub use view::{Destination, Settings, View};
