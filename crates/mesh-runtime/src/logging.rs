@@ -89,6 +89,27 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(LogControl, LogGuard), L
     Ok((control, guard))
 }
 
+/// The same lines into another place, with a filter that stays; for tests of what is logged. It is not installed.
+///
+/// # Errors
+/// Fails on a malformed filter.
+pub fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    writer: W,
+) -> Result<impl tracing::Subscriber + Send + Sync + use<W>, LoggingError>
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let output = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .event_format(LineFormat { format })
+        .with_writer(writer);
+    Ok(tracing_subscriber::registry()
+        .with(parse_filter(filter)?)
+        .with(output))
+}
+
 // === impl LogControl ===
 
 impl LogControl {
