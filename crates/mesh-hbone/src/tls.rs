@@ -1,0 +1,420 @@
+//! TLS under HTTP/2: one object between the multiplexer and the socket, made for few system calls and few records.
+//!
+//! ```text
+//!   frames --> staged (one record of plaintext) --encrypt--> out (up to 128 KiB of records) --one write--> socket
+//!   frames <-- plain (what did not fit yet)     <--decrypt-- incoming (64 KiB per read)     <--one read--- socket
+//! ```
+//!
+//! The multiplexer flushes after every DATA frame; here a flush does nothing, and the driver calls
+//! [`TlsIo::poll_drain`] once per turn instead. So the frames of many streams share records and system calls.
+//!
+//! # Layout
+//! - `session`: rustls' record layer, driven without its own buffers.
+//! - `block`: the memory that records are read into and written from; none is held while idle.
+
+mod block;
+mod session;
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use block::{Incoming, Outgoing};
+use session::{Session, Step};
+
+/// What HBONE runs over: a TCP connection, or a tunnel inside a tunnel.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
+
+/// A TLS connection over a transport.
+pub(crate) struct TlsIo {
+    io: Box<dyn Transport>,
+    session: Session,
+    incoming: Incoming,
+    /// Decrypted and not yet taken.
+    plain: Plain,
+    /// Plaintext that does not fill a record yet.
+    staged: Vec<u8>,
+    out: Outgoing,
+    /// Something came from the peer since this was last asked.
+    heard: bool,
+    /// Why no more can be read, once that is so.
+    failure: Option<Failure>,
+    close_notified: bool,
+}
+
+/// Why a TLS connection ended other than by a close that the peer announced.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// TLS itself: a bad record, an alert, a certificate that is not accepted.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The transport ended without an announcement.
+    #[error("connection closed without notice")]
+    Eof,
+    /// The transport failed.
+    #[error("{0}")]
+    Io(io::ErrorKind),
+}
+
+/// A TLS connection that its driver and the multiplexer share; both run in one task.
+#[derive(Clone)]
+pub(crate) struct SharedIo(Rc<RefCell<TlsIo>>);
+
+/// Decrypted bytes that the reader had no room for.
+#[derive(Default)]
+struct Plain {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+// === impl TlsIo ===
+
+impl TlsIo {
+    /// Shakes hands as a client.
+    pub(crate) async fn connect(
+        io: impl Transport + 'static,
+        config: Arc<ClientConfig>,
+    ) -> Result<Self, Failure> {
+        Self::handshake(Box::new(io), Session::client(config)?).await
+    }
+
+    /// Shakes hands as a server.
+    pub(crate) async fn accept(
+        io: impl Transport + 'static,
+        config: Arc<ServerConfig>,
+    ) -> Result<Self, Failure> {
+        Self::handshake(Box::new(io), Session::server(config)?).await
+    }
+
+    /// What the peer presented, leaf first.
+    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.session.peer_certificates()
+    }
+
+    /// True when the peer agreed to speak HTTP/2 (ALPN `h2`).
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.session.alpn() == Some(b"h2")
+    }
+
+    async fn handshake(io: Box<dyn Transport>, session: Session) -> Result<Self, Failure> {
+        let mut tls = Self {
+            io,
+            session,
+            incoming: Incoming::default(),
+            plain: Plain::default(),
+            staged: Vec::new(),
+            out: Outgoing::default(),
+            heard: false,
+            failure: None,
+            close_notified: false,
+        };
+        std::future::poll_fn(|cx| tls.poll_handshake(cx)).await?;
+        Ok(tls)
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            let stepped = self.step();
+            // What rustls wants to say goes out even when it failed: it is the alert.
+            let sent = self.poll_send(cx);
+            let step = stepped?;
+            if !self.session.is_handshaking() {
+                ready!(sent)?;
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(sent) = sent {
+                sent?;
+            }
+            match step {
+                Step::NeedsInput | Step::Writable => ready!(self.poll_receive(cx))?,
+                Step::PeerClosed => return Poll::Ready(Err(Failure::Eof)),
+            }
+        }
+    }
+
+    /// Sends everything that was written. Pending while the transport takes no more.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        // Only now is it clear that nothing else will share the record.
+        while !self.staged.is_empty() {
+            if self.encrypt_staged()? == 0 {
+                ready!(self.poll_send(cx))?;
+            }
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.io)
+            .poll_flush(cx)
+            .map_err(|e| Failure::Io(e.kind()))
+    }
+
+    /// Whether something came from the peer since the last time.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Why nothing more can be read, when it is not a close that the peer announced.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Processes what was received until rustls needs more.
+    fn step(&mut self) -> Result<Step, rustls::Error> {
+        self.session
+            .step(&mut self.incoming, &mut self.plain.bytes, &mut self.out)
+    }
+
+    /// One read from the transport.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let space = self.incoming.space();
+        if space.is_empty() {
+            // No handshake message and no record is that long.
+            let too_large = rustls::InvalidMessage::HandshakePayloadTooLarge;
+            return Poll::Ready(Err(Failure::Tls(too_large.into())));
+        }
+        let mut buf = ReadBuf::new(space);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(Failure::Io(e.kind()))),
+            Poll::Pending => {
+                self.incoming.rest();
+                return Poll::Pending;
+            }
+        }
+        let read = buf.filled().len();
+        if read == 0 {
+            return Poll::Ready(Err(Failure::Eof));
+        }
+        self.incoming.filled_more(read);
+        self.heard = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes finished records to the transport.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        while !self.out.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, self.out.filled())) {
+                Ok(0) => return Poll::Ready(Err(Failure::Io(io::ErrorKind::WriteZero))),
+                Ok(n) => self.out.consume(n),
+                Err(e) => return Poll::Ready(Err(Failure::Io(e.kind()))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes plaintext: whole records are encrypted from where they are, the rest is staged. Returns how much it took;
+    /// less than all when the records waiting to be sent are enough.
+    fn take(&mut self, mut data: &[u8]) -> Result<usize, rustls::Error> {
+        let all = data.len();
+        while !data.is_empty() {
+            if self.staged.is_empty() && data.len() >= RECORD {
+                let taken = self.encrypt(&data[..data.len() - data.len() % RECORD])?;
+                if taken == 0 {
+                    break;
+                }
+                data = &data[taken..];
+                continue;
+            }
+            if self.staged.len() == RECORD && self.encrypt_staged()? == 0 {
+                break;
+            }
+            let fits = data.len().min(RECORD - self.staged.len());
+            self.staged.extend_from_slice(&data[..fits]);
+            data = &data[fits..];
+        }
+        Ok(all - data.len())
+    }
+
+    fn encrypt_staged(&mut self) -> Result<usize, rustls::Error> {
+        let mut staged = std::mem::take(&mut self.staged);
+        let taken = self.encrypt(&staged);
+        if taken == Ok(0) {
+            self.staged = staged;
+        } else if staged.capacity() <= SMALL {
+            staged.clear();
+            self.staged = staged;
+        }
+        taken
+    }
+
+    /// Encrypts from the front of `data` what there is room for: whole records, or all of it.
+    fn encrypt(&mut self, data: &[u8]) -> Result<usize, rustls::Error> {
+        let records = self.out.room() / (RECORD + RECORD_OVERHEAD);
+        let taken = data.len().min(records * RECORD);
+        if taken > 0 {
+            self.session.encrypt(
+                &data[..taken],
+                &mut self.incoming,
+                &mut self.plain.bytes,
+                &mut self.out,
+            )?;
+        }
+        Ok(taken)
+    }
+
+    fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            if self.plain.take_into(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            match self.step()? {
+                _ if !self.plain.is_empty() => {}
+                Step::PeerClosed => return Poll::Ready(Ok(())),
+                Step::NeedsInput | Step::Writable => ready!(self.poll_receive(cx))?,
+            }
+        }
+    }
+
+    fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize, Failure>> {
+        if self.out.len() >= FLUSH_AT || self.out.room() < RECORD + RECORD_OVERHEAD {
+            ready!(self.poll_send(cx))?;
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let n = self.take(slice)?;
+            taken += n;
+            if n < slice.len() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        ready!(self.poll_drain(cx))?;
+        if !self.close_notified {
+            self.close_notified = true;
+            self.session
+                .close_notify(&mut self.incoming, &mut self.plain.bytes, &mut self.out)?;
+        }
+        ready!(self.poll_send(cx))?;
+        match ready!(Pin::new(&mut self.io).poll_shutdown(cx)) {
+            Err(e) if e.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(Failure::Io(e.kind()))),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> io::Error {
+        let error = io::Error::from(&failure);
+        self.failure.get_or_insert(failure);
+        error
+    }
+}
+
+// === impl SharedIo ===
+
+impl SharedIo {
+    pub(crate) fn new(tls: TlsIo) -> Self {
+        Self(Rc::new(RefCell::new(tls)))
+    }
+
+    /// The connection, for a moment; never across a poll of the multiplexer.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut TlsIo) -> T) -> T {
+        f(&mut self.0.borrow_mut())
+    }
+}
+
+impl AsyncRead for SharedIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|tls| {
+            let read = ready!(tls.poll_read_plain(cx, buf));
+            Poll::Ready(read.map_err(|failure| tls.fail(failure)))
+        })
+    }
+}
+
+impl AsyncWrite for SharedIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|tls| {
+            let written = ready!(tls.poll_write_slices(cx, bufs));
+            Poll::Ready(written.map_err(|failure| tls.fail(failure)))
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing: the driver drains once per turn.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|tls| {
+            let closed = ready!(tls.poll_close(cx));
+            Poll::Ready(closed.map_err(|failure| tls.fail(failure)))
+        })
+    }
+}
+
+// === impl Plain ===
+
+impl Plain {
+    fn is_empty(&self) -> bool {
+        self.bytes.len() == self.start
+    }
+
+    /// Moves what fits; false when there was nothing.
+    fn take_into(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let rest = &self.bytes[self.start..];
+        if rest.is_empty() {
+            return false;
+        }
+        let fits = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..fits]);
+        self.start += fits;
+        if self.is_empty() {
+            self.start = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > SMALL {
+                self.bytes = Vec::new();
+            }
+        }
+        true
+    }
+}
+
+// === impl Failure ===
+
+impl From<&Failure> for io::Error {
+    fn from(failure: &Failure) -> Self {
+        let kind = match failure {
+            Failure::Tls(_) => io::ErrorKind::InvalidData,
+            Failure::Eof => io::ErrorKind::UnexpectedEof,
+            Failure::Io(kind) => *kind,
+        };
+        Self::new(kind, failure.clone())
+    }
+}
+
+/// Plaintext of one full record (RFC 8446, section 5.1).
+const RECORD: usize = 16 * 1024;
+/// Header, content type and tag of one record, and room for a key update before it.
+const RECORD_OVERHEAD: usize = 5 + 1 + 16 + 64;
+/// Records waiting to be sent at which they are sent at once. Measured: smaller is worse, larger no better.
+const FLUSH_AT: usize = 128 * 1024;
+/// Buffers up to this size are kept while idle.
+const SMALL: usize = 1024;
+
+#[cfg(test)]
+mod tests;

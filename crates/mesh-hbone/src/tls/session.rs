@@ -1,0 +1,241 @@
+//! rustls' record layer without its own buffers (its "unbuffered" API): records are decrypted from where they were
+//! read to, and encrypted to where they are sent from.
+
+use std::sync::Arc;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::CertificateDer;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+
+use super::block::{Incoming, Outgoing};
+
+/// Either end of a TLS connection.
+pub(super) struct Session {
+    end: End,
+    /// The peer announced that it sends no more; rustls tells it only once.
+    peer_closed: bool,
+}
+
+enum End {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
+}
+
+/// Where processing came to rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// The handshake waits for the peer.
+    NeedsInput,
+    /// Data can be sent, and all complete records were decrypted.
+    Writable,
+    /// The peer announced that it sends no more.
+    PeerClosed,
+}
+
+/// What is to be done once data can be sent.
+enum Then<'a> {
+    Nothing,
+    Encrypt(&'a [u8]),
+    CloseNotify,
+}
+
+/// One state of rustls' machine, handled.
+enum Handled {
+    Again,
+    PeerClosed,
+    Rest(Step),
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn client(config: Arc<ClientConfig>) -> Result<Self, Error> {
+        let connection = UnbufferedClientConnection::new(config, mesh_tls::mesh_server_name())?;
+        Ok(Self::from(End::Client(Box::new(connection))))
+    }
+
+    pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self::from(End::Server(Box::new(connection))))
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.state().is_handshaking()
+    }
+
+    pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.state().peer_certificates().unwrap_or_default()
+    }
+
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+
+    /// Processes received records until more are needed.
+    pub(super) fn step(
+        &mut self,
+        incoming: &mut Incoming,
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<Step, Error> {
+        self.run(incoming, plain, out, &Then::Nothing)
+    }
+
+    /// Encrypts `data`; the caller saw to it that `out` has room.
+    pub(super) fn encrypt(
+        &mut self,
+        data: &[u8],
+        incoming: &mut Incoming,
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<(), Error> {
+        match self.run(incoming, plain, out, &Then::Encrypt(data))? {
+            Step::Writable => Ok(()),
+            Step::NeedsInput | Step::PeerClosed => Err(Error::HandshakeNotComplete),
+        }
+    }
+
+    /// Announces that nothing more is sent.
+    pub(super) fn close_notify(
+        &mut self,
+        incoming: &mut Incoming,
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<(), Error> {
+        self.run(incoming, plain, out, &Then::CloseNotify).map(drop)
+    }
+
+    fn run(
+        &mut self,
+        incoming: &mut Incoming,
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+        then: &Then<'_>,
+    ) -> Result<Step, Error> {
+        loop {
+            let received = incoming.filled();
+            let (discard, handled) = self.end.process(received, plain, out, then);
+            incoming.consume(discard);
+            match handled {
+                Ok(Handled::Again) => {}
+                Ok(Handled::PeerClosed) => self.peer_closed = true,
+                Ok(Handled::Rest(Step::Writable)) if self.peer_closed && matches!(then, Then::Nothing) => {
+                    return Ok(Step::PeerClosed);
+                }
+                Ok(Handled::Rest(step)) => return Ok(step),
+                Err(error) => {
+                    self.encode_alert(incoming, out);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// After an error rustls may have an alert to send; it comes without further input.
+    fn encode_alert(&mut self, incoming: &mut Incoming, out: &mut Outgoing) {
+        let mut ignored = Vec::new();
+        loop {
+            let (discard, handled) = self
+                .end
+                .process(incoming.filled(), &mut ignored, out, &Then::Nothing);
+            incoming.consume(discard);
+            if !matches!(handled, Ok(Handled::Again)) {
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> &CommonState {
+        match &self.end {
+            End::Client(c) => c,
+            End::Server(s) => s,
+        }
+    }
+}
+
+impl From<End> for Session {
+    fn from(end: End) -> Self {
+        Self {
+            end,
+            peer_closed: false,
+        }
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn process(
+        &mut self,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+        then: &Then<'_>,
+    ) -> (usize, Result<Handled, Error>) {
+        match self {
+            Self::Client(c) => handle(c.process_tls_records(received), plain, out, then),
+            Self::Server(s) => handle(s.process_tls_records(received), plain, out, then),
+        }
+    }
+}
+
+/// Handles one state. Returns how much of the input is consumed.
+fn handle<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    plain: &mut Vec<u8>,
+    out: &mut Outgoing,
+    then: &Then<'_>,
+) -> (usize, Result<Handled, Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let handled = match state {
+        Err(error) => Err(error),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    plain.extend_from_slice(record.payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Handled::Again),
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut message)) => out
+            .append(|space| message.encode(space))
+            .map(|()| Handled::Again)
+            .map_err(|error| no_room(&error)),
+        Ok(ConnectionState::TransmitTlsData(transmit)) => {
+            // It is in `out`, which is sent in order.
+            transmit.done();
+            Ok(Handled::Again)
+        }
+        Ok(ConnectionState::BlockedHandshake) => Ok(Handled::Rest(Step::NeedsInput)),
+        Ok(ConnectionState::PeerClosed) => Ok(Handled::PeerClosed),
+        Ok(ConnectionState::Closed) => Ok(Handled::Rest(Step::PeerClosed)),
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            let written = match then {
+                Then::Nothing => Ok(()),
+                Then::Encrypt(data) => out.append(|space| traffic.encrypt(data, space)),
+                Then::CloseNotify => out.append(|space| traffic.queue_close_notify(space)),
+            };
+            written
+                .map(|()| Handled::Rest(Step::Writable))
+                .map_err(|error| cannot_encrypt(&error))
+        }
+        // Early data is enabled nowhere, and there is no other state.
+        Ok(_) => Err(Error::General("unexpected TLS state".to_owned())),
+    };
+    (discard, handled)
+}
+
+fn no_room(error: &EncodeError) -> Error {
+    Error::General(error.to_string())
+}
+
+fn cannot_encrypt(error: &EncryptError) -> Error {
+    match error {
+        EncryptError::EncryptExhausted => Error::EncryptError,
+        EncryptError::InsufficientSize(_) => Error::General(error.to_string()),
+    }
+}
