@@ -24,7 +24,6 @@ use mesh_net::RelayCounters;
 use mesh_types::{Authority, NamespacedName, Peer, Strng};
 use tokio::time::Instant;
 use tracing::Level;
-use tracing::field::display;
 
 pub use labels::{End, Reporter, Security, ServiceName, TrafficLabels};
 pub use outcome::{Failure, Outcome, ResponseFlag};

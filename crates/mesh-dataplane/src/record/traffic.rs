@@ -302,7 +302,7 @@ fn label_pairs(labels: &TrafficLabels) -> Vec<LabelPair> {
     let pairs = TrafficLabels::NAMES.into_iter().zip(labels.values());
     pairs
         .map(|(name, value)| {
-            let mut pair = LabelPair::new();
+            let mut pair = LabelPair::default();
             pair.set_name(name.to_owned());
             pair.set_value(value);
             pair
@@ -311,7 +311,7 @@ fn label_pairs(labels: &TrafficLabels) -> Vec<LabelPair> {
 }
 
 fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
-    let mut counter = Counter::new();
+    let mut counter = Counter::default();
     #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
     counter.set_value(value as f64);
     let mut metric = Metric::from_label(labels);
@@ -320,7 +320,7 @@ fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
 }
 
 fn family(name: &str, help: &str, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::new();
+    let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
     family.set_field_type(MetricType::COUNTER);
