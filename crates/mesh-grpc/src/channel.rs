@@ -82,6 +82,22 @@ where
     InterceptedService::new(endpoint.connect_with_connector_lazy(connector), credentials)
 }
 
+/// A status with its causes, for logs: tonic's own message says only "transport error".
+#[must_use]
+pub fn explain(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 // === impl Credentials ===
 
 impl Credentials {

@@ -82,13 +82,13 @@ impl<A: ApplyBatch> Driver<A> {
                 Err(status) => warn!(
                     code = ?status.code(),
                     "the xDS stream ended, next in {delay:?}: {}",
-                    explain(status)
+                    mesh_grpc::channel::explain(status)
                 ),
             }
             {
                 let mut status = self.status.lock();
                 status.connected = false;
-                status.last_error = ended.err().map(|status| explain(&status));
+                status.last_error = ended.err().map(|status| mesh_grpc::channel::explain(&status));
             }
             tokio::time::sleep(delay).await;
         }
@@ -161,18 +161,6 @@ async fn send(
     // The receiver lives in the request body: gone means that the stream is.
     let closed = |_| Status::unavailable("the stream was closed");
     requests.send(request).await.map_err(closed)
-}
-
-/// The message with its causes: tonic's own says only "transport error".
-fn explain(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The largest response: a first push of 100,000 workloads stays below it (upstream's ztunnel allows the same).
