@@ -1,1 +1,30 @@
 //! The node proxy: mutual TLS and L4 policy for every pod of a node.
+//!
+//! # Layout
+//! - [`config`]: what the environment says.
+//! - [`app`]: wires everything together; the life of the process.
+//! - [`workloads`]: which pods are served: events of the node agent, start and stop, listeners.
+//! - [`worker`]: one thread of the data plane, and what its connections share.
+//! - [`accept`]: the loop behind every listener.
+//! - [`outbound`]: connections of the pods: accept, plan, connect, relay, record.
+//! - [`inbound`]: connections to the pods, through tunnels: accept, admit, forward, relay, record.
+//! - [`passthrough`]: connections to the pods, in plaintext.
+//! - [`local`]: who the pod is in whose namespace a connection was accepted.
+//! - [`connections`]: the open connections, for people.
+//! - [`admin`]: the admin server's pages.
+//!
+//! # Threads
+//! One control thread follows the control plane, the certificate authority and the node agent, and serves the admin
+//! pages. Each data worker is a thread with a runtime of its own. Every worker has its own listener (`SO_REUSEPORT`) for
+//! every port of every pod, made inside the pod's namespace; a connection stays on the worker that accepted it, with that
+//! worker's tunnels, until it ends.
+
+pub mod accept;
+
+pub mod config;
+pub mod connections;
+pub mod inbound;
+pub mod local;
+pub mod outbound;
+pub mod passthrough;
+pub mod worker;

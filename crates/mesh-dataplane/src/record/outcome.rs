@@ -121,3 +121,16 @@ impl ResponseFlag {
         }
     }
 }
+
+impl From<mesh_hbone::ResponseFlag> for ResponseFlag {
+    fn from(flag: mesh_hbone::ResponseFlag) -> Self {
+        match flag {
+            mesh_hbone::ResponseFlag::Denied => Self::Denied,
+            mesh_hbone::ResponseFlag::ConnectFailure => Self::ConnectFailure,
+            mesh_hbone::ResponseFlag::TlsFailure => Self::TlsFailure,
+            mesh_hbone::ResponseFlag::Http2HandshakeFailure => Self::Http2Failure,
+            mesh_hbone::ResponseFlag::NetworkPolicy => Self::NetworkPolicy,
+            mesh_hbone::ResponseFlag::IdentityError => Self::IdentityError,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Connections of the pods, captured on port 15001: accept → plan → connect → relay → record.
+//!
+//! # Layout
+//! - this file: the story of one connection.
+//! - [`plan`]: where does it go? Pure.
+//! - [`connect`]: TCP or a tunnel to there.
+
+pub mod connect;
+pub mod plan;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mesh_dataplane::record::{
+    ConnectionRecord, End, Failure, Opening, Outcome, Reporter, Security, ServiceName, refused_early,
+};
+use mesh_model::Workload;
+use mesh_net::relay::{RelayEnd, Side};
+use mesh_net::{TcpChunks, relay};
+use mesh_tls::CertSource;
+use mesh_types::{OrigDst, Peer, WorkloadUid};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::connections::Protocol;
+use crate::worker::PodProxy;
+use connect::{Upstream, connect};
+use plan::{Plan, Question, plan};
+
+/// A captured connection.
+struct Accepted {
+    stream: TcpStream,
+    peer: Peer,
+    to: OrigDst,
+    start: Instant,
+}
+
+/// Serves one captured connection to its end.
+pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, peer: Peer) {
+    let seed = &proxy.worker.seed;
+    let _socket = seed.traffic.socket(Reporter::Source);
+    let to = match (seed.settings.original_destination)(&stream) {
+        Ok(to) => to,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "connection is gone before its destination was known");
+            return;
+        }
+    };
+    let accepted = Accepted {
+        stream,
+        peer,
+        to,
+        start: Instant::now(),
+    };
+    match proxy.pod.wait_for_workload(&seed.state, peer.ip()).await {
+        Ok(client) => carry(&proxy, accepted, &client).await,
+        Err(error) => refused_early(
+            &seed.traffic,
+            Reporter::Source,
+            peer,
+            to.addr(),
+            "unknown_source",
+            &format_args!("unknown source: {error}"),
+        ),
+    }
+}
+
+/// Plans and connects, more than once where a service has several endpoints and one cannot be reached: nothing of the
+/// connection was sent anywhere yet. Each attempt is a record of its own, since each is a connection to somebody.
+async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &Arc<Workload>) {
+    let seed = &proxy.worker.seed;
+    let mut tried: Vec<WorkloadUid> = Vec::new();
+    loop {
+        let question = Question {
+            client,
+            to: accepted.to,
+            avoid: &tried,
+        };
+        let planned = seed
+            .state
+            .query(|view| plan(view, &question, &mut fastrand::Rng::new()));
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(refused) => {
+                let (peer, to) = (accepted.peer, accepted.to.addr());
+                refused_early(
+                    &seed.traffic,
+                    Reporter::Source,
+                    peer,
+                    to,
+                    refused.reason(),
+                    &refused,
+                );
+                return;
+            }
+        };
+        let record = ConnectionRecord::open(&seed.traffic, opening(&plan, client, &accepted));
+        let listed = proxy
+            .connections
+            .outbound(accepted.peer, accepted.to, plan.next(), protocol(&plan));
+        match connect(proxy, &plan, client, accepted.peer).await {
+            Ok(upstream) => {
+                let end = relay_to(accepted.stream, upstream, &record).await;
+                record.finish(&outcome(end));
+                return;
+            }
+            Err(failure) => {
+                record.finish(&Outcome::Failed(Failure {
+                    flag: failure.flag,
+                    policy: None,
+                    error: failure.error,
+                }));
+                drop(listed);
+                if !failure.retryable || !another(&plan, &mut tried) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Remembers the endpoint that failed; whether another one may be tried.
+fn another(plan: &Plan, tried: &mut Vec<WorkloadUid>) -> bool {
+    let Some(target) = plan.target() else {
+        return false;
+    };
+    let (Some(workload), Some(_)) = (&target.workload, &target.service) else {
+        return false;
+    };
+    if tried.len() + 1 >= ATTEMPTS || tried.contains(&workload.uid) {
+        return false;
+    }
+    tried.push(workload.uid.clone());
+    true
+}
+
+async fn relay_to(stream: TcpStream, upstream: Upstream, record: &ConnectionRecord) -> RelayEnd {
+    let down = TcpChunks::new(stream);
+    match upstream {
+        Upstream::Tcp(up) => relay(down, up, record.counters()).await,
+        Upstream::Tunnel(up) => relay(down, *up, record.counters()).await,
+    }
+}
+
+fn opening(plan: &Plan, client: &Workload, accepted: &Accepted) -> Opening {
+    let target = plan.target();
+    let (security, principal, authority) = match plan {
+        Plan::Tunnel { authority, .. } => (
+            Security::MutualTls,
+            Some(client.identity.clone()),
+            Some(authority.clone()),
+        ),
+        Plan::Plain(_) | Plan::Passthrough(_) => (Security::Unknown, None, None),
+    };
+    let workload = target.and_then(|t| t.workload.as_deref());
+    let destination = workload.map_or_else(End::default, |w| {
+        End::of_workload(w).with_principal(Some(w.identity.clone()))
+    });
+    Opening {
+        reporter: Reporter::Source,
+        security,
+        src: accepted.peer,
+        dst: plan.next().addr(),
+        hbone_target: authority,
+        source: End::of_workload(client).with_principal(principal),
+        destination,
+        service: target.and_then(|t| t.service.as_deref()).map(ServiceName::from),
+        start: accepted.start,
+    }
+}
+
+fn protocol(plan: &Plan) -> Protocol {
+    match plan {
+        Plan::Tunnel { .. } => Protocol::Hbone,
+        Plan::Plain(_) | Plan::Passthrough(_) => Protocol::Tcp,
+    }
+}
+
+/// What is recorded of a relay's end; `down` is the client's side at every proxy.
+pub(crate) fn outcome(end: RelayEnd) -> Outcome {
+    match end {
+        RelayEnd::Finished { .. } => Outcome::Complete,
+        RelayEnd::Failed { side, error } => {
+            let who = match side {
+                Side::Down => "client side",
+                Side::Up => "server side",
+            };
+            Outcome::Broken {
+                error: Cow::Owned(format!("{who}: {error}")),
+            }
+        }
+    }
+}
+
+/// How many endpoints of a service are tried for one connection.
+const ATTEMPTS: usize = 3;

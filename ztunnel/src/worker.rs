@@ -1,0 +1,277 @@
+//! One thread of the data plane, and what its connections share.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mesh_dataplane::enforce::Enforcer;
+use mesh_dataplane::record::Traffic;
+use mesh_hbone::{HboneOptions, Pool, ReceiveBudget};
+use mesh_net::{DialOptions, Keepalive, Netns};
+use mesh_runtime::drain::DrainWatcher;
+use mesh_runtime::supervise::Tasks;
+use mesh_state::StateReader;
+use mesh_tls::CertSource;
+use mesh_types::OrigDst;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::accept::accept_loop;
+use crate::connections::Connections;
+use crate::inbound::admit::Standing;
+use crate::local::LocalPod;
+use crate::{inbound, outbound, passthrough};
+
+/// What every worker is given.
+#[derive(Clone)]
+pub struct WorkerSeed<C> {
+    /// The mesh.
+    pub state: StateReader,
+    /// Certificates of local identities.
+    pub certs: C,
+    /// Where connections are counted.
+    pub traffic: Traffic,
+    /// HBONE tunables.
+    pub hbone: HboneOptions,
+    /// How connections are made and treated.
+    pub settings: Settings,
+    /// True once the first configuration is complete; nothing is accepted before.
+    pub synced: watch::Receiver<bool>,
+}
+
+/// How connections are made and treated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The mark on sockets in pods; `None` only where there are no rules that know it.
+    pub mark: Option<u32>,
+    /// Keep-alive of TCP connections.
+    pub keepalive: Option<Keepalive>,
+    /// `TCP_USER_TIMEOUT`.
+    pub user_timeout: Option<std::time::Duration>,
+    /// Connections to applications come from the client's address.
+    pub original_source: bool,
+    /// A CONNECT is answered with labels of the local workload.
+    pub response_baggage: bool,
+    /// Where a captured connection wanted to go.
+    pub original_destination: fn(&TcpStream) -> io::Result<OrigDst>,
+}
+
+/// A pod's listeners on one worker, made in the pod's namespace.
+#[derive(Debug)]
+pub struct PodListeners {
+    /// Port 15001.
+    pub outbound: StdListener,
+    /// Port 15008.
+    pub hbone: StdListener,
+    /// Port 15006.
+    pub plaintext: StdListener,
+}
+
+/// A pod that is to be served.
+#[derive(Debug)]
+pub struct StartPod {
+    /// Who it is.
+    pub pod: Arc<LocalPod>,
+    /// Where its sockets are made; `None` for the process' own namespace.
+    pub netns: Option<Netns>,
+    /// What it listens on.
+    pub listeners: PodListeners,
+    /// Its open connections.
+    pub connections: Connections,
+    /// When to stop.
+    pub drain: DrainWatcher,
+}
+
+/// A running worker. When the last clone is dropped, the thread ends with everything on it.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    commands: mpsc::UnboundedSender<StartPod>,
+}
+
+/// What the connections of a worker share.
+pub struct Worker<C> {
+    /// What it was given.
+    pub seed: WorkerSeed<C>,
+    /// HBONE tunables, shared with its connections.
+    pub hbone: Rc<HboneOptions>,
+    /// Memory for what peers sent and nobody read yet.
+    pub budget: ReceiveBudget,
+    /// The open connections that policies may close.
+    pub enforcer: Enforcer<Standing>,
+    /// Where tasks are started.
+    pub tasks: Tasks,
+}
+
+/// A pod on a worker: what its connections share.
+pub struct PodProxy<C> {
+    /// The worker.
+    pub worker: Rc<Worker<C>>,
+    /// Who it is.
+    pub pod: Arc<LocalPod>,
+    /// Where its sockets are made.
+    pub netns: Option<Netns>,
+    /// Its tunnels.
+    pub pool: Pool<C>,
+    /// Its open connections.
+    pub connections: Connections,
+    /// When to stop.
+    pub drain: DrainWatcher,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// Fails when the thread cannot be started.
+pub fn start<C>(
+    number: usize,
+    seed: WorkerSeed<C>,
+    tasks: &Tasks,
+) -> io::Result<(WorkerHandle, JoinHandle<()>)>
+where
+    C: CertSource + Send,
+{
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let local_tasks = tasks.clone();
+    let thread = tasks.critical_thread(format!("data-{number}"), move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        LocalSet::new().block_on(&runtime, run(seed, local_tasks, receiver));
+        Ok::<_, io::Error>(())
+    })?;
+    Ok((WorkerHandle { commands }, thread))
+}
+
+/// A worker on the current thread's `LocalSet`, for tests.
+pub async fn run<C: CertSource>(
+    seed: WorkerSeed<C>,
+    tasks: Tasks,
+    mut commands: mpsc::UnboundedReceiver<StartPod>,
+) {
+    let (enforcer, driver) = Enforcer::new(seed.state.clone());
+    tasks.spawn_local("policy enforcement", driver);
+    let worker = Rc::new(Worker {
+        hbone: Rc::new(seed.hbone.clone()),
+        budget: ReceiveBudget::default(),
+        enforcer,
+        tasks,
+        seed,
+    });
+    while let Some(start) = commands.recv().await {
+        serve_pod(&worker, start);
+    }
+}
+
+fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
+    let tasks = worker.tasks.clone();
+    let pool = Pool::new(
+        worker.seed.certs.clone(),
+        worker.hbone.clone(),
+        worker.budget.clone(),
+        move |name, task| drop(tasks.spawn_local(name, task)),
+    );
+    let proxy = Rc::new(PodProxy {
+        worker: worker.clone(),
+        pod: start.pod,
+        netns: start.netns,
+        pool,
+        connections: start.connections,
+        drain: start.drain,
+    });
+    let PodListeners {
+        outbound,
+        hbone,
+        plaintext,
+    } = start.listeners;
+    proxy.listen("outbound", outbound, |proxy, stream, peer| {
+        proxy
+            .clone()
+            .spawn("outbound connection", outbound::serve(proxy, stream, peer));
+    });
+    proxy.listen("inbound", hbone, |proxy, stream, peer| {
+        proxy
+            .clone()
+            .spawn("inbound connection", inbound::serve(proxy, stream, peer));
+    });
+    proxy.listen("inbound plaintext", plaintext, |proxy, stream, peer| {
+        proxy
+            .clone()
+            .spawn("plaintext connection", passthrough::serve(proxy, stream, peer));
+    });
+}
+
+// === impl WorkerHandle ===
+
+impl WorkerHandle {
+    /// Hands a pod over.
+    ///
+    /// # Errors
+    /// Gives the pod back when the thread is gone.
+    pub fn start_pod(&self, pod: StartPod) -> Result<(), Box<StartPod>> {
+        self.commands.send(pod).map_err(|e| Box::new(e.0))
+    }
+}
+
+// === impl PodProxy ===
+
+impl<C: CertSource> PodProxy<C> {
+    /// How a socket of the pod is made.
+    #[must_use]
+    pub fn dial_options(&self) -> DialOptions {
+        let settings = &self.worker.seed.settings;
+        DialOptions {
+            mark: settings.mark,
+            keepalive: settings.keepalive,
+            user_timeout: settings.user_timeout,
+            ..DialOptions::default()
+        }
+    }
+
+    /// Runs one connection's future until it ends or its time is over.
+    pub fn spawn(self: Rc<Self>, name: &'static str, connection: impl Future<Output = ()> + 'static) {
+        let mut drain = self.drain.clone();
+        self.worker.tasks.spawn_local(name, async move {
+            tokio::select! {
+                biased;
+                () = drain.cut() => {}
+                () = connection => {}
+            }
+        });
+    }
+
+    fn listen(
+        self: &Rc<Self>,
+        name: &'static str,
+        listener: StdListener,
+        serve: impl Fn(Rc<Self>, TcpStream, mesh_types::Peer) + 'static,
+    ) {
+        let proxy = self.clone();
+        let (drain, mut synced) = (self.drain.clone(), self.worker.seed.synced.clone());
+        self.worker.tasks.spawn_local(name, async move {
+            let mut early = drain.clone();
+            tokio::select! {
+                biased;
+                _ = early.draining() => return,
+                complete = synced.wait_for(|synced| *synced) => if complete.is_err() {
+                    return;
+                },
+            }
+            drop(early);
+            let accepted = match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let info = proxy.pod.clone();
+                    let accept = accept_loop(listener, drain, move |stream, peer| serve(proxy.clone(), stream, peer));
+                    accept.await.map_err(|e| (info, e))
+                }
+                Err(e) => Err((proxy.pod.clone(), e)),
+            };
+            if let Err((pod, error)) = accepted {
+                tracing::error!(listener = name, pod = %pod.info().name, namespace = %pod.info().namespace, %error,
+                    "listener is broken; the pod takes no more connections there");
+            }
+        });
+    }
+}
