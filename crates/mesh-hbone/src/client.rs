@@ -20,7 +20,7 @@ use crate::error::{ConnectError, ConnectStep};
 use crate::options::HboneOptions;
 use crate::pulse::Pulse;
 use crate::request::{ConnectRequest, ConnectResponse};
-use crate::tls::{Failure, SharedIo, TlsIo};
+use crate::tls::{Failure, SharedIo, TlsIo, Transport};
 use crate::tunnel::Tunnel;
 
 /// A connection on which tunnels can be opened. When all clones are dropped, it closes once its streams are over.
@@ -58,6 +58,15 @@ pub(crate) enum OpenError {
 /// `config` expects.
 pub async fn establish(
     io: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    config: Arc<ClientConfig>,
+    options: &Rc<HboneOptions>,
+    budget: &ReceiveBudget,
+) -> Result<(ClientConnection, ClientDriver), ConnectError> {
+    establish_over(Box::new(io), config, options, budget).await
+}
+
+pub(crate) async fn establish_over(
+    io: Box<dyn Transport>,
     config: Arc<ClientConfig>,
     options: &Rc<HboneOptions>,
     budget: &ReceiveBudget,
@@ -151,10 +160,7 @@ impl ClientConnection {
     /// Fails when the connection is over, the peer refuses, or `answer_deadline` passes.
     pub async fn tunnel(&self, request: &ConnectRequest) -> Result<Tunnel, ConnectError> {
         let request = request.to_http()?;
-        match self.open(request).await {
-            Ok(tunnel) => Ok(tunnel),
-            Err(OpenError::NotProcessed(error) | OpenError::Final(error)) => Err(error),
-        }
+        self.open(request).await.map_err(OpenError::into_error)
     }
 
     /// How many streams the connection may carry: ours to decide within what the peer allows.
@@ -212,6 +218,16 @@ impl ClientConnection {
             Some(end) => end.clone(),
             None if error.is_io() || error.reason() == Some(h2::Reason::NO_ERROR) => ConnectionEnd::PeerGone,
             None => ConnectionEnd::Http2(error.to_string()),
+        }
+    }
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    pub(crate) fn into_error(self) -> ConnectError {
+        match self {
+            Self::NotProcessed(error) | Self::Final(error) => error,
         }
     }
 }

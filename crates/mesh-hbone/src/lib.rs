@@ -35,6 +35,8 @@ pub mod pool;
 mod pulse;
 pub mod request;
 pub mod server;
+#[cfg(test)]
+mod testing;
 mod tls;
 pub mod tunnel;
 
@@ -47,3 +49,6 @@ pub use pool::{Hop, Pool};
 pub use request::{Baggage, ConnectRequest, ConnectResponse, Forwarded, Refusal, TunnelHeaders};
 pub use server::{IncomingTunnel, ServeError, ServerConnection, serve_tls};
 pub use tunnel::{Tunnel, TunnelIo};
+
+#[cfg(test)]
+mod tests;

@@ -17,16 +17,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mesh_net::{DialOptions, Netns, NetnsId};
+use mesh_net::{DialError, DialOptions, Netns, NetnsId};
 use mesh_tls::{CertSource, ExpectedPeers};
 use mesh_types::{Identity, NextHop, WorkloadUid};
 use tokio::sync::watch;
 
 use crate::budget::ReceiveBudget;
-use crate::client::{ClientConnection, ClientDriver, OpenError, establish};
+use crate::client::{ClientConnection, ClientDriver, OpenError, establish_over};
 use crate::error::{ConnectError, ConnectStep};
 use crate::options::HboneOptions;
 use crate::request::ConnectRequest;
+use crate::tls::Transport;
 use crate::tunnel::Tunnel;
 
 pub(crate) use peer::Lease;
@@ -55,6 +56,10 @@ pub struct Hop {
 /// What has to run on the pool's worker until it ends.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Makes what a connection runs over.
+type Dialer = Box<dyn Fn(&Hop) -> Dialing>;
+type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, DialError>>>>;
+
 /// A pool of connections. Clones are the same pool. When the last is dropped, it drains.
 pub struct Pool<C> {
     shared: Rc<Shared<C>>,
@@ -73,6 +78,7 @@ struct Key {
 
 struct Shared<C> {
     certs: C,
+    dialer: Dialer,
     options: Rc<HboneOptions>,
     budget: ReceiveBudget,
     spawn: Box<dyn Fn(&'static str, LocalTask)>,
@@ -93,8 +99,19 @@ impl<C: CertSource> Pool<C> {
         budget: ReceiveBudget,
         spawn: impl Fn(&'static str, LocalTask) + 'static,
     ) -> Self {
+        Self::with_dialer(certs, options, budget, spawn, Box::new(dial_tcp))
+    }
+
+    fn with_dialer(
+        certs: C,
+        options: Rc<HboneOptions>,
+        budget: ReceiveBudget,
+        spawn: impl Fn(&'static str, LocalTask) + 'static,
+        dialer: Dialer,
+    ) -> Self {
         let shared = Shared {
             certs,
+            dialer,
             options,
             budget,
             spawn: Box::new(spawn),
@@ -296,10 +313,18 @@ async fn connect<C: CertSource>(
 ) -> Result<(ClientConnection, ClientDriver), ConnectError> {
     let certificate = shared.certs.get(&hop.source).await?;
     step.set(ConnectStep::Dial);
-    let stream = mesh_net::dial(hop.netns.as_ref(), hop.next, &hop.dial).await?;
+    let transport = (shared.dialer)(hop).await?;
     step.set(ConnectStep::Tls);
     let config = certificate.client_config(&hop.expected);
-    establish(stream, config, &shared.options, &shared.budget).await
+    establish_over(transport, config, &shared.options, &shared.budget).await
+}
+
+fn dial_tcp(hop: &Hop) -> Dialing {
+    let hop = hop.clone();
+    Box::pin(async move {
+        let stream = mesh_net::dial(hop.netns.as_ref(), hop.next, &hop.dial).await?;
+        Ok(Box::new(stream) as Box<dyn Transport>)
+    })
 }
 
 /// How many connections one stream is tried on: one that had died unnoticed, one that was told to go away meanwhile.

@@ -68,7 +68,7 @@ pub async fn serve_tls(
     budget: &ReceiveBudget,
 ) -> Result<ServerConnection, AcceptError> {
     let late = |step| move |_| AcceptError::TimedOut { step };
-    let tls = timeout(options.handshake_deadline, TlsIo::accept(io, config))
+    let tls = timeout(options.handshake_deadline, TlsIo::accept(Box::new(io), config))
         .await
         .map_err(late(ConnectStep::Tls))?
         .map_err(|failure| AcceptError::Tls(failure.into()))?;
@@ -197,6 +197,8 @@ impl ServerConnection {
         self.state.ended(end);
         match self.state.end() {
             None | Some(ConnectionEnd::Finished | ConnectionEnd::Shutdown) => None,
+            // Without a stream left that is how clients usually go; each stream holds a reference.
+            Some(ConnectionEnd::PeerGone) if Rc::strong_count(&self.state) == 1 => None,
             Some(end) => Some(Err(ServeError::Ended(end.clone()))),
         }
     }

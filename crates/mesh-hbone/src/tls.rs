@@ -80,19 +80,13 @@ struct Plain {
 
 impl TlsIo {
     /// Shakes hands as a client.
-    pub(crate) async fn connect(
-        io: impl Transport + 'static,
-        config: Arc<ClientConfig>,
-    ) -> Result<Self, Failure> {
-        Self::handshake(Box::new(io), Session::client(config)?).await
+    pub(crate) async fn connect(io: Box<dyn Transport>, config: Arc<ClientConfig>) -> Result<Self, Failure> {
+        Self::handshake(io, Session::client(config)?).await
     }
 
     /// Shakes hands as a server.
-    pub(crate) async fn accept(
-        io: impl Transport + 'static,
-        config: Arc<ServerConfig>,
-    ) -> Result<Self, Failure> {
-        Self::handshake(Box::new(io), Session::server(config)?).await
+    pub(crate) async fn accept(io: Box<dyn Transport>, config: Arc<ServerConfig>) -> Result<Self, Failure> {
+        Self::handshake(io, Session::server(config)?).await
     }
 
     /// What the peer presented, leaf first.
@@ -143,6 +137,28 @@ impl TlsIo {
 
     /// Sends everything that was written. Pending while the transport takes no more.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.unless_failed(cx, Self::poll_drain_now)
+    }
+
+    /// Nothing works after a failure; rustls in particular must not be asked again.
+    fn unless_failed<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failure>>,
+    ) -> Poll<Result<T, Failure>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        let polled = poll(self, cx);
+        if let Poll::Ready(Err(failure)) = &polled {
+            self.failure = Some(failure.clone());
+            // The peer is told if that can be done at once: there may be an alert.
+            let _ = self.poll_send(cx);
+        }
+        polled
+    }
+
+    fn poll_drain_now(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         // Only now is it clear that nothing else will share the record.
         while !self.staged.is_empty() {
             if self.encrypt_staged()? == 0 {
@@ -292,7 +308,7 @@ impl TlsIo {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_drain_now(cx))?;
         if !self.close_notified {
             self.close_notified = true;
             self.session
@@ -303,12 +319,6 @@ impl TlsIo {
             Err(e) if e.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(Failure::Io(e.kind()))),
             _ => Poll::Ready(Ok(())),
         }
-    }
-
-    fn fail(&mut self, failure: Failure) -> io::Error {
-        let error = io::Error::from(&failure);
-        self.failure.get_or_insert(failure);
-        error
     }
 }
 
@@ -328,8 +338,8 @@ impl SharedIo {
 impl AsyncRead for SharedIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|tls| {
-            let read = ready!(tls.poll_read_plain(cx, buf));
-            Poll::Ready(read.map_err(|failure| tls.fail(failure)))
+            let read = ready!(tls.unless_failed(cx, |tls, cx| tls.poll_read_plain(cx, buf)));
+            Poll::Ready(read.map_err(|failure| io::Error::from(&failure)))
         })
     }
 }
@@ -345,8 +355,8 @@ impl AsyncWrite for SharedIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.with(|tls| {
-            let written = ready!(tls.poll_write_slices(cx, bufs));
-            Poll::Ready(written.map_err(|failure| tls.fail(failure)))
+            let written = ready!(tls.unless_failed(cx, |tls, cx| tls.poll_write_slices(cx, bufs)));
+            Poll::Ready(written.map_err(|failure| io::Error::from(&failure)))
         })
     }
 
@@ -361,8 +371,8 @@ impl AsyncWrite for SharedIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|tls| {
-            let closed = ready!(tls.poll_close(cx));
-            Poll::Ready(closed.map_err(|failure| tls.fail(failure)))
+            let closed = ready!(tls.unless_failed(cx, TlsIo::poll_close));
+            Poll::Ready(closed.map_err(|failure| io::Error::from(&failure)))
         })
     }
 }

@@ -40,12 +40,14 @@ struct Entry {
 impl Shelf {
     /// Decides where the next stream goes.
     ///
-    /// The fullest connection with room takes it: then those that a burst needed become idle and go away.
+    /// The fullest connection with room takes it, of equals the oldest: then those that a burst needed become idle and go away.
     pub(crate) fn choose(&mut self) -> Choice {
         let fullest = self
             .entries
             .iter_mut()
             .filter(|e| e.streams < e.limit)
+            // Of equals `max_by_key` takes the last: the oldest.
+            .rev()
             .max_by_key(|e| e.streams);
         if let Some(entry) = fullest {
             entry.streams += 1;

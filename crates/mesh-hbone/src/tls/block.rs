@@ -66,6 +66,11 @@ impl Incoming {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn holds_memory(&self) -> bool {
+        self.block.is_some() || self.partial.capacity() > 0
+    }
+
     /// Nothing more is there for now: gives the block back and keeps what little is left.
     pub(super) fn rest(&mut self) {
         if let Some(block) = self.block.take() {

@@ -133,18 +133,14 @@ impl Session {
         }
     }
 
-    /// After an error rustls may have an alert to send; it comes without further input.
+    /// After an error rustls may have an alert to send, which it then gives first. Asked once more than that, it would
+    /// process input again; after an error it must not.
     fn encode_alert(&mut self, incoming: &mut Incoming, out: &mut Outgoing) {
         let mut ignored = Vec::new();
-        loop {
-            let (discard, handled) = self
-                .end
-                .process(incoming.filled(), &mut ignored, out, &Then::Nothing);
-            incoming.consume(discard);
-            if !matches!(handled, Ok(Handled::Again)) {
-                return;
-            }
-        }
+        // The error itself is known already.
+        let _ = self
+            .end
+            .process(incoming.filled(), &mut ignored, out, &Then::Nothing);
     }
 
     fn state(&self) -> &CommonState {

@@ -1,0 +1,6 @@
+//! Two ends in one process, over pipes in memory, with paused time.
+
+mod ends;
+mod handshake;
+mod liveness;
+mod streams;
