@@ -1,1 +1,95 @@
+use std::net::{Ipv6Addr, TcpStream};
+use std::time::Duration;
 
+use socket2::SockRef;
+
+use super::*;
+use crate::process::in_namespaces;
+
+#[test]
+fn the_ipv6_wildcard_serves_both_families() {
+    let listener = listen(&ListenOptions::new(wildcard_v6())).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(false).unwrap();
+    for ip in ["127.0.0.1", "::1"] {
+        let client = TcpStream::connect((ip, port)).unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer.port(), client.local_addr().unwrap().port());
+    }
+}
+
+#[test]
+fn v6_only_leaves_ipv4_to_others() {
+    let mut options = ListenOptions::new(wildcard_v6());
+    options.v6_only = true;
+    let v6 = listen(&options).unwrap();
+    let port = v6.local_addr().unwrap().port();
+    listen(&ListenOptions::new(([127, 0, 0, 1], port).into())).expect("the IPv4 port is free");
+}
+
+#[test]
+fn accepted_connections_inherit_what_the_listener_has() {
+    let mut options = ListenOptions::new(loopback());
+    options.keepalive = Some(Keepalive {
+        time: Duration::from_secs(77),
+        interval: Duration::from_secs(7),
+        retries: 3,
+    });
+    let listener = listen(&options).unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let socket = SockRef::from(&accepted);
+    assert!(socket.tcp_nodelay().unwrap());
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(77));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let first = listen(&ListenOptions::new(loopback())).unwrap();
+    let addr = first.local_addr().unwrap();
+    let error = listen(&ListenOptions::new(addr)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+}
+
+#[test]
+fn a_shared_port_is_shared() {
+    let mut options = ListenOptions::new(loopback());
+    options.reuse_port = true;
+    let first = listen(&options).unwrap();
+    options.addr = first.local_addr().unwrap();
+    listen(&options).unwrap();
+}
+
+#[test]
+fn mark_and_transparency() {
+    in_namespaces(|| {
+        for transparent_v6 in [false, true] {
+            let mut options = ListenOptions::new(if transparent_v6 { wildcard_v6() } else { loopback() });
+            options.mark = Some(0x539);
+            options.transparent = true;
+            let listener = listen(&options).unwrap();
+            let socket = SockRef::from(&listener);
+            assert_eq!(socket.mark().unwrap(), 0x539);
+            assert!(socket.ip_transparent_v4().unwrap());
+            assert!(!transparent_v6 || socket.ip_transparent_v6().unwrap());
+
+            let port = listener.local_addr().unwrap().port();
+            let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(SockRef::from(&accepted).mark().unwrap(), 0x539);
+        }
+    });
+}
+
+fn loopback() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn wildcard_v6() -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, 0).into()
+}
