@@ -7,6 +7,7 @@
 //! - [`serving`]: the control plane's own server certificate.
 //! - [`token`]: node tokens, in the shape of Kubernetes' bound service-account tokens.
 //! - [`caller`]: the one who calls, as the token or the client certificate proves it.
+//! - [`authenticator`]: tells it from a request's header and connection.
 //! - [`node_authorizer`]: may this caller have a certificate for that identity? A pure function.
 //! - [`budget`]: how many certificates one node may ask for, so that a stolen token cannot grind the key.
 //! - [`authority`]: the parts together, as `mesh_certs::server` asks for them.
@@ -14,8 +15,12 @@
 //!
 //! Every decision takes `now` as a parameter. No key has a `Debug` that prints it, and every copy is wiped when dropped.
 
+pub mod authenticator;
+pub mod authority;
 pub mod budget;
 pub mod caller;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod issuer;
 pub mod node_authorizer;
 mod random;

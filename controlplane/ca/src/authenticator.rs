@@ -1,0 +1,89 @@
+//! Who sent a request: by the token in its header, or by the certificate of its connection.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mesh_grpc::caller::{ConnectionInfo, bearer_token};
+use mesh_grpc::{AuthenticateCaller, Denied};
+use mesh_tls::peer_identity;
+use mesh_types::TrustDomain;
+use rustls_pki_types::CertificateDer;
+use tonic::metadata::MetadataMap;
+
+use crate::caller::Caller;
+use crate::token::TokenKey;
+
+/// Judges tokens and certificates of this mesh. Clones share the key.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    tokens: Arc<TokenKey>,
+    trust_domain: TrustDomain,
+}
+
+impl Authenticator {
+    /// An authenticator for tokens of this key and certificates of this trust domain. That a certificate was signed by
+    /// the mesh's root is for the TLS configuration to check.
+    #[must_use]
+    pub fn new(tokens: Arc<TokenKey>, trust_domain: TrustDomain) -> Self {
+        Self { tokens, trust_domain }
+    }
+
+    /// Who calls, at `now`. A request that carries a token is judged by it alone: whoever shows a bad one is not let in
+    /// by what else it has.
+    ///
+    /// # Errors
+    /// Fails when neither says who calls.
+    pub fn judge(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<&ConnectionInfo>,
+        now: SystemTime,
+    ) -> Result<Caller, Denied> {
+        let unauthenticated = |reason: String| Denied::Unauthenticated(reason);
+        let certificates = connection.map(|c| &c.certificates[..]).unwrap_or_default();
+        if metadata.contains_key("authorization") || certificates.is_empty() {
+            let token = bearer_token(metadata)?;
+            let subject = self.tokens.verify(token, now);
+            return subject
+                .map(Caller::Token)
+                .map_err(|e| unauthenticated(e.to_string()));
+        }
+        let identity = peer_identity(certificates).map_err(|e| unauthenticated(e.to_string()))?;
+        // The handshake checked this, perhaps long ago.
+        if !is_valid_at(&certificates[0], now) {
+            return Err(unauthenticated(format!(
+                "the certificate of {identity} has expired"
+            )));
+        }
+        if *identity.trust_domain() != self.trust_domain {
+            return Err(unauthenticated(format!(
+                "{identity} is not of {}",
+                self.trust_domain
+            )));
+        }
+        Ok(Caller::Mesh(identity))
+    }
+}
+
+impl AuthenticateCaller for Authenticator {
+    type Caller = Caller;
+
+    async fn authenticate(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<&ConnectionInfo>,
+    ) -> Result<Caller, Denied> {
+        self.judge(metadata, connection, SystemTime::now())
+    }
+}
+
+fn is_valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
+        return false;
+    };
+    let not_after: SystemTime = parsed.validity().not_after.to_datetime().into();
+    now <= not_after
+}
+
+#[cfg(test)]
+mod tests;
