@@ -20,6 +20,8 @@
 //! worker's tunnels, until it ends.
 
 pub mod accept;
+pub mod admin;
+pub mod app;
 
 pub mod config;
 pub mod connections;
@@ -28,3 +30,4 @@ pub mod local;
 pub mod outbound;
 pub mod passthrough;
 pub mod worker;
+pub mod workloads;

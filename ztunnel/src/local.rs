@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mesh_model::Workload;
 use mesh_state::{StateReader, View};
-use mesh_types::{NetworkAddress, Strng, WorkloadUid};
+use mesh_types::{Identity, NetworkAddress, Strng, WorkloadUid};
 use mesh_zds::PodInfo;
 use tokio::time::{Instant, timeout_at};
 
@@ -101,6 +101,14 @@ impl LocalPod {
             });
         }
         Ok(workload)
+    }
+
+    /// The identity under which the configuration has the pod, once it has it and agrees with the node agent.
+    #[must_use]
+    pub fn known_identity(&self, view: &View) -> Option<Identity> {
+        let workload = view.workload_by_uid(&self.uid)?;
+        let agreed = workload.identity.service_account() == &self.info.service_account;
+        agreed.then(|| workload.identity.clone())
     }
 
     /// [`LocalPod::workload`], waiting for the configuration to arrive: a pod can be faster than the news of it.

@@ -1,1 +1,15 @@
-//! Fixtures for tests: a fake CA, a scripted xDS server, echo applications, object builders.
+//! Fixtures for tests: a certificate authority, echo applications, object builders.
+//!
+//! # Layout
+//! - [`objects`]: workloads, services and policies that read like sentences.
+//! - [`authority`]: a certificate authority in memory, as a [`mesh_tls::CertSource`].
+//! - [`apps`]: applications to talk to: echo, one that speaks first, one that never answers.
+//!
+//! A dev-dependency of products and of the tests package only.
+
+pub mod apps;
+pub mod authority;
+pub mod objects;
+
+pub use authority::TestAuthority;
+pub use objects::{allow, deny, pod, service};

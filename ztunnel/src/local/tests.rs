@@ -1,1 +1,65 @@
+use std::time::Duration;
 
+use mesh_state::{Settings, mesh};
+use mesh_testkit::objects::{self, identity};
+use mesh_testkit::pod;
+
+use super::*;
+
+fn local(account: &str) -> LocalPod {
+    let info = PodInfo {
+        name: "web".into(),
+        namespace: objects::NAMESPACE.into(),
+        service_account: account.into(),
+    };
+    LocalPod::new(info, objects::CLUSTER, Strng::default())
+}
+
+#[test]
+fn node_agent_and_configuration_must_agree() {
+    let (mut writer, state) = mesh(Settings::default());
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    let found = |pod: &LocalPod| state.query(|view| pod.workload(view, address).cloned());
+    assert!(matches!(found(&local("web")), Err(NotInMesh::Unknown { .. })));
+    writer.apply(vec![pod("web").at("10.0.0.1").into()]);
+    assert_eq!(found(&local("web")).unwrap().identity, identity("shop", "web"));
+    assert!(matches!(
+        found(&local("admin")),
+        Err(NotInMesh::OtherAccount { .. })
+    ));
+    let known = |pod: &LocalPod| state.query(|view| pod.known_identity(view));
+    assert_eq!(known(&local("web")), Some(identity("shop", "web")));
+    assert_eq!(known(&local("admin")), None);
+}
+
+#[test]
+fn an_address_alone_makes_nobody() {
+    let (mut writer, state) = mesh(Settings::default());
+    writer.apply(vec![
+        pod("somebody-else").with_account("web").at("10.0.0.1").into(),
+    ]);
+    let found = state.query(|view| local("web").workload(view, "10.0.0.1".parse().unwrap()).cloned());
+    assert!(matches!(found, Err(NotInMesh::Unknown { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_waits_for_news_of_its_pod_and_not_for_ever() {
+    let (mut writer, state) = mesh(Settings::default());
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    let start = Instant::now();
+    let (pod_as_known, reader) = (local("web"), state.clone());
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        writer.apply(vec![pod("other").at("10.0.0.2").into()]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        writer.apply(vec![pod("web").at("10.0.0.1").into()]);
+    };
+    let (found, ()) = tokio::join!(pod_as_known.wait_for_workload(&reader, address), late);
+    found.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+
+    let (_writer, empty) = mesh(Settings::default());
+    let start = Instant::now();
+    local("web").wait_for_workload(&empty, address).await.unwrap_err();
+    assert_eq!(start.elapsed(), PATIENCE);
+}

@@ -7,7 +7,7 @@ use super::*;
 struct Log(Rc<RefCell<Vec<String>>>);
 
 impl KeepCertificates for Log {
-    fn warm(&self, identity: Identity) {
+    fn warm(&self, identity: &Identity) {
         self.0
             .borrow_mut()
             .push(format!("warm {}", identity.service_account()));

@@ -1,0 +1,169 @@
+//! A pod's listeners, made in its namespace and handed to every worker.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen};
+use mesh_runtime::drain::{self, DrainTrigger};
+use mesh_types::{Strng, ports};
+use mesh_zds::PodInfo;
+
+use crate::connections::Connections;
+use crate::local::LocalPod;
+use crate::worker::{PodListeners, StartPod, WorkerHandle};
+
+/// Starts the proxies of pods; the manager's tests have another one.
+pub trait StartPods {
+    /// What stands for a pod's network namespace.
+    type Netns;
+    /// Which namespace it is.
+    type NetnsId: PartialEq;
+
+    /// Which namespace it is.
+    fn id(netns: &Self::Netns) -> Self::NetnsId;
+
+    /// Starts serving a pod.
+    ///
+    /// # Errors
+    /// Says what of the pod cannot be used; trying again later may work.
+    fn start(&self, info: &PodInfo, netns: &Self::Netns) -> Result<Running, StartError>;
+}
+
+/// A pod that is served.
+#[derive(Debug)]
+pub struct Running {
+    /// Who it is.
+    pub pod: Arc<LocalPod>,
+    /// Ends it.
+    pub drain: DrainTrigger,
+    /// Its open connections.
+    pub connections: Connections,
+}
+
+/// Why a pod cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its namespace cannot be entered.
+    #[error("the pod's network namespace cannot be entered: {0}")]
+    Netns(#[source] io::Error),
+    /// A port cannot be had.
+    #[error("port {port} in the pod: {source}")]
+    Listen {
+        /// Which one.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A worker thread has died; the process is about to end.
+    #[error("a data worker is gone")]
+    WorkerGone,
+}
+
+/// Starts pods on all workers.
+#[derive(Debug)]
+pub struct PodStarter {
+    /// The workers; each gets its own listeners.
+    pub workers: Vec<WorkerHandle>,
+    /// The cluster of this node.
+    pub cluster: Strng,
+    /// The network of this node.
+    pub network: Strng,
+    /// The mark on sockets in pods.
+    pub mark: Option<u32>,
+    /// Keep-alive of accepted connections.
+    pub keepalive: Option<Keepalive>,
+    /// Listen for IPv6 too.
+    pub ipv6: bool,
+}
+
+impl StartPods for PodStarter {
+    type Netns = Netns;
+    type NetnsId = NetnsId;
+
+    fn id(netns: &Netns) -> NetnsId {
+        netns.id()
+    }
+
+    fn start(&self, info: &PodInfo, netns: &Netns) -> Result<Running, StartError> {
+        let listeners = netns.run(|| self.listeners()).map_err(StartError::Netns)??;
+        let pod = Arc::new(LocalPod::new(info.clone(), &self.cluster, self.network.clone()));
+        let (trigger, watcher) = drain::channel();
+        let connections = Connections::default();
+        for (worker, listeners) in self.workers.iter().zip(listeners) {
+            let start = StartPod {
+                pod: pod.clone(),
+                netns: Some(netns.clone()),
+                listeners,
+                connections: connections.clone(),
+                drain: watcher.clone(),
+            };
+            worker.start_pod(start).map_err(|_| StartError::WorkerGone)?;
+        }
+        Ok(Running {
+            pod,
+            drain: trigger,
+            connections,
+        })
+    }
+}
+
+impl PodStarter {
+    /// Whether this process may do what serving pods takes: enter a namespace, and mark a socket there.
+    ///
+    /// # Errors
+    /// Says which right is missing.
+    pub fn check_rights(&self) -> Result<(), String> {
+        let own = Netns::current().map_err(|e| format!("own network namespace: {e}"))?;
+        let options = ListenOptions {
+            mark: self.mark,
+            ..ListenOptions::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
+        };
+        let listened = own
+            .run(|| listen(&options))
+            .map_err(|e| format!("entering a network namespace: {e}; CAP_SYS_ADMIN is needed"))?;
+        let marked = listened.map(drop);
+        marked.map_err(|e| format!("marking a socket: {e}; CAP_NET_ADMIN is needed"))
+    }
+
+    /// One set of listeners for each worker. Runs inside the pod's namespace.
+    fn listeners(&self) -> Result<Vec<PodListeners>, StartError> {
+        let mut sets = Vec::with_capacity(self.workers.len());
+        for _ in &self.workers {
+            sets.push(PodListeners {
+                outbound: self.listener(ports::OUTBOUND)?,
+                hbone: self.listener(ports::HBONE)?,
+                plaintext: self.listener(ports::INBOUND_PLAINTEXT)?,
+            });
+        }
+        Ok(sets)
+    }
+
+    fn listener(&self, port: u16) -> Result<std::net::TcpListener, StartError> {
+        let on = |ip: IpAddr| {
+            listen(&ListenOptions {
+                mark: self.mark,
+                reuse_port: true,
+                keepalive: self.keepalive,
+                ..ListenOptions::new(SocketAddr::new(ip, port))
+            })
+        };
+        let (v4, v6) = (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        );
+        let listener = match self.ipv6 {
+            false => on(v4),
+            // A pod, or a kernel, without IPv6 is served on IPv4.
+            true => on(v6).or_else(|e| if lacks_ipv6(&e) { on(v4) } else { Err(e) }),
+        };
+        listener.map_err(|source| StartError::Listen { port, source })
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+}
