@@ -18,6 +18,8 @@
 pub mod certificate;
 pub mod csr;
 pub mod expected;
+#[cfg(test)]
+mod fixtures;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod identity;

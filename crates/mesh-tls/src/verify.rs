@@ -192,3 +192,6 @@ impl ClientCertVerifier for SameTrustDomain {
         self.chain.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
