@@ -1,1 +1,23 @@
-//! The node agent: enrols pods, keeps their rules, hands them to ztunnel.
+//! The node agent: enrols pods, keeps their rules, hands them to ztunnel, and tells the control plane.
+//!
+//! # Layout
+//! - [`enroll`]: what is to be done for which pod; pure. Start here.
+//! - [`controller`]: the loop that carries it out, and the operations on the world.
+//! - [`kernel`]: rules and routes in a namespace: compare, put right, remove.
+//! - [`events`]: the socket that the CNI plugin asks.
+//! - [`state_file`]: what a restart must find again.
+//! - [`metrics`], [`config`], [`app`]: what is counted, what can be set, and the wiring.
+//!
+//! The agent decides nothing about membership (the control plane does) and carries no traffic (ztunnel does). While it is
+//! away enrolled pods stay in the mesh, and pods cannot start; nothing falls back to plaintext.
+
+pub mod app;
+pub mod config;
+pub mod controller;
+pub mod enroll;
+pub mod events;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod kernel;
+pub mod metrics;
+pub mod state_file;

@@ -46,6 +46,16 @@ pub fn compare(wanted: &Ruleset, listing: &[u8]) -> Result<Vec<Finding>, Invalid
     Ok(findings)
 }
 
+/// What a listing says of the tables that `wanted` says something about, in one form: equal texts mean equal rules.
+///
+/// # Errors
+/// Fails when the listing is not nft's JSON.
+pub fn fingerprint(wanted: &Ruleset, listing: &[u8]) -> Result<String, InvalidListing> {
+    let found = elements(listing)?;
+    let ours = wanted.names().flat_map(|name| of_table(&found, name.as_str()));
+    Ok(Value::Array(ours.cloned().collect()).to_string())
+}
+
 fn elements(listing: &[u8]) -> Result<Vec<Value>, InvalidListing> {
     let mut document: Value = serde_json::from_slice(listing).map_err(|e| InvalidListing(e.to_string()))?;
     let Some(Value::Array(elements)) = document.get_mut("nftables").map(Value::take) else {

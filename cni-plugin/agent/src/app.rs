@@ -1,0 +1,246 @@
+//! Wiring: every listener and loop is a named, supervised task.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cni_rules::plan::ProbeAddresses;
+use mesh_grpc::{ChannelConfig, Credentials, Scheme, Security, TlsTrust, TokenSource};
+use mesh_net::Netns;
+use mesh_register::RegisterHandle;
+use mesh_runtime::admin::{self, AdminLimits, Routes};
+use mesh_runtime::logging::LogControl;
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::signals::StopSignals;
+use mesh_runtime::{drain, metrics as runtime_metrics, supervise};
+use mesh_tls::TlsSettings;
+use mesh_tls::service::{RootSource, client_config};
+use mesh_zds::{ServerEvent, ServerOptions, ZdsServer};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, DnsCaptureSetting};
+use crate::controller::operations::{DnsCapture, Held, Operations, World};
+use crate::controller::{Conditions, Controller, Deadlines, Requests};
+use crate::events::{EventServer, EventSocket};
+use crate::kernel::Kernel;
+use crate::metrics::Metrics;
+use crate::state_file::StateFile;
+
+/// Runs the agent until it is told to stop. Rules, the state file and what ztunnel has stay as they are: enrolled pods
+/// stay in the mesh while the agent restarts, and new ones wait for it.
+///
+/// # Errors
+/// Fails when something that it needs from the start is missing, or a task ends that must not.
+pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
+    let mut stop = StopSignals::install().context("signal handlers")?;
+    let readiness = Readiness::new();
+    let registry = runtime_metrics::registry("cni", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::register(&registry);
+    let host = Netns::current().context("this process's network namespace")?;
+
+    create_directory(&config.run_dir)?;
+    if let Some(directory) = config.ztunnel_socket.parent() {
+        create_directory(directory)?;
+    }
+    let file = StateFile::new(config.state_file());
+    let records = file.read()?;
+    // What cannot be written down now would be lost at the next restart: say so before any pod depends on it.
+    file.write(records.iter())?;
+    tracing::info!(pods = records.len(), "the pods of before the restart are known");
+
+    let (registrar, assignments, register_driver) = register(&config)?;
+    let zds = zds_server(&config, &metrics);
+    let operations = Operations::new(World {
+        kernel: Kernel::new(config.nft.as_str()),
+        zds: zds.clone(),
+        registrar: registrar.clone(),
+        host: host.clone(),
+        probe: ProbeAddresses {
+            v4: config.probe_v4,
+            v6: config.probe_v6,
+        },
+        dns_capture: match config.dns_capture {
+            DnsCaptureSetting::Off => DnsCapture::Unavailable,
+            DnsCaptureSetting::OnRequest => DnsCapture::OnRequest,
+            DnsCaptureSetting::On => DnsCapture::Default,
+        },
+        metrics: metrics.clone(),
+        held: Mutex::new(Held::default()),
+    });
+    // Before any ztunnel can connect: it drops what the snapshot does not list.
+    operations.restore(&records);
+    let conditions = Conditions {
+        assignments: readiness.block("assignments from the control plane"),
+        host: readiness.block("probe rules of the node"),
+    };
+    let deadlines = Deadlines {
+        add: config.add_deadline(),
+        del: DEL_DEADLINE,
+        audit: config.audit_interval(),
+    };
+    let (controller, requests) =
+        Controller::new(records, file, operations, deadlines, conditions, metrics.clone());
+
+    let ztunnels = zds
+        .bind()
+        .with_context(|| at("ztunnel's socket", &config.ztunnel_socket))?;
+    let event_path = config.event_socket();
+    let events = EventSocket::bind(&event_path).with_context(|| at("the plugin's socket", &event_path))?;
+    let monitoring = TcpListener::bind(config.monitoring).await;
+    let monitoring = monitoring.with_context(|| format!("monitoring address {}", config.monitoring))?;
+    let server = EventServer::new(requests.clone(), zds, registrar.clone(), metrics, host.id());
+    let pages = pages(&requests, &registrar)
+        .merge(readiness.routes())
+        .merge(runtime_metrics::routes(&registry))
+        .merge(log.routes())
+        .with_index();
+
+    let (tasks, mut failures) = supervise::supervisor();
+    let (drain_trigger, drain) = drain::channel();
+    tasks.critical("registration", async move {
+        let never: Infallible = register_driver.await;
+        Err::<(), Infallible>(never)
+    });
+    tasks.critical("zds", must_not_end(ztunnels));
+    tasks.critical(
+        "pods",
+        must_not_end(controller.run(assignments, registrar.clone())),
+    );
+    tasks.critical("event socket", must_not_end(events.serve(server)));
+    tasks.critical(
+        "monitoring",
+        admin::serve(monitoring, pages, AdminLimits::default(), drain),
+    );
+    tasks.spawn("node name", check_node_name(config.node_name.clone(), registrar));
+    tracing::info!(events = %event_path.display(), ztunnel = %config.ztunnel_socket.display(), "the node agent runs");
+
+    tokio::select! {
+        reason = stop.wait() => {
+            tasks.stopping();
+            tracing::info!(?reason, "the node agent stops; enrolled pods stay in the mesh, new ones wait");
+            drop(drain_trigger);
+            Ok(())
+        }
+        failure = failures.next() => Err(failure.into()),
+    }
+}
+
+fn zds_server(config: &Config, metrics: &Metrics) -> ZdsServer {
+    let options = ServerOptions {
+        path: config.ztunnel_socket.clone(),
+        ..ServerOptions::default()
+    };
+    let metrics = metrics.clone();
+    ZdsServer::new(options, move |event| match event {
+        ServerEvent::Connected(_) => {
+            metrics.ztunnels(1);
+            tracing::info!("a ztunnel is connected");
+        }
+        ServerEvent::Disconnected(_) => {
+            metrics.ztunnels(-1);
+            tracing::warn!("a ztunnel has left");
+        }
+        ServerEvent::SnapshotTaken(_) => tracing::info!("a ztunnel has taken every enrolled pod"),
+        ServerEvent::Taken(uid) => tracing::info!(pod = %uid, "ztunnel has taken a pod"),
+        ServerEvent::Refused(uid, refused) => {
+            tracing::error!(pod = %uid, %refused, "ztunnel does not take a pod")
+        }
+    })
+}
+
+type Registration = (
+    RegisterHandle,
+    mesh_register::AssignmentEvents,
+    std::pin::Pin<Box<dyn Future<Output = Infallible> + Send>>,
+);
+
+fn register(config: &Config) -> anyhow::Result<Registration> {
+    let roots = RootSource::from_setting(&config.root_ca);
+    let settings = TlsSettings::default();
+    let security = match config.control_plane.scheme() {
+        Scheme::Https => Security::Tls(TlsTrust::new(move || client_config(&roots, &settings))),
+        Scheme::Http => Security::Plaintext,
+    };
+    let credentials = Credentials::new(TokenSource::parse(&config.token)).with_cluster(&config.cluster_id)?;
+    let channel = mesh_grpc::channel(ChannelConfig {
+        address: config.control_plane.clone(),
+        server_name: config.server_name.clone(),
+        security,
+        credentials,
+    })?;
+    let client = mesh_register::ClientConfig {
+        instance: instance(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let (handle, events, driver) = mesh_register::client(client, channel);
+    Ok((handle, events, Box::pin(driver)))
+}
+
+/// Tells this process from its predecessor; it need not be secret.
+fn instance() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
+}
+
+fn pages(requests: &Requests, registrar: &RegisterHandle) -> Routes {
+    let (requests, registrar) = (requests.clone(), Arc::new(registrar.clone()));
+    Routes::new()
+        .get(
+            "/pods",
+            "the pods of this node and what they wait for",
+            move |_| {
+                let requests = requests.clone();
+                async move { admin::json(http::StatusCode::OK, &requests.list().await) }
+            },
+        )
+        .get("/registration", "the stream to the control plane", move |_| {
+            let status = registrar.status();
+            async move { admin::json(http::StatusCode::OK, &status) }
+        })
+}
+
+/// A token of another node would enrol another node's pods.
+async fn check_node_name(expected: Option<String>, registrar: RegisterHandle) {
+    let Some(expected) = expected else { return };
+    let mut connected = registrar.connected();
+    loop {
+        if *connected.borrow_and_update()
+            && let Some(place) = registrar.status().place
+            && place != expected
+        {
+            tracing::error!(
+                token = place,
+                node = expected,
+                "the token names another node than this one"
+            );
+        }
+        if connected.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn must_not_end(task: impl Future<Output = ()>) -> Result<(), Infallible> {
+    task.await;
+    Ok(())
+}
+
+/// For this user only; one that is there stays as it is.
+fn create_directory(path: &Path) -> anyhow::Result<()> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.with_context(|| format!("directory {}", path.display()))
+}
+
+fn at(what: &str, path: &Path) -> String {
+    format!("{what} {}", path.display())
+}
+
+/// The runtime frees the address next, so the withdrawal should be through; but a DEL must not hang.
+const DEL_DEADLINE: Duration = Duration::from_secs(3);

@@ -1,0 +1,354 @@
+//! What each operation does to the kernel, ztunnel and the control plane.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_rules::audit::Finding;
+use cni_rules::plan::{HostOptions, PodOptions, ProbeAddresses};
+use cni_rules::rule::{InterfaceName, InvalidInterfaceName};
+use mesh_net::Netns;
+use mesh_register::{Redirection, RegisterHandle, Report, ReportError, Withdrawal};
+use mesh_zds::{Pod, PodInfo, PodUid, ZdsError, ZdsServer};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
+use crate::kernel::{Kernel, KernelError};
+use crate::metrics::Metrics;
+
+/// The world that operations act on. Cloning shares it.
+#[derive(Clone)]
+pub struct Operations {
+    world: Arc<World>,
+}
+
+/// What operations need.
+pub struct World {
+    /// Rules.
+    pub kernel: Kernel,
+    /// ztunnel.
+    pub zds: ZdsServer,
+    /// The control plane.
+    pub registrar: RegisterHandle,
+    /// The node's own namespace.
+    pub host: Netns,
+    /// The addresses that the node's own processes have towards pods.
+    pub probe: ProbeAddresses,
+    /// Whether DNS is captured where a pod's annotations do not say.
+    pub dns_capture: DnsCapture,
+    /// Counts repairs.
+    pub metrics: Metrics,
+    /// What is held for which pod.
+    pub held: Mutex<Held>,
+}
+
+/// Whether ztunnel's DNS server may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DnsCapture {
+    /// This ztunnel has no DNS server: no pod's DNS is captured, whatever its annotations say.
+    Unavailable,
+    /// Only for pods that ask for it.
+    OnRequest,
+    /// For every pod that does not refuse it.
+    Default,
+}
+
+/// Namespaces that are held open, and what was put into them.
+#[derive(Debug, Default)]
+pub struct Held {
+    namespaces: HashMap<PodKey, Netns>,
+    /// Pods whose rules were in place: what is missing later was removed by somebody.
+    ruled: HashSet<PodKey>,
+    /// The addresses that the node's rules held for last.
+    host: Option<BTreeSet<IpAddr>>,
+}
+
+// === impl Operations ===
+
+impl Operations {
+    /// Operations on this world.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self {
+            world: Arc::new(world),
+        }
+    }
+
+    /// Holds a pod's namespace.
+    pub fn hold(&self, key: PodKey, netns: Netns) {
+        self.world.held.lock().namespaces.insert(key, netns);
+    }
+
+    /// Lets go of everything of a pod.
+    pub fn let_go(&self, key: &PodKey) {
+        let mut held = self.world.held.lock();
+        held.namespaces.remove(key);
+        held.ruled.remove(key);
+    }
+
+    /// Lists the pods that were enrolled before a restart with ztunnel, before any ztunnel can ask.
+    pub fn restore(&self, records: &[Record]) {
+        for record in records {
+            let Some(enrolment) = &record.enrolment else {
+                continue;
+            };
+            let netns = match self.world.namespace(record) {
+                Ok(netns) => Some(netns),
+                Err(Failure::NamespaceGone) => continue,
+                // What ztunnel has of it stays as it is.
+                Err(Failure::Unavailable(_) | Failure::Refused(_)) => None,
+            };
+            self.world.held.lock().ruled.insert(record.key.clone());
+            if let Err(error) = self.world.zds.restore(pod(record, &enrolment.role, netns)) {
+                tracing::error!(pod = %record.pod, %error, "a pod cannot be handed to ztunnel again");
+            }
+        }
+    }
+
+    /// Runs one operation on a pod.
+    pub fn run(
+        &self,
+        record: Record,
+        operation: Operation,
+    ) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let world = self.world.clone();
+        async move {
+            match operation {
+                Operation::EnsureRules(settings) => world.ensure_rules(&record, &settings).await,
+                Operation::EnsureNamespace => world.namespace(&record).map(drop),
+                Operation::RemoveRules => world.remove_rules(&record).await,
+                Operation::ProxyAdd(role) => world.proxy_add(&record, &role).await,
+                Operation::ProxyDel => world.proxy_del(&record).await,
+                Operation::Report(redirection) => world.report(&record, redirection).await,
+                Operation::Withdraw => world.withdraw(&record).await,
+            }
+        }
+    }
+
+    /// Makes the node's probe rules hold for exactly these addresses.
+    pub fn set_host(
+        &self,
+        pods: BTreeSet<IpAddr>,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let world = self.world.clone();
+        async move {
+            world
+                .set_host(pods)
+                .await
+                .map_err(|e| format!("the node's probe rules: {e}"))
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// The pod's namespace, if the one at its path still is the one that it was.
+    fn namespace(&self, record: &Record) -> Result<Netns, Failure> {
+        let found = Netns::open(&record.netns_path).map_err(|e| match e.kind() {
+            // InvalidInput: something else than a namespace stands there now.
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Failure::NamespaceGone,
+            _ => Failure::Unavailable(format!("{}: {e}", record.netns_path.display())),
+        })?;
+        if found.id() != record.netns {
+            return Err(Failure::NamespaceGone);
+        }
+        let mut held = self.held.lock();
+        let kept = held
+            .namespaces
+            .entry(record.key.clone())
+            .or_insert_with(|| found.clone());
+        // The key may have passed to another sandbox meanwhile, whose namespace is held.
+        Ok(if kept.id() == found.id() {
+            kept.clone()
+        } else {
+            found
+        })
+    }
+
+    async fn ensure_rules(&self, record: &Record, settings: &Settings) -> Result<(), Failure> {
+        let netns = self.namespace(record)?;
+        let options = self.options(record, settings).map_err(|e| {
+            Failure::Refused(format!(
+                "pod {}: annotation istio.io/reroute-virtual-interfaces: {e}",
+                record.pod
+            ))
+        })?;
+        let findings = self
+            .kernel
+            .ensure_pod(&netns, &options)
+            .await
+            .map_err(|e| rules_failure(record, &e))?;
+        let had_them = !self.held.lock().ruled.insert(record.key.clone());
+        if had_them {
+            self.repaired(&format!("pod {}", record.pod), &findings);
+        }
+        Ok(())
+    }
+
+    async fn remove_rules(&self, record: &Record) -> Result<(), Failure> {
+        let netns = self.namespace(record)?;
+        self.kernel
+            .clear_pod(&netns)
+            .await
+            .map_err(|e| rules_failure(record, &e))?;
+        self.held.lock().ruled.remove(&record.key);
+        tracing::info!(pod = %record.pod, "a running pod has left the mesh");
+        Ok(())
+    }
+
+    async fn proxy_add(&self, record: &Record, role: &Role) -> Result<(), Failure> {
+        let netns = self.namespace(record)?;
+        let name = &record.pod;
+        match timeout(PROXY_DEADLINE, self.zds.add(pod(record, role, Some(netns)))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error @ (ZdsError::Refused(_) | ZdsError::Invalid(_)))) => {
+                Err(Failure::Refused(format!("pod {name}: {error}")))
+            }
+            Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {name}: {error}"))),
+            Err(_) if self.zds.connected() == 0 => Err(Failure::Unavailable(format!(
+                "no ztunnel is connected to the node agent, so pod {name} cannot be handed over"
+            ))),
+            Err(_) => Err(Failure::Unavailable(format!(
+                "ztunnel has not taken pod {name} in time"
+            ))),
+        }
+    }
+
+    async fn proxy_del(&self, record: &Record) -> Result<(), Failure> {
+        let deleted = timeout(
+            PROXY_DEL_DEADLINE,
+            self.zds.del(&PodUid::new(record.key.0.as_str())),
+        )
+        .await;
+        deleted.map_err(|_| {
+            Failure::Unavailable(format!("ztunnel has not let go of pod {} in time", record.pod))
+        })
+    }
+
+    async fn report(&self, record: &Record, redirection: Redirection) -> Result<(), Failure> {
+        let report = self.registrar.report(Report {
+            workload: record.pod.clone(),
+            uid: record.key.0.clone(),
+            addresses: record.ips.clone(),
+            redirection,
+            ready: true,
+        });
+        match timeout(REPORT_DEADLINE, report).await {
+            Ok(Ok(())) => {
+                tracing::info!(pod = %record.pod, ?redirection, "a pod is registered");
+                Ok(())
+            }
+            Ok(Err(error @ ReportError::Invalid(_))) => {
+                Err(Failure::Refused(format!("pod {}: {error}", record.pod)))
+            }
+            Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {}: {error}", record.pod))),
+            Err(_) => Err(Failure::Unavailable(self.no_answer(record))),
+        }
+    }
+
+    async fn withdraw(&self, record: &Record) -> Result<(), Failure> {
+        // Nothing is done inside the namespace any more, and held it would not end.
+        self.held.lock().namespaces.remove(&record.key);
+        let withdrawal = self.registrar.withdraw(Withdrawal {
+            workload: record.pod.clone(),
+            uid: record.key.0.clone(),
+        });
+        match timeout(REPORT_DEADLINE, withdrawal).await {
+            // What the control plane does not know, or does not take, is not registered.
+            Ok(Ok(()) | Err(ReportError::NotAssigned | ReportError::Invalid(_))) => Ok(()),
+            Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {}: {error}", record.pod))),
+            Err(_) => Err(Failure::Unavailable(self.no_answer(record))),
+        }
+    }
+
+    async fn set_host(&self, pods: BTreeSet<IpAddr>) -> Result<(), KernelError> {
+        let options = HostOptions {
+            probe: self.probe,
+            pods: pods.clone(),
+        };
+        let findings = self.kernel.ensure_host(&self.host, &options).await?;
+        let before = self.held.lock().host.replace(pods.clone());
+        if before.as_ref() == Some(&pods) {
+            self.repaired("the node", &findings);
+        }
+        Ok(())
+    }
+
+    fn options(&self, record: &Record, settings: &Settings) -> Result<PodOptions, InvalidInterfaceName> {
+        let interfaces = settings.reroute_virtual_interfaces.iter();
+        let dns_capture = match (self.dns_capture, settings.dns_capture) {
+            (DnsCapture::Unavailable, Some(true)) => {
+                tracing::warn!(pod = %record.pod, "the pod asks for DNS capture, which this ztunnel does not offer");
+                false
+            }
+            (DnsCapture::Unavailable, _) => false,
+            (DnsCapture::OnRequest, asked) => asked.unwrap_or(false),
+            (DnsCapture::Default, asked) => asked.unwrap_or(true),
+        };
+        Ok(PodOptions {
+            bypass_inbound_capture: settings.bypass_inbound_capture,
+            dns_capture,
+            reroute_virtual_interfaces: interfaces
+                .map(|name| InterfaceName::new(name))
+                .collect::<Result<_, _>>()?,
+            probe: self.probe,
+        })
+    }
+
+    fn repaired(&self, of: &str, findings: &[Finding]) {
+        for finding in findings {
+            let Finding { table, what } = finding;
+            tracing::error!(
+                of,
+                table,
+                what,
+                "rules were changed by somebody else, and have been put right"
+            );
+        }
+        if !findings.is_empty() {
+            self.metrics.repaired();
+        }
+    }
+
+    fn no_answer(&self, record: &Record) -> String {
+        let pod = &record.pod;
+        let status = self.registrar.status();
+        match (status.connected, status.last_error) {
+            (true, _) => format!("the control plane has not confirmed the registration of pod {pod} in time"),
+            (false, Some(error)) => {
+                format!("the control plane cannot be reached to register pod {pod}: {error}")
+            }
+            (false, None) => format!("the control plane cannot be reached to register pod {pod}"),
+        }
+    }
+}
+
+fn pod(record: &Record, role: &Role, netns: Option<Netns>) -> Pod {
+    Pod {
+        uid: PodUid::new(record.key.0.as_str()),
+        info: PodInfo {
+            name: record.pod.name.clone(),
+            namespace: record.pod.namespace.clone(),
+            service_account: role.service_account.as_str().into(),
+        },
+        netns,
+    }
+}
+
+fn rules_failure(record: &Record, error: &KernelError) -> Failure {
+    let text = format!("the rules of pod {}: {error}", record.pod);
+    match error {
+        KernelError::TimedOut => Failure::Unavailable(text),
+        _ => Failure::Refused(text),
+    }
+}
+
+/// ztunnel has 5 s to answer, and may just be restarting.
+const PROXY_DEADLINE: Duration = Duration::from_secs(6);
+/// Every connected ztunnel answers within 5 s or is cut off; another message may be ahead.
+const PROXY_DEL_DEADLINE: Duration = Duration::from_secs(12);
+const REPORT_DEADLINE: Duration = Duration::from_secs(5);

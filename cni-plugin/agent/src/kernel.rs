@@ -1,0 +1,186 @@
+//! Rules in the kernel: compared with what is wanted, and put right where they differ.
+//!
+//! `nft` is executed inside the namespace that the rules are for; everything it does is one transaction. Policy routing
+//! goes by netlink ([`routes`]).
+
+pub mod routes;
+
+use std::collections::HashMap;
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_rules::audit::{self, Finding, InvalidListing};
+use cni_rules::nftables;
+use cni_rules::plan::{self, PolicyRoute};
+use cni_rules::rule::Ruleset;
+use mesh_net::Netns;
+use mesh_net::process::CommandExt as _;
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Applies rules; bounded in how many processes it starts at once. Cloning shares the bound.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    nft: String,
+    processes: Semaphore,
+    /// For each transaction the fingerprint that this machine's `nft` lists right after it, where that is not the form
+    /// that it was given: newer versions list some expressions differently.
+    listed_as: Mutex<HashMap<String, String>>,
+}
+
+/// Why rules are not as they should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// `nft` cannot be executed: the package is missing, or the namespace cannot be entered.
+    #[error("nft (package nftables) cannot be executed: {0}")]
+    Execute(#[source] io::Error),
+    /// It took too long.
+    #[error("nft did not end within {} s", NFT_DEADLINE.as_secs())]
+    TimedOut,
+    /// It refused; a kernel module or a right is missing.
+    #[error("nft failed: {0}")]
+    Nft(String),
+    /// Its listing makes no sense, for instance because it was built without JSON.
+    #[error(transparent)]
+    Listing(#[from] InvalidListing),
+    /// A route or routing rule could not be set.
+    #[error("{0}")]
+    Routes(#[from] routes::RouteError),
+}
+
+impl Kernel {
+    /// Rules by this `nft`: a path, or a name that is looked for.
+    #[must_use]
+    pub fn new(nft: impl Into<String>) -> Self {
+        let inner = Inner {
+            nft: nft.into(),
+            processes: Semaphore::new(MAX_PROCESSES),
+            listed_as: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Makes a pod's rules be these; returns what was not so before.
+    ///
+    /// # Errors
+    /// Fails when something cannot be set, for either family. What was there before is then still there, or is blocked.
+    pub async fn ensure_pod(
+        &self,
+        netns: &Netns,
+        options: &plan::PodOptions,
+    ) -> Result<Vec<Finding>, KernelError> {
+        let mut findings = self.ensure(netns, &plan::pod(options)).await?;
+        findings.extend(routes::ensure(netns, &plan::policy_routes()).await?);
+        Ok(findings)
+    }
+
+    /// Removes every rule of ours from a pod.
+    ///
+    /// # Errors
+    /// Fails when something cannot be removed.
+    pub async fn clear_pod(&self, netns: &Netns) -> Result<(), KernelError> {
+        self.ensure(netns, &Ruleset::empty()).await?;
+        let all: [PolicyRoute; 2] = plan::policy_routes();
+        Ok(routes::remove(netns, &all).await?)
+    }
+
+    /// Makes the node's own rules be these; returns what was not so before.
+    ///
+    /// # Errors
+    /// Fails when they cannot be set.
+    pub async fn ensure_host(
+        &self,
+        netns: &Netns,
+        options: &plan::HostOptions,
+    ) -> Result<Vec<Finding>, KernelError> {
+        self.ensure(netns, &plan::host(options)).await
+    }
+
+    async fn ensure(&self, netns: &Netns, wanted: &Ruleset) -> Result<Vec<Finding>, KernelError> {
+        let transaction = nftables::transaction(wanted);
+        let before = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
+        let findings = audit::compare(wanted, before.as_bytes())?;
+        if findings.is_empty() || self.is_listed_as(wanted, &transaction, &before)? {
+            return Ok(Vec::new());
+        }
+        self.nft(netns, &["-j", "-f", "-"], &transaction).await?;
+        let after = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
+        if !audit::compare(wanted, after.as_bytes())?.is_empty() {
+            let fingerprint = audit::fingerprint(wanted, after.as_bytes())?;
+            let mut listed_as = self.inner.listed_as.lock();
+            if listed_as.len() >= MAX_FORMS {
+                listed_as.clear();
+            }
+            listed_as.insert(transaction, fingerprint);
+        }
+        Ok(findings)
+    }
+
+    fn is_listed_as(&self, wanted: &Ruleset, transaction: &str, listing: &str) -> Result<bool, KernelError> {
+        let listed_as = self.inner.listed_as.lock().get(transaction).cloned();
+        let Some(listed_as) = listed_as else {
+            return Ok(false);
+        };
+        Ok(audit::fingerprint(wanted, listing.as_bytes())? == listed_as)
+    }
+
+    async fn nft(&self, netns: &Netns, arguments: &[&str], input: &str) -> Result<String, KernelError> {
+        // Never closed.
+        let _permit = self.inner.processes.acquire().await;
+        let mut command = Command::new(&self.inner.nft);
+        command
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .in_netns(netns);
+        let mut child = command.spawn().map_err(KernelError::Execute)?;
+        let stdin = child.stdin.take();
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                // A process that ends without reading says why on standard error.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        let (output, ()) = timeout(NFT_DEADLINE, async {
+            tokio::join!(child.wait_with_output(), feed)
+        })
+        .await
+        .map_err(|_| KernelError::TimedOut)?;
+        let output = output.map_err(KernelError::Execute)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let first = stderr.lines().find(|line| !line.trim().is_empty());
+        Err(KernelError::Nft(
+            first
+                .unwrap_or("without a word")
+                .trim()
+                .chars()
+                .take(300)
+                .collect(),
+        ))
+    }
+}
+
+const NFT_DEADLINE: Duration = Duration::from_secs(10);
+/// A burst of starting pods is served a few at a time; each takes milliseconds.
+const MAX_PROCESSES: usize = 8;
+/// Host rulesets differ with every set of pods.
+const MAX_FORMS: usize = 256;

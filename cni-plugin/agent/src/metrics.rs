@@ -1,0 +1,100 @@
+//! What the agent counts.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::enroll::Counts;
+
+/// The agent's metrics. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: IntCounterVec,
+    ztunnel_connected: IntGauge,
+    pods: IntGaugeVec,
+    repairs: IntCounter,
+}
+
+/// How a request of the plugin ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RequestOutcome {
+    /// Yes.
+    Done,
+    /// Not now.
+    Unavailable,
+    /// No.
+    Refused,
+    /// It made no sense.
+    Invalid,
+}
+
+impl Metrics {
+    /// Registers the agent's metrics.
+    ///
+    /// # Panics
+    /// Panics when called twice for one registry.
+    #[must_use]
+    pub fn register(registry: &Registry) -> Self {
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                Opts::new("istio_cni_plugin_requests_total", "Requests of the CNI plugin"),
+                &["command", "outcome"],
+            )
+            .expect("constant names are valid"),
+            ztunnel_connected: IntGauge::new("ztunnel_connected", "Connected ztunnels")
+                .expect("constant names are valid"),
+            pods: IntGaugeVec::new(
+                Opts::new("lateen_node_pods", "Pods known on this node"),
+                &["state"],
+            )
+            .expect("constant names are valid"),
+            repairs: IntCounter::new(
+                "lateen_node_rule_repairs_total",
+                "Times that rules were found changed by somebody else and put right",
+            )
+            .expect("constant names are valid"),
+        };
+        let collectors: [Box<dyn prometheus::core::Collector>; 4] = [
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.ztunnel_connected.clone()),
+            Box::new(metrics.pods.clone()),
+            Box::new(metrics.repairs.clone()),
+        ];
+        for collector in collectors {
+            registry.register(collector).expect("registered once");
+        }
+        metrics
+    }
+
+    /// A request of the plugin ended.
+    pub fn request(&self, command: &'static str, outcome: RequestOutcome) {
+        let outcome = match outcome {
+            RequestOutcome::Done => "done",
+            RequestOutcome::Unavailable => "unavailable",
+            RequestOutcome::Refused => "refused",
+            RequestOutcome::Invalid => "invalid",
+        };
+        self.requests.with_label_values(&[command, outcome]).inc();
+    }
+
+    /// A ztunnel came (1) or went (-1).
+    pub fn ztunnels(&self, change: i64) {
+        self.ztunnel_connected.add(change);
+    }
+
+    /// Rules were put right.
+    pub fn repaired(&self) {
+        self.repairs.inc();
+    }
+
+    /// How many pods are where.
+    pub fn set_pods(&self, counts: &Counts) {
+        for (state, count) in [
+            ("enrolled", counts.enrolled),
+            ("pending", counts.pending),
+            ("outside", counts.outside),
+        ] {
+            self.pods
+                .with_label_values(&[state])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
