@@ -66,7 +66,7 @@ fn play() {
 fn wait_for_a_signal() -> i32 {
     let signals = SigSet::all();
     signals.thread_block().unwrap();
-    let _child = Command::new("sleep")
+    let mut child = Command::new("sleep")
         .arg("1000")
         .stdout(Stdio::inherit())
         .spawn()
@@ -75,7 +75,11 @@ fn wait_for_a_signal() -> i32 {
     loop {
         match signals.wait().unwrap() {
             Signal::SIGCHLD => {}
-            signal => return signal as i32,
+            signal => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return signal as i32;
+            }
         }
     }
 }
