@@ -7,6 +7,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY};
 use x509_parser::prelude::FromDer;
+use zeroize::Zeroizing;
 
 use crate::identity::uri_among;
 use crate::{PeerIdentityError, PrivateKey};
@@ -56,12 +57,12 @@ pub struct EncodeError(#[from] rcgen::Error);
 /// # Errors
 /// Fails only when the machine cannot make keys.
 pub fn encode(identity: &Identity) -> Result<(PrivateKey, String), EncodeError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let pair = Zeroizing::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
-    let pem = params.serialize_request(&key)?.pem()?;
-    let der = zeroize::Zeroizing::new(key.serialize_der());
+    let pem = params.serialize_request(&*pair)?.pem()?;
+    let der = Zeroizing::new(pair.serialize_der());
     let key = PrivateKey::from_pkcs8_der(der).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
     Ok((key, pem))
 }

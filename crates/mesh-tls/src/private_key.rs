@@ -29,6 +29,7 @@ impl PrivateKey {
     /// Fails when the text holds no such key, or one that cannot sign for TLS.
     pub fn from_pem(pem: &str) -> Result<Self, InvalidPrivateKey> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| InvalidPrivateKey)?;
+        let der = Zeroizing::new(der);
         Self::from_pkcs8_der(der.secret_pkcs8_der().to_vec())
     }
 
