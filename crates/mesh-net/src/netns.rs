@@ -123,6 +123,8 @@ impl Netns {
     /// Aborts the process when the return fails (or the way out of a panic fails): a thread that stays in a pod's
     /// namespace would open the next pod's sockets in the wrong one.
     ///
+    /// A thread's own namespace is asked for once and remembered: nothing else may move threads that call this.
+    ///
     /// # Errors
     /// Fails when the namespace cannot be entered (`CAP_SYS_ADMIN` over it is needed); `work` has not run then.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {

@@ -39,6 +39,8 @@ pub enum Side {
 /// A finished direction is passed on as finished while the other goes on (half-close). A failure is passed on as an abort,
 /// after what had arrived before it; so is dropping the future, as far as the streams abort when dropped. There is no idle
 /// timeout. In each direction at most [`MAX_IN_FLIGHT`] bytes and one chunk wait here.
+///
+/// A side that has finished its direction is read no more, so its reset is noticed when something is next written to it.
 pub async fn relay<D, U>(mut down: D, mut up: U, counters: &RelayCounters) -> RelayEnd
 where
     D: ChunkRead + ChunkWrite,
