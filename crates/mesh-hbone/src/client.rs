@@ -5,18 +5,21 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use http::StatusCode;
+use mesh_tls::RejectedPeer;
 use mesh_types::Identity;
-use rustls::{CertificateError, ClientConfig};
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::budget::{Grant, ReceiveBudget};
 use crate::closed::{ConnectionEnd, ConnectionState};
 use crate::error::{ConnectError, ConnectStep};
+use crate::expiry;
 use crate::options::HboneOptions;
 use crate::pulse::Pulse;
 use crate::request::{ConnectRequest, ConnectResponse};
@@ -39,6 +42,8 @@ pub struct ClientDriver {
     state: Rc<ConnectionState>,
     /// Held for its window's sake.
     _window: Grant,
+    /// How long the peer's certificate is valid.
+    lifetime: Duration,
 }
 
 /// Why a stream could not be opened.
@@ -80,6 +85,7 @@ pub(crate) async fn establish_over(
         let none = rustls::Error::NoApplicationProtocol;
         return Err(ConnectError::Tls(ConnectionEnd::Tls(none)));
     }
+    let lifetime = expiry::remaining(tls.peer_certificates(), SystemTime::now());
     let peer = mesh_tls::peer_identity(tls.peer_certificates()).ok();
     let state = ConnectionState::new(peer);
     let io = SharedIo::new(tls);
@@ -101,9 +107,10 @@ pub(crate) async fn establish_over(
     };
     let driver = ClientDriver {
         connection,
-        pulse: Pulse::new(io, ping, options.keepalive),
+        pulse: Pulse::new(io, ping, options.keepalive, lifetime),
         state,
         _window: window,
+        lifetime,
     };
     Ok((client, driver))
 }
@@ -135,10 +142,7 @@ async fn preface(
 
 fn tls_error(failure: Failure) -> ConnectError {
     match failure {
-        // Ours is the only verifier that has reasons of its own, and it gives them after the chain was found good.
-        Failure::Tls(error @ rustls::Error::InvalidCertificate(CertificateError::Other(_))) => {
-            ConnectError::WrongPeer(error)
-        }
+        Failure::Tls(error) if RejectedPeer::among(&error).is_some() => ConnectError::WrongPeer(error),
         other => ConnectError::Tls(other.into()),
     }
 }
@@ -233,6 +237,13 @@ impl OpenError {
 }
 
 // === impl ClientDriver ===
+
+impl ClientDriver {
+    /// How long the peer's certificate is valid, from the handshake on.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+}
 
 impl Future for ClientDriver {
     type Output = ConnectionEnd;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_net::{DialError, DialOptions, Netns, NetnsId};
 use mesh_tls::{CertSource, ExpectedPeers};
@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::budget::ReceiveBudget;
 use crate::client::{ClientConnection, ClientDriver, OpenError, establish_over};
 use crate::error::{ConnectError, ConnectStep};
+use crate::expiry;
 use crate::options::HboneOptions;
 use crate::request::ConnectRequest;
 use crate::tls::Transport;
@@ -242,6 +243,14 @@ impl Key {
     }
 }
 
+/// A connection as it comes from its handshake.
+struct Connected {
+    connection: ClientConnection,
+    driver: ClientDriver,
+    /// How long the certificates of both ends are valid.
+    lifetime: Duration,
+}
+
 /// The task of one connection, from dialling to its end.
 async fn run_connection<C: CertSource>(
     shared: Rc<Shared<C>>,
@@ -254,7 +263,11 @@ async fn run_connection<C: CertSource>(
         _ = closed.wait_for(|closed| *closed) => Err(ConnectError::Draining),
         connected = connect_in_time(&shared, &hop) => connected,
     };
-    let (connection, driver) = match connected {
+    let Connected {
+        connection,
+        driver,
+        lifetime,
+    } = match connected {
         Ok(_) if shared.draining.get() => return dial.failed(ConnectError::Draining),
         Ok(connected) => connected,
         Err(error) => {
@@ -269,13 +282,14 @@ async fn run_connection<C: CertSource>(
     tokio::select! {
         biased;
         _ = closed.wait_for(|closed| *closed) => {}
-        () = drive(driver, &seat, idle_timeout) => {}
+        () = drive(driver, &seat, idle_timeout, lifetime) => {}
     }
     drop(seat);
     forget_if_empty(&peers, &Key::of(&hop));
 }
 
-async fn drive(mut driver: ClientDriver, seat: &peer::Seat, idle_timeout: Duration) {
+/// Drives a connection, and takes it out of service when nobody has used it for long or a certificate has expired.
+async fn drive(mut driver: ClientDriver, seat: &peer::Seat, idle_timeout: Duration, lifetime: Duration) {
     tokio::select! {
         biased;
         end = &mut driver => {
@@ -283,6 +297,7 @@ async fn drive(mut driver: ClientDriver, seat: &peer::Seat, idle_timeout: Durati
             return;
         }
         () = seat.idle_for(idle_timeout) => {}
+        () = tokio::time::sleep(lifetime) => {}
     }
     seat.retire();
     driver.await;
@@ -295,10 +310,7 @@ fn forget_if_empty(peers: &RefCell<HashMap<Key, Rc<Peer>>>, key: &Key) {
     }
 }
 
-async fn connect_in_time<C: CertSource>(
-    shared: &Shared<C>,
-    hop: &Hop,
-) -> Result<(ClientConnection, ClientDriver), ConnectError> {
+async fn connect_in_time<C: CertSource>(shared: &Shared<C>, hop: &Hop) -> Result<Connected, ConnectError> {
     let step = Cell::new(ConnectStep::Certificate);
     let connecting = connect(shared, hop, &step);
     tokio::time::timeout(shared.options.connect_deadline, connecting)
@@ -310,13 +322,19 @@ async fn connect<C: CertSource>(
     shared: &Shared<C>,
     hop: &Hop,
     step: &Cell<ConnectStep>,
-) -> Result<(ClientConnection, ClientDriver), ConnectError> {
+) -> Result<Connected, ConnectError> {
     let certificate = shared.certs.get(&hop.source).await?;
     step.set(ConnectStep::Dial);
     let transport = (shared.dialer)(hop).await?;
     step.set(ConnectStep::Tls);
     let config = certificate.client_config(&hop.expected);
-    establish_over(transport, config, &shared.options, &shared.budget).await
+    let (connection, driver) = establish_over(transport, config, &shared.options, &shared.budget).await?;
+    let ours = expiry::until(certificate.not_after(), SystemTime::now());
+    Ok(Connected {
+        connection,
+        lifetime: ours.min(driver.lifetime()),
+        driver,
+    })
 }
 
 fn dial_tcp(hop: &Hop) -> Dialing {

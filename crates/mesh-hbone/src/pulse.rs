@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -17,21 +18,33 @@ pub(crate) struct Pulse {
     ping: PingPong,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
+    /// When the peer's certificate expires; looked at whenever the timer fires.
+    expires: Option<Instant>,
+    expired: bool,
 }
 
 impl Pulse {
-    pub(crate) fn new(io: SharedIo, ping: PingPong, options: KeepaliveOptions) -> Self {
+    /// `lifetime` is how long the peer's certificate is valid.
+    pub(crate) fn new(io: SharedIo, ping: PingPong, options: KeepaliveOptions, lifetime: Duration) -> Self {
         let now = Instant::now();
         Self {
             io,
             ping,
             keepalive: Keepalive::new(options, now),
             timer: Box::pin(sleep_until(now + options.idle)),
+            // What cannot be told as an instant never comes.
+            expires: now.checked_add(lifetime),
+            expired: false,
         }
     }
 
     pub(crate) fn io(&self) -> &SharedIo {
         &self.io
+    }
+
+    /// True once, after the peer's certificate has expired: no more streams shall be taken.
+    pub(crate) fn take_expired(&mut self) -> bool {
+        std::mem::take(&mut self.expired)
     }
 
     /// Ready when the connection has to end.
@@ -46,7 +59,9 @@ impl Pulse {
         // An answer was heard as any other byte; it only has to be taken, so that the next PING can be sent.
         let _ = self.ping.poll_pong(cx);
         while self.timer.as_mut().poll(cx).is_ready() {
-            match self.keepalive.poll(Instant::now()) {
+            let now = Instant::now();
+            self.expired |= self.expires.take_if(|expires| *expires <= now).is_some();
+            match self.keepalive.poll(now) {
                 // The timer is moved when it fires, not whenever something is heard.
                 Liveness::Wait(until) => self.timer.as_mut().reset(until),
                 Liveness::Dead => return Poll::Ready(ConnectionEnd::PingTimeout),

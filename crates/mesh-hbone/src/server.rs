@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
@@ -18,13 +19,14 @@ use tokio::time::timeout;
 use crate::budget::{Grant, ReceiveBudget};
 use crate::closed::{ConnectionEnd, ConnectionState};
 use crate::error::{AcceptError, ConnectStep};
+use crate::expiry;
 use crate::options::HboneOptions;
 use crate::pulse::Pulse;
 use crate::request::{ConnectRequest, ConnectResponse, InvalidRequest, Refusal};
 use crate::tls::{SharedIo, TlsIo};
 use crate::tunnel::Tunnel;
 
-/// A connection whose client is known. It moves frames only while [`next`](Self::next) is polled; dropping it ends it at
+/// A connection whose client is known, for as long as its certificate is valid: then it shuts down gracefully. It moves frames only while [`next`](Self::next) is polled; dropping it ends it at
 /// once.
 pub struct ServerConnection {
     connection: Connection<SharedIo, Bytes>,
@@ -76,6 +78,7 @@ pub async fn serve_tls(
         let none = rustls::Error::NoApplicationProtocol;
         return Err(AcceptError::Tls(ConnectionEnd::Tls(none)));
     }
+    let lifetime = expiry::remaining(tls.peer_certificates(), SystemTime::now());
     let peer = mesh_tls::peer_identity(tls.peer_certificates()).map_err(|e| AcceptError::Peer(Rc::new(e)))?;
     let io = SharedIo::new(tls);
     let window = budget.grant(options.connection_window);
@@ -91,7 +94,7 @@ pub async fn serve_tls(
         .expect("it is asked for once, right after the handshake");
     Ok(ServerConnection {
         connection,
-        pulse: Pulse::new(io, ping, options.keepalive),
+        pulse: Pulse::new(io, ping, options.keepalive, lifetime),
         state: ConnectionState::new(Some(peer.clone())),
         peer,
         over: false,
@@ -166,9 +169,23 @@ impl ServerConnection {
             }
             Poll::Ready(Some(Err(error))) => ConnectionEnd::of(self.pulse.io(), Err(error)),
             Poll::Ready(None) => ConnectionEnd::of(self.pulse.io(), Ok(())),
-            Poll::Pending => ready!(self.pulse.poll(cx)),
+            Poll::Pending => match self.pulse.poll(cx) {
+                Poll::Ready(end) => end,
+                Poll::Pending => {
+                    self.go_away_if_expired(cx);
+                    return Poll::Pending;
+                }
+            },
         };
         Poll::Ready(self.end(end))
+    }
+
+    fn go_away_if_expired(&mut self, cx: &mut Context<'_>) {
+        if self.pulse.take_expired() {
+            tracing::debug!(peer = %self.peer, "the peer's certificate has expired: its connection takes no more streams");
+            self.graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn incoming(

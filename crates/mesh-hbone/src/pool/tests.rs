@@ -419,6 +419,20 @@ async fn an_unused_connection_goes_after_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_takes_no_stream_after_a_certificate_of_it_has_expired() {
+    local(async {
+        let world = World::new();
+        let (_server, mut near, mut far) = world.first_tunnel().await;
+        sleep(Duration::from_secs(24 * 3600 + 60)).await;
+        send(&mut near, "still open").await.unwrap();
+        assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
+        let (_other, _near, _far) = world.first_tunnel().await;
+        assert_eq!(world.dials(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_draining_pool_finishes_its_streams() {
     local(async {
         let world = World::new();

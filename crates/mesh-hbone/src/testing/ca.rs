@@ -1,10 +1,12 @@
 //! A certificate authority for tests and benchmarks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_tls::{PrivateKey, TlsSettings, WorkloadCertificate};
 use mesh_types::Identity;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use time::OffsetDateTime;
 
 /// A mesh: one root, one trust domain.
 pub(crate) struct Mesh {
@@ -43,10 +45,16 @@ impl Mesh {
     }
 
     pub(crate) fn certificate(&self, service_account: &str) -> Arc<WorkloadCertificate> {
+        self.certificate_for(service_account, Duration::from_secs(24 * 3600))
+    }
+
+    /// A certificate that is valid for so long from now on.
+    pub(crate) fn certificate_for(&self, service_account: &str, valid: Duration) -> Arc<WorkloadCertificate> {
         let identity = identity_in(self.trust_domain, service_account);
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
+        params.not_after = OffsetDateTime::now_utc() + valid;
         let leaf = params.signed_by(&key, &self.issuer).unwrap().pem();
         let key = PrivateKey::from_pkcs8_der(key.serialize_der()).unwrap();
         WorkloadCertificate::new(

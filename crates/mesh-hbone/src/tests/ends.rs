@@ -11,7 +11,8 @@ use crate::closed::ConnectionEnd;
 use crate::error::ConnectError;
 use crate::server::serve_tls;
 use crate::testing::{
-    Control, Mesh, Pair, Running, finish, identity, local, pipe, receive_all, receive_exactly, request, send,
+    Control, Ends, Mesh, Pair, Running, finish, handshakes, identity, local, pipe, receive_all,
+    receive_exactly, request, send,
 };
 use crate::tunnel::Tunnel;
 use crate::{HboneOptions, ReceiveBudget};
@@ -39,6 +40,26 @@ async fn a_draining_server_finishes_its_streams_and_takes_no_more() {
             driver.await.unwrap(),
             ConnectionEnd::Finished | ConnectionEnd::PeerGone
         ));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_takes_no_more_streams_of_a_client_whose_certificate_has_expired() {
+    local(async {
+        let mesh = Mesh::new();
+        let expected = ExpectedPeers::one(&identity("server"));
+        let brief = mesh.certificate_for("client", Duration::from_secs(600));
+        let ends = handshakes(&brief, &expected, &mesh.certificate("server"), Ends::default()).await;
+        let ((client, driver), server) = (ends.0.unwrap(), Running::new(ends.1.unwrap()));
+        tokio::task::spawn_local(driver);
+        tokio::time::sleep(Duration::from_secs(500)).await;
+        let (mut near, mut far) = server.tunnel_from(&client).await;
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        let refused = client.tunnel(&request()).await;
+        assert!(matches!(refused.err(), Some(ConnectError::Lost(_))));
+        send(&mut near, "still open").await.unwrap();
+        assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
     })
     .await;
 }
