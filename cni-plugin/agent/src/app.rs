@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cni_rules::plan::ProbeAddresses;
+use http::StatusCode;
 use mesh_grpc::{ChannelConfig, Credentials, Scheme, Security, TlsTrust, TokenSource};
 use mesh_net::Netns;
 use mesh_register::RegisterHandle;
@@ -91,17 +93,16 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         .with_context(|| at("ztunnel's socket", &config.ztunnel_socket))?;
     let event_path = config.event_socket();
     let events = EventSocket::bind(&event_path).with_context(|| at("the plugin's socket", &event_path))?;
-    let monitoring = TcpListener::bind(config.monitoring).await;
-    let monitoring = monitoring.with_context(|| format!("monitoring address {}", config.monitoring))?;
+    let health = listen("health", config.health).await?;
+    let monitoring = listen("monitoring", config.monitoring).await?;
     let server = EventServer::new(requests.clone(), zds, registrar.clone(), metrics, host.id());
     let pages = pages(&requests, &registrar)
-        .merge(readiness.routes())
         .merge(runtime_metrics::routes(&registry))
         .merge(log.routes())
         .with_index();
 
     let (tasks, mut failures) = supervise::supervisor();
-    let (drain_trigger, drain) = drain::channel();
+    let (drain_trigger, _) = drain::channel();
     tasks.critical("registration", async move {
         let never: Infallible = register_driver.await;
         Err::<(), Infallible>(never)
@@ -112,10 +113,16 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         must_not_end(controller.run(assignments, registrar.clone())),
     );
     tasks.critical("event socket", must_not_end(events.serve(server)));
-    tasks.critical(
-        "monitoring",
-        admin::serve(monitoring, pages, AdminLimits::default(), drain),
-    );
+    for (name, listener, routes) in [
+        ("health", health, health_pages(&readiness)),
+        ("monitoring", monitoring, pages),
+    ] {
+        let watcher = drain_trigger.watcher();
+        tasks.critical(
+            name,
+            admin::serve(listener, routes, AdminLimits::default(), watcher),
+        );
+    }
     tasks.spawn("node name", check_node_name(config.node_name.clone(), registrar));
     tracing::info!(events = %event_path.display(), ztunnel = %config.ztunnel_socket.display(), "the node agent runs");
 
@@ -128,6 +135,36 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         }
         failure = failures.next() => Err(failure.into()),
     }
+}
+
+/// An IPv6 wildcard takes IPv4 too; where the kernel has no IPv6, IPv4's stands in for it.
+async fn listen(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let mut bound = TcpListener::bind(address).await;
+    if bound.is_err()
+        && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        && !Path::new("/proc/net/if_inet6").exists()
+    {
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
+    bound.with_context(|| format!("{what} address {address}"))
+}
+
+/// Upstream's paths: alive, and ready to serve starting pods.
+fn health_pages(readiness: &Readiness) -> Routes {
+    let readiness = readiness.clone();
+    Routes::new()
+        .get("/healthz", "200 while the process runs", |_| {
+            std::future::ready(admin::text(StatusCode::OK, "ok\n"))
+        })
+        .get("/readyz", "200 once pods can start", move |_| {
+            let pending = readiness.pending();
+            std::future::ready(if pending.is_empty() {
+                admin::text(StatusCode::OK, "ready\n")
+            } else {
+                let waits = format!("not ready, waiting for: {}\n", pending.join(", "));
+                admin::text(StatusCode::SERVICE_UNAVAILABLE, waits)
+            })
+        })
 }
 
 fn zds_server(config: &Config, metrics: &Metrics) -> ZdsServer {
@@ -197,12 +234,12 @@ fn pages(requests: &Requests, registrar: &RegisterHandle) -> Routes {
             "the pods of this node and what they wait for",
             move |_| {
                 let requests = requests.clone();
-                async move { admin::json(http::StatusCode::OK, &requests.list().await) }
+                async move { admin::json(StatusCode::OK, &requests.list().await) }
             },
         )
         .get("/registration", "the stream to the control plane", move |_| {
             let status = registrar.status();
-            async move { admin::json(http::StatusCode::OK, &status) }
+            async move { admin::json(StatusCode::OK, &status) }
         })
 }
 

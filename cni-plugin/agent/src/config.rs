@@ -30,7 +30,7 @@ pub struct Config {
     pub event_socket: Option<PathBuf>,
 
     /// State file: the pods that a restart must find again [default: <run-dir>/pods.json]
-    #[arg(long, env = "CNI_STATE_FILE", value_name = "PATH")]
+    #[arg(long, env = "STATE_FILE", value_name = "PATH")]
     pub state_file: Option<PathBuf>,
 
     /// Socket on which pods are handed to ztunnel
@@ -78,7 +78,16 @@ pub struct Config {
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
     pub cluster_id: String,
 
-    /// Where /metrics, /healthz/ready, /pods and /logging are served
+    /// Where /healthz and /readyz are served
+    #[arg(
+        long,
+        env = "HEALTH_ADDRESS",
+        value_name = "ADDRESS",
+        default_value = "[::]:8000"
+    )]
+    pub health: SocketAddr,
+
+    /// Where /metrics, /pods, /registration and /logging are served
     #[arg(
         long,
         env = "MONITORING_ADDRESS",

@@ -184,3 +184,6 @@ const NFT_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_PROCESSES: usize = 8;
 /// Host rulesets differ with every set of pods.
 const MAX_FORMS: usize = 256;
+
+#[cfg(test)]
+mod tests;
