@@ -1,1 +1,32 @@
 //! The control plane: discovers, validates, distributes configuration and issues certificates.
+//!
+//! ```text
+//!  YAML files --config--+                              +--> xDS: addresses, authorizations ---> proxies
+//!                       v                              |
+//!                    control (one loop) -- derivation -+--> registration: assignments --------> node agents
+//!                       ^                              |
+//!  node agents --registrar, leases                     +--> what runs where --> node authorizer --> certificates
+//! ```
+//!
+//! # Layout
+//! - [`app`]: wiring, and nothing else. [`args`]: the command line.
+//! - [`config`]: the directory of YAML files, with its last good content.
+//! - [`control`]: the loop that changes anything; the only owner of the next three.
+//! - [`derivation`]: the index, in the words of this crate.
+//! - [`leases`]: who runs where, as the places say it, and for how long they are believed; pure.
+//! - [`registration_store`]: leases in the state directory. [`state_file`]: writing a file in one step.
+//! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
+//! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators.
+
+pub mod app;
+pub mod args;
+pub mod config;
+pub mod control;
+pub mod derivation;
+pub mod leases;
+pub mod monitoring;
+pub mod registrar;
+pub mod registration_store;
+pub mod registrations;
+pub mod serve;
+pub mod state_file;

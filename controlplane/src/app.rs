@@ -1,0 +1,330 @@
+//! Wiring: what is made in which order, which tasks run, how they end.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow, bail};
+use controlplane_ca::authenticator::Authenticator;
+use controlplane_ca::authority::Authority;
+use controlplane_ca::caller::BoundPod;
+use controlplane_ca::issuer::Issuer;
+use controlplane_ca::node_authorizer::NodePolicy;
+use controlplane_ca::root::Root;
+use controlplane_ca::serving;
+use controlplane_ca::token::{TokenKey, TokenSubject};
+use futures_util::Stream;
+use mesh_certs::CaServer;
+use mesh_grpc::serve::Accepted;
+use mesh_register::server::{Assignments, RegisterServer};
+use mesh_runtime::drain::{self, DrainMode, DrainTrigger, DrainWatcher};
+use mesh_runtime::logging::{self, LogControl, LogFormat};
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::signals::StopSignals;
+use mesh_runtime::supervise::{self, Tasks};
+use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tonic::transport::server::Router;
+
+use crate::args::{ServeArgs, TokenArgs};
+use crate::config::source::ConfigSource;
+use crate::control::{Control, Outputs};
+use crate::derivation::Derivation;
+use crate::leases::Leases;
+use crate::monitoring::{Pages, Views};
+use crate::registrar::{PlaceEvent, QueueingRegistrar};
+use crate::registration_store::RegistrationStore;
+use crate::registrations::{NodeView, RegistrationBoard};
+use crate::serve::admission::XdsAdmission;
+use crate::serve::certificates::CountedAuthority;
+use crate::serve::tls::ServingTls;
+
+/// Prints a token.
+///
+/// # Errors
+/// Fails when the state directory cannot be used.
+pub fn print_token(args: &TokenArgs) -> Result<()> {
+    make_state_dir(&args.state_dir)?;
+    let key = TokenKey::load_or_create(&args.state_dir)?;
+    let pod = args.pod.clone().zip(args.pod_uid.clone());
+    let subject = TokenSubject {
+        account: args.service_account.clone(),
+        node: args.node.clone(),
+        pod: pod.map(|(name, uid)| BoundPod { name, uid }),
+    };
+    let token = key.sign(&subject, args.ttl, SystemTime::now())?;
+    writeln!(io::stdout(), "{}", token.as_str()).context("standard output")
+}
+
+/// Runs the control plane until it is told to stop.
+///
+/// # Errors
+/// Fails when it cannot start, or when a task of it fails; the text says why in one line.
+pub fn serve(args: &ServeArgs) -> Result<()> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let format = match std::env::var("LOG_FORMAT") {
+        Ok(text) => text.parse().map_err(|e| anyhow!("LOG_FORMAT {text:?} {e}"))?,
+        Err(_) => LogFormat::Plain,
+    };
+    let (log, _guard) = logging::init(&filter, format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("runtime")?.block_on(run(args, &log))
+}
+
+async fn run(args: &ServeArgs, log: &LogControl) -> Result<()> {
+    let mut stop = StopSignals::install().context("signals")?;
+    let (tasks, mut failures) = supervise::supervisor();
+    let (drain, drained) = drain::channel();
+    let running = start(args, Some(log), &tasks, drained).await?;
+    let failure = tokio::select! {
+        reason = stop.wait() => {
+            tracing::info!("stopping: {reason}");
+            None
+        }
+        failure = failures.next() => Some(failure),
+    };
+    tasks.stopping();
+    drain.drain(DrainMode::Graceful, args.grace).await;
+    drop(running);
+    failure.map_or(Ok(()), |f| Err(f.into()))
+}
+
+/// What a running control plane is known by.
+#[derive(Debug)]
+pub struct Running {
+    /// Where xDS, signing and registration are served.
+    pub address: SocketAddr,
+    /// Where metrics and health are served.
+    pub monitoring: SocketAddr,
+    /// Where clients find the root.
+    pub root: std::path::PathBuf,
+    /// Nobody else uses the state directory meanwhile.
+    _lock: File,
+    /// Metrics and health are shown until the very end.
+    _monitoring: DrainTrigger,
+}
+
+/// Starts everything as named tasks, and returns when the ports are open. `log` is what the monitoring port may change,
+/// `drained` ends it all.
+///
+/// # Errors
+/// Fails when a directory, file or port cannot be used; the text names it.
+pub async fn start(
+    args: &ServeArgs,
+    log: Option<&LogControl>,
+    tasks: &Tasks,
+    drained: DrainWatcher,
+) -> Result<Running> {
+    make_state_dir(&args.state_dir)?;
+    let lock = lock(&args.state_dir)?;
+    let source = ConfigSource::open(&args.config_dir, &args.state_dir)?;
+    let authority = Keys::load(args)?;
+    let listener = bind(args.listen).await?;
+    let monitoring = bind(args.monitoring).await?;
+    let (shown, shown_until) = drain::channel();
+    let running = Running {
+        address: listener.local_addr()?,
+        monitoring: monitoring.local_addr()?,
+        root: Root::public_path(&args.state_dir),
+        _lock: lock,
+        _monitoring: shown,
+    };
+
+    let readiness = Readiness::new();
+    let outputs = Outputs {
+        cache: ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]),
+        assignments: Assignments::new(),
+        registrations: RegistrationBoard::default(),
+    };
+    let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
+    let views = Views {
+        config: source.status_board(),
+        registrations: outputs.registrations.clone(),
+        cache: outputs.cache.clone(),
+        xds: XdsServer::new(
+            outputs.cache.clone(),
+            XdsAdmission(authority.authenticator.clone()),
+        ),
+        readiness: readiness.clone(),
+    };
+    let control = control(args, outputs.clone(), &readiness)?;
+    start_control(tasks, source, control, places)?;
+
+    let registry = mesh_runtime::metrics::registry("controlplane", env!("CARGO_PKG_VERSION"));
+    let services = services(
+        args,
+        &authority,
+        &outputs,
+        views.xds.clone(),
+        registrar,
+        &registry,
+    );
+    let incoming = {
+        let tls = authority.tls.clone();
+        mesh_grpc::serve::incoming(listener, move || tls.config())
+    };
+    tasks.critical("serve", serve_until_drained(services, incoming, drained.clone()));
+    tasks.critical("serving-certificate", authority.tls.renew());
+    tasks.critical(
+        "monitoring",
+        Pages::new(&views, &registry, log).serve(monitoring, shown_until),
+    );
+    announce(args, &running);
+    Ok(running)
+}
+
+/// Keys and those who use them.
+struct Keys {
+    issuer: Arc<Issuer>,
+    authenticator: Authenticator,
+    tls: ServingTls,
+}
+
+impl Keys {
+    fn load(args: &ServeArgs) -> Result<Self> {
+        let now = SystemTime::now();
+        let root = Root::load_or_create(&args.state_dir, &args.trust_domain, now)?;
+        let issuer = Arc::new(Issuer::new(root));
+        let tokens = Arc::new(TokenKey::load_or_create(&args.state_dir)?);
+        let mut names = serving::default_names(&args.root_namespace);
+        names.extend(args.serving_names.iter().cloned());
+        Ok(Self {
+            tls: ServingTls::new(issuer.clone(), names, now)?,
+            issuer,
+            authenticator: Authenticator::new(tokens, args.trust_domain.clone()),
+        })
+    }
+}
+
+fn control(args: &ServeArgs, outputs: Outputs, readiness: &Readiness) -> Result<Control> {
+    let store = RegistrationStore::open(&args.state_dir)?;
+    let restored = store.load()?;
+    tracing::info!(workloads = restored.len(), "registrations loaded");
+    Ok(Control::new(
+        Derivation::new(args),
+        Leases::new(args.lease),
+        restored,
+        store,
+        outputs,
+        readiness.block("configuration"),
+    ))
+}
+
+fn start_control(
+    tasks: &Tasks,
+    source: ConfigSource,
+    control: Control,
+    places: mpsc::Receiver<PlaceEvent>,
+) -> Result<()> {
+    let (batches, config) = mpsc::channel(1);
+    tasks
+        .critical_thread("config", move || {
+            source.run(|batch| batches.blocking_send(batch).is_ok())
+        })
+        .context("thread for the configuration")?;
+    tasks.critical("control", control.run(config, places));
+    Ok(())
+}
+
+fn services(
+    args: &ServeArgs,
+    keys: &Keys,
+    outputs: &Outputs,
+    xds: XdsServer<XdsAdmission>,
+    registrar: QueueingRegistrar,
+    registry: &prometheus::Registry,
+) -> Router {
+    let policy = NodePolicy {
+        trust_domain: args.trust_domain.clone(),
+        trusted_node_accounts: args.trusted_node_accounts.iter().cloned().collect(),
+    };
+    let nodes = NodeView::new(outputs.assignments.clone(), outputs.registrations.clone());
+    let authority = Authority::new(keys.issuer.clone(), policy, nodes);
+    let authority = CountedAuthority::new(authority, keys.issuer.root().not_after(), registry);
+    let register = RegisterServer::new(
+        outputs.assignments.clone(),
+        keys.authenticator.clone(),
+        Arc::new(registrar),
+    );
+    mesh_grpc::serve::builder()
+        .max_connection_age(CONNECTION_AGE)
+        .max_connection_age_grace(CONNECTION_AGE_GRACE)
+        .add_service(xds)
+        .add_service(CaServer::new(keys.authenticator.clone(), authority).into_service())
+        .add_service(register.into_service())
+}
+
+/// Lets short requests finish. Streams never end by themselves; their clients come back with what they have.
+async fn serve_until_drained(
+    services: Router,
+    incoming: impl Stream<Item = io::Result<Accepted>>,
+    mut drained: DrainWatcher,
+) -> Result<(), tonic::transport::Error> {
+    let mut asked = drained.clone();
+    let stop = async move {
+        asked.draining().await;
+    };
+    tokio::select! {
+        result = services.serve_with_incoming_shutdown(incoming, stop) => result,
+        () = drained.cut() => Ok(()),
+    }
+}
+
+fn announce(args: &ServeArgs, running: &Running) {
+    tracing::info!(address = %running.address, monitoring = %running.monitoring, "listening");
+    tracing::info!(
+        "clients trust {}; tokens: lateen-controlplane token --state-dir {} --service-account NS/NAME --node NODE",
+        running.root.display(),
+        args.state_dir.display()
+    );
+}
+
+/// Readable by nobody else: keys are in it. The root's public copy is reached through it only by those who may.
+fn make_state_dir(dir: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    made.with_context(|| format!("state directory {}", dir.display()))?;
+    if !fs::metadata(dir)?.is_dir() {
+        bail!("state directory {}: is not a directory", dir.display());
+    }
+    Ok(())
+}
+
+/// Two control planes would overwrite each other's registrations.
+fn lock(state_dir: &Path) -> Result<File> {
+    let path = state_dir.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "state directory {}: another control plane is using it",
+            state_dir.display()
+        ),
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| path.display().to_string()),
+    }
+}
+
+/// A port on every address also where the kernel has no IPv6.
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        Err(e) if address.ip().is_unspecified() && address.is_ipv6() && no_such_family(&e) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        other => other,
+    };
+    bound.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn no_such_family(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Moves clients between replicas, as istiod's chart does.
+const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(10);
+/// errno(3), the same on every Linux architecture that Rust supports except MIPS and SPARC.
+const EAFNOSUPPORT: i32 = 97;

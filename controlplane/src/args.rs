@@ -1,0 +1,155 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use controlplane_ca::caller::{ServiceAccount, is_name};
+use controlplane_ca::token;
+use mesh_runtime::env::parse_duration;
+use mesh_types::TrustDomain;
+
+/// Lateen's control plane: reads Kubernetes YAML, tells proxies over xDS, registers workloads, issues certificates.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lateen-controlplane",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct CommandLine {
+    /// What to do; `serve` when nothing is named.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// `serve`'s own.
+    #[command(flatten)]
+    pub serve: Option<ServeArgs>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the control plane (this is also what happens when no command is named).
+    Serve(ServeArgs),
+    /// Print a token for a service account on a node.
+    Token(TokenArgs),
+}
+
+/// How to run.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Directory of Kubernetes YAML files; watched.
+    #[arg(long, env = "CONFIG_DIR", value_name = "DIR")]
+    pub config_dir: PathBuf,
+    /// Directory for the root, the token key, last good configuration and registrations; made if it is missing.
+    #[arg(long, env = "STATE_DIR", value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// Where xDS, certificate signing and registration are served, over TLS.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:15012")]
+    pub listen: SocketAddr,
+    /// Where metrics and health are served; the debug pages are only shown to this machine.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:15014")]
+    pub monitoring: SocketAddr,
+    /// The trust domain of every identity.
+    #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: TrustDomain,
+    /// The cluster's DNS domain.
+    #[arg(long, env = "DOMAIN", default_value = "cluster.local")]
+    pub domain: String,
+    /// The cluster's name, first part of every workload's uid.
+    #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// The namespace of mesh-wide policies, and of the control plane's own names.
+    #[arg(
+        long,
+        env = "ROOT_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "istio-system"
+    )]
+    pub root_namespace: String,
+    /// Service accounts of node proxies: they may ask for the identities of their node's workloads.
+    #[arg(
+        long = "trusted-node-account",
+        env = "CA_TRUSTED_NODE_ACCOUNTS",
+        value_name = "NS/NAME",
+        value_delimiter = ',',
+        default_value = "istio-system/ztunnel"
+    )]
+    pub trusted_node_accounts: Vec<ServiceAccount>,
+    /// Service accounts of node agents: they may register their node's workloads.
+    #[arg(
+        long = "registration-account",
+        env = "REGISTRATION_ACCOUNTS",
+        value_name = "NS/NAME",
+        value_delimiter = ',',
+        default_value = "istio-system/istio-cni"
+    )]
+    pub registration_accounts: Vec<ServiceAccount>,
+    /// Further names or addresses that the serving certificate carries.
+    #[arg(
+        long = "serving-name",
+        env = "ISTIOD_CUSTOM_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub serving_names: Vec<String>,
+    /// How long a node's workloads stay healthy without a word from its agent.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = lease)]
+    pub lease: Duration,
+    /// How long requests under way may take to finish at a stop.
+    #[arg(long, env = "TERMINATION_GRACE_PERIOD", value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    pub grace: Duration,
+}
+
+/// What the token says.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// The control plane's state directory.
+    #[arg(long, env = "STATE_DIR", value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// Whom the token speaks for.
+    #[arg(long, value_name = "NS/NAME")]
+    pub service_account: ServiceAccount,
+    /// The one node that its bearer may act for.
+    #[arg(long, value_name = "NODE", value_parser = node_name)]
+    pub node: String,
+    /// The pod that the token is bound to.
+    #[arg(long, value_name = "NAME", value_parser = pod_name, requires = "pod_uid")]
+    pub pod: Option<String>,
+    /// That pod's uid.
+    #[arg(long, value_name = "UID", requires = "pod")]
+    pub pod_uid: Option<String>,
+    /// How long the token is good for, such as 90s, 12h, 30d.
+    #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = token_ttl)]
+    pub ttl: Duration,
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        lease if lease < Duration::from_secs(1) => Err("a lease is at least 1s".to_owned()),
+        lease => Ok(lease),
+    }
+}
+
+fn token_ttl(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        ttl if ttl < Duration::from_secs(1) || ttl > token::MAX_TTL => {
+            Err("a token may live from 1s to 366d".to_owned())
+        }
+        ttl => Ok(ttl),
+    }
+}
+
+fn node_name(text: &str) -> Result<String, &'static str> {
+    let ok = is_name(text);
+    ok.then(|| text.to_owned()).ok_or("is no node's name")
+}
+
+fn pod_name(text: &str) -> Result<String, &'static str> {
+    let ok = is_name(text);
+    ok.then(|| text.to_owned()).ok_or("is no pod's name")
+}
+
+#[cfg(test)]
+mod tests;

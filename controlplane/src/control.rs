@@ -1,0 +1,295 @@
+//! The one loop that changes anything: files, reports and ends of leases go in, one after the other; what follows from
+//! them is written down, published, and only then answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use mesh_register::server::Assignments;
+use mesh_register::{Outcome, Place, Report, Withdrawal};
+use mesh_runtime::readiness::BlockReady;
+use mesh_types::NamespacedName;
+use mesh_xds::ResourceCache;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::source::ConfigBatch;
+use crate::derivation::{AssignmentChange, Derivation};
+use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
+use crate::registrar::PlaceEvent;
+use crate::registration_store::{PlaceRecords, RegistrationStore};
+use crate::registrations::RegistrationBoard;
+
+/// Everything that the loop owns.
+#[derive(Debug)]
+pub struct Control {
+    derivation: Derivation,
+    leases: Leases,
+    /// Where each workload belongs, by the manifests.
+    assigned: BTreeMap<NamespacedName, Place>,
+    store: RegistrationStore,
+    outputs: Outputs,
+    /// Held until the configuration is known completely.
+    unready: Option<BlockReady>,
+    /// Lease changes of this round.
+    changes: Vec<LeaseChange>,
+    /// Places whose file does not say what is true.
+    unwritten: BTreeSet<Place>,
+    answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+}
+
+/// Where results go.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// To proxies.
+    pub cache: ResourceCache,
+    /// To places.
+    pub assignments: Assignments,
+    /// To those who only look.
+    pub registrations: RegistrationBoard,
+}
+
+impl Control {
+    /// A loop that begins with what was registered before. Nothing is served until the configuration is known
+    /// completely; then `unready` is closed.
+    #[must_use]
+    pub fn new(
+        derivation: Derivation,
+        mut leases: Leases,
+        restored: Vec<Record>,
+        store: RegistrationStore,
+        outputs: Outputs,
+        unready: BlockReady,
+    ) -> Self {
+        let changes = leases.restore(restored, Instant::now());
+        Self {
+            derivation,
+            leases,
+            assigned: BTreeMap::new(),
+            store,
+            outputs,
+            unready: Some(unready),
+            changes,
+            unwritten: BTreeSet::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Runs until both inputs have ended.
+    ///
+    /// # Errors
+    /// Never; the type is the supervisor's.
+    pub async fn run(
+        mut self,
+        mut config: mpsc::Receiver<ConfigBatch>,
+        mut places: mpsc::Receiver<PlaceEvent>,
+    ) -> Result<(), Infallible> {
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            let deadline = self.leases.next_deadline();
+            tokio::select! {
+                // Manifests first: a report of a pod whose manifest is waiting would be refused in vain.
+                biased;
+                Some(batch) = config.recv() => self.take_config(batch),
+                count = places.recv_many(&mut events, BATCH) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for event in events.drain(..) {
+                        self.take_event(event, Instant::now());
+                    }
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let expired = self.leases.expire(Instant::now());
+                    self.note(expired);
+                }
+            }
+            self.settle().await;
+        }
+    }
+
+    fn take_config(&mut self, batch: ConfigBatch) {
+        self.derivation.apply(batch.changes);
+        self.take_assignments();
+        if batch.never_good.is_empty()
+            && let Some(unready) = self.unready.take()
+        {
+            // Manifests that were deleted while nobody looked.
+            let gone: Vec<_> = self
+                .leases
+                .records()
+                .filter(|r| self.assigned.get(&r.report.workload) != Some(&r.place))
+                .map(|r| r.report.workload.clone())
+                .collect();
+            for workload in gone {
+                self.forget(&workload);
+            }
+            self.publish();
+            self.outputs.cache.set_ready();
+            self.outputs.assignments.set_ready();
+            unready.ready();
+            tracing::info!("configuration and registrations are loaded: serving");
+        }
+    }
+
+    fn take_event(&mut self, event: PlaceEvent, now: Instant) {
+        match event {
+            PlaceEvent::Alive(place) => {
+                let renewed = self.leases.renew(&place, now);
+                self.note(renewed);
+            }
+            PlaceEvent::Report(place, report, answer) => {
+                let outcome = self.take_report(&place, report, now);
+                self.answers.push((answer, outcome));
+            }
+            PlaceEvent::Withdraw(place, withdrawal, answer) => {
+                self.take_withdrawal(&place, &withdrawal);
+                self.answers.push((answer, Outcome::Accepted));
+            }
+        }
+    }
+
+    fn take_report(&mut self, place: &Place, report: Report, now: Instant) -> Outcome {
+        if self.assigned.get(&report.workload) != Some(place) {
+            return Outcome::NotAssigned;
+        }
+        let workload = report.workload.clone();
+        match self.leases.report(place, report, now) {
+            Ok(changes) => {
+                self.note(changes);
+                Outcome::Accepted
+            }
+            Err(refused) => {
+                tracing::warn!(%place, %workload, "report refused: {refused}");
+                match refused {
+                    // The other place may let go of it.
+                    ReportRefused::AddressTaken { .. } => Outcome::Unavailable(refused.to_string()),
+                    ReportRefused::NoAddress(_) | ReportRefused::NotAnAddress { .. } => {
+                        Outcome::Invalid(refused.to_string())
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_withdrawal(&mut self, place: &Place, withdrawal: &Withdrawal) {
+        let changes = self.leases.withdraw(place, withdrawal);
+        self.unwritten.insert(place.clone());
+        self.note(changes);
+    }
+
+    /// What the manifests say about where things belong; what does not belong where it runs is gone.
+    fn take_assignments(&mut self) {
+        for change in self.derivation.take_assignments() {
+            match change {
+                AssignmentChange::Assign(place, assignment) => {
+                    let workload = assignment.workload.clone();
+                    let before = self.assigned.insert(workload.clone(), place.clone());
+                    if let Some(before) = before.filter(|b| *b != place) {
+                        self.outputs.assignments.unassign(&before, &workload);
+                        self.forget_on(&before, &workload);
+                    }
+                    self.outputs.assignments.assign(&place, assignment);
+                }
+                AssignmentChange::Unassign(place, workload) => {
+                    self.outputs.assignments.unassign(&place, &workload);
+                    if self.assigned.get(&workload) == Some(&place) {
+                        self.assigned.remove(&workload);
+                    }
+                    self.forget_on(&place, &workload);
+                }
+            }
+        }
+    }
+
+    fn forget_on(&mut self, place: &Place, workload: &NamespacedName) {
+        if self.leases.get(workload).is_some_and(|r| r.place == *place) {
+            self.forget(workload);
+        }
+    }
+
+    fn forget(&mut self, workload: &NamespacedName) {
+        if let Some(record) = self.leases.get(workload) {
+            self.unwritten.insert(record.place.clone());
+        }
+        let changes = self.leases.forget(workload);
+        self.note(changes);
+    }
+
+    fn note(&mut self, changes: Vec<LeaseChange>) {
+        for change in &changes {
+            match change {
+                LeaseChange::Set(record) => {
+                    self.unwritten.insert(record.place.clone());
+                    let (place, workload) = (&record.place, &record.report.workload);
+                    if record.live {
+                        tracing::debug!(%place, %workload, "registered");
+                    } else {
+                        tracing::warn!(%place, %workload, "unhealthy: its node's lease has ended");
+                    }
+                }
+                LeaseChange::Removed(workload) => {
+                    // Whoever had it may be another place than the one that now writes.
+                    let place = self.assigned.get(workload);
+                    self.unwritten.extend(place.cloned());
+                    tracing::debug!(%workload, "registration removed");
+                }
+            }
+        }
+        self.changes.extend(changes);
+    }
+
+    /// Writes down, publishes, answers.
+    async fn settle(&mut self) {
+        let written = self.write().await;
+        self.publish();
+        for (answer, outcome) in self.answers.drain(..) {
+            let outcome = match (&written, outcome) {
+                (Err(e), Outcome::Accepted) => Outcome::Unavailable(e.clone()),
+                (_, outcome) => outcome,
+            };
+            // A stream that is gone asks again on its next one.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), String> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let records = PlaceRecords::of(&self.leases, &self.unwritten);
+        let store = self.store.clone();
+        let written = tokio::task::spawn_blocking(move || store.write(&records)).await;
+        let result = match written {
+            Ok(written) => written.map_err(|e| e.to_string()),
+            Err(e) => Err(format!("registrations: {e}")),
+        };
+        match &result {
+            Ok(()) => self.unwritten.clear(),
+            // The places stay unwritten, and are tried with the next change.
+            Err(e) => tracing::error!("cannot be kept: {e}"),
+        }
+        result
+    }
+
+    fn publish(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        self.outputs.registrations.update(&changes);
+        self.derivation.register(changes);
+        let resources = self.derivation.take_resources();
+        if resources.is_empty() {
+            return;
+        }
+        let published = self.outputs.cache.publish(resources);
+        tracing::debug!(
+            sequence = published.sequence,
+            changed = published.changed,
+            "published"
+        );
+    }
+}
+
+/// Reports that are written and published together.
+const BATCH: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Port 15014: metrics and health for everybody, debug pages and the log filter for this machine only (control-plane.md,
+//! 2.10): they show who runs where and what may talk to what.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::StatusCode;
+use mesh_runtime::admin::{self, AdminLimits, Routes};
+use mesh_runtime::drain::DrainWatcher;
+use mesh_runtime::logging::LogControl;
+use mesh_runtime::readiness::Readiness;
+use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Opts, Registry};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::config::files::ContentState;
+use crate::config::source::StatusBoard;
+use crate::registrations::RegistrationBoard;
+use crate::serve::admission::XdsAdmission;
+
+/// Everything that the pages show.
+#[derive(Clone, Debug)]
+pub struct Views {
+    /// The configuration directory.
+    pub config: StatusBoard,
+    /// What the places reported.
+    pub registrations: RegistrationBoard,
+    /// What is published.
+    pub cache: ResourceCache,
+    /// Who is connected.
+    pub xds: XdsServer<XdsAdmission>,
+    /// What is still waited for.
+    pub readiness: Readiness,
+}
+
+/// The pages, for everybody and for this machine.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    everybody: Arc<Routes>,
+    this_machine: Arc<Routes>,
+}
+
+impl Pages {
+    /// Pages that show `views` and the metrics in `registry`.
+    ///
+    /// # Panics
+    /// Panics when the registry has the metrics of the views already.
+    #[must_use]
+    pub fn new(views: &Views, registry: &Registry, log: Option<&LogControl>) -> Self {
+        registry
+            .register(Box::new(Gauges::new(views.clone())))
+            .expect("each is registered once, here");
+        let everybody = || mesh_runtime::metrics::routes(registry).merge(health(views));
+        let log = log.map(LogControl::routes).unwrap_or_default();
+        let this_machine = everybody().merge(debug(views)).merge(log);
+        Self {
+            everybody: Arc::new(everybody().with_index()),
+            this_machine: Arc::new(this_machine.with_index()),
+        }
+    }
+
+    /// Serves the pages until the drain's cut.
+    ///
+    /// # Errors
+    /// Does not fail; the type is the supervisor's.
+    pub async fn serve(self, listener: TcpListener, mut drain: DrainWatcher) -> io::Result<()> {
+        let limits = AdminLimits::default();
+        let mut connections = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cut() => return Ok(()),
+                Some(()) = connections.next(), if !connections.is_empty() => {}
+                accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+                    Ok((stream, peer)) => {
+                        let local = peer.ip().to_canonical().is_loopback();
+                        let routes = if local { &self.this_machine } else { &self.everybody };
+                        connections.push(admin::serve_connection(stream, routes, limits));
+                    }
+                    Err(e) => {
+                        tracing::warn!("monitoring cannot accept: {e}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn health(views: &Views) -> Routes {
+    let views = views.clone();
+    Routes::new()
+        .get("/healthz", "whether the process lives", |_| {
+            std::future::ready(admin::text(StatusCode::OK, "ok\n"))
+        })
+        .get("/readyz", "whether everything is loaded", move |_| {
+            std::future::ready(ready(&views))
+        })
+}
+
+/// What is missing is named: the operator who asks wants to mend it.
+fn ready(views: &Views) -> admin::Response {
+    let pending = views.readiness.pending();
+    if pending.is_empty() {
+        return admin::text(StatusCode::OK, "ready\n");
+    }
+    let mut text = format!("not ready, pending: {}\n", pending.join(", "));
+    let config = views.config.latest();
+    let bad = config.files.iter().filter(|f| f.state == ContentState::NeverGood);
+    for error in config.error.iter().chain(bad.flat_map(|f| &f.errors)) {
+        text.push_str(error);
+        text.push('\n');
+    }
+    admin::text(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+fn debug(views: &Views) -> Routes {
+    let (config, registrations) = (views.config.clone(), views.registrations.clone());
+    let (xds, cache) = (views.xds.clone(), views.cache.clone());
+    Routes::new()
+        .get(
+            "/debug/config",
+            "each file and object, and what is wrong with it",
+            move |_| std::future::ready(admin::json(StatusCode::OK, &*config.latest())),
+        )
+        .get("/debug/registrations", "what the nodes reported", move |_| {
+            std::future::ready(admin::json(StatusCode::OK, &registrations.all()))
+        })
+        .get("/debug/syncz", "how each xDS client stands", move |_| {
+            std::future::ready(admin::json(StatusCode::OK, &xds.subscribers()))
+        })
+        .get(
+            "/debug/resources",
+            "names and versions of what is published",
+            move |_| {
+                let all = json!({
+                    "addresses": cache.versions(TypeUrl::ADDRESS),
+                    "authorizations": cache.versions(TypeUrl::AUTHORIZATION),
+                });
+                std::future::ready(admin::json(StatusCode::OK, &all))
+            },
+        )
+}
+
+/// Read when scraped.
+struct Gauges {
+    views: Views,
+    files: IntGaugeVec,
+    registrations: IntGaugeVec,
+    resources: IntGaugeVec,
+    clients: IntGaugeVec,
+}
+
+impl Gauges {
+    fn new(views: Views) -> Self {
+        let gauge = |name, help, label| {
+            IntGaugeVec::new(Opts::new(name, help), &[label]).expect("constant names are valid")
+        };
+        Self {
+            views,
+            files: gauge(
+                "lateen_config_files",
+                "Configuration files, by which content counts",
+                "state",
+            ),
+            registrations: gauge(
+                "lateen_registrations",
+                "Registered workloads, by their node's lease",
+                "lease",
+            ),
+            resources: gauge("lateen_xds_resources", "Published resources", "type"),
+            clients: gauge("lateen_xds_clients", "Connected xDS clients", "kind"),
+        }
+    }
+
+    fn vectors(&self) -> [&IntGaugeVec; 4] {
+        [&self.files, &self.registrations, &self.resources, &self.clients]
+    }
+
+    fn read(&self) {
+        let set = |vector: &IntGaugeVec, label: &str, value: usize| {
+            vector
+                .with_label_values(&[label])
+                .set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        let config = self.views.config.latest();
+        set(&self.files, "current", config.count(ContentState::Current));
+        set(&self.files, "last_good", config.count(ContentState::LastGood));
+        set(&self.files, "never_good", config.count(ContentState::NeverGood));
+        let (live, expired) = self.views.registrations.count();
+        set(&self.registrations, "running", live);
+        set(&self.registrations, "expired", expired);
+        let cache = &self.views.cache;
+        set(&self.resources, "address", cache.len(TypeUrl::ADDRESS));
+        set(
+            &self.resources,
+            "authorization",
+            cache.len(TypeUrl::AUTHORIZATION),
+        );
+        let clients = self.views.xds.subscribers();
+        let refusing = |c: &&mesh_xds::SubscriberStatus| c.subscriptions.iter().any(|s| s.refused.is_some());
+        set(&self.clients, "all", clients.len());
+        set(&self.clients, "refusing", clients.iter().filter(refusing).count());
+    }
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.vectors().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.read();
+        self.vectors().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
