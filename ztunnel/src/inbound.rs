@@ -34,7 +34,8 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
             return;
         }
     };
-    match shake_hands(&proxy, stream, local).await {
+    // Boxed: the handshake is over soon, and what it needs is not to be held while the connection is open.
+    match Box::pin(shake_hands(&proxy, stream, local)).await {
         Ok(connection) => hand_out(&proxy, connection, local, peer).await,
         Err((reason, error)) => {
             refused_early(traffic, Reporter::Destination, peer, local.addr(), reason, &error);
@@ -47,12 +48,12 @@ async fn shake_hands<C: CertSource>(
     proxy: &PodProxy<C>,
     stream: TcpStream,
     local: LocalAddr,
-) -> Result<ServerConnection, (&'static str, String)> {
+) -> Result<Box<ServerConnection>, (&'static str, String)> {
     let certificate = certificate(proxy, local).await?;
     let config = certificate.server_config();
     let worker = &proxy.worker;
     let connection = serve_tls(stream, config, &worker.hbone, &worker.budget).await;
-    connection.map_err(|e| ("handshake", e.to_string()))
+    connection.map(Box::new).map_err(|e| ("handshake", e.to_string()))
 }
 
 async fn certificate<C: CertSource>(
@@ -82,7 +83,7 @@ async fn certificate<C: CertSource>(
 /// Gives each request a task of its own, until the connection or the pod ends. A drain tells the client to open no more.
 async fn hand_out<C: CertSource>(
     proxy: &Rc<PodProxy<C>>,
-    mut connection: ServerConnection,
+    mut connection: Box<ServerConnection>,
     local: LocalAddr,
     peer: Peer,
 ) {

@@ -53,7 +53,7 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
         to,
         start: Instant::now(),
     };
-    match proxy.pod.wait_for_workload(&seed.state, peer.ip()).await {
+    match Box::pin(proxy.pod.wait_for_workload(&seed.state, peer.ip())).await {
         Ok(client) => carry(&proxy, accepted, &client).await,
         Err(error) => refused_early(
             &seed.traffic,
@@ -99,7 +99,8 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
         let listed = proxy
             .connections
             .outbound(accepted.peer, accepted.to, plan.next(), protocol(&plan));
-        match connect(proxy, &plan, client, accepted.peer).await {
+        // Boxed, as below: connecting is over soon, and what it needs is not to be held while bytes flow.
+        match Box::pin(connect(proxy, &plan, client, accepted.peer)).await {
             Ok(upstream) => {
                 let end = relay_to(accepted.stream, upstream, &record).await;
                 record.finish(&outcome(end));

@@ -275,3 +275,6 @@ impl<C: CertSource> PodProxy<C> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

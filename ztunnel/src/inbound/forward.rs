@@ -8,7 +8,7 @@ use mesh_dataplane::labels;
 use mesh_dataplane::record::{
     ConnectionRecord, End, Failure, Opening, Outcome, Reporter, Security, ServiceName, refused_early,
 };
-use mesh_hbone::{ConnectResponse, IncomingTunnel, Refusal, TunnelHeaders};
+use mesh_hbone::{ConnectResponse, IncomingTunnel, Refusal, Tunnel, TunnelHeaders};
 use mesh_net::{DialOptions, TcpChunks, dial, relay};
 use mesh_tls::CertSource;
 use mesh_types::{Identity, LocalAddr, NetworkAddress, NextHop, Peer, SourceAddr};
@@ -16,10 +16,19 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::admit::{Admission, Arrival, Denied, Standing, admit};
-use crate::connections::Protocol;
+use crate::connections::{Listed, Protocol};
 use crate::outbound::connect::dial_failure;
 use crate::outbound::outcome;
 use crate::worker::PodProxy;
+
+/// An admitted connection whose two ends are there.
+struct Forwarded {
+    tunnel: Tunnel,
+    application: TcpChunks,
+    enforced: Enforced<Standing>,
+    record: ConnectionRecord,
+    _listed: Listed,
+}
 
 /// Serves one tunnel to its end.
 pub async fn serve<C: CertSource>(
@@ -28,6 +37,32 @@ pub async fn serve<C: CertSource>(
     local: LocalAddr,
     tunnel: IncomingTunnel,
 ) {
+    // Boxed: establishing is over soon, and what it needs is not to be held while bytes flow.
+    let Some(forwarded) = Box::pin(establish(&proxy, arrival, local, tunnel)).await else {
+        return;
+    };
+    let Forwarded {
+        tunnel,
+        application,
+        mut enforced,
+        record,
+        _listed,
+    } = forwarded;
+    let ended = tokio::select! {
+        biased;
+        denied = enforced.denied() => closed_outcome(&denied),
+        end = relay(tunnel, application, record.counters()) => outcome(end),
+    };
+    record.finish(&ended);
+}
+
+/// Admits, connects to the application, answers 200. Otherwise the client is refused and the reason recorded.
+async fn establish<C: CertSource>(
+    proxy: &PodProxy<C>,
+    arrival: Arrival,
+    local: LocalAddr,
+    tunnel: IncomingTunnel,
+) -> Option<Forwarded> {
     let start = Instant::now();
     let seed = &proxy.worker.seed;
     let request = &tunnel.request;
@@ -47,47 +82,80 @@ pub async fn serve<C: CertSource>(
                 reason,
                 &refused,
             );
-            return tunnel.refuse(refused.refusal());
+            tunnel.refuse(refused.refusal());
+            return None;
         }
     };
-    let (workload, target) = (admission.workload.clone(), admission.target);
     let record = ConnectionRecord::open(
         &seed.traffic,
-        Opening {
-            reporter: Reporter::Destination,
-            security: Security::MutualTls,
-            src: arrival.peer,
-            dst: local.addr(),
-            hbone_target: Some(request.authority.clone()),
-            source: source_end(&proxy, tunnel.peer(), arrival.peer, &request.headers),
-            destination: End::of_workload(&workload).with_principal(Some(workload.identity.clone())),
-            service: admission.service.as_deref().map(ServiceName::from),
-            start,
-        },
+        opening(proxy, &admission, &arrival, local, &tunnel, start),
     );
-    let _listed = proxy.connections.inbound(arrival.peer, target, Protocol::Hbone);
-    let ended = match stand(&proxy, admission) {
-        Ok(mut enforced) => {
-            let response = ConnectResponse {
-                baggage: seed.settings.response_baggage.then(|| labels::baggage(&workload)),
-            };
-            forward(
-                &proxy,
-                tunnel,
-                target,
-                arrival.peer,
-                &mut enforced,
-                &response,
-                &record,
-            )
-            .await
+    let listed = proxy
+        .connections
+        .inbound(arrival.peer, admission.target, Protocol::Hbone);
+    match connect(proxy, admission, arrival.peer, tunnel).await {
+        Ok((tunnel, application, enforced)) => Some(Forwarded {
+            tunnel,
+            application,
+            enforced,
+            record,
+            _listed: listed,
+        }),
+        Err(outcome) => {
+            record.finish(&outcome);
+            None
         }
+    }
+}
+
+/// Puts the connection under enforcement, connects to the application, then answers 200. Whatever else the client is
+/// answered, the outcome says why.
+async fn connect<C: CertSource>(
+    proxy: &PodProxy<C>,
+    admission: Admission,
+    peer: Peer,
+    mut tunnel: IncomingTunnel,
+) -> Result<(Tunnel, TcpChunks, Enforced<Standing>), Outcome> {
+    let target = admission.target;
+    let response = ConnectResponse {
+        baggage: proxy
+            .worker
+            .seed
+            .settings
+            .response_baggage
+            .then(|| labels::baggage(&admission.workload)),
+    };
+    let mut enforced = match stand(proxy, admission) {
+        Ok(enforced) => enforced,
         Err(denied) => {
             tunnel.refuse(Refusal::Denied);
-            denied_outcome(&denied)
+            return Err(denied_outcome(&denied));
         }
     };
-    record.finish(&ended);
+    let connected = tokio::select! {
+        biased;
+        denied = enforced.denied() => {
+            tunnel.refuse(Refusal::Denied);
+            return Err(denied_outcome(&denied));
+        }
+        () = tunnel.abandoned() => return Err(Outcome::Broken {
+            error: "client side: gave up before the application answered".into(),
+        }),
+        connected = dial_application(proxy, target, peer) => connected,
+    };
+    let application = match connected {
+        Ok(stream) => TcpChunks::new(stream),
+        Err(failed) => {
+            tunnel.refuse(Refusal::Unavailable);
+            return Err(failed);
+        }
+    };
+    match tunnel.accept(&response) {
+        Ok(tunnel) => Ok((tunnel, application, enforced)),
+        Err(error) => Err(Outcome::Broken {
+            error: format!("client side: {error}").into(),
+        }),
+    }
 }
 
 /// Puts an admitted connection under enforcement, if it is allowed.
@@ -100,49 +168,6 @@ pub(crate) fn stand<C: CertSource>(
     }
     let worker = &proxy.worker;
     worker.enforcer.track(admission.permission?, &worker.seed.state)
-}
-
-/// Connects to the application, then answers 200, then relays. Whatever the client is answered, the outcome says why.
-async fn forward<C: CertSource>(
-    proxy: &PodProxy<C>,
-    mut tunnel: IncomingTunnel,
-    target: SocketAddr,
-    peer: Peer,
-    enforced: &mut Enforced<Standing>,
-    response: &ConnectResponse,
-    record: &ConnectionRecord,
-) -> Outcome {
-    let connected = tokio::select! {
-        biased;
-        denied = enforced.denied() => {
-            tunnel.refuse(Refusal::Denied);
-            return denied_outcome(&denied);
-        }
-        () = tunnel.abandoned() => return Outcome::Broken {
-            error: "client side: gave up before the application answered".into(),
-        },
-        connected = dial_application(proxy, target, peer) => connected,
-    };
-    let application = match connected {
-        Ok(stream) => TcpChunks::new(stream),
-        Err(failed) => {
-            tunnel.refuse(Refusal::Unavailable);
-            return failed;
-        }
-    };
-    let tunnel = match tunnel.accept(response) {
-        Ok(tunnel) => tunnel,
-        Err(error) => {
-            return Outcome::Broken {
-                error: format!("client side: {error}").into(),
-            };
-        }
-    };
-    tokio::select! {
-        biased;
-        denied = enforced.denied() => closed_outcome(&denied),
-        end = relay(tunnel, application, record.counters()) => outcome(end),
-    }
 }
 
 /// Connects to the application from the client's address, so that it sees who called.
@@ -167,6 +192,38 @@ pub(crate) async fn dial_application<C: CertSource>(
     })
 }
 
+/// For a connection that was open.
+pub(crate) fn closed_outcome(denied: &Denied) -> Outcome {
+    let error = format!("connection closed due to policy change: {denied}");
+    Outcome::denied(denied.policy().cloned(), error)
+}
+
+pub(crate) fn denied_outcome(denied: &Denied) -> Outcome {
+    Outcome::denied(denied.policy().cloned(), denied.to_string())
+}
+
+fn opening<C: CertSource>(
+    proxy: &PodProxy<C>,
+    admission: &Admission,
+    arrival: &Arrival,
+    local: LocalAddr,
+    tunnel: &IncomingTunnel,
+    start: Instant,
+) -> Opening {
+    let (request, workload) = (&tunnel.request, &admission.workload);
+    Opening {
+        reporter: Reporter::Destination,
+        security: Security::MutualTls,
+        src: arrival.peer,
+        dst: local.addr(),
+        hbone_target: Some(request.authority.clone()),
+        source: source_end(proxy, tunnel.peer(), arrival.peer, &request.headers),
+        destination: End::of_workload(workload).with_principal(Some(workload.identity.clone())),
+        service: admission.service.as_deref().map(ServiceName::from),
+        start,
+    }
+}
+
 /// The client, for telemetry: what the configuration says of the workload at its address, if that is who the certificate
 /// names; else what the client said of itself. Through another network's gateway the address says nothing.
 fn source_end<C: CertSource>(
@@ -186,14 +243,4 @@ fn source_end<C: CertSource>(
         Some(workload) => End::of_workload(&workload).with_principal(Some(peer.clone())),
         None => labels::end(headers.baggage.as_ref(), peer.clone()),
     }
-}
-
-fn denied_outcome(denied: &Denied) -> Outcome {
-    Outcome::denied(denied.policy().cloned(), denied.to_string())
-}
-
-/// For a connection that was open.
-pub(crate) fn closed_outcome(denied: &Denied) -> Outcome {
-    let error = format!("connection closed due to policy change: {denied}");
-    Outcome::denied(denied.policy().cloned(), error)
 }

@@ -275,9 +275,7 @@ impl<S: StartPods<Netns = Netns>, K: KeepCertificates> Manager<S, K> {
                 self.disconnected = None;
                 self.connected();
             }
-            Delivery::Disconnected(error) => {
-                tracing::warn!(%error, "no connection to the node agent, trying again")
-            }
+            Delivery::Disconnected(error) => self.say_disconnected(error.to_string()),
             Delivery::Pod(event, reply) => {
                 let answer = self.handle(event);
                 if let Err(error) = reply.send(answer).await {
