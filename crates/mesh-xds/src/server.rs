@@ -6,6 +6,7 @@ mod push;
 mod service;
 mod session;
 mod stream;
+mod subscription;
 
 pub use cache::{Change, Published, ResourceCache};
 pub use push::{Chunks, Push};

@@ -59,7 +59,9 @@ pub(super) struct Table {
     resources: HashMap<Arc<str>, Entry>,
     /// The last change of each name, in the order of the changes; no name stands twice.
     log: BTreeMap<u64, Arc<str>>,
-    tombstones: HashMap<Arc<str>, u64>,
+    /// Removed names, by when and by name.
+    tombstones: BTreeMap<u64, Arc<str>>,
+    gone: HashMap<Arc<str>, u64>,
     last_upsert: u64,
     last_removal: u64,
     /// Removals up to here may have been forgotten: who is behind must ask anew.
@@ -258,7 +260,8 @@ impl Table {
             type_url,
             resources: HashMap::new(),
             log: BTreeMap::new(),
-            tombstones: HashMap::new(),
+            tombstones: BTreeMap::new(),
+            gone: HashMap::new(),
             last_upsert: 0,
             last_removal: 0,
             forgotten: 0,
@@ -271,10 +274,7 @@ impl Table {
         if present.is_some_and(|entry| entry.record == record) {
             return false;
         }
-        let last = present
-            .map(|entry| entry.sequence)
-            .or_else(|| self.tombstones.remove(&name));
-        if let Some(last) = last {
+        if let Some(last) = present.map(|entry| entry.sequence).or_else(|| self.revive(&name)) {
             self.log.remove(&last);
         }
         self.log.insert(sequence, name.clone());
@@ -294,28 +294,30 @@ impl Table {
         };
         self.log.remove(&entry.sequence);
         self.log.insert(sequence, name.clone());
-        self.tombstones.insert(name, sequence);
+        self.tombstones.insert(sequence, name.clone());
+        self.gone.insert(name, sequence);
         self.last_removal = sequence;
         true
+    }
+
+    fn revive(&mut self, name: &str) -> Option<u64> {
+        let removed = self.gone.remove(name)?;
+        self.tombstones.remove(&removed);
+        Some(removed)
     }
 
     /// Forgets removals that every subscriber passed, and the oldest beyond a bound even if one did not: it then has
     /// to ask anew.
     fn forget(&mut self, floor: u64) {
         let bound = MAX_TOMBSTONES.max(self.resources.len());
-        let oldest_passed = self.tombstones.values().any(|sequence| *sequence <= floor);
-        if !oldest_passed && self.tombstones.len() <= bound {
-            return;
-        }
-        let mut sequences: Vec<u64> = self.tombstones.values().copied().collect();
-        sequences.sort_unstable();
-        let passed = sequences.partition_point(|sequence| *sequence <= floor);
-        let too_many = sequences.len().saturating_sub(bound);
-        for sequence in &sequences[..passed.max(too_many)] {
-            if let Some(name) = self.log.remove(sequence) {
-                self.tombstones.remove(&name);
+        while let Some(oldest) = self.tombstones.first_entry() {
+            let sequence = *oldest.key();
+            if sequence > floor && self.gone.len() <= bound {
+                return;
             }
-            self.forgotten = *sequence;
+            self.gone.remove(&oldest.remove());
+            self.log.remove(&sequence);
+            self.forgotten = sequence;
         }
     }
 
@@ -343,17 +345,19 @@ impl Table {
         self.resources.get(name).map(|entry| entry.record.clone())
     }
 
-    /// Everything that differs from what a client says it holds, and what it holds that is not there.
+    /// Everything that differs from what a client says it holds, in the order of the changes, and what it holds that is
+    /// not there.
     pub(super) fn difference(
         &self,
         held: &BTreeMap<String, String>,
         wanted: impl Fn(&str) -> bool,
     ) -> (Vec<Bytes>, Vec<Arc<str>>) {
         let differs = |name: &str, entry: &Entry| held.get(name).is_none_or(|v| *v != version(entry.version));
-        let upserts = self
-            .resources
-            .iter()
-            .filter(|(name, entry)| wanted(name) && differs(name, entry));
+        let present = self
+            .log
+            .values()
+            .filter_map(|name| Some((name, self.resources.get(name)?)));
+        let upserts = present.filter(|(name, entry)| wanted(name) && differs(name, entry));
         let removed = held
             .keys()
             .filter(|name| !self.resources.contains_key(name.as_str()));
@@ -389,3 +393,6 @@ fn version(hash: u64) -> String {
 
 /// Removals that are remembered for slow subscribers, when fewer resources than that are present.
 const MAX_TOMBSTONES: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

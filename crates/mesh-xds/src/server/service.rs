@@ -141,3 +141,6 @@ async fn open<A: AdmitNode>(
 /// 40,000 of them.
 const MAX_REQUEST: usize = 32 * 1024 * 1024;
 const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,16 @@
 //! ```
 //! One push per type is outstanding; whatever changes meanwhile is merged into the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use serde::Serialize;
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use super::cache::{Reader, ResourceCache, Table, Tables};
+use super::cache::{Reader, ResourceCache, Tables};
 use super::push::Push;
+use super::subscription::{Contents, Subscription, Waiting};
 use crate::node::{InvalidNode, NodeInfo};
 use crate::resource::TypeUrl;
 
@@ -81,41 +82,6 @@ pub struct SubscriptionStatus {
     pub refusals: u64,
     /// What it refused last, if that was its last answer.
     pub refused: Option<String>,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    scope: Scope,
-    owed: Owed,
-    /// Everything up to here was sent: upserts and removals, apart because they may go out apart.
-    upserts: u64,
-    removals: u64,
-    outstanding: Option<Outstanding>,
-    acknowledged: u64,
-    refusals: u64,
-    refused: Option<String>,
-}
-
-#[derive(Debug)]
-enum Scope {
-    All,
-    Names(BTreeSet<String>),
-}
-
-/// What must be sent even if nothing changed.
-#[derive(Debug)]
-enum Owed {
-    Nothing,
-    /// The answer to the first request: what differs from what the client holds.
-    First(BTreeMap<String, String>),
-    /// The answer to a later one: these names, or an empty push.
-    Names(BTreeSet<String>),
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    nonce: String,
-    brings_to: u64,
 }
 
 impl ServerSession {
@@ -216,46 +182,44 @@ impl ServerSession {
     }
 
     fn next_of(&mut self, tables: &Tables) -> Result<Option<Push>, Ended> {
-        let pending = self.pending(tables);
-        for (index, table) in tables.tables.iter().enumerate() {
-            let Some(subscription) = &mut self.subscriptions[index] else {
-                continue;
-            };
-            if !subscription.is_first() && !table.remembers(subscription.removals) {
-                return Err(Ended::Behind(table.type_url));
-            }
-            let referents_wait = pending[..index].contains(&Waiting::Upserts);
-            if subscription.outstanding.is_some() || referents_wait {
-                continue;
-            }
-            let referrers_wait = pending[index + 1..].iter().any(|p| *p != Waiting::Nothing);
-            let contents = subscription.take(table, tables.sequence, !referrers_wait);
-            self.reader.advance(index, subscription.removals);
-            if let Some(contents) = contents {
-                let push = self.number(Arc::from(table.type_url.as_str()), tables.sequence, contents);
-                // Just taken from: it is there.
-                if let Some(subscription) = &mut self.subscriptions[index] {
-                    subscription.outstanding = Some(Outstanding {
-                        nonce: push.nonce.clone(),
-                        brings_to: subscription.upserts.min(subscription.removals),
-                    });
+        loop {
+            let before = self.pending(tables);
+            for index in 0..tables.tables.len() {
+                if let Some(push) = self.next_of_type(tables, index)? {
+                    return Ok(Some(push));
                 }
-                return Ok(Some(push));
+            }
+            // Changes that do not concern the subscriber were passed over, which may let another type go.
+            if self.pending(tables) == before {
+                return Ok(None);
             }
         }
-        Ok(None)
+    }
+
+    fn next_of_type(&mut self, tables: &Tables, index: usize) -> Result<Option<Push>, Ended> {
+        let pending = self.pending(tables);
+        let table = &tables.tables[index];
+        let Some(subscription) = &mut self.subscriptions[index] else {
+            return Ok(None);
+        };
+        if subscription.is_behind(table) {
+            return Err(Ended::Behind(table.type_url));
+        }
+        let referents_wait = pending[..index].contains(&Waiting::Upserts);
+        if subscription.is_outstanding() || referents_wait {
+            return Ok(None);
+        }
+        let referrers_wait = pending[index + 1..].iter().any(|p| *p != Waiting::Nothing);
+        let nonce = (self.pushes + 1).to_string();
+        let contents = subscription.take(table, tables.sequence, !referrers_wait, &nonce);
+        self.reader.advance(index, subscription.removals());
+        Ok(contents.map(|contents| self.number(table.type_url.as_str().into(), tables.sequence, contents)))
     }
 
     fn pending(&self, tables: &Tables) -> Vec<Waiting> {
-        let waiting = |(subscription, table): (&Option<Subscription>, &Table)| match subscription {
-            Some(s) if s.is_first() || table.last_upsert() > s.upserts => Waiting::Upserts,
-            Some(s) if table.last_change() > s.removals => Waiting::Removals,
-            _ => Waiting::Nothing,
-        };
-        self.subscriptions
-            .iter()
-            .zip(&tables.tables)
-            .map(waiting)
+        let types = self.subscriptions.iter().zip(&tables.tables);
+        types
+            .map(|(s, table)| s.as_ref().map_or(Waiting::Nothing, |s| s.waiting(table)))
             .collect()
     }
 
@@ -271,186 +235,7 @@ impl ServerSession {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiting {
-    Nothing,
-    Removals,
-    Upserts,
-}
-
-#[derive(Default)]
-struct Contents {
-    resources: Vec<bytes::Bytes>,
-    removed: Vec<Arc<str>>,
-}
-
-// === impl Subscription ===
-
-impl Subscription {
-    fn first(type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<Self, Ended> {
-        let stars = |names: &[String]| names.iter().any(|n| n == WILDCARD);
-        if stars(&request.resource_names_unsubscribe) {
-            return Err(Ended::OnDemand(type_url));
-        }
-        // "The client subscribes to nothing by name" is the older spelling of `*` (xDS protocol, "Wildcard").
-        let names = request.resource_names_subscribe;
-        let scope = if names.is_empty() || stars(&names) {
-            Scope::All
-        } else {
-            Scope::Names(names.into_iter().collect())
-        };
-        Ok(Self {
-            scope,
-            owed: Owed::First(request.initial_resource_versions),
-            upserts: 0,
-            removals: 0,
-            outstanding: None,
-            acknowledged: 0,
-            refusals: 0,
-            refused: None,
-        })
-    }
-
-    fn receive(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
-        let subscribes =
-            !request.resource_names_subscribe.is_empty() || !request.resource_names_unsubscribe.is_empty();
-        let answers = !request.response_nonce.is_empty();
-        if answers {
-            self.answered(type_url, &request);
-        }
-        if subscribes {
-            self.subscribe(type_url, request)?;
-        } else if !answers {
-            // A request with nothing to say still gets an answer, as istiod gives it.
-            self.owe(BTreeSet::new());
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, type_url: TypeUrl, request: &DeltaDiscoveryRequest) {
-        let expected = self.outstanding.take_if(|o| o.nonce == request.response_nonce);
-        let Some(outstanding) = expected else {
-            debug!(%type_url, "an answer to a push that is not outstanding is ignored");
-            return;
-        };
-        match &request.error_detail {
-            None => {
-                self.acknowledged = outstanding.brings_to;
-                self.refused = None;
-            }
-            Some(error) => {
-                let message: String = error.message.chars().take(MAX_REFUSAL).collect();
-                warn!(%type_url, "a client refused resources: {message}");
-                self.refusals += 1;
-                self.refused = Some(message);
-            }
-        }
-    }
-
-    fn subscribe(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
-        let (add, drop) = (
-            request.resource_names_subscribe,
-            request.resource_names_unsubscribe,
-        );
-        if drop.iter().any(|n| n == WILDCARD) {
-            return Err(Ended::OnDemand(type_url));
-        }
-        match &mut self.scope {
-            // Names within everything change nothing, but are answered.
-            Scope::All => {}
-            scope if add.iter().any(|n| n == WILDCARD) => {
-                *scope = Scope::All;
-                self.owed = Owed::First(BTreeMap::new());
-                return Ok(());
-            }
-            Scope::Names(names) => {
-                for name in &drop {
-                    names.remove(name);
-                }
-                names.extend(add.iter().cloned());
-            }
-        }
-        if !add.is_empty() {
-            self.owe(add.into_iter().collect());
-        }
-        Ok(())
-    }
-
-    fn owe(&mut self, more: BTreeSet<String>) {
-        match &mut self.owed {
-            Owed::Nothing => self.owed = Owed::Names(more),
-            // It brings everything anyway.
-            Owed::First(_) => {}
-            Owed::Names(names) => names.extend(more),
-        }
-    }
-
-    fn is_first(&self) -> bool {
-        matches!(self.owed, Owed::First(_))
-    }
-
-    /// What to send, which then counts as sent; nothing when nothing is owed and nothing changed.
-    fn take(&mut self, table: &Table, sequence: u64, removals_may_go: bool) -> Option<Contents> {
-        let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
-        let scope = &self.scope;
-        let wanted = |name: &str| match scope {
-            Scope::All => true,
-            Scope::Names(names) => names.contains(name),
-        };
-        if let Owed::First(held) = &owed {
-            let (resources, mut removed) = table.difference(held, wanted);
-            if let Scope::Names(names) = scope {
-                let absent = names
-                    .iter()
-                    .filter(|n| table.get(n).is_none() && !held.contains_key(*n));
-                removed.extend(absent.map(|n| Arc::from(n.as_str())));
-            }
-            (self.upserts, self.removals) = (sequence, sequence);
-            return Some(Contents { resources, removed });
-        }
-        let mut contents = Contents {
-            resources: table.upserts_after(self.upserts, wanted),
-            removed: Vec::new(),
-        };
-        if removals_may_go {
-            contents.removed = table.removals_after(self.removals, wanted);
-        }
-        let mut answer = false;
-        if let Owed::Names(names) = owed {
-            answer = true;
-            for name in names {
-                let included = table.changed_after(self.upserts, &name) && wanted(&name);
-                match table.get(&name) {
-                    Some(_) if included => {}
-                    Some(record) => contents.resources.push(record),
-                    None if contents.removed.iter().any(|n| **n == *name) => {}
-                    None => contents.removed.push(name.into()),
-                }
-            }
-        }
-        self.upserts = sequence;
-        if removals_may_go {
-            self.removals = sequence;
-        }
-        let anything = answer || !contents.resources.is_empty() || !contents.removed.is_empty();
-        anything.then_some(contents)
-    }
-
-    fn status(&self, type_url: TypeUrl) -> SubscriptionStatus {
-        SubscriptionStatus {
-            type_url,
-            wildcard: matches!(self.scope, Scope::All),
-            sent: self.upserts.min(self.removals),
-            acknowledged: self.acknowledged,
-            outstanding: self.outstanding.is_some(),
-            refusals: self.refusals,
-            refused: self.refused.clone(),
-        }
-    }
-}
-
-/// Everything of a type (xDS protocol, "Wildcard").
-const WILDCARD: &str = "*";
 const MAX_UNKNOWN: usize = 16;
-/// How much of a client's refusal is kept.
-const MAX_REFUSAL: usize = 4096;
+
+#[cfg(test)]
+mod tests;

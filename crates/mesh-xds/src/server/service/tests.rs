@@ -1,0 +1,331 @@
+//! Both ends in one process, over in-memory pipes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use mesh_grpc::{ConnectionInfo, Credentials, GrpcChannel, TokenSource, channel_over};
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::client::{ClientConfig, ClientHandle, client};
+use crate::resource::{ApplyBatch, Batch, Rejected, TypeUrl};
+use crate::server::Change;
+
+const ADDRESS: TypeUrl = TypeUrl::ADDRESS;
+const AUTHORIZATION: TypeUrl = TypeUrl::AUTHORIZATION;
+
+/// Lets in whoever has the token `good`, and only nodes in its namespace.
+struct Gate;
+
+impl AuthenticateCaller for Gate {
+    type Caller = &'static str;
+
+    async fn authenticate(
+        &self,
+        metadata: &MetadataMap,
+        _: Option<&ConnectionInfo>,
+    ) -> Result<&'static str, Denied> {
+        match mesh_grpc::caller::bearer_token(metadata)? {
+            "good" => Ok("istio-system"),
+            _ => Err(Denied::Unauthenticated("bad token".to_owned())),
+        }
+    }
+}
+
+impl AdmitNode for Gate {
+    fn admit(&self, caller: &&'static str, node: &NodeInfo) -> Result<(), Denied> {
+        if node.namespace == **caller {
+            Ok(())
+        } else {
+            Err(Denied::Forbidden("another namespace".to_owned()))
+        }
+    }
+}
+
+fn pipes(token: &str) -> (GrpcChannel, mpsc::Receiver<DuplexStream>) {
+    let (connections, accepted) = mpsc::channel::<DuplexStream>(16);
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let connections = connections.clone();
+        async move {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let refused = |_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            connections.send(far).await.map_err(refused)?;
+            Ok::<_, std::io::Error>(TokioIo::new(near))
+        }
+    });
+    (
+        channel_over(connector, Credentials::new(TokenSource::literal(token))),
+        accepted,
+    )
+}
+
+fn serve(cache: &ResourceCache, accepted: mpsc::Receiver<DuplexStream>) -> XdsServer<Gate> {
+    let server = XdsServer::new(cache.clone(), Gate);
+    let router = mesh_grpc::serve::builder().add_service(server.clone());
+    let incoming = tokio_stream::StreamExt::map(ReceiverStream::new(accepted), Ok::<_, std::io::Error>);
+    tokio::spawn(router.serve_with_incoming(incoming));
+    server
+}
+
+/// Keeps what it is sent, and refuses bodies that say so.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<HeldState>>);
+
+#[derive(Default)]
+struct HeldState {
+    resources: BTreeMap<String, String>,
+    batches: Vec<String>,
+    seen: watch::Sender<usize>,
+}
+
+impl ApplyBatch for Held {
+    fn apply(&mut self, batch: Batch) -> Result<(), Vec<Rejected>> {
+        let mut state = self.0.lock();
+        let mut bad = Vec::new();
+        let kind = batch.type_url.as_str().rsplit('.').next().unwrap_or_default();
+        state.batches.push(format!(
+            "{kind} +{} -{}",
+            batch.resources.len(),
+            batch.removed.len()
+        ));
+        for resource in batch.resources {
+            let body = String::from_utf8(resource.body.to_vec()).unwrap();
+            if body == "bad" {
+                bad.push(Rejected {
+                    name: resource.name,
+                    reason: "says so".to_owned(),
+                });
+            } else {
+                state.resources.insert(resource.name, body);
+            }
+        }
+        for name in &batch.removed {
+            state.resources.remove(name);
+        }
+        let count = state.batches.len();
+        state.seen.send_replace(count);
+        if bad.is_empty() { Ok(()) } else { Err(bad) }
+    }
+}
+
+impl Held {
+    async fn batches(&self, count: usize) -> Vec<String> {
+        let mut seen = self.0.lock().seen.subscribe();
+        seen.wait_for(|n| *n >= count).await.unwrap();
+        self.0.lock().batches.clone()
+    }
+
+    fn resources(&self) -> String {
+        let state = self.0.lock();
+        let all: Vec<_> = state.resources.iter().map(|(n, b)| format!("{n}={b}")).collect();
+        all.join(" ")
+    }
+}
+
+fn start(channel: GrpcChannel) -> (Held, ClientHandle, tokio::task::JoinHandle<()>) {
+    let held = Held::default();
+    let config = ClientConfig {
+        node: NodeInfo::ztunnel(None, "z", "istio-system", "n1"),
+        types: vec![AUTHORIZATION, ADDRESS],
+    };
+    let (handle, driver) = client(&config, channel, held.clone());
+    let running = tokio::spawn(async move {
+        driver.await;
+    });
+    (held, handle, running)
+}
+
+fn cache() -> ResourceCache {
+    ResourceCache::new(&[AUTHORIZATION, ADDRESS])
+}
+
+fn put(type_url: TypeUrl, name: &str, body: &str) -> Change {
+    Change::upsert(type_url, name, body.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_refused_until_everything_is_loaded_and_then_ready() {
+    let cache = cache();
+    let (channel, accepted) = pipes("good");
+    let server = serve(&cache, accepted);
+    let (held, handle, _running) = start(channel);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!*handle.ready().borrow());
+    assert!(
+        handle
+            .status()
+            .last_error
+            .unwrap()
+            .contains("not loaded everything")
+    );
+    cache.publish(vec![put(ADDRESS, "w", "1"), put(AUTHORIZATION, "p", "1")]);
+    cache.set_ready();
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    assert_eq!(held.batches(2).await, ["Authorization +1 -0", "Address +1 -0"]);
+    assert_eq!(held.resources(), "p=1 w=1");
+    assert!(handle.status().connected);
+    let subscribers = server.subscribers();
+    assert_eq!(subscribers.len(), 1);
+    assert_eq!(subscribers[0].node.as_ref().unwrap().node, "n1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_arrive_and_a_refusal_reaches_the_server() {
+    let cache = cache();
+    cache.set_ready();
+    let (channel, accepted) = pipes("good");
+    let server = serve(&cache, accepted);
+    let (held, handle, _running) = start(channel);
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    cache.publish(vec![put(ADDRESS, "a", "1"), put(ADDRESS, "b", "bad")]);
+    held.batches(3).await;
+    // The good one is applied.
+    assert_eq!(held.resources(), "a=1");
+    let refused = async {
+        loop {
+            let status = server.subscribers().remove(0);
+            if let Some(refused) = &status.subscriptions[1].refused {
+                return refused.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(refused.await, "b: says so");
+    assert_eq!(handle.status().types[1].refused.as_deref(), Some("b: says so"));
+    cache.publish(vec![put(ADDRESS, "b", "2"), Change::remove(ADDRESS, "a")]);
+    held.batches(4).await;
+    assert_eq!(held.resources(), "b=2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reconnect_resumes_without_a_resend_and_learns_what_went_meanwhile() {
+    let first = cache();
+    first.publish(vec![
+        put(ADDRESS, "kept", "1"),
+        put(ADDRESS, "goes", "1"),
+        put(AUTHORIZATION, "p", "1"),
+    ]);
+    first.set_ready();
+    let (channel, accepted) = pipes("good");
+    let accepted = Arc::new(tokio::sync::Mutex::new(accepted));
+    let serving = serve_for_a_while(&first, &accepted);
+    let (held, handle, _running) = start(channel);
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    assert_eq!(held.batches(2).await, ["Authorization +1 -0", "Address +2 -0"]);
+    serving.abort();
+    // A restarted control plane: another cache, the same content but for one.
+    let second = cache();
+    second.publish(vec![
+        put(AUTHORIZATION, "p", "1"),
+        put(ADDRESS, "kept", "1"),
+        put(ADDRESS, "new", "1"),
+    ]);
+    second.set_ready();
+    let _serving = serve_for_a_while(&second, &accepted);
+    assert_eq!(
+        held.batches(4).await[2..],
+        ["Authorization +0 -0", "Address +1 -1"]
+    );
+    assert_eq!(held.resources(), "kept=1 new=1 p=1");
+    assert!(*handle.ready().borrow());
+}
+
+/// Serves until it is aborted, which ends every connection; another one may serve then.
+fn serve_for_a_while(
+    cache: &ResourceCache,
+    accepted: &Arc<tokio::sync::Mutex<mpsc::Receiver<DuplexStream>>>,
+) -> tokio::task::JoinHandle<()> {
+    let (server, accepted) = (XdsServer::new(cache.clone(), Gate), accepted.clone());
+    tokio::spawn(async move {
+        let mut accepted = accepted.lock().await;
+        let mut connections = tokio::task::JoinSet::new();
+        while let Some(io) = accepted.recv().await {
+            let service = server.clone();
+            let service =
+                tower::ServiceExt::map_request(service, |request: Request<hyper::body::Incoming>| {
+                    request.map(Body::new)
+                });
+            let service = hyper_util::service::TowerToHyperService::new(service);
+            let http2 = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            connections.spawn(async move {
+                // How a connection ends is seen by the client.
+                let _ = http2.serve_connection(TokioIo::new(io), service).await;
+            });
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_without_a_good_token_or_with_a_false_name_are_refused() {
+    let cache = cache();
+    cache.set_ready();
+    let (channel, accepted) = pipes("bad");
+    let _server = serve(&cache, accepted);
+    let (_held, handle, _running) = start(channel);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        handle.status().last_error.as_deref(),
+        Some("the caller is not authenticated")
+    );
+
+    let (channel, accepted) = pipes("good");
+    let _server = serve(&cache, accepted);
+    let config = ClientConfig {
+        node: NodeInfo::ztunnel(None, "z", "another", "n1"),
+        types: vec![ADDRESS],
+    };
+    let (handle, driver) = client(&config, channel, Held::default());
+    let _running = tokio::spawn(async move {
+        driver.await;
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        handle.status().last_error.as_deref(),
+        Some("the caller may not do this")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_resources_arrive_and_slow_changes_merge() {
+    let cache = cache();
+    let body = "x".repeat(300);
+    cache.publish(
+        (0..10_000)
+            .map(|n| put(ADDRESS, &format!("w{n}"), &body))
+            .collect(),
+    );
+    cache.set_ready();
+    let (channel, accepted) = pipes("good");
+    let _server = serve(&cache, accepted);
+    let (held, handle, _running) = start(channel);
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    assert_eq!(
+        held.batches(2).await,
+        ["Authorization +0 -0", "Address +10000 -0"]
+    );
+    for n in 0..1_000 {
+        cache.publish(vec![put(ADDRESS, "w1", &n.to_string())]);
+    }
+    // The stream was not polled meanwhile: one push brings the last of the thousand.
+    assert_eq!(held.batches(3).await[2], "Address +1 -0");
+    assert!(held.resources().contains("w1=999"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_method_is_not_served() {
+    let (channel, accepted) = pipes("good");
+    let _server = serve(&cache(), accepted);
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static(
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+    );
+    let codec = ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
+    let answer = grpc
+        .unary(tonic::Request::new(DeltaDiscoveryRequest::default()), path, codec)
+        .await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+}

@@ -1,0 +1,271 @@
+//! How one subscriber stands with one type: what it asked for, what it was sent, what it is owed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use tracing::{debug, warn};
+
+use super::cache::Table;
+use super::session::{Ended, SubscriptionStatus};
+use crate::resource::TypeUrl;
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    scope: Scope,
+    owed: Owed,
+    /// Everything up to here was sent: upserts and removals, apart because they may go out apart.
+    upserts: u64,
+    removals: u64,
+    outstanding: Option<Outstanding>,
+    acknowledged: u64,
+    refusals: u64,
+    refused: Option<String>,
+}
+
+#[derive(Debug)]
+enum Scope {
+    All,
+    Names(BTreeSet<String>),
+}
+
+/// What must be sent even if nothing changed.
+#[derive(Debug)]
+enum Owed {
+    Nothing,
+    /// The answer to the first request: what differs from what the client holds.
+    First(BTreeMap<String, String>),
+    /// The answer to a later one: these names, or an empty push.
+    Names(BTreeSet<String>),
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    nonce: String,
+    brings_to: u64,
+}
+
+/// What of a type waits to be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Nothing,
+    Removals,
+    Upserts,
+}
+
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) resources: Vec<Bytes>,
+    pub(super) removed: Vec<Arc<str>>,
+}
+
+// === impl Subscription ===
+
+impl Subscription {
+    pub(super) fn first(type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<Self, Ended> {
+        let stars = |names: &[String]| names.iter().any(|n| n == WILDCARD);
+        if stars(&request.resource_names_unsubscribe) {
+            return Err(Ended::OnDemand(type_url));
+        }
+        // "The client subscribes to nothing by name" is the older spelling of `*` (xDS protocol, "Wildcard").
+        let names = request.resource_names_subscribe;
+        let scope = if names.is_empty() || stars(&names) {
+            Scope::All
+        } else {
+            Scope::Names(names.into_iter().collect())
+        };
+        Ok(Self {
+            scope,
+            owed: Owed::First(request.initial_resource_versions),
+            upserts: 0,
+            removals: 0,
+            outstanding: None,
+            acknowledged: 0,
+            refusals: 0,
+            refused: None,
+        })
+    }
+
+    pub(super) fn receive(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
+        let subscribes =
+            !request.resource_names_subscribe.is_empty() || !request.resource_names_unsubscribe.is_empty();
+        let answers = !request.response_nonce.is_empty();
+        if answers {
+            self.answered(type_url, &request);
+        }
+        if subscribes {
+            self.subscribe(type_url, request)?;
+        } else if !answers {
+            // A request with nothing to say still gets an answer, as istiod gives it.
+            self.owe(BTreeSet::new());
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, type_url: TypeUrl, request: &DeltaDiscoveryRequest) {
+        let expected = self.outstanding.take_if(|o| o.nonce == request.response_nonce);
+        let Some(outstanding) = expected else {
+            debug!(%type_url, "an answer to a push that is not outstanding is ignored");
+            return;
+        };
+        match &request.error_detail {
+            None => {
+                self.acknowledged = outstanding.brings_to;
+                self.refused = None;
+            }
+            Some(error) => {
+                let message: String = error.message.chars().take(MAX_REFUSAL).collect();
+                warn!(%type_url, "a client refused resources: {message}");
+                self.refusals += 1;
+                self.refused = Some(message);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
+        let (add, drop) = (
+            request.resource_names_subscribe,
+            request.resource_names_unsubscribe,
+        );
+        if drop.iter().any(|n| n == WILDCARD) {
+            return Err(Ended::OnDemand(type_url));
+        }
+        match &mut self.scope {
+            // Names within everything change nothing, but are answered.
+            Scope::All => {}
+            scope if add.iter().any(|n| n == WILDCARD) => {
+                *scope = Scope::All;
+                self.owed = Owed::First(BTreeMap::new());
+                return Ok(());
+            }
+            Scope::Names(names) => {
+                for name in &drop {
+                    names.remove(name);
+                }
+                names.extend(add.iter().cloned());
+            }
+        }
+        if !add.is_empty() {
+            self.owe(add.into_iter().collect());
+        }
+        Ok(())
+    }
+
+    fn owe(&mut self, more: BTreeSet<String>) {
+        match &mut self.owed {
+            Owed::Nothing => self.owed = Owed::Names(more),
+            // It brings everything anyway.
+            Owed::First(_) => {}
+            Owed::Names(names) => names.extend(more),
+        }
+    }
+
+    /// What waits to be sent.
+    pub(super) fn waiting(&self, table: &Table) -> Waiting {
+        if self.is_first() || table.last_upsert() > self.upserts {
+            Waiting::Upserts
+        } else if table.last_change() > self.removals {
+            Waiting::Removals
+        } else {
+            Waiting::Nothing
+        }
+    }
+
+    /// It missed removals that are no longer remembered.
+    pub(super) fn is_behind(&self, table: &Table) -> bool {
+        !self.is_first() && !table.remembers(self.removals)
+    }
+
+    pub(super) fn is_outstanding(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
+    /// Removals up to here were sent.
+    pub(super) fn removals(&self) -> u64 {
+        self.removals
+    }
+
+    fn is_first(&self) -> bool {
+        matches!(self.owed, Owed::First(_))
+    }
+
+    /// What to send under this nonce, which then counts as sent; nothing when nothing is owed and nothing changed.
+    pub(super) fn take(
+        &mut self,
+        table: &Table,
+        sequence: u64,
+        removals_may_go: bool,
+        nonce: &str,
+    ) -> Option<Contents> {
+        let contents = self.contents(table, sequence, removals_may_go)?;
+        self.outstanding = Some(Outstanding {
+            nonce: nonce.to_owned(),
+            brings_to: self.upserts.min(self.removals),
+        });
+        Some(contents)
+    }
+
+    fn contents(&mut self, table: &Table, sequence: u64, removals_may_go: bool) -> Option<Contents> {
+        let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
+        let scope = &self.scope;
+        let wanted = |name: &str| match scope {
+            Scope::All => true,
+            Scope::Names(names) => names.contains(name),
+        };
+        if let Owed::First(held) = &owed {
+            let (resources, mut removed) = table.difference(held, wanted);
+            if let Scope::Names(names) = scope {
+                let absent = names
+                    .iter()
+                    .filter(|n| table.get(n).is_none() && !held.contains_key(*n));
+                removed.extend(absent.map(|n| Arc::from(n.as_str())));
+            }
+            (self.upserts, self.removals) = (sequence, sequence);
+            return Some(Contents { resources, removed });
+        }
+        let mut contents = Contents {
+            resources: table.upserts_after(self.upserts, wanted),
+            removed: Vec::new(),
+        };
+        if removals_may_go {
+            contents.removed = table.removals_after(self.removals, wanted);
+        }
+        let mut answer = false;
+        if let Owed::Names(names) = owed {
+            answer = true;
+            for name in names {
+                let included = table.changed_after(self.upserts, &name) && wanted(&name);
+                match table.get(&name) {
+                    Some(_) if included => {}
+                    Some(record) => contents.resources.push(record),
+                    None if contents.removed.iter().any(|n| **n == *name) => {}
+                    None => contents.removed.push(name.into()),
+                }
+            }
+        }
+        self.upserts = sequence;
+        if removals_may_go {
+            self.removals = sequence;
+        }
+        let anything = answer || !contents.resources.is_empty() || !contents.removed.is_empty();
+        anything.then_some(contents)
+    }
+
+    pub(super) fn status(&self, type_url: TypeUrl) -> SubscriptionStatus {
+        SubscriptionStatus {
+            type_url,
+            wildcard: matches!(self.scope, Scope::All),
+            sent: self.upserts.min(self.removals),
+            acknowledged: self.acknowledged,
+            outstanding: self.outstanding.is_some(),
+            refusals: self.refusals,
+            refused: self.refused.clone(),
+        }
+    }
+}
+
+/// Everything of a type (xDS protocol, "Wildcard").
+const WILDCARD: &str = "*";
+/// How much of a client's refusal is kept.
+const MAX_REFUSAL: usize = 4096;
