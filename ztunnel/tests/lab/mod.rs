@@ -33,11 +33,11 @@ use ztunnel::local::LocalPod;
 use ztunnel::worker::{self, PodListeners, Settings, StartPod, WorkerSeed};
 
 /// A mesh of one process.
-pub struct Lab {
+pub(crate) struct Lab {
     net: u8,
-    pub writer: RefCell<StateWriter>,
-    pub state: StateReader,
-    pub authority: TestAuthority,
+    writer: RefCell<StateWriter>,
+    state: StateReader,
+    pub(crate) authority: TestAuthority,
     tasks: Tasks,
     synced: watch::Sender<bool>,
     registry: Registry,
@@ -53,7 +53,7 @@ struct Pod {
 }
 
 /// Runs a test in a lab of its own.
-pub fn in_lab<F: Future<Output = ()>>(test: impl FnOnce(Rc<Lab>) -> F) {
+pub(crate) fn in_lab<F: Future<Output = ()>>(test: impl FnOnce(Rc<Lab>) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -86,16 +86,16 @@ impl Lab {
     }
 
     /// An address of this lab; each test has a /24 of its own.
-    pub fn address(&self, host: u8) -> String {
+    pub(crate) fn address(&self, host: u8) -> String {
         format!("127.{}.{}.{host}", 100 + std::process::id() % 100, self.net)
     }
 
-    pub fn apply<const N: usize>(&self, updates: [Update; N]) {
+    pub(crate) fn apply<const N: usize>(&self, updates: [Update; N]) {
         self.writer.borrow_mut().apply(updates.into());
     }
 
     /// Starts the proxy of a pod, on a worker of its own.
-    pub fn start_proxy(&self, name: &str, host: u8) {
+    pub(crate) fn start_proxy(&self, name: &str, host: u8) {
         let ip: IpAddr = self.address(host).parse().unwrap();
         let listener = |port| {
             listen(&ListenOptions {
@@ -149,16 +149,16 @@ impl Lab {
     }
 
     /// Ends the configuration's first completeness, as at start.
-    pub fn not_synced(&self) {
+    pub(crate) fn not_synced(&self) {
         self.synced.send_replace(false);
     }
 
-    pub fn sync(&self) {
+    pub(crate) fn sync(&self) {
         self.synced.send_replace(true);
     }
 
     /// Takes the drain of a pod out.
-    pub fn drain_of(&self, name: &str) -> DrainTrigger {
+    pub(crate) fn drain_of(&self, name: &str) -> DrainTrigger {
         self.pods
             .borrow_mut()
             .remove(name)
@@ -167,24 +167,24 @@ impl Lab {
     }
 
     /// The pod's open connections, as `/config_dump` shows them.
-    pub fn connections(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn connections(&self, name: &str) -> serde_json::Value {
         serde_json::to_value(&self.pods.borrow()[name].connections).unwrap()
     }
 
     /// An application of a pod.
-    pub async fn start_app(&self, app: App, host: u8, port: u16) {
+    pub(crate) async fn start_app(&self, app: App, host: u8, port: u16) {
         let address = format!("{}:{port}", self.address(host)).parse().unwrap();
         let (_, serve) = apps::listen(app, address).await;
         spawn_local(serve);
     }
 
     /// A connection of the pod at `host`, captured by its rules on the way to `to`.
-    pub async fn connect(&self, host: u8, to: &str) -> TcpStream {
+    pub(crate) async fn connect(&self, host: u8, to: &str) -> TcpStream {
         self.through(host, ports::OUTBOUND, host, to).await
     }
 
     /// A plaintext connection to the pod at `host`, redirected by its rules.
-    pub async fn connect_plaintext(&self, from: u8, host: u8, to: &str) -> TcpStream {
+    pub(crate) async fn connect_plaintext(&self, from: u8, host: u8, to: &str) -> TcpStream {
         self.through(from, ports::INBOUND_PLAINTEXT, host, to).await
     }
 
@@ -199,14 +199,14 @@ impl Lab {
         socket.connect(proxy.parse().unwrap()).await.unwrap()
     }
 
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap()
     }
 
     /// The sum of a metric's series whose labels contain all of `labels`.
-    pub fn metric(&self, family: &str, labels: &[&str]) -> f64 {
+    pub(crate) fn metric(&self, family: &str, labels: &[&str]) -> f64 {
         let text = self.metrics();
         let series = text.lines().filter(|l| l.starts_with(&format!("{family}{{")));
         series
@@ -217,7 +217,7 @@ impl Lab {
 }
 
 /// Sends a line and expects it back.
-pub async fn echo(stream: &mut TcpStream, text: &str) {
+pub(crate) async fn echo(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut back = vec![0; text.len()];
     stream.read_exact(&mut back).await.unwrap();
@@ -225,7 +225,7 @@ pub async fn echo(stream: &mut TcpStream, text: &str) {
 }
 
 /// Expects that the connection is closed without a byte.
-pub async fn closed(stream: &mut TcpStream) {
+pub(crate) async fn closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     // A reset and a FIN are both a refusal here.
     let _ = stream.read_to_end(&mut rest).await;
@@ -233,7 +233,7 @@ pub async fn closed(stream: &mut TcpStream) {
 }
 
 /// Expects a reset, which no client mistakes for a finished stream.
-pub async fn reset(stream: &mut TcpStream) {
+pub(crate) async fn reset(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     let error = stream.read_to_end(&mut rest).await.expect_err("a reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
