@@ -27,6 +27,8 @@ use mesh_runtime::readiness::Readiness;
 use mesh_runtime::signals::StopSignals;
 use mesh_runtime::supervise::{self, Tasks};
 use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::server::Router;
@@ -72,8 +74,17 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         Err(_) => LogFormat::Plain,
     };
     let (log, _guard) = logging::init(&filter, format)?;
+    keep_memory_private();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("runtime")?.block_on(run(args, &log))
+}
+
+/// The root's key is in memory: no core file of it, and no debugger of the same user.
+fn keep_memory_private() {
+    let core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    if let Err(e) = core.and_then(|()| prctl::set_dumpable(false)) {
+        tracing::warn!("keys may end up in a core file: {e}");
+    }
 }
 
 async fn run(args: &ServeArgs, log: &LogControl) -> Result<()> {

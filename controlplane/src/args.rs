@@ -55,7 +55,7 @@ pub struct ServeArgs {
     #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// The cluster's DNS domain.
-    #[arg(long, env = "DOMAIN", default_value = "cluster.local")]
+    #[arg(long, default_value = "cluster.local")]
     pub domain: String,
     /// The cluster's name, first part of every workload's uid.
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
@@ -98,7 +98,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = lease)]
     pub lease: Duration,
     /// How long requests under way may take to finish at a stop.
-    #[arg(long, env = "TERMINATION_GRACE_PERIOD", value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     pub grace: Duration,
 }
 

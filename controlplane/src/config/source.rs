@@ -21,6 +21,8 @@ pub struct ConfigSource {
     files: ConfigFiles,
     last_good: LastGood,
     status: StatusBoard,
+    /// The directory was read completely at least once.
+    read: bool,
 }
 
 /// What one look at the directory brought.
@@ -28,7 +30,8 @@ pub struct ConfigSource {
 pub struct ConfigBatch {
     /// Objects that changed.
     pub changes: Vec<FileChange>,
-    /// Why the configuration is not known completely: files that never were good. Empty when it is.
+    /// Why the configuration is not known completely: files that never were good, a directory that never could be read.
+    /// Empty when it is.
     pub never_good: Vec<String>,
 }
 
@@ -88,6 +91,7 @@ impl ConfigSource {
             files,
             last_good,
             status: StatusBoard::default(),
+            read: false,
         })
     }
 
@@ -132,6 +136,7 @@ impl ConfigSource {
                 if scan.unsettled {
                     pause = SETTLE;
                 }
+                self.read = true;
                 None
             }
             Err(e) => {
@@ -142,10 +147,11 @@ impl ConfigSource {
         let changes = self.files.take_changes();
         *self.status.0.lock() = Arc::new(ConfigStatus {
             directory: self.dir.display().to_string(),
-            error,
+            error: error.clone(),
             files: self.files.status(),
         });
-        let never_good = self.files.never_good();
+        let mut never_good = self.files.never_good();
+        never_good.extend(error.filter(|_| !self.read));
         (ConfigBatch { changes, never_good }, pause)
     }
 

@@ -99,6 +99,21 @@ fn a_directory_that_goes_away_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_directory_that_never_could_be_read_is_not_an_empty_one() {
+    let dirs = Dirs::new();
+    let mut source = dirs.source();
+    fs::rename(dirs.config.path(), dirs.state.path().join("elsewhere")).unwrap();
+    let (batch, _) = source.step();
+    assert!(
+        batch.never_good[0].contains("No such file"),
+        "{:?}",
+        batch.never_good
+    );
+    fs::rename(dirs.state.path().join("elsewhere"), dirs.config.path()).unwrap();
+    assert!(source.step().0.never_good.is_empty());
+}
+
+#[test]
 fn the_thread_sees_changes_until_nobody_listens() {
     let dirs = Dirs::new();
     dirs.write("a.yaml", GOOD);
