@@ -61,3 +61,6 @@ fn response(message: &[u8], session: &mut ClientSession) {
         session.opened();
     }
 }
+
+#[cfg(test)]
+mod tests;

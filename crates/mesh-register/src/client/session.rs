@@ -359,3 +359,6 @@ fn resolve(waiting: &mut Vec<Ticket>, result: &Result<(), ReportError>) -> Vec<E
 
 /// Requests that are not acknowledged yet; the rest waits here, once for each workload, not in a queue.
 const MAX_IN_FLIGHT: usize = 64;
+
+#[cfg(test)]
+mod tests;

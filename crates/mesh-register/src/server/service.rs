@@ -168,3 +168,6 @@ impl<A, R: Registrar> Shared<A, R> {
 
 /// One message is one workload.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;
