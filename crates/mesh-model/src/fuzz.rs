@@ -49,3 +49,6 @@ pub fn authorization(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     assert_eq!(Authorization::decode(&name, body).as_ref(), Ok(&first));
 }
+
+#[cfg(test)]
+mod tests;

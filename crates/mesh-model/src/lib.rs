@@ -21,6 +21,8 @@
 
 pub mod address;
 pub mod authz;
+#[cfg(test)]
+mod fixtures;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod gateway;
