@@ -1,7 +1,5 @@
 //! What `examples/` says is understood completely.
 
-#![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
-
 use std::path::Path;
 
 use controlplane::config::files::ContentState;
