@@ -1,7 +1,7 @@
 //! Two bare proxies on this machine: generator → proxy → HBONE → proxy → echo, each on a thread of its own; beside them
 //! the same with plain TCP between the proxies, and without any proxy. What counts is the CPU time of the two proxies.
 //!
-//! `cargo bench -p mesh-hbone [-- SECONDS]`
+//! `cargo bench -p mesh-hbone [-- SECONDS [LOAD [PATH]]]`, such as `-- 5 requests hbone`
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -46,6 +46,32 @@ enum Load {
     Connections(usize),
 }
 
+impl Path {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Plain => "plain relay",
+            Self::Hbone => "hbone",
+        }
+    }
+}
+
+impl Load {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bulk(_) => "bulk",
+            Self::Requests(_) => "requests",
+            Self::Connections(_) => "connects",
+        }
+    }
+
+    fn parallel(self) -> usize {
+        match self {
+            Self::Bulk(n) | Self::Requests(n) | Self::Connections(n) => n,
+        }
+    }
+}
+
 struct Meters {
     units: AtomicU64,
     stop: AtomicBool,
@@ -61,7 +87,9 @@ impl CertSource for Fixed {
 }
 
 fn main() {
-    let seconds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(3);
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let seconds = args.first().and_then(|a| a.parse().ok()).unwrap_or(3);
+    let wanted = |at: usize, name: &str| args.get(at).is_none_or(|a| name.starts_with(a.as_str()));
     let mesh = ca::Mesh::new();
     let (client, server) = (mesh.certificate("client"), mesh.certificate("server"));
     let echo = on_thread("echo", echo);
@@ -79,6 +107,9 @@ fn main() {
     ] {
         let target = if matches!(load, Load::Bulk(_)) { sink } else { echo };
         for path in [Path::Direct, Path::Plain, Path::Hbone] {
+            if !wanted(1, load.name()) || !wanted(2, path.name()) {
+                continue;
+            }
             let (entry, proxies) = build(path, target, &client, &server);
             measure(load, path, entry, &proxies, seconds);
         }
@@ -257,29 +288,18 @@ fn measure(load: Load, path: Path, entry: SocketAddr, proxies: &[String], second
 }
 
 fn report(load: Load, path: Path, rate: f64, cpu_ns_per_unit: f64) {
-    let path = match path {
-        Path::Direct => "direct",
-        Path::Plain => "plain relay",
-        Path::Hbone => "hbone",
-    };
-    let (load, rate, cpu) = match load {
-        Load::Bulk(n) => (
-            format!("bulk {n}"),
+    let (rate, cpu) = match load {
+        Load::Bulk(_) => (
             format!("{:.2} Gbit/s", rate * 8.0 / 1e9),
             format!("{cpu_ns_per_unit:.2} CPU-s/GB"),
         ),
-        Load::Requests(n) => (
-            format!("requests {n}"),
-            format!("{:.1} k/s", rate / 1e3),
-            format!("{:.1} µs each", cpu_ns_per_unit / 1e3),
-        ),
-        Load::Connections(n) => (
-            format!("connects {n}"),
+        Load::Requests(_) | Load::Connections(_) => (
             format!("{:.1} k/s", rate / 1e3),
             format!("{:.1} µs each", cpu_ns_per_unit / 1e3),
         ),
     };
-    println!("{load:<14} {path:<12} {rate:>14} {cpu:>22}");
+    let name = format!("{} {}", load.name(), load.parallel());
+    println!("{name:<14} {:<12} {rate:>14} {cpu:>22}", path.name());
 }
 
 /// CPU time of the threads with these names (proc_pid_schedstat: nanoseconds first).
@@ -309,10 +329,7 @@ fn generate(load: Load, entry: SocketAddr, meters: &Meters) {
         running.set(false);
     };
     let work = async {
-        let n = match load {
-            Load::Bulk(n) | Load::Requests(n) | Load::Connections(n) => n,
-        };
-        let workers = (0..n).map(|_| worker(load, entry, meters));
+        let workers = (0..load.parallel()).map(|_| worker(load, entry, meters));
         futures_util::future::join_all(workers).await;
     };
     runtime.expect("a runtime").block_on(async {

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// [`data_frame_budget`](Self::data_frame_budget) bytes of book-keeping for them, plus, per stream,
 /// [`send_buffer`](Self::send_buffer) bytes not yet written, plus 64 KiB each of undecrypted and of unsent records. The
 /// connection window is taken from a [`ReceiveBudget`](crate::ReceiveBudget), so that many connections together stay
-/// bounded as well. An idle connection holds none of this.
+/// bounded as well. An idle connection holds none of this, only what HTTP/2 and TLS know and the multiplexer's own two
+/// frame buffers: some tens of KiB.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HboneOptions {
     /// Bytes that a peer may send on one stream before we read them (`HTTP2_STREAM_WINDOW_SIZE`).

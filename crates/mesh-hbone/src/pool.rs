@@ -246,7 +246,8 @@ impl Key {
 /// A connection as it comes from its handshake.
 struct Connected {
     connection: ClientConnection,
-    driver: ClientDriver,
+    /// Boxed: it is large and is handed on several times.
+    driver: Box<ClientDriver>,
     /// How long the certificates of both ends are valid.
     lifetime: Duration,
 }
@@ -261,7 +262,8 @@ async fn run_connection<C: CertSource>(
     let connected = tokio::select! {
         biased;
         _ = closed.wait_for(|closed| *closed) => Err(ConnectError::Draining),
-        connected = connect_in_time(&shared, &hop) => connected,
+        // Boxed: its memory is needed for a moment, this task's for as long as the connection lives.
+        connected = Box::pin(connect_in_time(&shared, &hop)) => connected,
     };
     let Connected {
         connection,
@@ -289,7 +291,7 @@ async fn run_connection<C: CertSource>(
 }
 
 /// Drives a connection, and takes it out of service when nobody has used it for long or a certificate has expired.
-async fn drive(mut driver: ClientDriver, seat: &peer::Seat, idle_timeout: Duration, lifetime: Duration) {
+async fn drive(mut driver: Box<ClientDriver>, seat: &peer::Seat, idle_timeout: Duration, lifetime: Duration) {
     tokio::select! {
         biased;
         end = &mut driver => {
@@ -333,7 +335,7 @@ async fn connect<C: CertSource>(
     Ok(Connected {
         connection,
         lifetime: ours.min(driver.lifetime()),
-        driver,
+        driver: Box::new(driver),
     })
 }
 

@@ -36,11 +36,21 @@ pub(crate) struct Pair {
     pub(crate) server: ServerConnection,
 }
 
-/// Both ends with options of their own.
-#[derive(Default)]
+/// Both ends with options of their own, and how much the pipe between them holds.
 pub(crate) struct Ends {
     pub(crate) client: HboneOptions,
     pub(crate) server: HboneOptions,
+    pub(crate) pipe: usize,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self {
+            client: HboneOptions::default(),
+            server: HboneOptions::default(),
+            pipe: PIPE,
+        }
+    }
 }
 
 /// A server that runs: what it was asked, and how it ended.
@@ -69,7 +79,7 @@ pub(crate) async fn handshakes(
     server: &WorkloadCertificate,
     ends: Ends,
 ) -> (Established, Result<ServerConnection, AcceptError>) {
-    let (near, far) = pipe();
+    let (near, far) = tokio::io::duplex(ends.pipe);
     let options = Rc::new(ends.client);
     let budget = ReceiveBudget::default();
     tokio::join!(
@@ -79,8 +89,10 @@ pub(crate) async fn handshakes(
 }
 
 pub(crate) fn pipe() -> (DuplexStream, DuplexStream) {
-    tokio::io::duplex(64 * 1024)
+    tokio::io::duplex(PIPE)
 }
+
+const PIPE: usize = 64 * 1024;
 
 impl Pair {
     pub(crate) async fn new() -> Self {

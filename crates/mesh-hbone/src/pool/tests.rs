@@ -477,6 +477,21 @@ async fn a_closed_pool_ends_its_streams() {
     .await;
 }
 
+/// Every connection of an application holds the first while it waits, every pooled connection the second.
+#[tokio::test]
+async fn futures_stay_small() {
+    let world = World::new();
+    let (hop, asked) = (hop(), request());
+    let tunnel = size_of_val(&world.pool.tunnel(&hop, &asked));
+    assert!(tunnel <= 2048, "{tunnel} bytes");
+    let super::peer::Chosen::Dial(dial) = world.pool.peer(&hop).unwrap().choose() else {
+        panic!("the pool is empty");
+    };
+    let closed = world.pool.shared.closed.subscribe();
+    let task = super::run_connection(world.pool.shared.clone(), dial, hop, closed);
+    assert!(size_of_val(&task) <= 1536, "{} bytes", size_of_val(&task));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_pool_drains() {
     local(async {

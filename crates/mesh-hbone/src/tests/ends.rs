@@ -9,7 +9,7 @@ use mesh_tls::ExpectedPeers;
 use crate::client::{ClientDriver, establish};
 use crate::closed::ConnectionEnd;
 use crate::error::ConnectError;
-use crate::server::serve_tls;
+use crate::server::{IncomingTunnel, ServerConnection, serve_tls};
 use crate::testing::{
     Control, Ends, Mesh, Pair, Running, finish, handshakes, identity, local, pipe, receive_all,
     receive_exactly, request, send,
@@ -123,9 +123,11 @@ async fn futures_stay_small() {
     let establish = establish(near, config, &options, &budget);
     let serve = serve_tls(far, mesh.certificate("server").server_config(), &options, &budget);
     let sizes = [
-        ("establish", size_of_val(&establish), 6144),
-        ("serve_tls", size_of_val(&serve), 6144),
-        ("ClientDriver", size_of::<ClientDriver>(), 2048),
+        ("establish", size_of_val(&establish), 1536),
+        ("serve_tls", size_of_val(&serve), 2304),
+        ("ClientDriver", size_of::<ClientDriver>(), 1792),
+        ("ServerConnection", size_of::<ServerConnection>(), 1792),
+        ("IncomingTunnel", size_of::<IncomingTunnel>(), 512),
         ("Tunnel", size_of::<Tunnel>(), 256),
     ];
     for (name, size, limit) in sizes {

@@ -15,6 +15,7 @@ use crate::server::ServeError;
 use crate::testing::{
     Control, Ends, Pair, finish, identity, local, receive, receive_all, receive_exactly, request, send,
 };
+use crate::tunnel::Tunnel;
 
 #[tokio::test(start_paused = true)]
 async fn a_request_arrives_as_it_was_sent_and_bytes_flow_both_ways() {
@@ -212,6 +213,56 @@ async fn a_slow_reader_holds_up_the_sender_at_the_window() {
         let (sent, read) = tokio::join!(send(&mut near, vec![2; 64 * 1024]), reading);
         sent.unwrap();
         assert!(read[..taken].iter().all(|b| *b == 1) && read[taken..].iter().all(|b| *b == 2));
+    })
+    .await;
+}
+
+/// Sends in pieces of random sizes, then finishes; the other end gets exactly that.
+async fn converse(from: &mut Tunnel, to: &mut Tunnel, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let data = Bytes::from((0..100_000).map(|i| (i * 31 + seed) as u8).collect::<Vec<_>>());
+    let sending = async {
+        let mut rest = data.clone();
+        while !rest.is_empty() {
+            let magnitude = random.u32(0..=15);
+            let size = random.usize(1..=1 << magnitude).min(rest.len());
+            send(from, rest.split_to(size)).await.unwrap();
+            if random.bool() {
+                tokio::task::yield_now().await;
+            }
+        }
+        finish(from).await.unwrap();
+    };
+    let ((), received) = tokio::join!(sending, receive_all(to));
+    assert!(received == data);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_streams_both_ways_through_a_narrow_pipe_lose_nothing() {
+    local(async {
+        for pipe in [100, 5000, 200_000] {
+            let ends = Ends {
+                pipe,
+                ..Ends::default()
+            };
+            let (client, _driver, server) = Pair::with(ends).await.run();
+            let mut conversations = Vec::new();
+            for seed in 0..20 {
+                let (mut near, mut far) = server.tunnel_from(&client).await;
+                conversations.push(tokio::task::spawn_local(async move {
+                    converse(&mut near, &mut far, seed).await;
+                    converse(&mut far, &mut near, seed).await;
+                }));
+                let (mut near, mut far) = server.tunnel_from(&client).await;
+                conversations.push(tokio::task::spawn_local(async move {
+                    converse(&mut far, &mut near, seed).await;
+                    converse(&mut near, &mut far, seed).await;
+                }));
+            }
+            for conversation in conversations {
+                conversation.await.unwrap();
+            }
+        }
     })
     .await;
 }
