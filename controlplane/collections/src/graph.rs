@@ -122,11 +122,11 @@ impl Graph {
     }
 
     /// The entries that an index has under this key, in the order of their own keys.
-    pub fn by<I: Key, K: Key, V: Value>(
-        &self,
+    pub fn by<'a, I: Key, K: Key, V: Value>(
+        &'a self,
         index: Index<I, K, V>,
         key: &I,
-    ) -> impl Iterator<Item = (&K, &Arc<V>)> {
+    ) -> impl Iterator<Item = (&'a K, &'a Arc<V>)> + use<'a, I, K, V> {
         let entries = table(&self.nodes, index.of);
         IndexNode::of(&self.nodes, index)
             .keys(key)

@@ -35,7 +35,7 @@ impl<I: Key, K: Key, V: Value> IndexNode<I, K, V> {
     }
 
     /// The keys of the entries under a key.
-    pub(crate) fn keys(&self, key: &I) -> impl Iterator<Item = &K> + use<'_, I, K, V> {
+    pub(crate) fn keys<'a>(&'a self, key: &I) -> impl Iterator<Item = &'a K> + use<'a, I, K, V> {
         self.entries.get(key).into_iter().flatten()
     }
 

@@ -1,1 +1,44 @@
 //! What each object becomes: one pure derivation per input kind.
+//!
+//! ```text
+//!   [Namespace] [Node]      [Service] <-- [EndpointSlice] --> workload (endpoint without a Pod)
+//!         \       |             |  \
+//!          \      |             |   service
+//!   [Pod] --+-- workload -------+
+//!     |  \        |   \
+//!     |   \   [Registration]  policies by selector <-- [AuthorizationPolicy] --> authorization
+//!     |    \                                     \---- [PeerAuthentication]  --> authorization (converted)
+//!     |     assignment (who belongs on which node, and how)
+//! ```
+//!
+//! # Layout
+//! - [`index`]: [`Index`], the way in and out: object and registration changes in, resources and assignments out.
+//! - [`config`]: what is the same for the whole mesh. [`registration`]: what node agents report of a Pod.
+//! - [`derived`]: a value, what it was made of, and what is to be said about it.
+//! - One file per input kind: [`pod`], [`service`], [`endpoint_slice`], [`authorization_policy`],
+//!   [`peer_authentication`]; [`assignment`] is what Pods become for their nodes.
+//! - `lookups`: the collections that derivations look into. `labels`: selectors. `ownership`: who made a Pod.
+//!   `app_protocol`: what a port speaks.
+//!
+//! Nothing here opens a socket, reads a clock or knows xDS.
+
+mod app_protocol;
+pub mod assignment;
+pub mod authorization_policy;
+pub mod config;
+pub mod derived;
+pub mod endpoint_slice;
+pub mod index;
+mod labels;
+mod lookups;
+mod ownership;
+pub mod peer_authentication;
+pub mod pod;
+pub mod registration;
+pub mod service;
+
+pub use assignment::{Assignment, AssignmentKey, Membership, Options};
+pub use config::MeshConfig;
+pub use derived::{Condition, ConditionReason, Derived};
+pub use index::{AssignmentChange, Changes, Index, ObjectChange, RegistrationChange, ResourceChange};
+pub use registration::{Redirection, Registration};

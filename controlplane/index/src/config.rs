@@ -1,0 +1,36 @@
+//! What is the same for the whole mesh.
+
+use std::collections::BTreeSet;
+
+use mesh_types::{Strng, TrustDomain};
+
+/// Names that go into every resource, and switches. The defaults are Istio's.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// The cluster's name, part of every workload's uid.
+    pub cluster_id: Strng,
+    /// The trust domain of every identity.
+    pub trust_domain: TrustDomain,
+    /// The domain of Services' host names.
+    pub cluster_domain: Strng,
+    /// Where policies for the whole mesh live.
+    pub root_namespace: Strng,
+    /// Namespaces whose Pods are never members, whatever their labels say.
+    pub excluded_namespaces: BTreeSet<Strng>,
+    /// Whether policies with the annotation `istio.io/dry-run` are sent, to be reported and not enforced. Proxies before
+    /// ztunnel 1.29 would enforce them.
+    pub dry_run_policies: bool,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            cluster_id: "Kubernetes".into(),
+            trust_domain: TrustDomain::default(),
+            cluster_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            excluded_namespaces: BTreeSet::from(["kube-system".into()]),
+            dry_run_policies: false,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The way in and out: object and registration changes in, resources and assignments out.
+
+mod graph;
+
+use controlplane_k8s_api::{Kind, Object, ObjectKey};
+use mesh_model::{Address, Authorization};
+use mesh_types::{NamespacedName, Strng};
+
+use crate::assignment::{Assignment, AssignmentKey};
+use crate::config::MeshConfig;
+use crate::derived::Condition;
+use crate::registration::{Claimed, Registration};
+use graph::MeshGraph;
+
+/// Everything that follows from the objects and registrations that it was told.
+///
+/// Changes are told in batches, [`Self::apply`] and [`Self::register`]; each settles at once. What changed for proxies and
+/// nodes is fetched by [`Self::take_changes`].
+pub struct Index {
+    mesh: MeshGraph,
+    /// The newest claim; grows with every registration of a new instance or of other addresses.
+    claims: u64,
+}
+
+/// One object, as its source has it now.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every change is a Set, moved once into its collection"
+)]
+pub enum ObjectChange {
+    /// It is new or different. Ignored kinds may be told and change nothing.
+    Set(Object),
+    /// It is gone.
+    Remove(ObjectKey),
+}
+
+/// One Pod, as its node's agent has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrationChange {
+    /// This is true of it now.
+    Set(NamespacedName, Registration),
+    /// It does not run any more.
+    Remove(NamespacedName),
+}
+
+/// What changed since the last look; at the first look, everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Workloads and services.
+    pub addresses: Vec<ResourceChange<Address>>,
+    /// Policies. A proxy denies what a policy that it does not know could forbid, so publish new ones before the
+    /// workloads that list them, or together.
+    pub authorizations: Vec<ResourceChange<Authorization>>,
+    /// What belongs on which node; a Pod that moved is unassigned and assigned.
+    pub assignments: Vec<AssignmentChange>,
+}
+
+/// What became of one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResourceChange<T> {
+    /// Its name on xDS.
+    pub name: Strng,
+    /// Its content; nothing when it is gone.
+    pub value: Option<T>,
+}
+
+/// What became of one assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssignmentChange {
+    /// The workload belongs on the node, in this way.
+    Assign(Assignment),
+    /// It does not belong there any more.
+    Unassign(AssignmentKey),
+}
+
+impl Index {
+    /// An index that knows of nothing yet.
+    #[must_use]
+    pub fn new(config: MeshConfig) -> Self {
+        Self {
+            mesh: MeshGraph::new(config),
+            claims: 0,
+        }
+    }
+
+    /// Takes changes of objects.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = ObjectChange>) {
+        for change in changes {
+            match change {
+                ObjectChange::Set(object) => self.set(object),
+                ObjectChange::Remove(key) => self.remove(key),
+            }
+        }
+        self.mesh.graph.settle();
+    }
+
+    /// Takes changes of registrations. Among those that claim one address, the one that was told last has it; telling
+    /// again what is known claims nothing anew.
+    pub fn register(&mut self, changes: impl IntoIterator<Item = RegistrationChange>) {
+        for change in changes {
+            let registrations = self.mesh.inputs.registrations;
+            match change {
+                RegistrationChange::Set(name, registration) => {
+                    let claim = self.claim(&name, &registration);
+                    self.mesh
+                        .graph
+                        .set(registrations, name, Claimed { registration, claim });
+                }
+                RegistrationChange::Remove(name) => self.mesh.graph.delete(registrations, name),
+            }
+        }
+        self.mesh.graph.settle();
+    }
+
+    /// What changed since the last call, in the order of names.
+    pub fn take_changes(&mut self) -> Changes {
+        self.mesh.take_changes()
+    }
+
+    /// What belongs on a node, in the order of names.
+    pub fn assignments<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Assignment> + use<'a> {
+        self.mesh.assignments(node)
+    }
+
+    /// Whether an account's Pod belongs on a node and did not end: what a node may ask certificates for.
+    #[must_use]
+    pub fn runs_on(&self, node: &str, namespace: &str, service_account: &str) -> bool {
+        self.mesh.runs_on(node, namespace, service_account)
+    }
+
+    /// What the authors of objects should know, in the order of objects.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<(ObjectKey, Condition)> {
+        self.mesh.conditions()
+    }
+
+    /// Objects and registrations that nothing was made of and nothing looked at, for tests: `<kind> <name>`.
+    #[must_use]
+    pub fn unused(&self) -> Vec<String> {
+        self.mesh.graph.unused()
+    }
+
+    /// How often workloads of Pods were computed, for tests of incrementality.
+    #[must_use]
+    pub fn workload_computations(&self) -> u64 {
+        self.mesh.workload_computations()
+    }
+
+    fn set(&mut self, object: Object) {
+        let Some(key) = object.key() else { return };
+        let (graph, inputs) = (&mut self.mesh.graph, self.mesh.inputs);
+        let namespaced = NamespacedName::new(key.namespace, key.name.clone());
+        match object {
+            Object::Namespace(o) => graph.set(inputs.namespaces, key.name, o),
+            Object::Node(o) => graph.set(inputs.nodes, key.name, o),
+            Object::Pod(o) => graph.set(inputs.pods, namespaced, o),
+            Object::Service(o) => graph.set(inputs.services, namespaced, o),
+            Object::EndpointSlice(o) => graph.set(inputs.slices, namespaced, o),
+            Object::AuthorizationPolicy(o) => graph.set(inputs.policies, namespaced, o),
+            Object::PeerAuthentication(o) => graph.set(inputs.peers, namespaced, o),
+            // Without a key it is ignored; a kind that is added must be added here.
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, key: ObjectKey) {
+        let (graph, inputs) = (&mut self.mesh.graph, self.mesh.inputs);
+        let namespaced = NamespacedName::new(key.namespace, key.name.clone());
+        match key.kind {
+            Kind::Namespace => graph.delete(inputs.namespaces, key.name),
+            Kind::Node => graph.delete(inputs.nodes, key.name),
+            Kind::Pod => graph.delete(inputs.pods, namespaced),
+            Kind::Service => graph.delete(inputs.services, namespaced),
+            Kind::EndpointSlice => graph.delete(inputs.slices, namespaced),
+            Kind::AuthorizationPolicy => graph.delete(inputs.policies, namespaced),
+            Kind::PeerAuthentication => graph.delete(inputs.peers, namespaced),
+        }
+    }
+
+    fn claim(&mut self, name: &NamespacedName, registration: &Registration) -> u64 {
+        let known = self.mesh.graph.get(self.mesh.inputs.registrations, name);
+        let same = known.filter(|k| {
+            let known = &k.registration;
+            (&known.node, &known.uid, &known.addresses)
+                == (&registration.node, &registration.uid, &registration.addresses)
+        });
+        if let Some(known) = same {
+            return known.claim;
+        }
+        self.claims += 1;
+        self.claims
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
