@@ -259,9 +259,9 @@ impl Controller {
             Event::HostDone(_, Err(problem)) => {
                 tracing::error!(%problem, "the node's probe rules cannot be set")
             }
-            Event::Done(key, _, Err(failure)) => {
-                let pod = self.state.record(key).map(|record| record.pod.to_string());
-                tracing::warn!(pod, ?failure, "an operation on a pod failed");
+            // It is tried again and again; it is said once.
+            Event::Done(key, _, Err(failure)) if self.state.problem(key) != Some(failure.reason()) => {
+                tracing::warn!(pod = %key.0, reason = failure.reason(), "an operation on a pod failed");
             }
             _ => {}
         }

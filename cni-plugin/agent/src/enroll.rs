@@ -125,6 +125,17 @@ pub enum Failure {
     NamespaceGone,
 }
 
+impl Failure {
+    /// One line for people.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Unavailable(reason) | Self::Refused(reason) => reason,
+            Self::NamespaceGone => "the pod's network namespace is gone",
+        }
+    }
+}
+
 /// The answer to the plugin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -183,6 +194,12 @@ impl State {
     #[must_use]
     pub fn record(&self, key: &PodKey) -> Option<&Record> {
         self.pods.get(key).map(|pod| &pod.record)
+    }
+
+    /// Why the last operation on a pod failed.
+    #[must_use]
+    pub fn problem(&self, key: &PodKey) -> Option<&str> {
+        self.pods.get(key)?.problem.as_deref()
     }
 
     /// How many pods are in the mesh, on the way into it, and outside it.

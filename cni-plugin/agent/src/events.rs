@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,9 @@ use crate::metrics::{Metrics, RequestOutcome};
 #[derive(Debug)]
 pub struct EventSocket {
     listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file, so that a successor's socket is not removed.
+    file: (u64, u64),
 }
 
 /// Answers the plugin's requests.
@@ -60,12 +63,15 @@ impl EventSocket {
             _ => {}
         }
         let listener = UnixListener::bind(&fresh)?;
-        let published = fs::set_permissions(&fresh, Permissions::from_mode(0o600))
-            .and_then(|()| fs::rename(&fresh, path));
+        let published = publish(&fresh, path);
         if published.is_err() {
             let _ = fs::remove_file(&fresh);
         }
-        published.map(|()| Self { listener })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            file: published?,
+        })
     }
 
     /// Serves until dropped.
@@ -95,9 +101,29 @@ impl EventSocket {
     }
 }
 
+impl Drop for EventSocket {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn publish(fresh: &Path, path: &Path) -> io::Result<(u64, u64)> {
+    fs::set_permissions(fresh, Permissions::from_mode(0o600))?;
+    let file = identity(fresh)?;
+    fs::rename(fresh, path)?;
+    Ok(file)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
 /// The mode of the file says it already; this says it of who opened it.
 fn is_permitted(stream: &UnixStream) -> bool {
-    let own = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let own = fs::metadata("/proc/self").map(|meta| meta.uid());
     stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == 0 || own.is_ok_and(|own| own == peer.uid()))
@@ -298,6 +324,3 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Kubernetes' uids have 36 bytes, runtimes' ids 64.
 const MAX_KEY: usize = 128;
 const MAX_ADDRESSES: usize = 16;
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,10 @@
 //! Rules in the kernel: compared with what is wanted, and put right where they differ.
 //!
 //! `nft` is executed inside the namespace that the rules are for; everything it does is one transaction. Policy routing
-//! goes by netlink ([`routes`]).
+//! goes by netlink ([`routes`]). While nobody touches a namespace's rules
+//! ([`generation`]) they are not listed again: an audit of many pods costs next to nothing.
 
+pub mod generation;
 pub mod routes;
 
 use std::collections::HashMap;
@@ -15,8 +17,9 @@ use cni_rules::audit::{self, Finding, InvalidListing};
 use cni_rules::nftables;
 use cni_rules::plan::{self, PolicyRoute};
 use cni_rules::rule::Ruleset;
-use mesh_net::Netns;
+use generation::Generation;
 use mesh_net::process::CommandExt as _;
+use mesh_net::{Netns, NetnsId};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -36,6 +39,18 @@ struct Inner {
     /// For each transaction the fingerprint that this machine's `nft` lists right after it, where that is not the form
     /// that it was given: newer versions list some expressions differently.
     listed_as: Mutex<HashMap<String, String>>,
+    /// For each namespace the transaction that was found to be in effect, and the generation that it was found at.
+    in_effect: Mutex<HashMap<NetnsId, (Generation, String)>>,
+}
+
+/// Whether what was found in a namespace earlier may still be believed. The kernel gives the number of a namespace that
+/// ended to another one, so it may be believed only of a namespace that was held ever since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// The namespace was held since the rules were last ensured.
+    Valid,
+    /// It was not, or nobody knows.
+    Stale,
 }
 
 /// Why rules are not as they should be.
@@ -67,6 +82,7 @@ impl Kernel {
             nft: nft.into(),
             processes: Semaphore::new(MAX_PROCESSES),
             listed_as: Mutex::default(),
+            in_effect: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -81,8 +97,9 @@ impl Kernel {
         &self,
         netns: &Netns,
         options: &plan::PodOptions,
+        memory: Memory,
     ) -> Result<Vec<Finding>, KernelError> {
-        let mut findings = self.ensure(netns, &plan::pod(options)).await?;
+        let mut findings = self.ensure(netns, &plan::pod(options), memory).await?;
         findings.extend(routes::ensure(netns, &plan::policy_routes()).await?);
         Ok(findings)
     }
@@ -92,12 +109,12 @@ impl Kernel {
     /// # Errors
     /// Fails when something cannot be removed.
     pub async fn clear_pod(&self, netns: &Netns) -> Result<(), KernelError> {
-        self.ensure(netns, &Ruleset::empty()).await?;
+        self.ensure(netns, &Ruleset::empty(), Memory::Stale).await?;
         let all: [PolicyRoute; 2] = plan::policy_routes();
         Ok(routes::remove(netns, &all).await?)
     }
 
-    /// Makes the node's own rules be these; returns what was not so before.
+    /// Makes the node's own rules be these; returns what was not so before. `netns` is held as long as this is.
     ///
     /// # Errors
     /// Fails when they cannot be set.
@@ -106,17 +123,32 @@ impl Kernel {
         netns: &Netns,
         options: &plan::HostOptions,
     ) -> Result<Vec<Finding>, KernelError> {
-        self.ensure(netns, &plan::host(options)).await
+        self.ensure(netns, &plan::host(options), Memory::Valid).await
     }
 
-    async fn ensure(&self, netns: &Netns, wanted: &Ruleset) -> Result<Vec<Finding>, KernelError> {
+    async fn ensure(
+        &self,
+        netns: &Netns,
+        wanted: &Ruleset,
+        memory: Memory,
+    ) -> Result<Vec<Finding>, KernelError> {
         let transaction = nftables::transaction(wanted);
+        // Read before the rules are: a change in between makes it too old, and the next audit lists again.
+        let generation = generation::read(netns);
+        if memory == Memory::Valid
+            && let Some(generation) = generation
+            && self.inner.in_effect.lock().get(&netns.id()) == Some(&(generation, transaction.clone()))
+        {
+            return Ok(Vec::new());
+        }
         let before = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
         let findings = audit::compare(wanted, before.as_bytes())?;
         if findings.is_empty() || self.is_listed_as(wanted, &transaction, &before)? {
+            self.note_in_effect(netns, generation, transaction);
             return Ok(Vec::new());
         }
         self.nft(netns, &["-j", "-f", "-"], &transaction).await?;
+        let generation = generation::read(netns);
         let after = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
         if !audit::compare(wanted, after.as_bytes())?.is_empty() {
             let fingerprint = audit::fingerprint(wanted, after.as_bytes())?;
@@ -124,9 +156,22 @@ impl Kernel {
             if listed_as.len() >= MAX_FORMS {
                 listed_as.clear();
             }
-            listed_as.insert(transaction, fingerprint);
+            listed_as.insert(transaction.clone(), fingerprint);
         }
+        self.note_in_effect(netns, generation, transaction);
         Ok(findings)
+    }
+
+    fn note_in_effect(&self, netns: &Netns, generation: Option<Generation>, transaction: String) {
+        let mut in_effect = self.inner.in_effect.lock();
+        // Namespaces that ended are not taken out one by one.
+        if in_effect.len() >= MAX_NAMESPACES {
+            in_effect.clear();
+        }
+        match generation {
+            Some(generation) => drop(in_effect.insert(netns.id(), (generation, transaction))),
+            None => drop(in_effect.remove(&netns.id())),
+        }
     }
 
     fn is_listed_as(&self, wanted: &Ruleset, transaction: &str, listing: &str) -> Result<bool, KernelError> {
@@ -184,6 +229,7 @@ const NFT_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_PROCESSES: usize = 8;
 /// Host rulesets differ with every set of pods.
 const MAX_FORMS: usize = 256;
+const MAX_NAMESPACES: usize = 4096;
 
 #[cfg(test)]
 mod tests;

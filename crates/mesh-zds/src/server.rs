@@ -1,8 +1,10 @@
 //! The agent's end: the [`Hub`] on a real socket.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,8 +118,10 @@ impl ZdsServer {
     /// # Errors
     /// Fails when the socket cannot be made: the directory is missing, or another agent listens there.
     pub fn bind(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = SeqPacketListener::bind(&self.shared.options.path)?;
-        Ok(serve(self.shared.clone(), listener))
+        let path = &self.shared.options.path;
+        let listener = SeqPacketListener::bind(path)?;
+        let owner = fs::symlink_metadata(path)?.uid();
+        Ok(serve(self.shared.clone(), listener, owner))
     }
 
     /// Enrols a pod and waits until the newest ztunnel has taken it: for as long as it takes where none is connected,
@@ -212,7 +216,7 @@ impl Shared {
 
 // === the socket ===
 
-async fn serve(shared: Arc<Shared>, listener: SeqPacketListener) {
+async fn serve(shared: Arc<Shared>, listener: SeqPacketListener, owner: u32) {
     let mut connections = FuturesUnordered::new();
     let mut accept_from = Instant::now();
     loop {
@@ -224,7 +228,11 @@ async fn serve(shared: Arc<Shared>, listener: SeqPacketListener) {
             accepted = accept, if connections.len() < MAX_CONNECTIONS => {
                 accept_from = Instant::now() + shared.options.accept_interval;
                 match accepted {
-                    Ok(socket) => connections.push(connection(shared.clone(), socket)),
+                    // The file's mode says it already; this says it of who opened it.
+                    Ok(socket) if socket.peer().is_ok_and(|peer| peer.uid == 0 || peer.uid == owner) => {
+                        connections.push(connection(shared.clone(), socket));
+                    }
+                    Ok(_) => tracing::warn!("a process of another user connected as ztunnel; refused"),
                     Err(error) => tracing::warn!(%error, "a ztunnel could not be accepted"),
                 }
             }

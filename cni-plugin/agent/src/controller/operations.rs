@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError, Memory};
 use crate::metrics::Metrics;
 
 /// The world that operations act on. Cloning shares it.
@@ -60,10 +60,17 @@ pub enum DnsCapture {
 #[derive(Debug, Default)]
 pub struct Held {
     namespaces: HashMap<PodKey, Netns>,
-    /// Pods whose rules were in place: what is missing later was removed by somebody.
+    /// Pods whose rules were in place, in the namespace that is held: what is missing later was removed by somebody.
     ruled: HashSet<PodKey>,
     /// The addresses that the node's rules held for last.
     host: Option<BTreeSet<IpAddr>>,
+}
+
+impl Held {
+    fn let_go(&mut self, key: &PodKey) {
+        self.namespaces.remove(key);
+        self.ruled.remove(key);
+    }
 }
 
 // === impl Operations ===
@@ -79,14 +86,21 @@ impl Operations {
 
     /// Holds a pod's namespace.
     pub fn hold(&self, key: PodKey, netns: Netns) {
-        self.world.held.lock().namespaces.insert(key, netns);
+        let mut held = self.world.held.lock();
+        let id = netns.id();
+        // While the one before is held, another namespace cannot have its number.
+        if held
+            .namespaces
+            .insert(key.clone(), netns)
+            .is_none_or(|before| before.id() != id)
+        {
+            held.ruled.remove(&key);
+        }
     }
 
     /// Lets go of everything of a pod.
     pub fn let_go(&self, key: &PodKey) {
-        let mut held = self.world.held.lock();
-        held.namespaces.remove(key);
-        held.ruled.remove(key);
+        self.world.held.lock().let_go(key);
     }
 
     /// Lists the pods that were enrolled before a restart with ztunnel, before any ztunnel can ask.
@@ -101,7 +115,9 @@ impl Operations {
                 // What ztunnel has of it stays as it is.
                 Err(Failure::Unavailable(_) | Failure::Refused(_)) => None,
             };
-            self.world.held.lock().ruled.insert(record.key.clone());
+            if netns.is_some() {
+                self.world.held.lock().ruled.insert(record.key.clone());
+            }
             if let Err(error) = self.world.zds.restore(pod(record, &enrolment.role, netns)) {
                 tracing::error!(pod = %record.pod, %error, "a pod cannot be handed to ztunnel again");
             }
@@ -177,12 +193,11 @@ impl World {
                 record.pod
             ))
         })?;
-        let findings = self
-            .kernel
-            .ensure_pod(&netns, &options)
-            .await
-            .map_err(|e| rules_failure(record, &e))?;
-        let had_them = !self.held.lock().ruled.insert(record.key.clone());
+        let had_them = self.held.lock().ruled.contains(&record.key);
+        let memory = if had_them { Memory::Valid } else { Memory::Stale };
+        let findings = self.kernel.ensure_pod(&netns, &options, memory).await;
+        let findings = findings.map_err(|e| rules_failure(record, &e))?;
+        self.held.lock().ruled.insert(record.key.clone());
         if had_them {
             self.repaired(&format!("pod {}", record.pod), &findings);
         }
@@ -252,7 +267,7 @@ impl World {
 
     async fn withdraw(&self, record: &Record) -> Result<(), Failure> {
         // Nothing is done inside the namespace any more, and held it would not end.
-        self.held.lock().namespaces.remove(&record.key);
+        self.held.lock().let_go(&record.key);
         let withdrawal = self.registrar.withdraw(Withdrawal {
             workload: record.pod.clone(),
             uid: record.key.0.clone(),

@@ -61,7 +61,11 @@ impl Net {
     }
 
     async fn enrol_as(&self, options: &PodOptions) {
-        let findings = self.kernel.ensure_pod(&self.pod, options).await.expect("rules");
+        let findings = self
+            .kernel
+            .ensure_pod(&self.pod, options, Memory::Stale)
+            .await
+            .expect("rules");
         assert!(!findings.is_empty(), "a fresh pod has no rules");
     }
 }
@@ -322,7 +326,12 @@ fn what_is_in_order_is_left_alone_and_what_is_not_is_put_right() {
         in_net(async |net| {
             let options = PodOptions::default();
             net.enrol().await;
-            let ensure = async || net.kernel.ensure_pod(&net.pod, &options).await.expect("rules");
+            let ensure = async || {
+                net.kernel
+                    .ensure_pod(&net.pod, &options, Memory::Valid)
+                    .await
+                    .expect("rules")
+            };
             assert_eq!(ensure().await, []);
             for tampering in [
                 "nft flush ruleset",
@@ -384,7 +393,7 @@ fn a_pod_without_ipv6_is_enrolled_and_stays_closed_should_it_get_some() {
             net.enrol().await;
             assert_eq!(
                 net.kernel
-                    .ensure_pod(&net.pod, &PodOptions::default())
+                    .ensure_pod(&net.pod, &PodOptions::default(), Memory::Valid)
                     .await
                     .expect("rules"),
                 []
@@ -405,7 +414,7 @@ fn a_missing_nft_is_named() {
         in_net(async |net| {
             let kernel = Kernel::new("nft-that-is-not-there");
             let error = kernel
-                .ensure_pod(&net.pod, &PodOptions::default())
+                .ensure_pod(&net.pod, &PodOptions::default(), Memory::Valid)
                 .await
                 .expect_err("no nft");
             assert!(error.to_string().contains("package nftables"), "{error}");
