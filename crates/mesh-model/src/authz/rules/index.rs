@@ -168,3 +168,6 @@ fn file_all<K: Hash + Eq>(index: &mut HashMap<K, Vec<usize>>, keys: impl Iterato
         index.entry(key).or_default().push(at);
     }
 }
+
+#[cfg(test)]
+mod tests;
