@@ -13,3 +13,6 @@ pub fn fuzz(data: &[u8]) {
         assert_eq!(order.identity, *order.request.identity());
     }
 }
+
+#[cfg(test)]
+mod tests;

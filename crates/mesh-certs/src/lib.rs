@@ -17,6 +17,8 @@ pub mod manager;
 pub mod request;
 pub mod schedule;
 pub mod server;
+#[cfg(test)]
+mod testing;
 
 pub use client::{CaClient, CaClientSettings, FetchCertificate, FetchError};
 pub use manager::{CertManager, CertSnapshot, CertState, WallClock};

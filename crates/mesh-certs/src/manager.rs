@@ -371,3 +371,6 @@ fn roots_id(certificate: &WorkloadCertificate) -> RootsId {
     certificate.roots_pem().hash(&mut hasher);
     RootsId(hasher.finish())
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ const IMPERSONATED: &str = "ImpersonatedIdentity";
 pub const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
 /// Istio's `MAX_WORKLOAD_CERT_TTL`.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(90 * 24);
+
+#[cfg(test)]
+mod tests;

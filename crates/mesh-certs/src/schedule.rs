@@ -252,3 +252,6 @@ const ROLLOVER_SPREAD: Duration = Duration::from_mins(1);
 const ROLLOVER_SPACING: Duration = Duration::from_mins(10);
 /// Its multiples spread evenly over 0..1, however many there are.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+
+#[cfg(test)]
+mod tests;

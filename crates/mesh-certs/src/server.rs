@@ -129,3 +129,6 @@ impl Refused {
 
 /// A signing request is less than 1 KiB.
 const MAX_REQUEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;
