@@ -1,1 +1,28 @@
-//! The mesh on one machine: the lab, the demo, the bench and the tests that need all of it.
+//! The lab: a mesh of two nodes on one machine, made of network namespaces, real programs and the real products.
+//!
+//! # Layout
+//! - [`world`]: re-entry into private namespaces, so that a lab leaves nothing behind, whatever ends it.
+//! - [`ip`]: namespaces, links, addresses and routes.
+//! - [`process`]: programs with a log, started in a namespace and stopped with the lab.
+//! - [`cni`]: the container runtime's role: the plugin chain, called as the CNI specification says.
+//! - [`config`]: the directory of YAML that the control plane reads.
+//! - [`lab`]: the whole: control plane, nodes, agents, ztunnels, pods.
+//! - [`access`]: what the ztunnels say about connections.
+//! - [`capture`]: packets between the nodes.
+//! - [`table`]: tables for people.
+//!
+//! The lab starts the products as processes, from the directory that [`products::Products`] names; it links none of them.
+
+pub mod access;
+pub mod capture;
+pub mod cni;
+pub mod config;
+pub mod ip;
+pub mod lab;
+pub mod process;
+pub mod products;
+pub mod table;
+pub mod wait;
+pub mod world;
+
+pub use lab::{Lab, Node, Pod};

@@ -1,0 +1,50 @@
+# The commands that a newcomer needs. `make help` lists them.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# Where cargo puts what it builds; the lab starts the products from there.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+export KEEP PEER
+
+.PHONY: help demo test bench fmt lint deny build clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: ## Build everything and run a two-node mesh on this machine (KEEP=1 leaves it running)
+	@scripts/setup.sh demo
+	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	exec $(TARGET)/release/demo --products $(TARGET)/release $(if $(KEEP),--keep)
+
+test: ## Format, lints, dependency rules and every test
+	@scripts/setup.sh test
+	scripts/step.sh "Format" $(CARGO) fmt --all --check
+	scripts/step.sh "Lints (warnings denied)" $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/step.sh "Dependency rules" scripts/deny.sh
+	scripts/step.sh "Building products and tests" $(CARGO) test --workspace --locked --no-run
+	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Tests" $(CARGO) test --workspace --locked
+
+bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel (a table; JSON in out/)
+	@scripts/setup.sh bench
+	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	exec $(TARGET)/release/bench --products $(TARGET)/release $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+lint: ## Clippy alone, warnings denied
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## Dependency rules alone
+	scripts/deny.sh
+
+build: ## Release binaries
+	$(CARGO) build --release --locked --bins
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	rm -rf out

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what `make demo`, `make test` or `make bench` needs beside Rust, make and a C compiler; where it may not, says
+# which one command does.
+set -euo pipefail
+
+what=${1:?usage: setup.sh demo|test|bench}
+
+# command -> Debian package
+common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap)
+programs=(curl:curl nginx:nginx-light redis-server:redis-server psql:postgresql)
+case $what in
+    demo | test) wanted=("${common[@]}" "${programs[@]}") ;;
+    bench) wanted=("${common[@]}") ;;
+    *) echo "setup.sh: '$what' is not demo, test or bench" >&2; exit 2 ;;
+esac
+
+present() { # COMMAND: on the path, in an administrator's path, or a file of that name
+    [[ $1 == /* ]] && { [[ -x $1 ]]; return; }
+    PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
+}
+
+for tool in cargo cc; do
+    present $tool || { echo "Lateen needs '$tool'. Install Rust (https://rustup.rs) and a C compiler, then run the command again." >&2; exit 1; }
+done
+
+missing=()
+for entry in "${wanted[@]}"; do
+    present "${entry%%:*}" || missing+=("${entry##*:}")
+done
+((${#missing[@]})) || exit 0
+
+if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "== Installing Debian packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    # A package's own service must not start: the demo runs its own instances in its own namespaces.
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+        trap 'rm -f "$log" /usr/sbin/policy-rc.d' EXIT
+    fi
+    if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -20 "$log" >&2
+        echo "setup.sh: apt-get could not install: ${missing[*]}" >&2
+        exit 1
+    fi
+elif [[ $what == demo ]]; then
+    echo "== Missing Debian packages: ${missing[*]} (the demo leaves out what needs them). To install them:"
+    echo "     sudo apt-get install -y --no-install-recommends ${missing[*]}"
+else
+    echo "Missing Debian packages. Install them, then run the command again:" >&2
+    echo "     sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 1
+fi

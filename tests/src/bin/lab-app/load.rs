@@ -1,0 +1,111 @@
+//! A steady stream of new connections, and a ledger of what became of each.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::client::connect;
+
+/// What became of one connection.
+struct Attempt {
+    at: Duration,
+    took: Duration,
+    failure: Option<String>,
+}
+
+/// Opens `rate` connections a second for `length`, echoes one line on each, and prints the ledger's sums.
+pub(crate) fn run(
+    to: SocketAddr,
+    rate: u32,
+    length: Duration,
+    text: &str,
+    ledger: Option<&Path>,
+) -> Result<()> {
+    let start = Instant::now();
+    let (report, reports) = mpsc::channel();
+    let line = format!("{text}\n");
+    let file = ledger.map(File::create).transpose().context("the ledger")?;
+    let writer = thread::spawn(move || collect(&reports, file));
+    println!("started");
+    let total = u64::from(rate) * length.as_secs();
+    let mut threads = Vec::new();
+    for i in 0..total {
+        // The schedule is fixed in advance: a slow answer must not slow the questions down.
+        let due = Duration::from_secs_f64(i as f64 / f64::from(rate));
+        thread::sleep(due.saturating_sub(start.elapsed()));
+        let (report, line) = (report.clone(), line.clone());
+        threads.push(thread::spawn(move || {
+            let at = start.elapsed();
+            let failure = attempt(to, &line).err().map(|e| format!("{e:#}"));
+            // The collector outlives every sender.
+            drop(report.send(Attempt {
+                at,
+                took: start.elapsed().saturating_sub(at),
+                failure,
+            }));
+        }));
+    }
+    drop(report);
+    for thread in threads {
+        drop(thread.join());
+    }
+    let sums = writer
+        .join()
+        .map_err(|_| anyhow::anyhow!("the collector panicked"))?;
+    println!("{sums}");
+    Ok(())
+}
+
+fn attempt(to: SocketAddr, line: &str) -> Result<()> {
+    let mut stream = connect(to, LIMIT)?;
+    stream.write_all(line.as_bytes()).context("write")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("read")?;
+    anyhow::ensure!(answer == line, "answered {answer:?}");
+    Ok(())
+}
+
+fn collect(reports: &mpsc::Receiver<Attempt>, mut file: Option<File>) -> serde_json::Value {
+    let mut took = Vec::new();
+    let mut failures: BTreeMap<String, u64> = BTreeMap::new();
+    for attempt in reports {
+        if let Some(file) = &mut file {
+            let outcome = attempt.failure.as_deref().unwrap_or("ok");
+            // A ledger that cannot be written shows as one that is too short.
+            drop(writeln!(
+                file,
+                "{} {} {outcome}",
+                attempt.at.as_millis(),
+                attempt.took.as_micros()
+            ));
+        }
+        match attempt.failure {
+            None => took.push(attempt.took),
+            Some(failure) => *failures.entry(failure).or_default() += 1,
+        }
+    }
+    took.sort();
+    let at = |q: f64| {
+        took.get(((took.len() as f64 - 1.0) * q) as usize)
+            .map_or(0, Duration::as_micros)
+    };
+    json!({
+        "ok": took.len(),
+        "failed": failures.values().sum::<u64>(),
+        "failures": failures,
+        "p50_us": at(0.5),
+        "p99_us": at(0.99),
+        "max_us": at(1.0),
+    })
+}
+
+const LIMIT: Duration = Duration::from_secs(5);

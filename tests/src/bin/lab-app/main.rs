@@ -1,0 +1,127 @@
+//! The lab's own programs: small servers and clients whose every answer can be checked.
+
+mod client;
+mod load;
+mod server;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Small servers and clients for the lab.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Do,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Serve: TCP echo, HTTP, a server that speaks first, UDP echo; each on its own port of every address.
+    Serve {
+        /// Who answers, for people.
+        #[arg(long, default_value = "lab-app")]
+        name: String,
+        /// Echo what comes; half-closes are passed back.
+        #[arg(long)]
+        tcp: Option<u16>,
+        /// Answer HTTP/1.1 with who asked whom.
+        #[arg(long)]
+        http: Option<u16>,
+        /// Greet before the client says anything, then echo.
+        #[arg(long)]
+        greet: Option<u16>,
+        /// Echo datagrams.
+        #[arg(long)]
+        udp: Option<u16>,
+    },
+    /// Connect, send, half-close, and print everything that comes back.
+    Send {
+        to: SocketAddr,
+        /// What to send.
+        #[arg(long, default_value = "")]
+        text: String,
+        /// Repeat the text this many times.
+        #[arg(long, default_value_t = 1)]
+        times: usize,
+        /// Wait at most this many milliseconds for each step.
+        #[arg(long, default_value_t = 5000)]
+        limit_ms: u64,
+        /// Print only how many bytes came back.
+        #[arg(long)]
+        count: bool,
+    },
+    /// Connect and wait for the server's first line.
+    Greeted { to: SocketAddr },
+    /// Send one datagram and wait for its echo.
+    Udp { to: SocketAddr, text: String },
+    /// Keep one connection busy with a line every few milliseconds until it ends; print how it ended.
+    Hold {
+        to: SocketAddr,
+        /// Milliseconds between lines.
+        #[arg(long, default_value_t = 20)]
+        every_ms: u64,
+        /// End by itself after this many seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// New connections at a steady rate, one echoed line each; print a ledger as JSON at the end.
+    Load {
+        to: SocketAddr,
+        /// Connections a second.
+        #[arg(long, default_value_t = 50)]
+        rate: u32,
+        /// For how long.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// The line; the answer must be the same.
+        #[arg(long, default_value = "ping")]
+        text: String,
+        /// Write the ledger here as it grows, one line an attempt.
+        #[arg(long)]
+        ledger: Option<std::path::PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Do::Serve {
+            name,
+            tcp,
+            http,
+            greet,
+            udp,
+        } => server::serve(&name, tcp, http, greet, udp),
+        Do::Send {
+            to,
+            text,
+            times,
+            limit_ms,
+            count,
+        } => client::send(to, &text.repeat(times), Duration::from_millis(limit_ms), count),
+        Do::Greeted { to } => client::greeted(to),
+        Do::Udp { to, text } => client::udp(to, &text),
+        Do::Hold {
+            to,
+            every_ms,
+            seconds,
+        } => client::hold(to, Duration::from_millis(every_ms), Duration::from_secs(seconds)),
+        Do::Load {
+            to,
+            rate,
+            seconds,
+            text,
+            ledger,
+        } => load::run(to, rate, Duration::from_secs(seconds), &text, ledger.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("lab-app: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

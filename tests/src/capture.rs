@@ -1,0 +1,134 @@
+//! Packets between the nodes: a capture on the wire that looks for words which must never cross it in the clear.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// A running capture in the lab's own namespace, of every interface in it: all that leaves a node passes there.
+#[derive(Debug)]
+pub struct Capture {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stop: AtomicBool,
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    words: Vec<Vec<u8>>,
+    found: Mutex<Vec<String>>,
+}
+
+/// What a capture saw.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes, headers included.
+    pub bytes: u64,
+    /// Each frame that carried one of the words, described.
+    pub found: Vec<String>,
+}
+
+impl Capture {
+    /// Starts to look for `words` in the payload of every frame.
+    ///
+    /// # Errors
+    /// Fails when packet sockets are not allowed.
+    pub fn start(words: &[&str]) -> Result<Self> {
+        let socket = Socket::new(
+            Domain::PACKET,
+            Type::RAW,
+            Some(Protocol::from(i32::from(ETH_P_ALL.to_be()))),
+        )
+        .context("a packet socket on the wire")?;
+        socket.set_read_timeout(Some(POLL))?;
+        // A burst must not overflow the queue: a frame that was not seen proves nothing.
+        socket.set_recv_buffer_size(QUEUE)?;
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            words: words.iter().map(|w| w.as_bytes().to_vec()).collect(),
+            found: Mutex::default(),
+        });
+        let inner = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || inner.run(&socket))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        Seen {
+            frames: self.shared.frames.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            found: self.shared.found.lock().clone(),
+        }
+    }
+
+    /// Ends the capture, after what is queued was read.
+    #[must_use]
+    pub fn stop(mut self) -> Seen {
+        self.end();
+        self.seen()
+    }
+
+    fn end(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread shows as missing frames; there is nothing to add here.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn run(&self, mut socket: &Socket) {
+        let mut frame = vec![0_u8; MAX_FRAME];
+        loop {
+            match socket.read(&mut frame) {
+                Ok(length) => self.inspect(&frame[..length]),
+                Err(_) if self.stop.load(Ordering::Relaxed) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn inspect(&self, frame: &[u8]) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        for word in &self.words {
+            if frame.windows(word.len()).any(|w| w == word) {
+                let word = String::from_utf8_lossy(word);
+                self.found
+                    .lock()
+                    .push(format!("{word:?} in a frame of {} bytes", frame.len()));
+            }
+        }
+    }
+}
+
+/// `ETH_P_ALL` of `linux/if_ether.h`: every protocol, both directions.
+const ETH_P_ALL: u16 = 0x0003;
+const POLL: Duration = Duration::from_millis(50);
+const QUEUE: usize = 16 << 20;
+const MAX_FRAME: usize = 70_000;
