@@ -170,6 +170,9 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once; beyond it connections wait in the kernel's queue.
-const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES: usize = 1024;
 /// Out of descriptors is the likely cause: there is no use in trying at once (reliability catalogue, G5).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
