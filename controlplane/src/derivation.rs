@@ -1,16 +1,25 @@
 //! The index, in the words of this crate: file and lease changes in; resources and assignments out.
 
-use mesh_register::{Assignment, Place};
+use controlplane_index as index;
+use controlplane_k8s_api::ObjectKey;
+use index::{ConditionReason, Index, MeshConfig, ObjectChange, RegistrationChange, ResourceChange};
+use mesh_proto::{istio::security::Authorization, istio::workload::Address};
+use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
 use mesh_types::NamespacedName;
-use mesh_xds::Change;
+use mesh_xds::{Change, TypeUrl};
+use prost::Message;
 
 use crate::args::ServeArgs;
 use crate::config::files::FileChange;
-use crate::leases::LeaseChange;
+use crate::leases::{LeaseChange, Record};
 
-/// The index.
+/// The index, and what it said that nobody took yet.
 #[derive(Debug)]
-pub struct Derivation {}
+pub struct Derivation {
+    index: Index,
+    resources: Vec<Change>,
+    assignments: Vec<AssignmentChange>,
+}
 
 /// What belongs where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +30,158 @@ pub enum AssignmentChange {
     Unassign(Place, NamespacedName),
 }
 
+/// Something that the author of an object should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectCondition {
+    /// Which object.
+    pub object: ObjectKey,
+    /// One line.
+    pub text: String,
+    /// The object does not say what its author probably meant; otherwise this is how things are at present.
+    pub is_warning: bool,
+}
+
 impl Derivation {
-    pub fn new(_args: &ServeArgs) -> Self {
-        Self {}
+    /// An index of nothing.
+    #[must_use]
+    pub fn new(args: &ServeArgs) -> Self {
+        let config = MeshConfig {
+            cluster_id: args.cluster_id.as_str().into(),
+            trust_domain: args.trust_domain.clone(),
+            cluster_domain: args.domain.as_str().into(),
+            root_namespace: args.root_namespace.as_str().into(),
+            ..MeshConfig::default()
+        };
+        Self {
+            index: Index::new(config),
+            resources: Vec::new(),
+            assignments: Vec::new(),
+        }
     }
-    pub fn apply(&mut self, _changes: Vec<FileChange>) {}
-    pub fn register(&mut self, _changes: Vec<LeaseChange>) {}
+
+    /// Takes what changed in the files.
+    pub fn apply(&mut self, changes: Vec<FileChange>) {
+        self.index.apply(changes.into_iter().map(|change| match change {
+            FileChange::Set(_, object) => ObjectChange::Set(object.value.clone()),
+            FileChange::Removed(key) => ObjectChange::Remove(key),
+        }));
+        self.collect();
+    }
+
+    /// Takes what the places say.
+    pub fn register(&mut self, changes: Vec<LeaseChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.index
+            .register(changes.into_iter().map(|change| match change {
+                LeaseChange::Set(record) => {
+                    RegistrationChange::Set(record.report.workload.clone(), registration(record))
+                }
+                LeaseChange::Removed(workload) => RegistrationChange::Remove(workload),
+            }));
+        self.collect();
+    }
+
+    /// What changed for proxies since the last call.
     pub fn take_resources(&mut self) -> Vec<Change> {
-        Vec::new()
+        std::mem::take(&mut self.resources)
     }
+
+    /// What changed for places since the last call.
     pub fn take_assignments(&mut self) -> Vec<AssignmentChange> {
-        Vec::new()
+        std::mem::take(&mut self.assignments)
+    }
+
+    /// What the authors of objects should know, in the order of objects.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<ObjectCondition> {
+        let conditions = self.index.conditions().into_iter();
+        conditions
+            .map(|(object, condition)| ObjectCondition {
+                object,
+                text: condition.to_string(),
+                is_warning: !matches!(
+                    condition.reason,
+                    ConditionReason::NoAddress | ConditionReason::NotForNodeProxy
+                ),
+            })
+            .collect()
+    }
+
+    fn collect(&mut self) {
+        let changes = self.index.take_changes();
+        let policies = changes.authorizations.into_iter();
+        self.resources.extend(policies.map(|c| {
+            resource(TypeUrl::AUTHORIZATION, c, |p| {
+                Authorization::from(p).encode_to_vec()
+            })
+        }));
+        let addresses = changes.addresses.into_iter();
+        self.resources
+            .extend(addresses.map(|c| resource(TypeUrl::ADDRESS, c, |a| Address::from(a).encode_to_vec())));
+        self.assignments
+            .extend(changes.assignments.into_iter().map(assignment));
+    }
+}
+
+fn resource<T>(type_url: TypeUrl, change: ResourceChange<T>, encode: impl Fn(&T) -> Vec<u8>) -> Change {
+    match change.value {
+        Some(value) => Change::upsert(type_url, change.name.as_str(), encode(&value)),
+        None => Change::remove(type_url, change.name.as_str()),
+    }
+}
+
+fn registration(record: Record) -> index::Registration {
+    let Record { place, report, live } = record;
+    let Report {
+        workload: _,
+        uid,
+        addresses,
+        redirection,
+        ready,
+    } = report;
+    index::Registration {
+        node: place.as_str().into(),
+        uid: uid.into(),
+        addresses,
+        redirection: match redirection {
+            Redirection::Plain => index::registration::Redirection::Plain,
+            Redirection::Pending => index::registration::Redirection::Pending,
+            Redirection::Enabled => index::registration::Redirection::Enabled,
+        },
+        ready,
+        live,
+    }
+}
+
+fn assignment(change: index::AssignmentChange) -> AssignmentChange {
+    match change {
+        index::AssignmentChange::Unassign(key) => {
+            AssignmentChange::Unassign(Place::new(key.node), key.workload)
+        }
+        index::AssignmentChange::Assign(assigned) => {
+            let index::Assignment {
+                node,
+                workload,
+                service_account,
+                membership,
+                options,
+            } = assigned;
+            let assignment = Assignment {
+                workload,
+                service_account,
+                membership: match membership {
+                    index::Membership::Outside => Membership::Outside,
+                    index::Membership::Member => Membership::Member,
+                },
+                options: Options {
+                    bypass_inbound_capture: options.bypass_inbound_capture,
+                    dns_capture: options.dns_capture,
+                    reroute_virtual_interfaces: options.reroute_virtual_interfaces,
+                },
+            };
+            AssignmentChange::Assign(Place::new(node), assignment)
+        }
     }
 }
