@@ -34,9 +34,12 @@ impl Backoff {
         spread(delay, random)
     }
 
-    /// The last attempt went well: begin again with the first delay.
-    pub fn reset(&mut self) {
-        self.next = self.initial;
+    /// What was attempted held this long: if longer than the bound, begin again with the first delay. Success alone is
+    /// not enough: a server that accepts a stream and breaks it at the first message would be asked in a tight loop.
+    pub fn held_for(&mut self, duration: Duration) {
+        if duration >= self.max {
+            self.next = self.initial;
+        }
     }
 }
 

@@ -73,7 +73,7 @@ pub fn client(
                 instance: config.instance,
                 version: config.version,
             }),
-            callers: HashMap::new(),
+            callers: Some(HashMap::new()),
             place: None,
             last_error: None,
         }),
@@ -104,7 +104,8 @@ struct Shared {
 #[derive(Debug)]
 struct SharedState {
     session: ClientSession,
-    callers: HashMap<Ticket, oneshot::Sender<Result<(), ReportError>>>,
+    /// Who waits for an answer; nobody does any more when the driver is gone.
+    callers: Option<HashMap<Ticket, oneshot::Sender<Result<(), ReportError>>>>,
     place: Option<String>,
     last_error: Option<String>,
 }
@@ -160,7 +161,9 @@ impl RegisterHandle {
         {
             let mut state = self.shared.state.lock();
             let (ticket, effects) = change(&mut state.session);
-            state.callers.insert(ticket, answer);
+            if let Some(callers) = &mut state.callers {
+                callers.insert(ticket, answer);
+            }
             state.resolve(effects);
         }
         self.shared.changed.notify_one();
@@ -186,7 +189,7 @@ impl SharedState {
         for effect in effects {
             match effect {
                 Effect::Resolved(ticket, result) => {
-                    if let Some(caller) = self.callers.remove(&ticket) {
+                    if let Some(caller) = self.callers.as_mut().and_then(|c| c.remove(&ticket)) {
                         // A caller that no longer waits needs no answer.
                         let _ = caller.send(result);
                     }
@@ -210,7 +213,9 @@ impl Driver {
     async fn run(mut self) -> Infallible {
         let mut backoff = Backoff::of_streams();
         loop {
-            let ended = self.stream(&mut backoff).await;
+            let begun = Instant::now();
+            let ended = self.stream().await;
+            backoff.held_for(begun.elapsed());
             let delay = backoff.next_delay(fastrand::f64());
             match &ended {
                 Ok(()) => info!("the registration stream was closed, next in {delay:?}"),
@@ -230,19 +235,24 @@ impl Driver {
         }
     }
 
-    /// Waits before the next attempt; what the place was not told yet is told meanwhile.
+    /// Waits before the next attempt; what the place was not told yet is told meanwhile. Something new to tell shortens
+    /// the wait to a second: a pod's start waits for it.
     async fn pause(&mut self, delay: Duration) {
-        let sleep = tokio::time::sleep(delay);
-        tokio::pin!(sleep);
+        let (shared, mut wanted) = (self.shared.clone(), false);
+        let whole = tokio::time::sleep(delay);
+        let short = tokio::time::sleep(delay.min(SHORT_PAUSE));
+        tokio::pin!(whole, short);
         loop {
             tokio::select! {
-                () = &mut sleep => return,
+                () = &mut whole => return,
+                () = &mut short, if wanted => return,
+                () = shared.changed.notified(), if !wanted => wanted = true,
                 () = deliver(&self.events, &mut self.undelivered), if !self.undelivered.is_empty() => {}
             }
         }
     }
 
-    async fn stream(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+    async fn stream(&mut self) -> Result<(), Status> {
         let (requests, outgoing) = mpsc::channel(QUEUE);
         self.shared.state.lock().session.opened();
         self.fill(&requests);
@@ -250,14 +260,13 @@ impl Driver {
         let opening = client.register(ReceiverStream::new(outgoing));
         let opened = tokio::time::timeout(OPEN_DEADLINE, opening).await;
         let opened = opened.map_err(|_| Status::deadline_exceeded("the control plane does not answer"))??;
-        self.exchange(opened.into_inner(), requests, backoff).await
+        self.exchange(opened.into_inner(), requests).await
     }
 
     async fn exchange(
         &mut self,
         mut responses: Streaming<RegisterResponse>,
         requests: mpsc::Sender<RegisterRequest>,
-        backoff: &mut Backoff,
     ) -> Result<(), Status> {
         let shared = self.shared.clone();
         let mut renewal: Option<Interval> = None;
@@ -275,7 +284,6 @@ impl Driver {
                 response = responses.message(), if self.undelivered.len() < EVENTS => {
                     let Some(response) = response? else { return Ok(()) };
                     if let Some(lease) = self.receive(response)? {
-                        backoff.reset();
                         renewal = Some(every(lease / 3));
                     }
                 }
@@ -330,6 +338,12 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.state.lock().callers = None;
+    }
+}
+
 /// Hands over one event. Dropping the future before it ends hands over nothing.
 async fn deliver(events: &mpsc::Sender<AssignmentEvent>, undelivered: &mut VecDeque<AssignmentEvent>) {
     let room = events.reserve().await;
@@ -359,6 +373,8 @@ async fn tick(interval: &mut Option<Interval>) {
 /// Events that wait for the place; beyond it the stream is not read.
 const EVENTS: usize = 256;
 const QUEUE: usize = 32;
+/// Between attempts to connect, while somebody waits.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// One message is one workload.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// For the stream to be accepted, and for the greeting to be answered.

@@ -9,6 +9,7 @@ use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use mesh_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{debug, info, warn};
@@ -75,7 +76,9 @@ impl<A: ApplyBatch> Driver<A> {
     async fn run(mut self) -> Infallible {
         let mut backoff = Backoff::of_streams();
         loop {
-            let ended = self.stream(&mut backoff).await;
+            let begun = Instant::now();
+            let ended = self.stream().await;
+            backoff.held_for(begun.elapsed());
             let delay = backoff.next_delay(fastrand::f64());
             match &ended {
                 Ok(()) => debug!("the xDS stream was closed, next in {delay:?}"),
@@ -94,7 +97,7 @@ impl<A: ApplyBatch> Driver<A> {
         }
     }
 
-    async fn stream(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+    async fn stream(&mut self) -> Result<(), Status> {
         let first = self.session.open();
         // Room for the first requests: a server may answer with headers only after it saw them.
         let (requests, outgoing) = mpsc::channel(first.len() + QUEUE);
@@ -110,12 +113,10 @@ impl<A: ApplyBatch> Driver<A> {
         self.status.lock().connected = true;
         info!("the xDS stream is open");
         while let Some(response) = responses.message().await? {
-            backoff.reset();
             let answer = self.handle(response);
             send(&requests, answer).await?;
             self.publish();
         }
-        backoff.reset();
         Ok(())
     }
 

@@ -133,6 +133,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
 impl<A: AdmitNode> Drop for SubscriberStream<A> {
     fn drop(&mut self) {
         self.shared.subscribers.lock().remove(&self.id);
+        debug!(node = self.session.node().map(|n| n.id()), "xDS stream is gone");
     }
 }
 

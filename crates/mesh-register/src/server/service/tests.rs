@@ -301,6 +301,19 @@ async fn after_a_restart_of_the_control_plane_everything_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_report_does_not_wait_for_the_whole_backoff() {
+    let (channel, accepted) = pipes("n1");
+    let unloaded = ControlPlane::start(&accepted);
+    let (handle, _events, _running) = join(channel, "i1");
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    unloaded.assignments.set_ready();
+    // Until something is to be told, the next attempt may be 18 s away.
+    let asked = tokio::time::Instant::now();
+    assert_eq!(handle.report(report("a", "1")).await, Ok(()));
+    assert!(asked.elapsed() <= Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newer_stream_of_a_place_replaces_the_older() {
     let (connections, accepted) = mpsc::channel(16);
     let accepted = Arc::new(tokio::sync::Mutex::new(accepted));
@@ -334,6 +347,17 @@ async fn a_token_without_a_place_is_refused() {
         .unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(!refused.message().contains("node"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_client_stops_its_callers_are_told() {
+    let (channel, _accepted) = pipes("n1");
+    let (handle, _events, running) = join(channel, "i1");
+    let waiting = tokio::spawn(handle.report(report("a", "1")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.abort();
+    assert_eq!(waiting.await.unwrap(), Err(ReportError::Stopped));
+    assert_eq!(handle.report(report("a", "1")).await, Err(ReportError::Stopped));
 }
 
 /// Sends these messages and gives what came back, up to the error that ended the stream.
