@@ -11,6 +11,8 @@
 //! crate, so that none is ever held across an await.
 
 pub mod dump;
+#[cfg(test)]
+mod fixtures;
 mod policies;
 mod services;
 pub mod state;
