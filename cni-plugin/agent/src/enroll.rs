@@ -199,7 +199,7 @@ impl State {
     /// Why the last operation on a pod failed.
     #[must_use]
     pub fn problem(&self, key: &PodKey) -> Option<&str> {
-        self.pods.get(key)?.problem.as_deref()
+        self.pods.get(key)?.problem()
     }
 
     /// How many pods are in the mesh, on the way into it, and outside it.
@@ -362,7 +362,7 @@ impl State {
                 }
             }
             Err(Failure::NamespaceGone) => pod.gone(),
-            Err(failure) => pod.failed(&failure, epoch, actions),
+            Err(failure) => pod.failed(&operation, &failure, epoch, actions),
         }
     }
 
@@ -436,8 +436,8 @@ impl State {
         if pod.is_settled(wanted, self.host.done.as_ref()) {
             return "nothing".to_owned();
         }
-        if let Some(problem) = &pod.problem {
-            return problem.clone();
+        if let Some(problem) = pod.problem() {
+            return problem.to_owned();
         }
         match wanted {
             None if !self.control_plane.connected => format!(

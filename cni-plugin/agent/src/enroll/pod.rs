@@ -1,6 +1,7 @@
 //! One pod: what is done, what is wanted, which operation comes next.
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,8 +97,7 @@ pub(super) struct Pod {
     /// ADDs and CHECKs that wait until all is in order.
     pub(super) adds: Vec<RequestId>,
     pub(super) dels: Vec<RequestId>,
-    /// Why the last operation failed.
-    pub(super) problem: Option<String>,
+    problem: Option<Problem>,
     rules: Rules,
     proxy: Proxy,
     reported: Option<Redirection>,
@@ -109,6 +109,14 @@ pub(super) struct Pod {
     busy: Option<(Operation, Epoch)>,
     /// Nothing is begun before [`Pod::retry`] with this epoch.
     resting: Option<Epoch>,
+}
+
+/// Why an operation failed last; it stands until one of that kind succeeds.
+#[derive(Debug)]
+struct Problem {
+    of: Discriminant<Operation>,
+    reason: String,
+    /// How often in a row.
     failures: u32,
 }
 
@@ -134,7 +142,6 @@ impl Pod {
             leaving: None,
             busy: None,
             resting: None,
-            failures: 0,
         }
     }
 
@@ -335,6 +342,11 @@ impl Pod {
         host.is_some_and(|host| self.record.ips.iter().all(|ip| host.contains(ip)))
     }
 
+    /// Why the last operation failed.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_ref().map(|problem| problem.reason.as_str())
+    }
+
     // === operations ===
 
     pub(super) fn doing(&self) -> Option<&Operation> {
@@ -360,7 +372,8 @@ impl Pod {
     }
 
     pub(super) fn succeeded(&mut self, operation: Operation) -> Progress {
-        (self.problem, self.failures) = (None, 0);
+        self.problem
+            .take_if(|problem| problem.of == discriminant(&operation));
         match operation {
             Operation::EnsureRules(settings) => {
                 self.seen = true;
@@ -383,21 +396,30 @@ impl Pod {
         Progress::Made
     }
 
-    pub(super) fn failed(&mut self, failure: &Failure, epoch: Epoch, actions: &mut Vec<Action>) {
+    pub(super) fn failed(
+        &mut self,
+        operation: &Operation,
+        failure: &Failure,
+        epoch: Epoch,
+        actions: &mut Vec<Action>,
+    ) {
         let longest = match failure {
-            Failure::Unavailable(reason) => {
-                self.problem = Some(reason.clone());
-                UNAVAILABLE_RETRY_MAX
-            }
+            Failure::Unavailable(_) => UNAVAILABLE_RETRY_MAX,
             Failure::Refused(reason) => {
-                self.problem = Some(reason.clone());
                 self.answer_all(&Answer::Refused(reason.clone()), actions);
                 REFUSED_RETRY_MAX
             }
             Failure::NamespaceGone => return self.gone(),
         };
-        let delay = RETRY_MIN.saturating_mul(1 << self.failures.min(16)).min(longest);
-        self.failures += 1;
+        let of = discriminant(operation);
+        let before = self.problem.take_if(|problem| problem.of == of);
+        let failures = before.map_or(0, |problem| problem.failures);
+        self.problem = Some(Problem {
+            of,
+            reason: failure.reason().to_owned(),
+            failures: failures + 1,
+        });
+        let delay = RETRY_MIN.saturating_mul(1 << failures.min(16)).min(longest);
         self.resting = Some(epoch);
         actions.push(Action::RetryAfter(self.record.key.clone(), epoch, delay));
     }

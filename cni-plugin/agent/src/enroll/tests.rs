@@ -264,6 +264,30 @@ fn an_absent_ztunnel_fails_the_add_and_leaves_the_pod_closed() {
 }
 
 #[test]
+fn a_reason_stands_until_what_failed_succeeds() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    while bench
+        .started
+        .first()
+        .is_none_or(|(_, _, o)| !matches!(o, Operation::ProxyAdd(_)))
+    {
+        bench.end(Ok(()));
+    }
+    bench.end(Err(Failure::Unavailable("no ztunnel".to_owned())));
+    // Meanwhile the rules are looked at, and are in order.
+    bench.event(Event::Audit);
+    bench.retry("uid-1");
+    bench.end(Ok(()));
+    bench.end(Ok(()));
+    bench.event(Event::Deadline(RequestId(1)));
+    assert_eq!(
+        bench.answers[&RequestId(1)],
+        Answer::Unavailable("no ztunnel".to_owned())
+    );
+}
+
+#[test]
 fn rules_that_cannot_be_set_fail_the_add_at_once() {
     let mut bench = Bench::with(&[member(1)]);
     bench.event(Event::Add(RequestId(1), record(1)));

@@ -296,6 +296,41 @@ fn udp_passes_untouched() {
 }
 
 #[test]
+fn dns_goes_to_the_proxys_server_where_its_capture_is_asked_for() {
+    in_namespaces(|| {
+        in_net(async |net| {
+            let options = PodOptions {
+                dns_capture: true,
+                ..PodOptions::default()
+            };
+            net.enrol_as(&options).await;
+            let dns = serve(&net.pod, ports::DNS);
+            for (pod, client) in POD.into_iter().zip(CLIENT) {
+                let open = |ip: &str, port| {
+                    let bound = net.pod.run(|| std::net::UdpSocket::bind(at(ip, port)));
+                    let socket = bound.expect("the namespace").expect("a socket");
+                    socket.set_nonblocking(true).expect("a socket");
+                    UdpSocket::from_std(socket).expect("a socket")
+                };
+                let loopback = if client.contains(':') { "::1" } else { "127.0.0.1" };
+                let (server, app) = (open(loopback, ports::DNS), open(pod, 0));
+                let mut buf = [0; 8];
+                app.send_to(b"query", at(client, 53)).await.expect("sent");
+                let (n, from) = server.recv_from(&mut buf).await.expect("at the proxy");
+                assert_eq!(&buf[..n], b"query");
+                server.send_to(b"answer", from).await.expect("sent");
+                let (n, from) = app.recv_from(&mut buf).await.expect("received");
+                assert_eq!((&buf[..n], from), (&b"answer"[..], at(client, 53)));
+
+                let opened = connect(&net.pod, at(client, 53), None).await.expect("connected");
+                let (accepted, _) = dns.accept().await.expect("at the proxy");
+                talks(opened, accepted).await;
+            }
+        });
+    });
+}
+
+#[test]
 fn an_ingress_gateway_takes_plaintext_itself() {
     in_namespaces(|| {
         in_net(async |net| {
