@@ -35,7 +35,7 @@ use tonic::transport::server::Router;
 
 use crate::args::{ServeArgs, TokenArgs};
 use crate::config::source::ConfigSource;
-use crate::control::{Control, Outputs};
+use crate::control::{ConditionsQuestion, Control, Outputs};
 use crate::derivation::Derivation;
 use crate::leases::Leases;
 use crate::monitoring::{Pages, Views};
@@ -153,7 +153,9 @@ pub async fn start(
         registrations: RegistrationBoard::default(),
     };
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
+    let (ask, questions) = mpsc::channel(1);
     let views = Views {
+        conditions: ask,
         config: source.status_board(),
         registrations: outputs.registrations.clone(),
         cache: outputs.cache.clone(),
@@ -164,7 +166,7 @@ pub async fn start(
         readiness: readiness.clone(),
     };
     let control = control(args, outputs.clone(), &readiness)?;
-    start_control(tasks, source, control, places)?;
+    start_control(tasks, source, control, places, questions)?;
 
     let registry = mesh_runtime::metrics::registry("controlplane", env!("CARGO_PKG_VERSION"));
     let services = services(
@@ -231,6 +233,7 @@ fn start_control(
     source: ConfigSource,
     control: Control,
     places: mpsc::Receiver<PlaceEvent>,
+    questions: mpsc::Receiver<ConditionsQuestion>,
 ) -> Result<()> {
     let (batches, config) = mpsc::channel(1);
     tasks
@@ -238,7 +241,7 @@ fn start_control(
             source.run(|batch| batches.blocking_send(batch).is_ok())
         })
         .context("thread for the configuration")?;
-    tasks.critical("control", control.run(config, places));
+    tasks.critical("control", control.run(config, places, questions));
     Ok(())
 }
 

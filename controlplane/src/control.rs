@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::source::ConfigBatch;
-use crate::derivation::{AssignmentChange, Derivation};
+use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
 use crate::registrar::PlaceEvent;
 use crate::registration_store::{PlaceRecords, RegistrationStore};
@@ -35,7 +35,11 @@ pub struct Control {
     /// Places whose file does not say what is true.
     unwritten: BTreeSet<Place>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    warned: BTreeSet<ObjectCondition>,
 }
+
+/// Somebody wants to know what the authors of objects should know.
+pub type ConditionsQuestion = oneshot::Sender<Vec<ObjectCondition>>;
 
 /// Where results go.
 #[derive(Clone, Debug)]
@@ -71,10 +75,11 @@ impl Control {
             changes,
             unwritten: BTreeSet::new(),
             answers: Vec::new(),
+            warned: BTreeSet::new(),
         }
     }
 
-    /// Runs until both inputs have ended.
+    /// Runs until the places' queue has ended.
     ///
     /// # Errors
     /// Never; the type is the supervisor's.
@@ -82,6 +87,7 @@ impl Control {
         mut self,
         mut config: mpsc::Receiver<ConfigBatch>,
         mut places: mpsc::Receiver<PlaceEvent>,
+        mut questions: mpsc::Receiver<ConditionsQuestion>,
     ) -> Result<(), Infallible> {
         let mut events = Vec::with_capacity(BATCH);
         loop {
@@ -98,6 +104,11 @@ impl Control {
                         self.take_event(event, Instant::now());
                     }
                 }
+                Some(question) = questions.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = question.send(self.derivation.conditions());
+                    continue;
+                }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     let expired = self.leases.expire(Instant::now());
                     self.note(expired);
@@ -108,8 +119,11 @@ impl Control {
     }
 
     fn take_config(&mut self, batch: ConfigBatch) {
-        self.derivation.apply(batch.changes);
-        self.take_assignments();
+        if !batch.changes.is_empty() {
+            self.derivation.apply(batch.changes);
+            self.take_assignments();
+            self.warn();
+        }
         if batch.never_good.is_empty()
             && let Some(unready) = self.unready.take()
         {
@@ -129,6 +143,16 @@ impl Control {
             unready.ready();
             tracing::info!("configuration and registrations are loaded: serving");
         }
+    }
+
+    /// Tells the operator what objects do not say, once.
+    fn warn(&mut self) {
+        let warnings = self.derivation.conditions().into_iter().filter(|c| c.is_warning);
+        let warnings: BTreeSet<_> = warnings.collect();
+        for warning in warnings.difference(&self.warned) {
+            tracing::warn!("{}: {}", warning.object.reference(), warning.text);
+        }
+        self.warned = warnings;
     }
 
     fn take_event(&mut self, event: PlaceEvent, now: Instant) {

@@ -1,6 +1,7 @@
 //! Port 15014: metrics and health for everybody, debug pages and the log filter for this machine only (control-plane.md,
 //! 2.10): they show who runs where and what may talk to what.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +19,19 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts, Registry};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::files::ContentState;
-use crate::config::source::StatusBoard;
+use crate::config::source::{ConfigStatus, StatusBoard};
+use crate::control::ConditionsQuestion;
 use crate::registrations::RegistrationBoard;
 use crate::serve::admission::XdsAdmission;
 
 /// Everything that the pages show.
 #[derive(Clone, Debug)]
 pub struct Views {
+    /// Where to ask what the authors of objects should know.
+    pub conditions: mpsc::Sender<ConditionsQuestion>,
     /// The configuration directory.
     pub config: StatusBoard,
     /// What the places reported.
@@ -120,14 +125,32 @@ fn ready(views: &Views) -> admin::Response {
     admin::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
+/// The files' status, with what the index has to say of their objects.
+async fn config(views: Views) -> admin::Response {
+    let (answer, answered) = oneshot::channel();
+    let mut conditions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // The loop is gone only while the process ends.
+    if views.conditions.send(answer).await.is_ok() {
+        for condition in answered.await.unwrap_or_default() {
+            let object = condition.object.reference().to_string();
+            conditions.entry(object).or_default().push(condition.text);
+        }
+    }
+    let mut status = ConfigStatus::clone(&views.config.latest());
+    for object in status.files.iter_mut().flat_map(|f| &mut f.objects) {
+        object.conditions = conditions.get(&object.object).cloned().unwrap_or_default();
+    }
+    admin::json(StatusCode::OK, &status)
+}
+
 fn debug(views: &Views) -> Routes {
-    let (config, registrations) = (views.config.clone(), views.registrations.clone());
+    let (objects, registrations) = (views.clone(), views.registrations.clone());
     let (xds, cache) = (views.xds.clone(), views.cache.clone());
     Routes::new()
         .get(
             "/debug/config",
             "each file and object, and what is wrong with it",
-            move |_| std::future::ready(admin::json(StatusCode::OK, &*config.latest())),
+            move |_| config(objects.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use clap::Parser;
+use controlplane::args::CommandLine;
 use controlplane::config::files::ContentState;
 use controlplane::config::source::ConfigSource;
+use controlplane::derivation::Derivation;
 
 #[test]
 fn the_examples_are_good_and_nothing_of_them_is_ignored() {
@@ -12,6 +15,19 @@ fn the_examples_are_good_and_nothing_of_them_is_ignored() {
     let mut source = ConfigSource::open(&dir, state.path()).unwrap();
     let (batch, _) = source.step();
     assert_eq!(batch.never_good, [""; 0]);
+    let line = ["lateen-controlplane", "--config-dir", "c", "--state-dir", "s"];
+    let args = CommandLine::try_parse_from(line).unwrap().serve.unwrap();
+    let mut derivation = Derivation::new(&args);
+    derivation.apply(batch.changes);
+    let warnings: Vec<_> = derivation
+        .conditions()
+        .into_iter()
+        .filter(|c| c.is_warning)
+        .collect();
+    assert_eq!(warnings, []);
+    // Two services, printer, two policies, STRICT and its exception; pods have addresses once they are registered.
+    assert_eq!(derivation.take_resources().len(), 3 + 2 + 2);
+    assert_eq!(derivation.take_assignments().len(), 6);
     let status = source.status_board().latest();
     assert_eq!(status.count(ContentState::Current), status.files.len());
     for file in &status.files {

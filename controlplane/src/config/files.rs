@@ -78,6 +78,9 @@ pub struct ObjectStatus {
     /// Why this is not what counts: the same object is elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What its author should know; not known to the files, filled in by whoever shows the status.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -207,6 +210,7 @@ impl ConfigFiles {
             object: key.reference().to_string(),
             line: object.at.line,
             error,
+            conditions: Vec::new(),
         }
     }
 

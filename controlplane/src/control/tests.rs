@@ -43,7 +43,8 @@ impl Fixture {
         );
         let (config, batches) = mpsc::channel(1);
         let (places, events) = mpsc::channel(8);
-        tokio::spawn(control.run(batches, events));
+        let (_, questions) = mpsc::channel(1);
+        tokio::spawn(control.run(batches, events, questions));
         Self {
             outputs,
             readiness,
