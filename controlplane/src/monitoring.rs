@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,15 @@ impl Pages {
         }
     }
 
+    /// What a client at this address is shown.
+    fn routes_for(&self, peer: IpAddr) -> &Routes {
+        if peer.to_canonical().is_loopback() {
+            &self.this_machine
+        } else {
+            &self.everybody
+        }
+    }
+
     /// Serves the pages until the drain's cut.
     ///
     /// # Errors
@@ -84,8 +94,7 @@ impl Pages {
                 Some(()) = connections.next(), if !connections.is_empty() => {}
                 accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
                     Ok((stream, peer)) => {
-                        let local = peer.ip().to_canonical().is_loopback();
-                        let routes = if local { &self.this_machine } else { &self.everybody };
+                        let routes = self.routes_for(peer.ip());
                         connections.push(admin::serve_connection(stream, routes, limits));
                     }
                     Err(e) => {
@@ -245,3 +254,6 @@ impl Collector for Gauges {
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

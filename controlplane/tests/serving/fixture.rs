@@ -13,6 +13,7 @@ use mesh_certs::CaClient;
 use mesh_certs::client::CaClientSettings;
 use mesh_grpc::{ChannelConfig, Credentials, GrpcChannel, Security, TlsTrust, TokenSource};
 use mesh_proto::istio::security::Authorization;
+use mesh_proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
 use mesh_proto::istio::workload::address::Type;
 use mesh_proto::istio::workload::{Address, Workload};
 use mesh_register::{
@@ -20,11 +21,14 @@ use mesh_register::{
 };
 use mesh_runtime::drain::{self, DrainMode, DrainTrigger};
 use mesh_runtime::supervise;
-use mesh_tls::TlsSettings;
 use mesh_tls::service::{RootSource, client_config};
+use mesh_tls::{PrivateKey, TlsSettings};
+use mesh_types::Identity;
 use mesh_xds::{ApplyBatch, Batch, ClientHandle, NodeInfo, Rejected, TypeUrl};
 use parking_lot::Mutex;
 use prost::Message;
+use rustls::RootCertStore;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -138,17 +142,38 @@ impl Plane {
             .to_string()
     }
 
-    fn channel(&self, token: &str) -> GrpcChannel {
+    pub(crate) fn channel(&self, token: &str) -> GrpcChannel {
         let roots = RootSource::Path(self.running().root.clone());
+        let trust = TlsTrust::new(move || client_config(&roots, &TlsSettings::default()));
+        self.channel_over(trust, TokenSource::literal(token))
+    }
+
+    /// A client that shows a certificate and no token.
+    pub(crate) fn channel_with_certificate(&self, leaf: &str, key: &PrivateKey) -> GrpcChannel {
+        let root = std::fs::read_to_string(&self.running().root).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(mesh_tls::pem::certificates(&root).unwrap().remove(0))
+            .unwrap();
+        let key = PrivateKeyDer::try_from(key.expose_pkcs8_der().to_vec()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(mesh_tls::provider(&TlsSettings::default()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(mesh_tls::pem::certificates(leaf).unwrap(), key)
+            .unwrap();
+        let config = Arc::new(config);
+        let trust = TlsTrust::new(move || Ok::<_, std::io::Error>(config.clone()));
+        self.channel_over(trust, TokenSource::Anonymous)
+    }
+
+    fn channel_over(&self, trust: TlsTrust, token: TokenSource) -> GrpcChannel {
+        let address = format!("https://127.0.0.1:{}", self.running().address.port());
         let config = ChannelConfig {
-            address: format!("https://127.0.0.1:{}", self.running().address.port())
-                .parse()
-                .unwrap(),
+            address: address.parse().unwrap(),
             server_name: Some("istiod.istio-system.svc".to_owned()),
-            security: Security::Tls(TlsTrust::new(move || {
-                client_config(&roots, &TlsSettings::default())
-            })),
-            credentials: Credentials::new(TokenSource::literal(token)),
+            security: Security::Tls(trust),
+            credentials: Credentials::new(token),
         };
         mesh_grpc::channel(config).unwrap()
     }
@@ -175,6 +200,19 @@ impl Plane {
     fn running(&self) -> &Running {
         &self.running.as_ref().expect("the control plane was started").0
     }
+}
+
+/// Asks for a certificate by hand.
+pub(crate) async fn sign(
+    channel: GrpcChannel,
+    csr: String,
+    impersonate: Option<&Identity>,
+) -> Result<Vec<String>, tonic::Status> {
+    let message = mesh_certs::request::encode(csr, Duration::from_secs(600), impersonate);
+    let answer = IstioCertificateServiceClient::new(channel)
+        .create_certificate(message)
+        .await?;
+    Ok(answer.into_inner().cert_chain)
 }
 
 /// A proxy: what it was sent over xDS.

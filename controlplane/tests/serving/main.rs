@@ -9,6 +9,7 @@ use std::time::Duration;
 use fixture::{AGENT, Agent, Plane, Proxy, ZTUNNEL, pod};
 use mesh_certs::{FetchCertificate, FetchError};
 use mesh_register::{Membership, ReportError, Withdrawal};
+use mesh_types::Identity;
 
 const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
@@ -219,6 +220,38 @@ async fn certificates_for_what_runs_on_the_node() {
         metrics.contains("lateen_ca_refused_total{reason=\"forbidden\"} 3"),
         "{metrics}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_renews_itself_and_nothing_else() {
+    let mut plane = Plane::new();
+    shop(&plane);
+    plane.start().await;
+    let cart: Identity = CART.parse().unwrap();
+    let (key, csr) = mesh_tls::csr::encode(&cart).unwrap();
+    let by_token = plane.channel(&plane.token(ZTUNNEL, "node-a"));
+    let chain = fixture::sign(by_token, csr, Some(&cart)).await.unwrap();
+
+    let by_certificate = plane.channel_with_certificate(&chain[0], &key);
+    let (_, again) = mesh_tls::csr::encode(&cart).unwrap();
+    assert!(fixture::sign(by_certificate.clone(), again, None).await.is_ok());
+    let ztunnel = "spiffe://cluster.local/ns/istio-system/sa/ztunnel"
+        .parse()
+        .unwrap();
+    let (_, other) = mesh_tls::csr::encode(&ztunnel).unwrap();
+    let refused = fixture::sign(by_certificate, other, Some(&ztunnel))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+
+    // A certificate that the root did not sign is refused in the handshake.
+    let stranger = rcgen::generate_simple_self_signed(vec!["cart".to_owned()]).unwrap();
+    let pem = stranger.signing_key.serialize_pem();
+    let stranger_key = mesh_tls::PrivateKey::from_pem(&pem).unwrap();
+    let by_stranger = plane.channel_with_certificate(&stranger.cert.pem(), &stranger_key);
+    let (_, csr) = mesh_tls::csr::encode(&cart).unwrap();
+    // How the client hears of it depends on what it was sending just then.
+    assert!(fixture::sign(by_stranger, csr, None).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
