@@ -166,9 +166,8 @@ impl Node {
             .env("XDS_ADDRESS", CONTROL_URL)
             .env("XDS_ROOT_CA", root)
             .env("AUTH_TOKEN", token)
-            .env("CNI_EVENT_SOCKET", self.plugin_socket())
+            .env("CNI_AGENT_RUN_DIR", &self.run_dir)
             .env("INPOD_UDS", self.zds_socket())
-            .env("STATE_FILE", self.run_dir.join("agent-state.json"))
             .env("RUST_LOG", "info")
             .envs(env);
         self.agent = Some(Process::start(&format!("{}-agent", self.name()), command, logs)?);
