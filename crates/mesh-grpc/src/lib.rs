@@ -9,6 +9,7 @@
 //! - [`caller`]: the server's side of credentials: [`AuthenticateCaller`] and what it is shown.
 //! - [`serve`]: accepting TLS connections for a tonic server without letting a slow handshake hold up others.
 //! - [`backoff`]: delays between attempts.
+//! - [`fuzz`]: fuzz target of headers and addresses.
 //!
 //! This crate knows no service and no message. It uses no other crate of the house: TLS trust arrives as a closure that
 //! gives a [`rustls::ClientConfig`]. tonic spawns its connection tasks on the runtime that a channel is made on.
@@ -18,6 +19,7 @@ pub mod backoff;
 pub mod caller;
 pub mod channel;
 pub mod connect;
+pub mod fuzz;
 pub mod serve;
 pub mod token;
 
