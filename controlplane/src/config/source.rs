@@ -1,5 +1,6 @@
 //! The thread that watches the configuration directory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::files::{ConfigFiles, ContentState, FileChange, FileStatus, Verdict};
 use super::last_good::{LastGood, LastGoodError};
-use super::scan::{FileName, ScanError, Scanner};
+use super::scan::{FileName, Scan, ScanError, Scanner};
 
 /// Reads the directory, keeps what is good, and says what changed.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct ConfigSource {
     status: StatusBoard,
     /// The directory was read completely at least once.
     read: bool,
+    /// The status does not say what is true.
+    stale: bool,
 }
 
 /// What one look at the directory brought.
@@ -92,6 +95,7 @@ impl ConfigSource {
             last_good,
             status: StatusBoard::default(),
             read: false,
+            stale: true,
         })
     }
 
@@ -124,35 +128,52 @@ impl ConfigSource {
 
     /// Looks once. Also says how long to wait at most before the next look.
     pub fn step(&mut self) -> (ConfigBatch, Duration) {
-        let mut pause = RESCAN;
-        let error = match self.scanner.scan() {
+        let (error, pause) = match self.scanner.scan() {
             Ok(scan) => {
-                for (file, text) in scan.changed {
-                    self.take(&file, text.map_err(|e| e.to_string()));
-                }
-                for file in &scan.removed {
-                    self.drop_file(file);
-                }
-                if scan.unsettled {
-                    pause = SETTLE;
-                }
-                self.read = true;
-                None
+                let pause = if scan.unsettled { SETTLE } else { RESCAN };
+                self.take_scan(scan);
+                (None, pause)
             }
-            Err(e) => {
-                tracing::warn!("{e}; what was read before still counts");
-                Some(e.to_string())
-            }
+            Err(e) => (Some(e.to_string()), RESCAN),
         };
         let changes = self.files.take_changes();
-        *self.status.0.lock() = Arc::new(ConfigStatus {
-            directory: self.dir.display().to_string(),
-            error: error.clone(),
-            files: self.files.status(),
-        });
+        let board = self.status.latest();
+        if self.stale || board.error != error {
+            self.pin_up(&board, error.clone());
+        }
         let mut never_good = self.files.never_good();
         never_good.extend(error.filter(|_| !self.read));
         (ConfigBatch { changes, never_good }, pause)
+    }
+
+    fn take_scan(&mut self, scan: Scan) {
+        let changed = !(scan.changed.is_empty() && scan.removed.is_empty());
+        for (file, text) in scan.changed {
+            self.take(&file, text.map_err(|e| e.to_string()));
+        }
+        for file in &scan.removed {
+            self.drop_file(file);
+        }
+        self.read = true;
+        self.stale |= changed;
+    }
+
+    /// Replaces the status, and says what was not there before.
+    fn pin_up(&mut self, before: &ConfigStatus, error: Option<String>) {
+        let status = ConfigStatus {
+            directory: self.dir.display().to_string(),
+            error,
+            files: self.files.status(),
+        };
+        if let Some(e) = status.error.as_ref().filter(|_| before.error != status.error) {
+            tracing::error!("{e}; what was read before still counts");
+        }
+        let known: BTreeSet<&str> = before.duplicates().collect();
+        for duplicate in status.duplicates().filter(|d| !known.contains(d)) {
+            tracing::error!("{duplicate}");
+        }
+        *self.status.0.lock() = Arc::new(status);
+        self.stale = false;
     }
 
     fn take(&mut self, file: &FileName, text: Result<String, String>) {
@@ -200,6 +221,12 @@ impl StatusBoard {
 }
 
 impl ConfigStatus {
+    /// Objects that are elsewhere too: one line each.
+    pub fn duplicates(&self) -> impl Iterator<Item = &str> {
+        let objects = self.files.iter().flat_map(|f| &f.objects);
+        objects.filter_map(|o| o.error.as_deref())
+    }
+
     /// How many files are in each state, for metrics.
     #[must_use]
     pub fn count(&self, state: ContentState) -> usize {
