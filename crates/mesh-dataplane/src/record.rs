@@ -81,14 +81,14 @@ macro_rules! access_event {
             src.addr = %$record.src,
             src.workload = $record.source_name.as_deref(),
             src.namespace = labels.source.namespace.as_deref(),
-            src.identity = labels.source.principal.as_ref().filter(|_| mutual).map(display),
+            src.identity = labels.source.principal.as_ref().filter(|_| mutual).map(ToString::to_string),
             src.cluster = labels.source.cluster.as_deref(),
             dst.addr = %$record.dst,
             dst.hbone_addr = $record.hbone_target.as_ref().map(display),
             dst.service = labels.service.as_ref().map(|s| s.hostname.as_str()),
             dst.workload = $record.destination_name.as_deref(),
             dst.namespace = labels.destination.namespace.as_deref(),
-            dst.identity = labels.destination.principal.as_ref().filter(|_| mutual).map(display),
+            dst.identity = labels.destination.principal.as_ref().filter(|_| mutual).map(ToString::to_string),
             dst.cluster = labels.destination.cluster.as_deref(),
             direction = labels.reporter.direction(),
             $($key = $value,)*
@@ -145,7 +145,7 @@ impl ConnectionRecord {
             Reporter::Source => (counters.to_up(), counters.to_down()),
             Reporter::Destination => (counters.to_down(), counters.to_up()),
         };
-        let duration = Milliseconds(self.start.elapsed().as_millis());
+        let elapsed = self.start.elapsed().as_millis();
         match outcome {
             Outcome::Complete => access_event!(
                 Level::INFO,
@@ -153,7 +153,7 @@ impl ConnectionRecord {
                 "connection complete",
                 bytes_sent = sent,
                 bytes_recv = received,
-                duration = display(&duration),
+                duration = format!("{elapsed}ms"),
             ),
             Outcome::Broken { error } => access_event!(
                 Level::INFO,
@@ -161,8 +161,8 @@ impl ConnectionRecord {
                 "connection complete",
                 bytes_sent = sent,
                 bytes_recv = received,
-                duration = display(&duration),
-                error = display(error),
+                duration = format!("{elapsed}ms"),
+                error = error.as_ref(),
             ),
             Outcome::Drained | Outcome::Failed(_) => access_event!(
                 Level::ERROR,
@@ -170,9 +170,9 @@ impl ConnectionRecord {
                 "connection complete",
                 bytes_sent = sent,
                 bytes_recv = received,
-                duration = display(&duration),
-                error = display(outcome),
-                policy = outcome.policy().map(display),
+                duration = format!("{elapsed}ms"),
+                error = outcome.to_string(),
+                policy = outcome.policy().map(ToString::to_string),
             ),
         }
     }
@@ -204,7 +204,7 @@ pub fn refused_early(
         src.addr = %src,
         dst.addr = %dst,
         direction = reporter.direction(),
-        error = %error,
+        error = error.to_string(),
         "connection failed"
     );
 }
@@ -226,18 +226,10 @@ pub fn denied_early(
         src.addr = %src,
         dst.addr = %dst,
         direction = reporter.direction(),
-        error = %error,
-        policy = policy.map(display),
+        error = error.to_string(),
+        policy = policy.map(ToString::to_string),
         "connection failed"
     );
-}
-
-struct Milliseconds(u128);
-
-impl fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}ms", self.0)
-    }
 }
 
 #[cfg(test)]
