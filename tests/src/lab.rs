@@ -168,9 +168,18 @@ impl Lab {
     /// # Errors
     /// Fails when it cannot be started.
     pub fn start_ztunnel(&mut self, node: usize) -> Result<()> {
+        let products = self.products.clone();
+        self.start_ztunnel_of(node, &products)
+    }
+
+    /// Starts a node's ztunnel from other products than the lab's own.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started.
+    pub fn start_ztunnel_of(&mut self, node: usize, products: &Products) -> Result<()> {
         let token = self.token("istio-system/ztunnel", node, "12h")?;
         let (root, logs) = (self.root_certificate(), self.logs());
-        self.nodes[node].start_ztunnel(&self.products, &token, &root, &logs, &self.options.ztunnel_env)
+        self.nodes[node].start_ztunnel(products, &token, &root, &logs, &self.options.ztunnel_env)
     }
 
     /// Writes a pod's YAML and starts the pod: a namespace, joined to the network by the plugin chain.

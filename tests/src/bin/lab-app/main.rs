@@ -2,6 +2,7 @@
 
 mod client;
 mod load;
+mod perf;
 mod server;
 
 use std::net::SocketAddr;
@@ -84,10 +85,16 @@ enum Do {
         #[arg(long)]
         ledger: Option<std::path::PathBuf>,
     },
+    /// Loads for the bench.
+    Perf {
+        #[command(subcommand)]
+        what: perf::Perf,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
+        Do::Perf { what } => perf::run(what),
         Do::Serve {
             name,
             tcp,

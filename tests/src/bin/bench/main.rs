@@ -1,0 +1,78 @@
+//! `make bench`: direct TCP, our ztunnel and, where one is named, another ztunnel, in one run.
+//!
+//! Two nodes in namespaces; a client pod on one, a server pod on the other, generator, server and both proxies sharing
+//! the machine's processors. Rounds alternate between the variants, and a figure is the median of its rounds, so that a
+//! machine that changes its speed changes it for all. The other ztunnel runs in place of ours under the same control
+//! plane, agent and CA.
+
+mod figures;
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lab::lab::Options;
+use lab::products::Products;
+use lab::{Lab, world};
+
+use figures::{Figures, Variant};
+
+/// Measures the mesh against direct TCP, and against another ztunnel.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    /// Directory of the products (release binaries)
+    #[arg(long)]
+    products: PathBuf,
+    /// Another ztunnel, measured beside ours
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Rounds; figures are medians
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Where the figures go as JSON
+    #[arg(long, default_value = "out/bench.json")]
+    json: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    world::enter()?;
+    let products = Products::in_dir(&args.products)?;
+    let mut variants = vec![Variant::Direct, Variant::Ours];
+    let peer = args
+        .peer
+        .as_ref()
+        .map(|p| p.canonicalize().with_context(|| p.display().to_string()))
+        .transpose()?;
+    variants.extend(peer.map(Variant::Peer));
+
+    println!("== Starting two nodes");
+    let mut lab = Lab::start(products, Options::default())?;
+    let bench = measure::Bench::prepare(&mut lab, args.seconds)?;
+    let mut figures = Figures::default();
+    for round in 0..args.rounds {
+        for variant in &variants {
+            println!("== Round {} of {}: {variant}", round + 1, args.rounds);
+            measure::round(&mut lab, &bench, variant, &mut figures)?;
+        }
+    }
+    report::print(&figures, &variants);
+    report::write(&figures, &variants, args.rounds, args.seconds, &args.json)
+}
