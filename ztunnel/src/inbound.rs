@@ -92,12 +92,12 @@ async fn hand_out<C: CertSource>(
         source: Some(connection.peer().clone()),
         peer,
     };
-    let mut drain = proxy.drain.clone();
+    let mut drain = proxy.drain.listener();
     let mut draining = false;
     loop {
         let next = tokio::select! {
             biased;
-            _ = drain.draining(), if !draining => {
+            () = drain.draining(), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
                 continue;

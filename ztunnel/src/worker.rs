@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::accept::accept_loop;
 use crate::connections::Connections;
+use crate::drain_signal::DrainSignal;
 use crate::inbound::admit::Standing;
 use crate::local::LocalPod;
 use crate::{inbound, outbound, passthrough};
@@ -118,7 +119,7 @@ pub struct PodProxy<C> {
     /// Its open connections.
     pub connections: Connections,
     /// When to stop.
-    pub drain: DrainWatcher,
+    pub drain: DrainSignal,
 }
 
 /// Starts the thread.
@@ -173,34 +174,46 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
         worker.budget.clone(),
         move |name, task| drop(tasks.spawn_local(name, task)),
     );
+    let (drain, follow) = DrainSignal::new(start.drain.clone());
+    worker.tasks.spawn_local("pod drain", follow);
     let proxy = Rc::new(PodProxy {
         worker: worker.clone(),
         pod: start.pod,
         netns: start.netns,
         pool,
         connections: start.connections,
-        drain: start.drain,
+        drain,
     });
     let PodListeners {
         outbound,
         hbone,
         plaintext,
     } = start.listeners;
-    proxy.listen("outbound", outbound, |proxy, stream, peer| {
-        proxy
-            .clone()
-            .spawn("outbound connection", outbound::serve(proxy, stream, peer));
-    });
-    proxy.listen("inbound", hbone, |proxy, stream, peer| {
+    proxy.listen(
+        "outbound",
+        outbound,
+        start.drain.clone(),
+        |proxy, stream, peer| {
+            proxy
+                .clone()
+                .spawn("outbound connection", outbound::serve(proxy, stream, peer));
+        },
+    );
+    proxy.listen("inbound", hbone, start.drain.clone(), |proxy, stream, peer| {
         proxy
             .clone()
             .spawn("inbound connection", inbound::serve(proxy, stream, peer));
     });
-    proxy.listen("inbound plaintext", plaintext, |proxy, stream, peer| {
-        proxy
-            .clone()
-            .spawn("plaintext connection", passthrough::serve(proxy, stream, peer));
-    });
+    proxy.listen(
+        "inbound plaintext",
+        plaintext,
+        start.drain,
+        |proxy, stream, peer| {
+            proxy
+                .clone()
+                .spawn("plaintext connection", passthrough::serve(proxy, stream, peer));
+        },
+    );
 }
 
 // === impl WorkerHandle ===
@@ -232,24 +245,21 @@ impl<C: CertSource> PodProxy<C> {
 
     /// Runs one connection's future until it ends or its time is over.
     pub fn spawn(self: Rc<Self>, name: &'static str, connection: impl Future<Output = ()> + 'static) {
-        let mut drain = self.drain.clone();
-        self.worker.tasks.spawn_local(name, async move {
-            tokio::select! {
-                biased;
-                () = drain.cut() => {}
-                () = connection => {}
-            }
-        });
+        let listener = self.drain.listener();
+        self.worker
+            .tasks
+            .spawn_local(name, listener.until_cut(connection));
     }
 
     fn listen(
         self: &Rc<Self>,
         name: &'static str,
         listener: StdListener,
+        drain: DrainWatcher,
         serve: impl Fn(Rc<Self>, TcpStream, mesh_types::Peer) + 'static,
     ) {
         let proxy = self.clone();
-        let (drain, mut synced) = (self.drain.clone(), self.worker.seed.synced.clone());
+        let mut synced = self.worker.seed.synced.clone();
         self.worker.tasks.spawn_local(name, async move {
             let mut early = drain.clone();
             tokio::select! {

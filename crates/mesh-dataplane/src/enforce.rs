@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use mesh_state::{StateReader, View};
 
@@ -32,18 +32,20 @@ pub struct Enforcer<C: Recheck> {
 /// An open connection under enforcement, until it is dropped.
 pub struct Enforced<C: Recheck> {
     key: u64,
+    entry: Rc<Entry<C>>,
     open: Rc<RefCell<OpenConnections<C>>>,
 }
 
 struct OpenConnections<C: Recheck> {
     next_key: u64,
-    by_key: HashMap<u64, Entry<C>>,
+    by_key: HashMap<u64, Rc<Entry<C>>>,
 }
 
 struct Entry<C: Recheck> {
     check: C,
-    denial: Option<C::Denial>,
-    waker: Option<Waker>,
+    /// Looked at whenever the connection moves bytes, so it must cost next to nothing.
+    denial: RefCell<Option<C::Denial>>,
+    waker: RefCell<Option<Waker>>,
 }
 
 // === impl Enforcer ===
@@ -65,21 +67,19 @@ impl<C: Recheck + 'static> Enforcer<C> {
     /// # Errors
     /// Fails when it is not allowed any more.
     pub fn track(&self, check: C, state: &StateReader) -> Result<Enforced<C>, C::Denial> {
-        let entry = Entry {
+        let entry = Rc::new(Entry {
             check,
-            denial: None,
-            waker: None,
-        };
-        let key = self.open.borrow_mut().insert(entry);
+            denial: RefCell::new(None),
+            waker: RefCell::new(None),
+        });
         let enforced = Enforced {
-            key,
+            key: self.open.borrow_mut().insert(entry.clone()),
+            entry,
             open: self.open.clone(),
         };
         // From here on the driver sees it, too; asking last leaves no gap.
-        let open = self.open.borrow();
-        let answer = state.query(|view| open.by_key[&key].check.recheck(view));
-        drop(open);
-        answer.map(|()| enforced)
+        state.query(|view| enforced.entry.check.recheck(view))?;
+        Ok(enforced)
     }
 
     /// How many connections are open.
@@ -114,21 +114,7 @@ impl<C: Recheck> std::fmt::Debug for Enforcer<C> {
 impl<C: Recheck> Enforced<C> {
     /// Resolves with the reason once the connection is not allowed any more.
     pub async fn denied(&mut self) -> C::Denial {
-        poll_fn(|cx| {
-            let mut open = self.open.borrow_mut();
-            let entry = open
-                .by_key
-                .get_mut(&self.key)
-                .expect("an entry stays as long as its handle");
-            match entry.denial.take() {
-                Some(denial) => Poll::Ready(denial),
-                None => {
-                    entry.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        poll_fn(|cx| self.entry.poll_denied(cx)).await
     }
 }
 
@@ -144,22 +130,37 @@ impl<C: Recheck> std::fmt::Debug for Enforced<C> {
     }
 }
 
+// === impl Entry ===
+
+impl<C: Recheck> Entry<C> {
+    fn poll_denied(&self, cx: &mut Context<'_>) -> Poll<C::Denial> {
+        if let Some(denial) = self.denial.borrow_mut().take() {
+            return Poll::Ready(denial);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
 // === impl OpenConnections ===
 
 impl<C: Recheck> OpenConnections<C> {
-    fn insert(&mut self, entry: Entry<C>) -> u64 {
+    fn insert(&mut self, entry: Rc<Entry<C>>) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
         self.by_key.insert(key, entry);
         key
     }
 
-    fn recheck(&mut self, view: &View) -> Vec<Waker> {
+    fn recheck(&self, view: &View) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        for entry in self.by_key.values_mut() {
+        for entry in self.by_key.values() {
             if let Err(denial) = entry.check.recheck(view) {
-                entry.denial = Some(denial);
-                wakers.extend(entry.waker.take());
+                *entry.denial.borrow_mut() = Some(denial);
+                wakers.extend(entry.waker.borrow_mut().take());
             }
         }
         wakers
@@ -172,7 +173,7 @@ async fn drive<C: Recheck>(open: Weak<RefCell<OpenConnections<C>>>, state: State
         let Some(open) = open.upgrade() else {
             return;
         };
-        let wakers = state.query(|view| open.borrow_mut().recheck(view));
+        let wakers = state.query(|view| open.borrow().recheck(view));
         // Outside the query: a woken task may ask the state.
         wakers.into_iter().for_each(Waker::wake);
     }
