@@ -20,6 +20,9 @@ impl Namespace {
         ip(&format!("netns add {name}"))?;
         let ns = Self(name.to_owned());
         ns.ip("link set lo up")?;
+        // Nobody else can have the lab's addresses. Looking for duplicates would take each interface two seconds, which
+        // the `ptp` plugin waits for.
+        ns.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         Ok(ns)
     }
 

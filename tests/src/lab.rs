@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -77,14 +78,18 @@ impl Lab {
             pods_started: 0,
         };
         lab.write_hosts(&[])?;
-        for index in 0..NODES {
-            lab.nodes.push(Node::create(index)?);
-            lab.config
-                .write(&format!("node-{}.yaml", node_name(index)), &node_yaml(index))?;
-        }
-        lab.route_between_nodes()?;
         lab.config.namespace("istio-system", false)?;
+        for index in 0..NODES {
+            let file = format!("node-{}.yaml", node_name(index));
+            lab.config.write(&file, &node_yaml(index))?;
+        }
+        // The slow parts side by side: the control plane comes up while the nodes are made.
         lab.start_controlplane()?;
+        lab.nodes = thread::scope(|scope| {
+            let made: Vec<_> = (0..NODES).map(|i| scope.spawn(move || Node::create(i))).collect();
+            made.into_iter().map(join).collect::<Result<_>>()
+        })?;
+        lab.route_between_nodes()?;
         lab.wait_controlplane_ready()?;
         for index in 0..NODES {
             lab.start_agent(index)?;
@@ -340,6 +345,12 @@ fn node_yaml(index: usize) -> String {
     format!(
         "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels: {{topology.kubernetes.io/region: lab, topology.kubernetes.io/zone: lab-{zone}}}\n"
     )
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn underlay(host: u8) -> [(IpAddr, u8); 2] {

@@ -24,7 +24,7 @@ pub struct Node {
     index: usize,
     namespace: Namespace,
     ztunnel_namespace: Namespace,
-    ztunnel_address: Option<IpAddr>,
+    ztunnel_address: IpAddr,
     agent: Option<Process>,
     ztunnel: Option<Process>,
     run_dir: PathBuf,
@@ -41,15 +41,17 @@ impl Node {
         let ztunnel_namespace = Namespace::create(&format!("{name}-ztunnel"))?;
         let run_dir = Path::new(super::LAB_DIR).join(&name);
         fs::create_dir_all(&run_dir)?;
-        Ok(Self {
+        let mut node = Self {
             index,
             namespace,
             ztunnel_namespace,
-            ztunnel_address: None,
+            ztunnel_address: IpAddr::from([0, 0, 0, 0]),
             agent: None,
             ztunnel: None,
             run_dir,
-        })
+        };
+        node.ztunnel_address = node.join_ztunnel()?;
+        Ok(node)
     }
 
     /// Its place in the lab, from 0.
@@ -75,6 +77,12 @@ impl Node {
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// The address of its ztunnel.
+    #[must_use]
+    pub fn ztunnel_address(&self) -> IpAddr {
+        self.ztunnel_address
     }
 
     /// The namespace that its ztunnel runs in.
@@ -182,7 +190,6 @@ impl Node {
         logs: &Path,
         env: &BTreeMap<String, String>,
     ) -> Result<()> {
-        let address = self.ztunnel_address(products)?;
         let mut command: Command = self.ztunnel_namespace.command(products.path("ztunnel"));
         command
             .env("PROXY_MODE", "shared")
@@ -190,7 +197,7 @@ impl Node {
             .env("POD_NAME", format!("ztunnel-{}", self.name()))
             .env("POD_NAMESPACE", "istio-system")
             .env("SERVICE_ACCOUNT", "ztunnel")
-            .env("INSTANCE_IP", address.to_string())
+            .env("INSTANCE_IP", self.ztunnel_address.to_string())
             .env("CLUSTER_ID", "Kubernetes")
             .env("XDS_ADDRESS", CONTROL_URL)
             .env("CA_ADDRESS", CONTROL_URL)
@@ -220,11 +227,7 @@ impl Node {
     }
 
     /// ztunnel's own namespace is joined once, by the chain without our plugin: it is not part of the mesh it makes.
-    fn ztunnel_address(&mut self, products: &Products) -> Result<IpAddr> {
-        if let Some(address) = self.ztunnel_address {
-            return Ok(address);
-        }
-        let _ = products;
+    fn join_ztunnel(&self) -> Result<IpAddr> {
         let added: Added = self.plain_chain().add(&Attachment {
             container: format!("{}-ztunnel", self.name()),
             netns: self.ztunnel_namespace.clone(),
@@ -232,9 +235,7 @@ impl Node {
             pod_name: format!("ztunnel-{}", self.name()),
             pod_uid: format!("00000000-0000-0000-0000-00000000000{}", self.index),
         })?;
-        let address = *added.addresses.first().context("ztunnel got no address")?;
-        self.ztunnel_address = Some(address);
-        Ok(address)
+        added.addresses.first().copied().context("ztunnel got no address")
     }
 
     fn plain_chain(&self) -> Chain {

@@ -12,6 +12,7 @@ use crate::cni::{Added, Attachment, Chain};
 use crate::config::PodSpec;
 use crate::ip::Namespace;
 use crate::process::Process;
+use crate::products::Products;
 
 /// A pod of the lab; dropping it leaves its network as it is, [`Pod::delete`] undoes it.
 #[derive(Debug)]
@@ -144,6 +145,21 @@ impl Pod {
         let mut command = self.namespace.command(program);
         command.args(arguments);
         Process::start(&format!("{}-{name}", self.namespace), command, &self.logs)
+    }
+
+    /// Starts `lab-app serve` inside, with these arguments, and waits until it listens.
+    ///
+    /// # Errors
+    /// Fails when it ends instead, or does not get there in time.
+    pub fn serve(&self, products: &Products, arguments: &[&str]) -> Result<Process> {
+        let arguments: Vec<_> = ["serve"].iter().chain(arguments).copied().collect();
+        let mut server = self.spawn("server", products.path("lab-app"), &arguments)?;
+        let log = server.log_path().to_owned();
+        server.wait_until("its ports", super::STARTUP, || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            said.lines().any(|l| l == "serving").then_some(())
+        })?;
+        Ok(server)
     }
 
     /// A command that will run inside.

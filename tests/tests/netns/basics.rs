@@ -16,7 +16,7 @@ fn across_nodes(lab: &mut Lab) -> Result<()> {
     let server = lab.start_pod(&PodSpec::new("shop", "server", 1))?;
     let client = lab.start_pod(&PodSpec::new("shop", "client", 0))?;
     let app = lab.products().path("lab-app");
-    let _server = server.spawn("app", &app, &["serve", "--tcp", "9000"])?;
+    let _server = server.serve(lab.products(), &["--tcp", "9000"])?;
     let mut log = lab.node(1).access_log()?;
     let to = format!("{}:9000", server.v4());
     let said = client.run(&app.display().to_string(), &["send", &to, "--text", "hello"])?;

@@ -30,6 +30,8 @@ pub(crate) fn serve(
     if threads.is_empty() {
         bail!("nothing to serve: give --tcp, --http, --greet or --udp");
     }
+    // Whoever started the server waits for this line.
+    println!("serving");
     for thread in threads {
         if thread.join().is_err() {
             bail!("a server thread panicked");
