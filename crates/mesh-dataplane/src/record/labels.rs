@@ -187,6 +187,18 @@ impl TrafficLabels {
         "destination_zone",
     ];
 
+    /// The labels of a series that stands for many: who the ends are is not told.
+    pub(super) fn without_ends(&self) -> Self {
+        Self {
+            reporter: self.reporter,
+            source: End::default(),
+            destination: End::default(),
+            service: None,
+            flag: self.flag,
+            security: self.security,
+        }
+    }
+
     /// The values of the labels; what is unknown reads `unknown`.
     #[must_use]
     pub fn values(&self) -> [String; 27] {

@@ -341,3 +341,33 @@ fn sockets_are_counted_while_their_guards_live() {
     drop(guard);
     assert_eq!(open(scrape(&registry)), 0.0);
 }
+
+#[tokio::test]
+async fn series_are_bounded() {
+    let registry = Registry::new();
+    let traffic = Traffic::new(&registry);
+    let count = 20_010;
+    for i in 0..count {
+        let source = End {
+            workload: Some(Strng::from(format!("w{i}"))),
+            ..End::default()
+        };
+        let opening = Opening {
+            source,
+            ..opening(Reporter::Destination)
+        };
+        ConnectionRecord::open(&traffic, opening).finish(&Outcome::Complete);
+    }
+    let families = registry.gather();
+    let opened = families
+        .iter()
+        .find(|f| f.name() == "istio_tcp_connections_opened_total")
+        .unwrap();
+    assert_eq!(opened.get_metric().len(), 20_001);
+    let sum: f64 = opened
+        .get_metric()
+        .iter()
+        .map(|m| m.get_counter().get_value())
+        .sum();
+    assert_eq!(sum, f64::from(count));
+}

@@ -157,10 +157,16 @@ impl Traffic {
         self.refused.with_label_values(&[reporter.as_str(), reason]).inc();
     }
 
-    fn series(&self, labels: TrafficLabels) -> (Arc<TrafficLabels>, Arc<Series>) {
+    fn series(&self, mut labels: TrafficLabels) -> (Arc<TrafficLabels>, Arc<Series>) {
         let mut map = self.series.lock();
-        if let Some((labels, series)) = map.get_key_value(&labels) {
-            return (labels.clone(), series.clone());
+        for _ in 0..2 {
+            if let Some((labels, series)) = map.get_key_value(&labels) {
+                return (labels.clone(), series.clone());
+            }
+            if map.len() < MAX_SERIES {
+                break;
+            }
+            labels = labels.without_ends();
         }
         let (labels, series) = (Arc::new(labels), Arc::new(Series::new()));
         map.insert(labels.clone(), series.clone());
@@ -328,6 +334,9 @@ fn family(name: &str, help: &str, metrics: Vec<Metric>) -> MetricFamily {
     family
 }
 
+/// More series than this would be more than a scrape should carry, and some labels are told by the other end: what comes
+/// beyond is counted without naming its two ends.
+const MAX_SERIES: usize = 20_000;
 /// Names and help texts, in the order in which [`TrafficCollector::collect`] fills them. "Received" is what the client
 /// sent and "sent" what it got back, at both reporters: Istio's convention (istio issue 32399).
 const FAMILIES: [(&str, &str); 5] = [
