@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-model", &["mesh-types", "mesh-proto"]),
     ("mesh-state", &["mesh-types", "mesh-proto", "mesh-model"]),
     // 2 protocols
-    ("mesh-grpc", &["mesh-types", "mesh-tls"]),
+    ("mesh-grpc", &[]),
     ("mesh-hbone", &["mesh-types", "mesh-net", "mesh-tls"]),
     ("mesh-xds", &["mesh-proto", "mesh-grpc"]),
     ("mesh-zds", &["mesh-types", "mesh-proto", "mesh-net"]),
