@@ -19,6 +19,7 @@
 //!   [`peer_authentication`]; [`assignment`] is what Pods become for their nodes.
 //! - `lookups`: the collections that derivations look into. `labels`: selectors. `ownership`: who made a Pod.
 //!   `app_protocol`: what a port speaks.
+//! - [`fuzz`]: whatever is derived from any text, proxies take it.
 //!
 //! Nothing here opens a socket, reads a clock or knows xDS.
 
@@ -28,6 +29,10 @@ pub mod authorization_policy;
 pub mod config;
 pub mod derived;
 pub mod endpoint_slice;
+#[cfg(test)]
+mod fixture;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod index;
 mod labels;
 mod lookups;

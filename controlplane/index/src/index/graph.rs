@@ -201,17 +201,9 @@ fn add_policies(
     let peers = graph.derive_many(
         "policy of PeerAuthentication",
         converted,
-        move |_, _, (own, _)| {
+        move |_, name, (own, _)| {
             let shared = peer_authentication::static_strict(&mesh);
-            let name = own.value.as_ref().map_or_else(
-                || {
-                    peer_authentication::own_policy(&NamespacedName::new(
-                        own.provenance.namespace.clone(),
-                        own.provenance.name.clone(),
-                    ))
-                },
-                |a| a.name.clone(),
-            );
+            let name = peer_authentication::own_policy(name);
             vec![
                 (name, own.clone()),
                 (shared.name.clone(), Derived::of(own.provenance.clone(), shared)),
@@ -241,17 +233,16 @@ fn differences<K: controlplane_collections::Key, T: PartialEq + Send + Sync + 's
     graph: &mut Graph,
     collection: Collection<K, Derived<T>>,
 ) -> Vec<(K, Option<Arc<Derived<T>>>)> {
-    let value = |derived: &Option<Arc<Derived<T>>>| derived.as_ref().is_some_and(|d| d.value.is_some());
     let changes = graph.take_changes(collection).into_iter().filter(|change| {
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
         old.and_then(|o| o.value.as_ref()) != new.and_then(|n| n.value.as_ref())
     });
     changes
-        .map(|change| (change.key, change.new.filter(|new| value(&Some(new.clone())))))
+        .map(|change| (change.key, change.new.filter(|new| new.value.is_some())))
         .collect()
 }
 
-/// The same as resources, named as on xDS.
+/// The same differences as resources, named as on xDS.
 fn resources<K, T, R>(
     graph: &mut Graph,
     collection: Collection<K, Derived<T>>,

@@ -1,0 +1,42 @@
+//! The fuzz target: objects of any text in, resources out that a proxy takes.
+
+use controlplane_k8s_api::Located;
+use mesh_model::{Address, Authorization};
+
+use crate::{Index, MeshConfig, ObjectChange};
+
+/// Derives from any text. Every resource must survive the wire as it is: what our own proxy refuses is our fault.
+///
+/// # Panics
+/// Panics when a resource does not.
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let objects = controlplane_k8s_api::parse(text)
+        .into_iter()
+        .filter_map(Result::ok);
+    let mut index = Index::new(MeshConfig::default());
+    index.apply(objects.map(|Located { value, .. }| ObjectChange::Set(value)));
+    let changes = index.take_changes();
+    for change in changes.addresses {
+        let address = change.value.expect("nothing was there to be removed");
+        assert_eq!(
+            Address::decode(&change.name, address.encode()).as_ref(),
+            Ok(&address)
+        );
+    }
+    for change in changes.authorizations {
+        let policy = change.value.expect("nothing was there to be removed");
+        assert_eq!(
+            Authorization::decode(&change.name, policy.encode()).as_ref(),
+            Ok(&policy)
+        );
+    }
+    for (_, condition) in index.conditions() {
+        assert!(!condition.message.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests;
