@@ -10,4 +10,6 @@ if [[ $("$bin" --version 2>/dev/null) != "cargo-deny $version" ]]; then
     # A debug build: it checks in a second, and takes a third of the time to build.
     cargo install --quiet --locked --debug --no-default-features --version "$version" --root "$root" cargo-deny
 fi
+# Also the crates of other platforms: their licences are read from their sources.
+cargo fetch --locked --quiet
 exec "$bin" --offline --all-features check --hide-inclusion-graph bans licenses sources
