@@ -10,6 +10,10 @@ use crate::{InvalidResource, Problem, ResourceKind, Service, Workload};
 
 /// A workload or a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives only between the wire and the state, where each goes behind an Arc"
+)]
 pub enum Address {
     /// A workload.
     Workload(Workload),

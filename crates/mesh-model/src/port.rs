@@ -2,6 +2,8 @@
 
 mod wire;
 
+use std::sync::Arc;
+
 pub(crate) use wire::{decode_port_number, decode_ports, encode_ports};
 
 /// One port.
@@ -15,9 +17,9 @@ pub struct Port {
     pub app_protocol: AppProtocol,
 }
 
-/// The ports of a service, or of a workload within a service, in the order of their source.
+/// The ports of a service, or of a workload within a service, in the order of their source. A clone shares them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ports(Vec<Port>);
+pub struct Ports(Arc<[Port]>);
 
 /// The application protocol of a port, as far as the configuration tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,7 +67,7 @@ impl FromIterator<Port> for Ports {
 
 impl From<Vec<Port>> for Ports {
     fn from(ports: Vec<Port>) -> Self {
-        Self(ports)
+        Self(ports.into())
     }
 }
 

@@ -96,7 +96,7 @@ impl GatewayForm {
 fn staged_endpoints(
     (name, workloads): (&NamespacedHostname, Vec<&Arc<Workload>>),
 ) -> (NamespacedHostname, Vec<Endpoint>) {
-    let endpoint = |w: &Arc<Workload>| Endpoint::new(w.clone(), name.clone());
+    let endpoint = |w: &Arc<Workload>| Endpoint::new(w.clone(), name);
     (name.clone(), workloads.into_iter().map(endpoint).collect())
 }
 

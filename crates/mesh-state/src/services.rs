@@ -188,9 +188,7 @@ impl Slot {
             .as_ref()
             .is_some_and(|service| lb::accepts(service, workload.status));
         match accepted {
-            true => self
-                .endpoints
-                .insert(Endpoint::new(workload.clone(), name.clone())),
+            true => self.endpoints.insert(Endpoint::new(workload.clone(), name)),
             false => drop(self.endpoints.remove(&workload.uid)),
         }
     }

@@ -13,6 +13,10 @@ use crate::view::{Settings, View};
 
 /// One change of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives only between the wire and the state, where each goes behind an Arc"
+)]
 pub enum Update {
     /// A workload is there, or has changed.
     Workload(Workload),

@@ -1,11 +1,12 @@
 //! The index of workloads: by uid, and by address.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mesh_model::Workload;
-use mesh_model::workload::{NetworkMode, TunnelProtocol};
+use mesh_model::workload::{HealthStatus, NetworkMode, TunnelProtocol};
 use mesh_types::{NetworkAddress, WorkloadUid};
 
 /// Workloads.
@@ -20,8 +21,11 @@ pub(crate) struct Workloads {
 #[derive(Debug)]
 enum Claims {
     One(Arc<Workload>),
-    Several(Vec<Arc<Workload>>),
+    Several(BTreeMap<Claim, Arc<Workload>>),
 }
+
+/// The order of claims to one address: the strongest first, then by uid, so that the order of arrival decides nothing.
+type Claim = (Reverse<Strength>, WorkloadUid);
 
 impl Workloads {
     /// Puts a workload in place, and returns its predecessor.
@@ -41,7 +45,7 @@ impl Workloads {
         let previous = self.by_uid.remove(uid)?;
         for address in indexed_addresses(&previous) {
             if let Entry::Occupied(mut entry) = self.by_address.entry(address)
-                && entry.get_mut().remove(uid) == Left::Nobody
+                && entry.get_mut().remove(&previous) == Left::Nobody
             {
                 entry.remove();
             }
@@ -56,7 +60,7 @@ impl Workloads {
     pub(crate) fn at(&self, address: &NetworkAddress) -> Option<&Arc<Workload>> {
         match self.by_address.get(address)? {
             Claims::One(workload) => Some(workload),
-            Claims::Several(workloads) => workloads.first(),
+            Claims::Several(workloads) => workloads.values().next(),
         }
     }
 
@@ -75,40 +79,45 @@ enum Left {
 
 impl Claims {
     fn add(&mut self, workload: Arc<Workload>) {
-        let mut all = match self {
-            Self::One(other) => vec![other.clone()],
-            Self::Several(all) => std::mem::take(all),
-        };
-        all.push(workload);
-        all.sort_by(|a, b| strength(b).cmp(&strength(a)).then_with(|| a.uid.cmp(&b.uid)));
-        *self = Self::Several(all);
+        if let Self::One(other) = self {
+            *self = Self::Several([(claim(other), other.clone())].into());
+        }
+        if let Self::Several(all) = self {
+            all.insert(claim(&workload), workload);
+        }
     }
 
-    fn remove(&mut self, uid: &WorkloadUid) -> Left {
+    fn remove(&mut self, workload: &Workload) -> Left {
         match self {
-            Self::One(only) if only.uid == *uid => return Left::Nobody,
-            Self::One(_) => {}
+            Self::One(only) if only.uid == workload.uid => Left::Nobody,
+            Self::One(_) => Left::Somebody,
             Self::Several(all) => {
-                all.retain(|w| w.uid != *uid);
-                match all.as_slice() {
-                    [] => return Left::Nobody,
-                    [only] => *self = Self::One(only.clone()),
-                    _ => {}
+                all.remove(&claim(workload));
+                match all.len() {
+                    0 => Left::Nobody,
+                    _ => Left::Somebody,
                 }
             }
         }
-        Left::Somebody
     }
 }
 
 /// How good a claim is. A Pod's address was given by the cluster, anything else is only said; of two Pods the one in the
 /// mesh is the one that the mesh knows more about. A workload that takes no new connections comes last among equals.
-fn strength(workload: &Workload) -> (bool, bool, bool) {
-    (
-        workload.is_pod(),
-        workload.tunnel_protocol == TunnelProtocol::Hbone,
-        workload.status == mesh_model::workload::HealthStatus::Healthy,
-    )
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Strength {
+    pod: bool,
+    in_mesh: bool,
+    healthy: bool,
+}
+
+fn claim(workload: &Workload) -> Claim {
+    let strength = Strength {
+        pod: workload.is_pod(),
+        in_mesh: workload.tunnel_protocol == TunnelProtocol::Hbone,
+        healthy: workload.status == HealthStatus::Healthy,
+    };
+    (Reverse(strength), workload.uid.clone())
 }
 
 /// A workload on the host's network shares its address with others, and is not what answers there.

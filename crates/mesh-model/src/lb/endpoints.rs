@@ -12,7 +12,7 @@ use crate::{Ports, Workload};
 pub struct Endpoint {
     /// The workload.
     pub workload: Arc<Workload>,
-    service: NamespacedHostname,
+    ports: Ports,
 }
 
 /// The endpoints of a service that may be taken; adding and removing one costs the same however many there are.
@@ -26,15 +26,15 @@ pub struct EndpointSet {
 impl Endpoint {
     /// The workload as an endpoint of this service.
     #[must_use]
-    pub fn new(workload: Arc<Workload>, service: NamespacedHostname) -> Self {
-        Self { workload, service }
+    pub fn new(workload: Arc<Workload>, service: &NamespacedHostname) -> Self {
+        let ports = workload.services.get(service).cloned().unwrap_or_default();
+        Self { workload, ports }
     }
 
     /// The ports on which it serves the service.
     #[must_use]
     pub fn ports(&self) -> &Ports {
-        static NONE: std::sync::LazyLock<Ports> = std::sync::LazyLock::new(Ports::default);
-        self.workload.services.get(&self.service).unwrap_or(&NONE)
+        &self.ports
     }
 }
 

@@ -65,7 +65,7 @@ fn balanced(mode: Mode, preference: &[Scope]) -> Service {
 fn endpoints(workloads: impl IntoIterator<Item = Workload>) -> EndpointSet {
     workloads
         .into_iter()
-        .map(|w| Endpoint::new(Arc::new(w), name()))
+        .map(|w| Endpoint::new(Arc::new(w), &name()))
         .collect()
 }
 
@@ -338,7 +338,7 @@ fn a_set_of_endpoints_keeps_one_per_workload() {
         capacity: 9,
         ..workload("b")
     };
-    set.insert(Endpoint::new(Arc::new(changed), name()));
+    set.insert(Endpoint::new(Arc::new(changed), &name()));
     assert_eq!(set.len(), 3);
     let capacity = |set: &EndpointSet, uid| set.get(&WorkloadUid::new(uid)).map(|e| e.workload.capacity);
     assert_eq!(capacity(&set, "b"), Some(9));

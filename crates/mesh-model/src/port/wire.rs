@@ -6,7 +6,7 @@ use super::{AppProtocol, Port, Ports};
 use crate::invalid::{FieldProblem, InField, Problem, items};
 
 pub(crate) fn decode_ports(field: &str, ports: &[pb::Port]) -> Result<Ports, FieldProblem> {
-    items(field, ports, decode_port).map(Ports)
+    items(field, ports, decode_port).map(Ports::from)
 }
 
 pub(crate) fn encode_ports(ports: &Ports) -> Vec<pb::Port> {

@@ -1,5 +1,3 @@
-use mesh_model::workload::HealthStatus;
-
 use super::*;
 use crate::fixtures::{at, identity, pod, uid};
 
@@ -109,4 +107,13 @@ fn an_address_that_is_given_anew_belongs_to_the_pod_that_lives() {
     };
     let index = index([ended, pod("z-new", "10.0.0.1")]);
     assert_eq!(name_at(&index, "10.0.0.1"), Some("z-new"));
+}
+
+#[test]
+fn an_address_that_very_many_claim_costs_no_more_than_its_share() {
+    // Squared, this would take minutes.
+    let mut index = index((0..20_000).map(|i| pod(&format!("p{i}"), "10.0.0.1")));
+    assert_eq!(name_at(&index, "10.0.0.1"), Some("p0"));
+    (0..19_999).for_each(|i| drop(index.remove(&uid(&format!("p{i}")))));
+    assert_eq!(name_at(&index, "10.0.0.1"), Some("p19999"));
 }
