@@ -32,25 +32,39 @@ pub fn parse(text: &str) -> Vec<Result<Located<Object>, ParseError>> {
     results
 }
 
-/// The documents of a file with the lines that they begin in. `---` at a line's start is a document's border even
-/// inside a block scalar (YAML 1.2.2, section 9.1.2, `c-forbidden`), so dividing the text here is exact.
+/// The documents of a file with the lines that they begin in. `---` and `...` at a line's start are borders even inside
+/// a block scalar (YAML 1.2.2, section 9.1.2, `c-forbidden`), so dividing the text here is exact.
 fn documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
     let mut starts = vec![(1, 0)];
     let mut offset = 0;
+    // Directives (`%YAML`) belong to the document behind the border that follows them.
+    let mut directives = false;
     for (line, content) in (1..).zip(text.split_inclusive('\n')) {
-        let border = content.strip_prefix("---");
-        if border.is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with([' ', '\t']))
-            && offset > 0
-        {
+        let begins = is_border(content, "---");
+        if begins && offset > 0 && !directives {
             starts.push((line, offset));
         }
+        directives = !begins && (content.starts_with('%') || (directives && is_blank(content)));
         offset += content.len();
+        if is_border(content, "...") {
+            starts.push((line + 1, offset));
+        }
     }
     let ends: Vec<usize> = starts.iter().skip(1).map(|s| s.1).chain([text.len()]).collect();
     starts
         .into_iter()
         .zip(ends)
         .map(|((line, from), to)| (line, &text[from..to]))
+}
+
+fn is_border(line: &str, mark: &str) -> bool {
+    let rest = line.strip_prefix(mark);
+    rest.is_some_and(|rest| rest.trim_end().is_empty() || rest.starts_with([' ', '\t']))
+}
+
+fn is_blank(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#')
 }
 
 fn parse_tree(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>>) {

@@ -213,3 +213,21 @@ fn control_characters_of_the_input_stay_out_of_messages() {
         "{error:?}"
     );
 }
+
+#[test]
+fn borders_directives_marks_and_line_ends_are_yamls() {
+    let object = |name: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
+    let text = format!(
+        "\u{feff}# first\n{}---\n---\n--- # last\n{}...\n%YAML 1.2\n# why\n---\n{}",
+        object("a"),
+        object("b"),
+        object("c")
+    );
+    for text in [text.clone(), text.replace('\n', "\r\n")] {
+        let names: Vec<_> = parse(&text)
+            .into_iter()
+            .map(|r| r.expect("valid").value.reference().to_string())
+            .collect();
+        assert_eq!(names, ["Namespace a", "Namespace b", "Namespace c"]);
+    }
+}
