@@ -20,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::time::Instant;
 
 use crate::config::{ConfigDir, PodSpec};
 use crate::ip::{self, Namespace};
@@ -51,6 +52,8 @@ pub struct Options {
     pub agent_env: BTreeMap<String, String>,
     /// Arguments added to the control plane's.
     pub controlplane_args: Vec<String>,
+    /// Told of each part that has come up, and how long that took.
+    pub progress: Option<fn(&str, Duration)>,
 }
 
 impl Lab {
@@ -64,6 +67,7 @@ impl Lab {
         let dir = PathBuf::from(LAB_DIR);
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let config = ConfigDir::create(&dir.join("config"))?;
+        let mut clock = Clock::start(options.progress);
         lay_the_wire()?;
         let control = Namespace::create("cp")?;
         ip::plug(&control, WIRE, &underlay(CONTROL_HOST))?;
@@ -91,11 +95,13 @@ impl Lab {
         })?;
         lab.route_between_nodes()?;
         lab.wait_controlplane_ready()?;
+        clock.done("two nodes and, beside them, the control plane with its certificate authority");
         for index in 0..NODES {
             lab.start_agent(index)?;
             lab.start_ztunnel(index)?;
         }
         lab.wait_ready()?;
+        clock.done("an agent and a ztunnel on each node");
         Ok(lab)
     }
 
@@ -309,6 +315,28 @@ impl Lab {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells how long each step took.
+struct Clock {
+    tell: Option<fn(&str, Duration)>,
+    since: Instant,
+}
+
+impl Clock {
+    fn start(tell: Option<fn(&str, Duration)>) -> Self {
+        Self {
+            tell,
+            since: Instant::now(),
+        }
+    }
+
+    fn done(&mut self, what: &str) {
+        if let Some(tell) = self.tell {
+            tell(what, self.since.elapsed());
+        }
+        self.since = Instant::now();
     }
 }
 

@@ -2,19 +2,17 @@
 //!
 //! A lab is a process tree in namespaces of its own, so that nothing of it outlives it: when its first process ends, for
 //! whatever reason, the kernel kills the rest, and with them go interfaces, rules, mounts and files. Two labs do not see
-//! each other. `unshare` and `setpriv` (util-linux) do the work; each link of the chain dies with the one above it, down
-//! from the process that the person started.
+//! each other. [`mesh_net::process::reenter`] does the work.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio, exit};
+use std::process::{ExitStatus, exit};
 
 use anyhow::{Context, Result, bail};
+use mesh_net::process::{Isolation, Privilege, Reentered, reenter};
 use nix::mount::{MsFlags, mount};
-use nix::unistd::{getpid, getuid};
 
 /// What the caller may do inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,102 +25,49 @@ pub enum Rights {
     SingleUser,
 }
 
+/// Where one is, and with which rights.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    /// What can be done here.
+    pub rights: Rights,
+    /// This process's id as it is seen from outside, where `/proc` of the outside tells it.
+    pub outer_pid: Option<i32>,
+}
+
 /// Runs the rest of the program inside: returns in the inner process, and never in the outer one, which exits as the
 /// inner one did. Call it before any thread is started.
+///
+/// The outer process passes INT, TERM and HUP on. The inner one is process 1 of its namespace, to which they do nothing
+/// unless it handles them.
 ///
 /// # Errors
 /// Fails in one sentence that says what the machine lacks.
 pub fn enter() -> Result<Rights> {
-    if let Some(rights) = Rights::of_inner_process() {
-        furnish().context("the lab's private namespaces cannot be furnished")?;
-        return Ok(rights);
-    }
-    let rights = possible()?;
-    let me = std::env::current_exe().context("own path")?;
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let status = rights
-        .unshare()
-        .arg("--")
-        .arg(&me)
-        .args(&arguments)
-        .env(MARKER, rights.name())
-        .status()
-        .context("unshare cannot be started")?;
-    exit(code(status));
+    enter_world().map(|w| w.rights)
 }
 
-impl Rights {
-    fn of_inner_process() -> Option<Self> {
-        // The marker alone is not proof: a person may have exported it. Only the first process of a namespace is inside.
-        let marker = std::env::var(MARKER).ok().filter(|_| getpid().as_raw() == 1)?;
-        [Self::Root, Self::UserNamespace, Self::SingleUser]
-            .into_iter()
-            .find(|r| r.name() == marker)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::UserNamespace => "user-namespace",
-            Self::SingleUser => "single-user",
-        }
-    }
-
-    fn unshare(self) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare"]);
-        command.args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--fork",
-            "--kill-child=KILL",
-            "--mount-proc",
-        ]);
-        match self {
-            Self::Root => {}
-            Self::UserNamespace => drop(command.args(["--user", "--map-root-user", "--map-auto"])),
-            Self::SingleUser => drop(command.args(["--user", "--map-root-user"])),
-        }
-        command
-    }
-
-    fn works(self) -> Result<(), String> {
-        let out = self.unshare().args(["--", "true"]).stdin(Stdio::null()).output();
-        match out {
-            Ok(out) if out.status.success() => Ok(()),
-            Ok(out) => Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()),
-            Err(e) => Err(e.to_string()),
-        }
-    }
-}
-
-fn possible() -> Result<Rights> {
-    if getuid().is_root() {
-        return match Rights::Root.works() {
-            Ok(()) => Ok(Rights::Root),
-            Err(why) => bail!(
-                "a lab needs the right to make namespaces (CAP_SYS_ADMIN), which this root lacks: {why}"
-            ),
-        };
-    }
-    for rights in [Rights::UserNamespace, Rights::SingleUser] {
-        if rights.works().is_ok() {
-            return Ok(rights);
-        }
-    }
-    let why = Rights::SingleUser.works().err().unwrap_or_default();
-    bail!(
-        "a lab needs root, or user namespaces for everybody (sysctl kernel.unprivileged_userns_clone=1): {why}"
-    )
+/// As [`enter`], and says where one is.
+///
+/// # Errors
+/// Fails in one sentence that says what the machine lacks.
+pub fn enter_world() -> Result<World> {
+    // `/proc` is still the outer one here, and tells who this process is out there (proc(5), /proc/self).
+    let outer_pid = fs::read_link("/proc/self")
+        .ok()
+        .and_then(|p| p.to_str()?.parse().ok());
+    let rights = match reenter(&Isolation::default())? {
+        Reentered::Ended(status) => exit(code(status)),
+        Reentered::Inside(Privilege::Root) => Rights::Root,
+        Reentered::Inside(Privilege::UserRange) => Rights::UserNamespace,
+        Reentered::Inside(Privilege::SingleUser) => Rights::SingleUser,
+    };
+    furnish().context("the lab's private namespaces cannot be furnished")?;
+    Ok(World { rights, outer_pid })
 }
 
 /// A private `/run` with room for named namespaces, and a hosts file of the lab's own.
 fn furnish() -> Result<()> {
     let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("private mounts")?;
     mount(
         Some("tmpfs"),
         "/run",
@@ -151,5 +96,3 @@ fn code(status: ExitStatus) -> i32 {
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
-
-const MARKER: &str = "LATEEN_LAB";

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tokio::time::Instant;
 
 /// Small servers and clients for the lab.
 #[derive(Parser)]
@@ -54,6 +55,9 @@ enum Do {
         /// Print only how many bytes came back.
         #[arg(long)]
         count: bool,
+        /// Say on standard error how long it took, from connecting to the last byte: `ms=<n>`.
+        #[arg(long)]
+        timing: bool,
     },
     /// Connect and wait for the server's first line.
     Greeted { to: SocketAddr },
@@ -108,7 +112,15 @@ fn main() -> ExitCode {
             times,
             limit_ms,
             count,
-        } => client::send(to, &text.repeat(times), Duration::from_millis(limit_ms), count),
+            timing,
+        } => {
+            let start = Instant::now();
+            let sent = client::send(to, &text.repeat(times), Duration::from_millis(limit_ms), count);
+            if timing {
+                eprintln!("ms={:.3}", start.elapsed().as_secs_f64() * 1000.0);
+            }
+            sent
+        }
         Do::Greeted { to } => client::greeted(to),
         Do::Udp { to, text } => client::udp(to, &text),
         Do::Hold {
