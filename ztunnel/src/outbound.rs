@@ -30,7 +30,8 @@ use plan::{Plan, Question, plan};
 
 /// A captured connection.
 struct Accepted {
-    stream: TcpStream,
+    /// Dropped without a relay, it is reset: the client must see that nobody took its connection.
+    stream: TcpChunks,
     peer: Peer,
     to: OrigDst,
     start: Instant,
@@ -48,7 +49,7 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
         }
     };
     let accepted = Accepted {
-        stream,
+        stream: TcpChunks::new(stream),
         peer,
         to,
         start: Instant::now(),
@@ -136,8 +137,7 @@ fn another(plan: &Plan, tried: &mut Vec<WorkloadUid>) -> bool {
     true
 }
 
-async fn relay_to(stream: TcpStream, upstream: Upstream, record: &ConnectionRecord) -> RelayEnd {
-    let down = TcpChunks::new(stream);
+async fn relay_to(down: TcpChunks, upstream: Upstream, record: &ConnectionRecord) -> RelayEnd {
     match upstream {
         Upstream::Tcp(up) => relay(down, up, record.counters()).await,
         Upstream::Tunnel(up) => relay(down, *up, record.counters()).await,

@@ -38,6 +38,8 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
             return;
         }
     };
+    // Dropped without a relay, it is reset: the client must see that nobody took its connection.
+    let down = TcpChunks::new(stream);
     // Boxed: establishing is over soon, and what it needs is not to be held while bytes flow.
     let Some(forwarded) = Box::pin(establish(&proxy, peer, to)).await else {
         return;
@@ -51,7 +53,7 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
     let ended = tokio::select! {
         biased;
         denied = enforced.denied() => closed_outcome(&denied),
-        end = relay(TcpChunks::new(stream), application, record.counters()) => outcome(end),
+        end = relay(down, application, record.counters()) => outcome(end),
     };
     record.finish(&ended);
 }

@@ -134,17 +134,17 @@ fn a_pod_may_mean_itself() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_closed_and_said() {
+fn what_cannot_be_reached_is_reset_and_said() {
     in_lab(|lab| async move {
         two_pods(&lab, App::Echo).await;
         lab.apply([service("empty").at("10.96.0.9").port(80, 80).into()]);
-        closed(&mut lab.connect(1, "10.96.0.9:80").await).await;
-        closed(&mut lab.connect(1, &format!("{}:15001", lab.address(1))).await).await;
+        reset(&mut lab.connect(1, "10.96.0.9:80").await).await;
+        reset(&mut lab.connect(1, &format!("{}:15001", lab.address(1))).await).await;
         let early = |reason| lab.metric("lateen_connections_refused_early_total", &[reason]);
         assert_eq!(early("reason=\"no_healthy_endpoint\""), 1.0);
         assert_eq!(early("reason=\"self_call\""), 1.0);
         // Nobody listens on this port of the application.
-        closed(&mut lab.connect(1, &format!("{}:9999", lab.address(2))).await).await;
+        reset(&mut lab.connect(1, &format!("{}:9999", lab.address(2))).await).await;
         let failed = |flag| {
             lab.metric(
                 "istio_tcp_connections_failed_total",
@@ -209,8 +209,8 @@ fn policies_allow_and_deny_and_strict_takes_no_plaintext() {
 
         lab.apply([allow("web-only").from_account("web").into()]);
         echo(&mut lab.connect(1, &to).await, "still allowed").await;
-        closed(&mut lab.connect(3, &to).await).await;
-        closed(&mut lab.connect_plaintext(4, 2, &to).await).await;
+        reset(&mut lab.connect(3, &to).await).await;
+        reset(&mut lab.connect_plaintext(4, 2, &to).await).await;
         let denied = ["response_flags=\"DENY\"", "reporter=\"destination\""];
         assert!(lab.metric("istio_tcp_connections_failed_total", &denied) >= 2.0);
     });

@@ -15,6 +15,7 @@ use crate::cni::{Added, Attachment, Chain};
 use crate::ip::{self, Namespace};
 use crate::process::Process;
 use crate::products::Products;
+use crate::wait;
 
 use super::{STARTUP, WIRE, node_name, underlay};
 
@@ -158,6 +159,18 @@ impl Node {
         Ok(serde_json::from_str(
             &self.ztunnel_namespace.output("curl", &["-sf", &url])?,
         )?)
+    }
+
+    /// Waits until the ztunnel's configuration dump satisfies `wanted`.
+    ///
+    /// # Errors
+    /// Fails naming `what` when it does not in time.
+    pub fn wait_for_config(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+        wait::until(
+            &format!("{what} in the ztunnel of {}", self.name()),
+            STARTUP,
+            || self.config_dump().ok().filter(|dump| wanted(dump)).map(drop),
+        )
     }
 
     pub(super) fn start_agent(

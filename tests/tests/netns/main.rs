@@ -3,14 +3,19 @@
 //! Every test is a process of its own in namespaces of its own with a mesh of its own, so that it may kill whatever it
 //! likes. The arguments are libtest's: `cargo test -p mesh-tests --test netns [FILTER]... [-- --list --nocapture]`.
 
-mod basics;
+mod client;
 mod harness;
+mod lifecycle_load;
+mod lifecycle_restart;
+mod party;
+mod reach;
+mod trace;
 
 use std::process::ExitCode;
 
 use harness::Test;
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [basics::TESTS].concat();
+    let tests: Vec<Test> = [reach::TESTS, lifecycle_restart::TESTS].concat();
     harness::main(&tests)
 }
