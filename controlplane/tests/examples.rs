@@ -25,9 +25,9 @@ fn the_examples_are_good_and_nothing_of_them_is_ignored() {
         .filter(|c| c.is_warning)
         .collect();
     assert_eq!(warnings, []);
-    // Two services, printer, two policies, STRICT and its exception; pods have addresses once they are registered.
-    assert_eq!(derivation.take_resources().len(), 3 + 2 + 2);
-    assert_eq!(derivation.take_assignments().len(), 6);
+    // Four services of the shop, printer, two policies, STRICT and its exception; pods have addresses once they are registered.
+    assert_eq!(derivation.take_resources().len(), 5 + 2 + 2);
+    assert_eq!(derivation.take_assignments().len(), 7);
     let status = source.status_board().latest();
     assert_eq!(status.count(ContentState::Current), status.files.len());
     for file in &status.files {
