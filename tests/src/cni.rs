@@ -167,4 +167,4 @@ fn failure(stdout: &str, stderr: &[u8]) -> String {
     }
 }
 
-const NETWORK: &str = "lateen-lab";
+pub(crate) const NETWORK: &str = "lateen-lab";

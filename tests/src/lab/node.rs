@@ -1,5 +1,7 @@
 //! A node: a namespace with an agent, and a ztunnel in a namespace of its own.
 
+mod succession;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -242,7 +244,7 @@ impl Node {
     /// ztunnel's own namespace is joined once, by the chain without our plugin: it is not part of the mesh it makes.
     fn join_ztunnel(&self) -> Result<IpAddr> {
         let added: Added = self.plain_chain().add(&Attachment {
-            container: format!("{}-ztunnel", self.name()),
+            container: self.ztunnel_namespace.name().to_owned(),
             netns: self.ztunnel_namespace.clone(),
             pod_namespace: "istio-system".to_owned(),
             pod_name: format!("ztunnel-{}", self.name()),

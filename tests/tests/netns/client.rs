@@ -75,6 +75,11 @@ impl Held {
         Ok(())
     }
 
+    /// The client's own address.
+    pub(crate) fn local(&self) -> Result<SocketAddr> {
+        Ok(self.0.local_addr()?)
+    }
+
     /// Waits for the end that the other side makes.
     pub(crate) fn end(mut self) -> Fate {
         let mut rest = Vec::new();

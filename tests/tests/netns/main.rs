@@ -6,8 +6,10 @@
 mod client;
 mod harness;
 mod lifecycle_load;
+mod lifecycle_pods;
 mod lifecycle_restart;
 mod party;
+mod policy;
 mod reach;
 mod trace;
 
@@ -16,6 +18,12 @@ use std::process::ExitCode;
 use harness::Test;
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [reach::TESTS, lifecycle_restart::TESTS].concat();
+    let tests: Vec<Test> = [
+        reach::TESTS,
+        policy::TESTS,
+        lifecycle_pods::TESTS,
+        lifecycle_restart::TESTS,
+    ]
+    .concat();
     harness::main(&tests)
 }

@@ -1,0 +1,218 @@
+//! Pods that come, go, join and leave while others talk to them.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use lab::capture::Capture;
+use lab::config::PodSpec;
+use lab::{Lab, Pod};
+
+use crate::client::{Held, hold};
+use crate::harness::{Test, test};
+use crate::lifecycle_load::{Ledger, Load};
+use crate::party::{ENROLLED, PLAIN, Party, namespaces};
+use crate::trace::Trace;
+
+pub(crate) const TESTS: &[Test] = &[
+    test(
+        "an_address_that_passes_from_pod_to_pod_under_load_is_never_answered_under_a_wrong_identity_nor_in_the_clear",
+        address_reuse,
+    ),
+    test(
+        "a_running_pod_joins_and_leaves_the_mesh_by_its_label_under_load",
+        by_pod_label,
+    ),
+    test(
+        "running_pods_join_and_leave_the_mesh_by_their_namespaces_label_under_load",
+        by_namespace_label,
+    ),
+];
+
+fn address_reuse(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    let client = Party::start(lab, "client", 0, true)?;
+    let canaries: Vec<_> = (0..TENANTS).map(|n| format!("canary of tenant {n}")).collect();
+    let capture = Capture::start(&canaries.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut trace = Trace::follow(lab)?;
+    let mut steady: Option<Load> = None;
+    let mut addresses = None;
+    let mut secrets = Vec::new();
+    for (n, canary) in canaries.iter().enumerate() {
+        if let Some((v4, v6)) = addresses {
+            lab.nodes()[1].give_next(&[v4, v6])?;
+        }
+        let spec = PodSpec::new(ENROLLED, &format!("tenant-{n}"), 1);
+        let pod = lab.start_pod(&spec)?;
+        let own = *addresses.get_or_insert((pod.v4(), pod.v6()));
+        ensure!(own == (pod.v4(), pod.v6()), "{} got other addresses", spec.name);
+        let at = SocketAddr::new(pod.v4(), 9001);
+        let server = pod.serve(lab.products(), &["--name", &spec.name, "--greet", "9001"])?;
+        for node in lab.nodes() {
+            holds(node, &spec, "HBONE")?;
+        }
+        let secret = Load::start(client.namespace(), at, canary)?;
+        let steady = match &steady {
+            Some(load) => load,
+            None => steady.insert(Load::start(client.namespace(), at, "who are you?")?),
+        };
+        secret.answered(20)?;
+        steady.answered(20)?;
+        // The runtime kills the programs, then calls DEL; either may come first for those who call.
+        if n % 2 == 0 {
+            drop(server);
+        }
+        pod.delete()?;
+        lab.config().remove(&spec.file())?;
+        secrets.push(secret.stop());
+    }
+    let seen = capture.stop();
+    ensure!(seen.found.is_empty(), "{:#?}", seen.found);
+    ensure!(seen.frames > 1000, "{seen:?}");
+    let steady = steady.context("no tenants")?.stop();
+    println!("an address passed through {TENANTS} tenants: {steady}");
+    let answers = answered_as_known(&mut trace, &secrets)? + answered_as_known(&mut trace, &[steady])?;
+    ensure!(answers > TENANTS * 40, "only {answers} answers");
+    Ok(())
+}
+
+/// Holds that whoever answered an attempt is who both proxies took it for.
+fn answered_as_known(trace: &mut Trace, ledgers: &[Ledger]) -> Result<usize> {
+    let mut answers = 0;
+    for attempt in ledgers.iter().flat_map(|l| &l.attempts) {
+        let (Ok(answer), Some(from)) = (&attempt.outcome, attempt.from) else {
+            continue;
+        };
+        let who = answer.split(' ').nth(1).with_context(|| answer.clone())?;
+        let identity = format!("spiffe://cluster.local/ns/{ENROLLED}/sa/{who}");
+        let from = from.to_string();
+        for (node, direction) in [(0, "outbound"), (1, "inbound")] {
+            let values = [("direction", direction), ("src.addr", from.as_str())];
+            let line = trace.expect(node, &values)?;
+            ensure!(line.is("dst.identity", &identity), "{who} answered: {line:?}");
+            ensure!(line.is("dst.workload", who), "{who} answered: {line:?}");
+        }
+        answers += 1;
+    }
+    Ok(answers)
+}
+
+fn by_pod_label(lab: &mut Lab) -> Result<()> {
+    change(lab, |lab, member| {
+        for name in ["one", "two"] {
+            let spec = spec(name);
+            let mode = if member { "ambient" } else { "none" };
+            lab.config().pod(&spec.label("istio.io/dataplane-mode", mode))?;
+        }
+        Ok(())
+    })
+}
+
+fn by_namespace_label(lab: &mut Lab) -> Result<()> {
+    change(lab, |lab, member| lab.config().namespace(PLAIN, member))
+}
+
+fn spec(name: &str) -> PodSpec {
+    PodSpec::new(PLAIN, name, usize::from(name == "two"))
+}
+
+/// Two running pods become members and leave again, twice, with load and open connections in both directions.
+fn change(lab: &mut Lab, set: impl Fn(&Lab, bool) -> Result<()>) -> Result<()> {
+    namespaces(lab)?;
+    let one = Party::of(lab, &spec("one"), false)?;
+    let two = Party::of(lab, &spec("two"), false)?;
+    let loads = [
+        Load::start(one.namespace(), two.echo(), "one to two")?,
+        Load::start(two.namespace(), one.echo(), "two to one")?,
+    ];
+    let answered = |n| loads.iter().try_for_each(|l: &Load| l.answered(n));
+    answered(10)?;
+    let open = |a: &Party, b: &Party| hold(a.namespace(), b.echo());
+    let mut from_before = [open(&one, &two)?, open(&two, &one)?];
+    for round in 0..2 {
+        set(lab, true)?;
+        settled(lab, &[&one.pod, &two.pod], "HBONE")?;
+        answered(10)?;
+        each(&mut from_before, "opened before the pods joined")?;
+        for (a, b) in [(&one, &two), (&two, &one)] {
+            expect(lab, a, b, true)?;
+        }
+        let inside = [open(&one, &two)?, open(&two, &one)?];
+        set(lab, false)?;
+        settled(lab, &[&one.pod, &two.pod], "NONE")?;
+        answered(10)?;
+        each(&mut from_before, "opened before the pods joined, after they left")?;
+        for held in inside {
+            let end = held.end();
+            ensure!(
+                end.is_rejection(),
+                "round {round}: a connection of the mesh: {end:?}"
+            );
+        }
+        for (a, b) in [(&one, &two), (&two, &one)] {
+            expect(lab, a, b, false)?;
+        }
+    }
+    let ledgers = loads.map(Load::stop);
+    for ledger in &ledgers {
+        println!("pods joined and left twice: {ledger}");
+    }
+    ledgers
+        .iter()
+        .try_for_each(|l| l.nothing_failed("pods that join and leave"))
+}
+
+fn each(held: &mut [Held], what: &str) -> Result<()> {
+    held.iter_mut()
+        .try_for_each(|h| h.echo("still here").context(what.to_owned()))
+}
+
+/// Waits until both ztunnels know both pods so, and their own node's pod is served or not.
+fn settled(lab: &Lab, pods: &[&Pod], protocol: &str) -> Result<()> {
+    for node in lab.nodes() {
+        for pod in pods {
+            holds(node, pod.spec(), protocol)?;
+        }
+    }
+    for pod in pods {
+        lab::wait::until("CHECK to agree", crate::lifecycle_restart::LIMIT, || {
+            pod.check().ok()
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits until a ztunnel knows a pod as reached by this protocol.
+pub(crate) fn holds(node: &lab::Node, pod: &PodSpec, protocol: &str) -> Result<()> {
+    let what = format!("{} as {protocol}", pod.name);
+    node.wait_for_config(&what, |dump| {
+        let mut workloads = dump["workloads"].as_array().into_iter().flatten();
+        workloads.any(|w| w["name"] == pod.name.as_str() && w["protocol"] == protocol)
+    })
+}
+
+/// A new connection, and whether it went through the mesh.
+fn expect(lab: &mut Lab, from: &Party, to: &Party, mesh: bool) -> Result<()> {
+    let mut trace = Trace::follow(lab)?;
+    let mut held = hold(from.namespace(), to.echo())?;
+    let port = held.local()?.to_string();
+    held.echo("new")?;
+    drop(held);
+    if mesh {
+        for (party, direction) in [(from, "outbound"), (to, "inbound")] {
+            let values = [
+                ("direction", direction),
+                ("src.addr", port.as_str()),
+                ("src.identity", &from.identity()),
+                ("dst.identity", &to.identity()),
+            ];
+            trace.expect(party.node(), &values)?;
+        }
+        return Ok(());
+    }
+    let lines = trace.rest();
+    let odd = lines.iter().find(|(_, l)| l.is("src.addr", &port));
+    ensure!(odd.is_none(), "after it left the mesh: {odd:#?}");
+    Ok(())
+}
+
+const TENANTS: usize = 5;
