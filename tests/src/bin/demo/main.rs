@@ -1,1 +1,131 @@
-fn main() {}
+//! A mesh of two nodes on this machine, what it does, and what happens when something about it changes.
+//!
+//! # Layout
+//! - this file: the command line, the order of things, the verdict.
+//! - [`cast`]: the lab, its pods and the files that the control plane reads.
+//! - [`programs`]: nginx, redis, postgres and the lab's own servers.
+//! - [`flow`]: one program that calls another, and what it said; [`evidence`]: what the proxies' logs say of it.
+//! - [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
+//! - [`screen`]: lines for people. [`keep`]: how to look around.
+
+mod cast;
+mod changes;
+mod evidence;
+mod flow;
+mod keep;
+mod programs;
+mod restarts;
+mod screen;
+mod traffic;
+
+use std::path::PathBuf;
+use std::process::{ExitCode, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lab::products::Products;
+use lab::world::{self, World};
+use nix::sys::signal::{SigSet, Signal};
+use tokio::time::Instant;
+
+use cast::Cast;
+use screen::{Findings, say};
+
+/// Runs a two-node mesh with real programs on this machine, in private namespaces of which nothing is left afterwards.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    /// The directory with the built products (default: where this program lies).
+    #[arg(long, value_name = "DIR")]
+    products: Option<PathBuf>,
+    /// The directory with the YAML to run.
+    #[arg(long, value_name = "DIR", default_value = "examples")]
+    examples: PathBuf,
+    /// Leave the mesh running at the end, say how to look around, and end with Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let world = match world::enter_world() {
+        Ok(world) => world,
+        Err(e) => {
+            eprintln!("demo: {e:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(e) = end_at_signals() {
+        eprintln!("demo: signals cannot be handled: {e}");
+        return ExitCode::FAILURE;
+    }
+    match run(&args, &world) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("demo: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args, world: &World) -> Result<bool> {
+    let products = match &args.products {
+        Some(dir) => Products::in_dir(dir),
+        None => Products::beside_me(),
+    }?;
+    let start = Instant::now();
+    let mut cast = Cast::start(products, &args.examples, world.rights)?;
+    let mut acts = vec![traffic::act(&cast)?];
+    let mut second = changes::act(&mut cast)?;
+    restarts::act(&mut cast, &mut second)?;
+    acts.push(second);
+    let good = verdict(&acts, &cast, start);
+    if args.keep {
+        KEEPING.store(true, Ordering::Relaxed);
+        keep::print(&cast, world);
+        loop {
+            thread::park();
+        }
+    }
+    Ok(good)
+}
+
+fn verdict(acts: &[Findings], cast: &Cast, start: Instant) -> bool {
+    screen::heading("Summary");
+    for act in acts {
+        act.print();
+    }
+    for sentence in cast.left_out() {
+        screen::note(&format!("Left out: {sentence}"));
+    }
+    screen::note(&format!(
+        "All of it took {:.0} s. Everything ran in private namespaces; when this program ends, nothing of it is left.",
+        start.elapsed().as_secs_f64()
+    ));
+    acts.iter().all(Findings::good)
+}
+
+/// Process 1 of a namespace does not die of signals by itself. When it ends, the kernel kills everything that it started.
+fn end_at_signals() -> Result<()> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    // Blocked here, before there is any other thread; children start with an empty mask again (std::process::Command).
+    signals.thread_block().context("sigprocmask")?;
+    thread::spawn(move || {
+        let signal = signals.wait();
+        if KEEPING.load(Ordering::Relaxed) {
+            say("\nThe mesh is taken down.");
+            exit(0);
+        }
+        say("\nInterrupted: the mesh is taken down.");
+        exit(128 + signal.map_or(Signal::SIGTERM as i32, |s| s as i32));
+    });
+    Ok(())
+}
+
+static KEEPING: AtomicBool = AtomicBool::new(false);

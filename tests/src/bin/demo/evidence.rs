@@ -1,0 +1,314 @@
+//! What the proxies' access logs say of a flow. A fact that neither log nor program confirms is not one.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::access::{AccessLine, AccessLog};
+use lab::table::Table;
+use lab::wait;
+
+use crate::cast::Cast;
+use crate::flow::{Answer, Expect, Flow, To, Wire};
+use crate::screen::{mark, ms};
+
+/// The logs of both nodes' ztunnels, from one moment on.
+pub(crate) struct Witness<'a> {
+    cast: &'a Cast,
+    logs: Vec<(usize, AccessLog)>,
+    lines: Vec<(usize, AccessLine)>,
+}
+
+/// What is known of one flow.
+pub(crate) struct Facts {
+    from: String,
+    to: String,
+    with: &'static str,
+    nodes: (usize, usize),
+    wire: Option<Wire>,
+    identities: (Option<String>, Option<String>),
+    verdict: Verdict,
+    took: Option<Duration>,
+    /// What could not be confirmed, or is not as it should be.
+    doubts: Vec<String>,
+}
+
+enum Verdict {
+    Allowed,
+    Denied { by: Option<String>, error: String },
+    Failed,
+}
+
+/// What one flow left in the logs.
+struct Trace {
+    /// The client's proxy, if the client has one.
+    outbound: Option<AccessLine>,
+    /// The server's proxy, if the server has one.
+    inbound: Option<(usize, AccessLine)>,
+}
+
+impl<'a> Witness<'a> {
+    /// Everything that is logged from now on.
+    pub(crate) fn before(cast: &'a Cast) -> Self {
+        let logs = cast.lab.nodes().iter();
+        let path = |name: &str| cast.lab.logs().join(format!("{name}-ztunnel.log"));
+        Self {
+            cast,
+            logs: logs
+                .map(|n| (n.index(), AccessLog::follow(&path(n.name()))))
+                .collect(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// What the logs and the answer together say of a flow.
+    pub(crate) fn judge(&mut self, flow: &Flow, answer: &Answer) -> Result<Facts> {
+        let client = self.cast.pod(flow.from)?;
+        // Two proxies speak of a flow inside the mesh, one of a flow into it or out of it.
+        let outbound = self.cast.in_mesh(flow.from);
+        let inbound = flow.targets().iter().all(|t| self.cast.in_mesh(t));
+        let mut trace = self.trace(flow)?;
+        let complete = |t: &Trace| (t.outbound.is_some() || !outbound) && (t.inbound.is_some() || !inbound);
+        // A line that is missing after this time is a doubt, not an error: it is shown as one.
+        drop(wait::until("access log lines", PATIENCE, || {
+            trace = self.trace(flow).ok()?;
+            complete(&trace).then_some(())
+        }));
+        let mut doubts = Vec::new();
+        if trace.outbound.is_none() && outbound {
+            doubts.push("the client's ztunnel logged no such connection".to_owned());
+        }
+        if trace.inbound.is_none() && inbound {
+            doubts.push("the server's ztunnel logged no such connection".to_owned());
+        }
+        let wire = trace.wire(&mut doubts);
+        let verdict = trace.verdict(answer, &mut doubts);
+        let pod = self.cast.pod(&trace.server(flow))?;
+        let mut facts = Facts {
+            from: client.full_name(),
+            to: match flow.to {
+                To::Pod(_) => pod.full_name(),
+                To::Service(name, _) => format!("{} ({name})", pod.full_name()),
+            },
+            with: flow.with.title(self.cast),
+            nodes: (
+                client.spec().node,
+                trace.inbound.as_ref().map_or(pod.spec().node, |(n, _)| *n),
+            ),
+            wire,
+            identities: trace.identities(),
+            took: answer.took.or_else(|| trace.duration()),
+            verdict,
+            doubts,
+        };
+        facts.compare(flow.expect);
+        Ok(facts)
+    }
+
+    fn trace(&mut self, flow: &Flow) -> Result<Trace> {
+        for (node, log) in &mut self.logs {
+            self.lines
+                .extend(log.fresh().into_iter().map(|line| (*node, line)));
+        }
+        let client = self.cast.pod(flow.from)?;
+        let from = format!("{}:", client.v4());
+        let targets = flow.targets();
+        let ours = |line: &AccessLine, direction: &str| {
+            line.is("direction", direction)
+                && line.get("src.addr").is_some_and(|a| a.starts_with(&from))
+                && targets.iter().any(|t| line.is("dst.workload", t))
+        };
+        let find = |direction: &str| self.lines.iter().find(|(_, line)| ours(line, direction)).cloned();
+        Ok(Trace {
+            outbound: find("outbound").map(|(_, line)| line),
+            inbound: find("inbound"),
+        })
+    }
+}
+
+impl Trace {
+    /// mTLS is what every proxy that saw the connection says is mTLS, with the same two identities.
+    fn wire(&self, doubts: &mut Vec<String>) -> Option<Wire> {
+        let ends: Vec<_> = self.lines().map(pair).collect();
+        let first = ends.first()?;
+        if ends.iter().any(|e| e != first) {
+            doubts.push("the two ztunnels disagree about the identities".to_owned());
+            return None;
+        }
+        match first {
+            (Some(_), Some(_)) if ends.len() == 2 => Some(Wire::Mtls),
+            (None, None) => Some(Wire::Plain),
+            _ => {
+                doubts.push("only one end has an identity".to_owned());
+                None
+            }
+        }
+    }
+
+    fn verdict(&self, answer: &Answer, doubts: &mut Vec<String>) -> Verdict {
+        let server = self.inbound.as_ref().map(|(_, line)| line);
+        let error = server.or(self.outbound.as_ref()).and_then(|l| l.get("error"));
+        let refused = server.is_some_and(|l| l.get("policy").is_some())
+            || error.is_some_and(|e| e.starts_with(REJECTION));
+        match (answer.ok, refused) {
+            (true, false) => Verdict::Allowed,
+            (false, true) => Verdict::Denied {
+                by: server.and_then(|l| l.get("policy")).map(str::to_owned),
+                error: error.unwrap_or_default().trim_start_matches(REJECTION).to_owned(),
+            },
+            (true, true) => {
+                doubts.push("the log says refused, and yet the program got its answer".to_owned());
+                Verdict::Failed
+            }
+            (false, false) => {
+                let said =
+                    error.map_or_else(|| answer.said.clone(), |e| format!("{} (log: {e})", answer.said));
+                doubts.push(format!("the program failed: {said}"));
+                Verdict::Failed
+            }
+        }
+    }
+
+    fn identities(&self) -> (Option<String>, Option<String>) {
+        self.lines().next().map(pair).unwrap_or_default()
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        let ms: u64 = self
+            .lines()
+            .next()?
+            .get("duration")?
+            .trim_end_matches("ms")
+            .parse()
+            .ok()?;
+        Some(Duration::from_millis(ms))
+    }
+
+    /// Who answered: what the logs say, where they say it.
+    fn server(&self, flow: &Flow) -> String {
+        let logged = self.inbound.as_ref().map(|(_, l)| l).or(self.outbound.as_ref());
+        logged.and_then(|l| l.get("dst.workload")).map_or_else(
+            || flow.targets().first().copied().unwrap_or_default().to_owned(),
+            str::to_owned,
+        )
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &AccessLine> {
+        self.outbound
+            .iter()
+            .chain(self.inbound.iter().map(|(_, line)| line))
+    }
+}
+
+impl Facts {
+    /// Whether everything is confirmed and as it should be.
+    pub(crate) fn good(&self) -> bool {
+        self.doubts.is_empty()
+    }
+
+    pub(crate) fn doubts(&self) -> &[String] {
+        &self.doubts
+    }
+
+    pub(crate) fn title(&self) -> String {
+        format!("{} → {}", self.from, self.to)
+    }
+
+    fn compare(&mut self, expect: Expect) {
+        if self.wire.is_some_and(|w| w != expect.wire) {
+            self.doubts.push(format!("{} was expected", expect.wire.title()));
+        }
+        match (&self.verdict, expect.allowed) {
+            (Verdict::Allowed, false) => self.doubts.push("it should have been denied".to_owned()),
+            (Verdict::Denied { .. }, true) => self.doubts.push("it should have been allowed".to_owned()),
+            _ => {}
+        }
+    }
+
+    fn remarks(&self) -> impl Iterator<Item = String> {
+        let verdict = match &self.verdict {
+            Verdict::Denied { by: Some(policy), .. } => Some(format!("denied by policy {policy}")),
+            Verdict::Denied { error, .. } => Some(format!("denied: {error}")),
+            Verdict::Allowed | Verdict::Failed => None,
+        };
+        verdict
+            .into_iter()
+            .chain(self.doubts.iter().map(|d| format!("✗ {d}")))
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let identity = |id: &Option<String>| id.as_deref().map_or_else(|| "–".to_owned(), short_identity);
+        let identities = match &self.identities {
+            (None, None) => "none".to_owned(),
+            (a, b) => format!("{} → {}", identity(a), identity(b)),
+        };
+        let verdict = match &self.verdict {
+            Verdict::Allowed => "allowed",
+            Verdict::Denied { .. } => "denied",
+            Verdict::Failed => "unclear",
+        };
+        [
+            format!("{} {}", mark(self.good()), self.title()),
+            self.with.to_owned(),
+            format!("{} → {}", self.nodes.0 + 1, self.nodes.1 + 1),
+            self.wire.map_or("?", Wire::title).to_owned(),
+            identities,
+            verdict.to_owned(),
+            self.took.map_or_else(|| "?".to_owned(), took),
+        ]
+    }
+}
+
+/// Flows as a table; below each what its outcome rests on, and what is doubtful.
+pub(crate) fn table(all: &[Facts]) -> String {
+    let columns = [
+        "  caller → called",
+        "program",
+        "nodes",
+        "wire",
+        "proven identities",
+        "outcome",
+        "time",
+    ];
+    let mut table = Table::new(&columns);
+    for facts in all {
+        table.row(facts.cells());
+    }
+    let rendered = table.render();
+    let mut lines = rendered.lines().map(str::to_owned);
+    let mut out: Vec<String> = lines.by_ref().take(HEAD).collect();
+    for (line, facts) in lines.zip(all) {
+        out.push(line);
+        out.extend(facts.remarks().map(|remark| format!("    ↳ {remark}")));
+    }
+    out.join("\n")
+}
+
+fn pair(line: &AccessLine) -> (Option<String>, Option<String>) {
+    let get = |key| line.get(key).map(str::to_owned);
+    (get("src.identity"), get("dst.identity"))
+}
+
+/// `spiffe://cluster.local/ns/shop/sa/web` as `shop/web`; the table's legend says so.
+fn short_identity(id: &str) -> String {
+    let name = id
+        .strip_prefix("spiffe://cluster.local/ns/")
+        .and_then(|rest| rest.split_once("/sa/"));
+    name.map_or_else(
+        || id.to_owned(),
+        |(namespace, account)| format!("{namespace}/{account}"),
+    )
+}
+
+/// ztunnel logs whole milliseconds.
+fn took(time: Duration) -> String {
+    if time.is_zero() {
+        "< 1 ms".to_owned()
+    } else {
+        ms(time)
+    }
+}
+
+/// A table's heading and the rule below it.
+const HEAD: usize = 2;
+const REJECTION: &str = "policy rejection: ";
+const PATIENCE: Duration = Duration::from_secs(5);
