@@ -17,8 +17,8 @@ use mesh_runtime::metrics;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::signals::StopSignals;
 use mesh_runtime::supervise::{Failures, supervisor};
+use tokio::runtime::LocalOptions;
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::admin::{self, BUILD};
@@ -54,9 +54,9 @@ fn start() -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .context("control runtime")?;
-    let ended = LocalSet::new().block_on(&runtime, live(Arc::new(read.config), log));
+    let ended = runtime.block_on(live(Arc::new(read.config), log));
     if let Err(error) = &ended {
         tracing::error!("{error:#}");
     }

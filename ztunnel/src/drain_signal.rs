@@ -135,3 +135,6 @@ impl Shared {
         self.wakers.borrow().values().for_each(Waker::wake_by_ref);
     }
 }
+
+#[cfg(test)]
+mod tests;

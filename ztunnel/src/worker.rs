@@ -16,8 +16,8 @@ use mesh_state::StateReader;
 use mesh_tls::CertSource;
 use mesh_types::OrigDst;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::accept::accept_loop;
 use crate::connections::Connections;
@@ -137,16 +137,17 @@ where
     let (commands, receiver) = mpsc::unbounded_channel();
     let local_tasks = tasks.clone();
     let thread = tasks.critical_thread(format!("data-{number}"), move || {
+        // Not a `LocalSet`: tasks that wake each other there cost one more look at the sockets each time.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
-        LocalSet::new().block_on(&runtime, run(seed, local_tasks, receiver));
+            .build_local(LocalOptions::default())?;
+        runtime.block_on(run(seed, local_tasks, receiver));
         Ok::<_, io::Error>(())
     })?;
     Ok((WorkerHandle { commands }, thread))
 }
 
-/// A worker on the current thread's `LocalSet`, for tests.
+/// A worker on the current thread's `LocalRuntime` or, for tests, `LocalSet`.
 pub async fn run<C: CertSource>(
     seed: WorkerSeed<C>,
     tasks: Tasks,
