@@ -11,6 +11,7 @@ mod lifecycle_restart;
 mod party;
 mod policy;
 mod reach;
+mod streams;
 mod trace;
 
 use std::process::ExitCode;
