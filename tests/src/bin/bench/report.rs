@@ -10,6 +10,15 @@ use serde_json::{Value, json};
 
 use crate::figures::{Figure, Figures, Variant};
 
+/// What the figures were measured under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    pub(crate) rounds: usize,
+    /// Seconds of each load.
+    pub(crate) seconds: f64,
+    pub(crate) tls_group: &'static str,
+}
+
 /// Prints the medians, and beside them what is better and by how much.
 pub(crate) fn print(figures: &Figures, variants: &[Variant]) {
     let mut columns: Vec<String> = vec!["figure".to_owned()];
@@ -42,8 +51,7 @@ pub(crate) fn print(figures: &Figures, variants: &[Variant]) {
 pub(crate) fn write(
     figures: &Figures,
     variants: &[Variant],
-    rounds: usize,
-    seconds: f64,
+    conditions: &Conditions,
     path: &Path,
 ) -> Result<()> {
     let mut all: BTreeMap<String, BTreeMap<&str, Value>> = BTreeMap::new();
@@ -60,7 +68,13 @@ pub(crate) fn write(
             });
         all.insert(variant.to_string(), values.collect());
     }
-    let text = json!({"machine": machine(), "rounds": rounds, "seconds_a_load": seconds, "variants": all});
+    let text = json!({
+        "machine": machine(),
+        "rounds": conditions.rounds,
+        "seconds_a_load": conditions.seconds,
+        "tls_group": conditions.tls_group,
+        "variants": all,
+    });
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     }
@@ -82,6 +96,8 @@ fn machine() -> Value {
         "processors": cpuinfo.lines().filter(|l| l.starts_with("processor")).count(),
         "model": value("model name"),
         "memory": read("/proc/meminfo").lines().next().map(str::to_owned),
+        // At the end of the run, over 1, 5 and 15 minutes: more than the processors says that others were at work.
+        "load_average": read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>(),
     })
 }
 

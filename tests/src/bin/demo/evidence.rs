@@ -260,6 +260,16 @@ impl Facts {
 
 /// Flows as a table; below each what its outcome rests on, and what is doubtful.
 pub(crate) fn table(all: &[Facts]) -> String {
+    with_remarks(all)
+}
+
+/// The same without a heading.
+pub(crate) fn rows(all: &[Facts]) -> String {
+    let table = with_remarks(all);
+    table.lines().skip(HEAD).collect::<Vec<_>>().join("\n")
+}
+
+fn with_remarks(all: &[Facts]) -> String {
     let columns = [
         "  caller → called",
         "program",

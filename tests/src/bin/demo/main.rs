@@ -5,13 +5,14 @@
 //! - [`cast`]: the lab, its pods and the files that the control plane reads.
 //! - [`programs`]: nginx, redis, postgres and the lab's own servers.
 //! - [`flow`]: one program that calls another, and what it said; [`evidence`]: what the proxies' logs say of it.
-//! - [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
+//! - [`held`]: a connection that stays open. [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
 //! - [`screen`]: lines for people. [`keep`]: how to look around.
 
 mod cast;
 mod changes;
 mod evidence;
 mod flow;
+mod held;
 mod keep;
 mod programs;
 mod restarts;

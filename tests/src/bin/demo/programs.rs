@@ -71,7 +71,7 @@ pub(crate) fn serve(cast: &Cast) -> Result<(Vec<Process>, Vec<String>)> {
     for (pod, ports) in [
         ("cart-a", ["--http", "8080", "--tcp", "9000"].as_slice()),
         ("cart-b", &["--http", "8080", "--tcp", "9000"]),
-        ("printer", &["--http", "9100"]),
+        ("printer", &["--http", "9100", "--tcp", "9000"]),
     ] {
         servers.push(programs.echo(cast.pod(pod)?, ports)?);
     }

@@ -74,6 +74,20 @@ pub(crate) fn heading(title: &str) {
     )));
 }
 
+/// The start of a smaller part.
+pub(crate) fn part(title: &str) {
+    say("");
+    say(&bold(&format!("  {title}")));
+}
+
+/// Rows of a table under a word.
+pub(crate) fn rows(title: &str, text: &str) {
+    say(&format!("  {title}"));
+    for line in text.lines() {
+        say(&paint(&format!("    {line}")));
+    }
+}
+
 /// What was started, and how long that took.
 pub(crate) fn step(what: &str, took: Duration) {
     say(&format!("  {what:<92} {:>6.2} s", took.as_secs_f64()));

@@ -66,7 +66,7 @@ pub(crate) fn udp(to: SocketAddr, text: &str) -> Result<()> {
 }
 
 /// Echoes line after line over one connection and prints `lines=<n> end=<reason>`.
-pub(crate) fn hold(to: SocketAddr, every: Duration, limit: Duration) -> Result<()> {
+pub(crate) fn hold(to: SocketAddr, every: Duration, limit: Duration, tell: bool) -> Result<()> {
     let mut stream = connect(to, LIMIT)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let start = Instant::now();
@@ -83,7 +83,12 @@ pub(crate) fn hold(to: SocketAddr, every: Duration, limit: Duration) -> Result<(
             .and_then(|()| reader.read_line(&mut answer));
         match exchange {
             Ok(0) => break "closed".to_owned(),
-            Ok(_) if answer == line => lines += 1,
+            Ok(_) if answer == line => {
+                lines += 1;
+                if tell {
+                    println!("{lines}");
+                }
+            }
             Ok(_) => break format!("garbled: {answer:?}"),
             Err(e) if e.kind() == ErrorKind::ConnectionReset || e.kind() == ErrorKind::BrokenPipe => {
                 break "reset".to_owned();

@@ -72,6 +72,9 @@ enum Do {
         /// End by itself after this many seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Print a count of the echoed lines as it grows.
+        #[arg(long)]
+        tell: bool,
     },
     /// New connections at a steady rate, one echoed line each; print a ledger as JSON at the end.
     Load {
@@ -127,7 +130,13 @@ fn main() -> ExitCode {
             to,
             every_ms,
             seconds,
-        } => client::hold(to, Duration::from_millis(every_ms), Duration::from_secs(seconds)),
+            tell,
+        } => client::hold(
+            to,
+            Duration::from_millis(every_ms),
+            Duration::from_secs(seconds),
+            tell,
+        ),
         Do::Load {
             to,
             rate,

@@ -7,8 +7,10 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
+use serde_json::Value;
+use tokio::runtime::LocalOptions;
 
 /// What is measured.
 #[derive(Subcommand)]
@@ -54,34 +56,47 @@ pub(crate) enum Perf {
 }
 
 /// Runs one of them to its end; the figures go to standard output as JSON.
+///
+/// # Errors
+/// Fails with the first connection that does, and when a load is not over long after its time.
 pub(crate) fn run(what: Perf) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let local = tokio::task::LocalSet::new();
-    let seconds = Duration::from_secs_f64;
-    let figures = runtime.block_on(local.run_until(async {
-        match what {
-            Perf::Serve { port } => server::serve(port).await,
-            Perf::Throughput {
-                to,
-                streams,
-                seconds: s,
-            } => client::throughput(to, streams, seconds(s)).await,
-            Perf::Requests {
-                to,
-                connections,
-                seconds: s,
-                size,
-            } => client::requests(to, connections, seconds(s), size).await,
-            Perf::Connections {
-                to,
-                workers,
-                seconds: s,
-            } => client::connections(to, workers, seconds(s)).await,
-            Perf::Hold { to, connections } => client::hold(to, connections).await,
-        }
-    }))?;
+        .build_local(LocalOptions::default())?;
+    let figures = runtime.block_on(measure(what))?;
     println!("{figures}");
     Ok(())
 }
+
+async fn measure(what: Perf) -> Result<Value> {
+    match what {
+        Perf::Serve { port } => server::serve(port).await,
+        Perf::Throughput { to, streams, seconds } => {
+            in_time(seconds, |length| client::throughput(to, streams, length)).await
+        }
+        Perf::Requests {
+            to,
+            connections,
+            seconds,
+            size,
+        } => in_time(seconds, |length| client::requests(to, connections, length, size)).await,
+        Perf::Connections { to, workers, seconds } => {
+            in_time(seconds, |length| client::connections(to, workers, length)).await
+        }
+        Perf::Hold { to, connections } => client::hold(to, connections).await,
+    }
+}
+
+/// A connection that stands still must end the load, not hold it up.
+async fn in_time<F: Future<Output = Result<Value>>>(
+    seconds: f64,
+    load: impl FnOnce(Duration) -> F,
+) -> Result<Value> {
+    let length = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+    tokio::time::timeout(length + GRACE, load(length))
+        .await
+        .with_context(|| format!("not over {} s after its time", GRACE.as_secs()))?
+}
+
+/// For what is still under way when the time is over.
+const GRACE: Duration = Duration::from_secs(15);
