@@ -11,6 +11,7 @@ mod lifecycle_restart;
 mod party;
 mod policy;
 mod reach;
+mod relay;
 mod streams;
 mod trace;
 
