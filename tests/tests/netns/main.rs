@@ -13,6 +13,7 @@ mod policy;
 mod reach;
 mod relay;
 mod streams;
+mod telemetry;
 mod trace;
 
 use std::process::ExitCode;
