@@ -47,7 +47,7 @@ impl Cast {
             progress: Some(step),
             ..Options::default()
         };
-        let mut lab = Lab::start(products, options).context("the mesh does not start")?;
+        let lab = Lab::start(products, options).context("the mesh does not start")?;
         publish(&lab, &files)?;
         let mut cast = Self {
             programs: Programs::find(rights, &lab),

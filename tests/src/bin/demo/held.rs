@@ -72,11 +72,6 @@ impl Fate {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Ended { how, after } => {
-                let how = match how.as_str() {
-                    "reset" => "reset",
-                    "closed" => "closed",
-                    other => other,
-                };
                 format!("{how} {} after the change", ms(*after))
             }
             Self::Alive => "stays open and goes on".to_owned(),
@@ -86,6 +81,11 @@ impl Fate {
 
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self, Self::Alive)
+    }
+
+    /// Whether the program knows where it stands: the connection works, or it is over.
+    pub(crate) fn is_told(&self) -> bool {
+        !matches!(self, Self::Silent)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

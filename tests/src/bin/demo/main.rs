@@ -5,7 +5,7 @@
 //! - [`cast`]: the lab, its pods and the files that the control plane reads.
 //! - [`programs`]: nginx, redis, postgres and the lab's own servers.
 //! - [`flow`]: one program that calls another, and what it said; [`evidence`]: what the proxies' logs say of it.
-//! - [`held`]: a connection that stays open. [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
+//! - [`held`]: a connection that stays open; [`load`]: new ones all the time. [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
 //! - [`screen`]: lines for people. [`keep`]: how to look around.
 
 mod cast;
@@ -14,6 +14,7 @@ mod evidence;
 mod flow;
 mod held;
 mod keep;
+mod load;
 mod programs;
 mod restarts;
 mod screen;
@@ -24,11 +25,12 @@ use std::process::{ExitCode, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use lab::products::Products;
 use lab::world::{self, World};
-use nix::sys::signal::{SigSet, Signal};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use cast::Cast;
@@ -110,21 +112,34 @@ fn verdict(acts: &[Findings], cast: &Cast, start: Instant) -> bool {
 }
 
 /// Process 1 of a namespace does not die of signals by itself. When it ends, the kernel kills everything that it started.
+/// Handlers, not a mask: a mask would be inherited by everything that is started.
 fn end_at_signals() -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    // Blocked here, before there is any other thread; children start with an empty mask again (std::process::Command).
-    signals.thread_block().context("sigprocmask")?;
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let registered = {
+        let _on_runtime = runtime.enter();
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        kinds.map(|kind| signal(kind).map(|s| (kind, s)))
+    };
+    let [first, second, third] = registered;
+    let (mut interrupt, mut terminate, mut hangup) = (first?, second?, third?);
     thread::spawn(move || {
-        let signal = signals.wait();
+        let kind = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.1.recv() => interrupt.0,
+                _ = terminate.1.recv() => terminate.0,
+                _ = hangup.1.recv() => hangup.0,
+            }
+        });
         if KEEPING.load(Ordering::Relaxed) {
             say("\nThe mesh is taken down.");
             exit(0);
         }
         say("\nInterrupted: the mesh is taken down.");
-        exit(128 + signal.map_or(Signal::SIGTERM as i32, |s| s as i32));
+        exit(128 + kind.as_raw_value());
     });
     Ok(())
 }
