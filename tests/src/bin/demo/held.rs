@@ -13,6 +13,7 @@ use crate::screen::ms;
 /// An open, busy connection.
 pub(crate) struct Held {
     client: Process,
+    opened: Instant,
 }
 
 /// What became of it.
@@ -33,7 +34,10 @@ impl Held {
         let client = cast
             .pod(from)?
             .spawn(&format!("held-{name}"), &cast.programs.app, &arguments)?;
-        let mut held = Self { client };
+        let mut held = Self {
+            client,
+            opened: Instant::now(),
+        };
         wait::until("an open connection", OPENS, || (held.count() > 0).then_some(()))
             .with_context(|| held.client.log_tail())?;
         Ok(held)
@@ -41,21 +45,26 @@ impl Held {
 
     /// What became of it since a change, which it is given `patience` to feel.
     pub(crate) fn fate(&mut self, change: Instant, patience: Duration) -> Fate {
-        let ended = wait::until("its end", patience, || {
-            self.client.ended().map(|_| change.elapsed())
-        });
-        if let Ok(after) = ended {
-            let log = self.client.log();
-            let how = log.rsplit_once(" end=").map_or("", |(_, rest)| rest);
-            return Fate::Ended {
-                how: how.split(" ms=").next().unwrap_or_default().to_owned(),
-                after,
-            };
+        if wait::until("its end", patience, || self.client.ended()).is_ok() {
+            return self.end(change);
         }
         let seen = self.count();
         match wait::until("another line", ANOTHER, || (self.count() > seen).then_some(())) {
             Ok(()) => Fate::Alive,
             Err(_) => Fate::Silent,
+        }
+    }
+
+    /// The client's last line: `lines=<n> end=<how> ms=<since it opened>`.
+    fn end(&self, change: Instant) -> Fate {
+        let log = self.client.log();
+        let last = log.lines().next_back().unwrap_or_default();
+        let how = last.rsplit_once(" end=").map_or(last, |(_, rest)| rest);
+        let (how, lived) = how.rsplit_once(" ms=").unwrap_or((how, ""));
+        let lived = Duration::from_millis(lived.parse().unwrap_or_default());
+        Fate::Ended {
+            how: how.to_owned(),
+            after: (self.opened + lived).saturating_duration_since(change),
         }
     }
 

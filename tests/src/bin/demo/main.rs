@@ -88,7 +88,7 @@ fn run(args: &Args, world: &World) -> Result<bool> {
     let good = verdict(&acts, &cast, start);
     if args.keep {
         KEEPING.store(true, Ordering::Relaxed);
-        keep::print(&cast, world);
+        keep::print(&cast, world)?;
         loop {
             thread::park();
         }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lab::process::Process;
-use lab::table::Table;
 use lab::wait;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
@@ -41,28 +40,15 @@ pub(crate) fn act(cast: &mut Cast, findings: &mut Findings) -> Result<()> {
          a line back. One more connection stays open all the time. Meanwhile one part restarts."
     ));
     say("");
-    let mut table = Table::new(&[
-        "  what restarted",
-        "took",
-        "connections",
-        "failed",
-        "longest gap",
-        "median",
-        "slowest",
-        "open connection",
-    ]);
-    let mut remarks = Vec::new();
+    screen::table(&row(&HEAD.map(str::to_owned)));
+    screen::table(&row(&WIDTHS.map(|w| "─".repeat(w))));
     for restart in RESTARTS {
         let outcome = restart.under_load(cast)?;
         let good = restart.judge(&outcome, findings);
-        table.row(restart.cells(&outcome, good));
+        screen::table(&row(&restart.cells(&outcome, good)));
         for (failure, n) in &outcome.ledger.failures {
-            remarks.push(format!("{}: {n} × {failure}", restart.title));
+            say(&format!("      ↳ {n} × {failure}"));
         }
-    }
-    screen::table(&table.render());
-    for remark in remarks {
-        note(&remark);
     }
     say("");
     note(LEGEND);
@@ -78,6 +64,16 @@ pub(crate) fn act(cast: &mut Cast, findings: &mut Findings) -> Result<()> {
         "after all restarts shop/web reaches shop/cart-b over mTLS",
     );
     Ok(())
+}
+
+/// Each row is shown as soon as it is known, so that widths are settled in advance.
+fn row(cells: &[String; COLUMNS]) -> String {
+    let cells: Vec<_> = cells
+        .iter()
+        .zip(WIDTHS)
+        .map(|(cell, w)| format!("{cell:<w$}"))
+        .collect();
+    cells.join("  ").trim_end().to_owned()
 }
 
 impl Restart {
@@ -108,7 +104,7 @@ impl Restart {
         good
     }
 
-    fn cells(&self, outcome: &Outcome, good: bool) -> [String; 8] {
+    fn cells(&self, outcome: &Outcome, good: bool) -> [String; COLUMNS] {
         let ledger = &outcome.ledger;
         [
             format!("{} {}", screen::mark(good), self.title),
@@ -121,7 +117,7 @@ impl Restart {
             match &outcome.held {
                 Fate::Alive => "stayed open".to_owned(),
                 Fate::Silent => "silent".to_owned(),
-                Fate::Ended { how, after } => format!("{how}, {}", ms(*after)),
+                Fate::Ended { how, after } => format!("{how} after {}", ms(*after)),
             },
         ]
     }
@@ -165,6 +161,18 @@ fn end(process: &mut Process) -> Result<()> {
     wait::until(&format!("{} to end", process.name()), ENDS, || process.ended()).map(drop)
 }
 
+const COLUMNS: usize = 8;
+const HEAD: [&str; COLUMNS] = [
+    "  what restarted",
+    "took",
+    "connections",
+    "failed",
+    "longest gap",
+    "median",
+    "slowest",
+    "open connection",
+];
+const WIDTHS: [usize; COLUMNS] = [27, 7, 11, 6, 11, 7, 7, 28];
 const RESTARTS: &[Restart] = &[
     Restart {
         title: "the control plane",

@@ -37,7 +37,7 @@ pub(crate) fn act(cast: &Cast) -> Result<Findings> {
     Ok(findings)
 }
 
-const LEGEND: &str = "Identities: shop/web is short for spiffe://cluster.local/ns/shop/sa/web. All columns but program and \
+const LEGEND: &str = "Nodes: 1 → 2 is from node1 to node2. Identities: shop/web is short for spiffe://cluster.local/ns/shop/sa/web. All columns but program and \
      time come from the access logs of the ztunnels that saw the connection. Time: from connecting to the last byte, as \
      curl and the echo client measured it; for redis and postgres how long the connection was open, as ztunnel logged it. \
      The first connection between two pods includes fetching certificates and a handshake.";
