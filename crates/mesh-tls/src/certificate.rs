@@ -278,15 +278,21 @@ impl CertificateInfo {
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
         };
         Some(Self {
-            serial: hex(cert.raw_serial()),
+            serial: serial_number(cert.raw_serial()),
             not_before: at(cert.validity().not_before.timestamp())?,
             not_after: at(cert.validity().not_after.timestamp())?,
         })
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// As every tool writes it, so that a line here can be found in the authority's log: hexadecimal, without the zero that
+/// DER puts before a number whose first bit is set (X.690, 8.3.3).
+fn serial_number(der: &[u8]) -> String {
+    let digits = match der {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        _ => der,
+    };
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The configurations made so far, the latest last. One identity speaks to few services at a time; beyond that the oldest

@@ -5,6 +5,7 @@
 
 mod client;
 mod harness;
+mod hbone;
 mod lifecycle_load;
 mod lifecycle_pods;
 mod lifecycle_restart;
@@ -15,6 +16,7 @@ mod relay;
 mod streams;
 mod telemetry;
 mod trace;
+mod wire;
 
 use std::process::ExitCode;
 

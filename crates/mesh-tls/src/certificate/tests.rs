@@ -23,6 +23,13 @@ fn it_tells_what_it_is_but_not_its_key() {
 }
 
 #[test]
+fn serial_numbers_are_written_as_authorities_write_them() {
+    assert_eq!(serial_number(&[0, 0x85, 0x1a]), "851a");
+    assert_eq!(serial_number(&[0x05, 0]), "0500");
+    assert_eq!(serial_number(&[0]), "00");
+}
+
+#[test]
 fn configurations_are_made_once_and_bounded() {
     let cert = Authority::new().workload(A);
     let expected = ExpectedPeers::one(&identity(B));
