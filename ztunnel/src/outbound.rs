@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesh_dataplane::record::{
-    ConnectionRecord, End, Failure, Opening, Outcome, Reporter, Security, ServiceName, refused_early,
+    ConnectionRecord, End, Failure, Opening, Outcome, Reporter, ResponseFlag, Security, ServiceName,
+    refused_early,
 };
 use mesh_model::Workload;
 use mesh_net::relay::{RelayEnd, Side};
@@ -67,8 +68,8 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
     }
 }
 
-/// Plans and connects, more than once where a service has several endpoints and one cannot be reached: nothing of the
-/// connection was sent anywhere yet. Each attempt is a record of its own, since each is a connection to somebody.
+/// Plans and connects, more than once where a service has several endpoints and one cannot be reached, or where the plan
+/// was overtaken: nothing of the connection was sent anywhere yet. Each attempt is a record of its own, since each is a connection to somebody.
 async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &Arc<Workload>) {
     let seed = &proxy.worker.seed;
     let mut tried: Vec<WorkloadUid> = Vec::new();
@@ -102,6 +103,14 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
             .outbound(accepted.peer, accepted.to, plan.next(), protocol(&plan));
         // Boxed, as below: connecting is over soon, and what it needs is not to be held while bytes flow.
         match Box::pin(connect(proxy, &plan, client, accepted.peer)).await {
+            Ok(upstream) if !seed.state.query(|view| plan.still_holds(view, client)) => {
+                drop(upstream);
+                record.finish(&Outcome::Failed(Failure {
+                    flag: ResponseFlag::ConnectFailure,
+                    policy: None,
+                    error: Cow::Borrowed("who is there has changed meanwhile; connecting anew"),
+                }));
+            }
             Ok(upstream) => {
                 let end = relay_to(accepted.stream, upstream, &record).await;
                 record.finish(&outcome(end));

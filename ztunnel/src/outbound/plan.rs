@@ -328,6 +328,24 @@ fn name_of(gateway: &GatewayRef) -> String {
 // === impl Plan ===
 
 impl Plan {
+    /// Whether this may still be done. Connecting takes time, and meanwhile an address can pass to a workload of the
+    /// mesh, or what is there can join it: a plain connection that was right when it was begun must not be used then. A
+    /// tunnel needs no second look, it names who must be there.
+    #[must_use]
+    pub fn still_holds(&self, view: &View, client: &Workload) -> bool {
+        match self {
+            Self::Passthrough(next) => {
+                let address = NetworkAddress::new(client.network.clone(), next.addr().ip());
+                view.destination(&address, client.namespace()).is_none()
+            }
+            Self::Plain(target) => target.workload.as_ref().is_none_or(|planned| {
+                let now = view.workload_by_uid(&planned.uid);
+                now.is_some_and(|w| w.tunnel_protocol == TunnelProtocol::None)
+            }),
+            Self::Tunnel { .. } => true,
+        }
+    }
+
     /// What is dialled, and who is there.
     #[must_use]
     pub fn next(&self) -> NextHop {

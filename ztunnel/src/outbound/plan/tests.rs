@@ -350,3 +350,36 @@ fn refusals_name_what_they_are_about() {
         "10.0.0.1:15001 is a port of the proxy itself"
     );
 }
+
+#[test]
+fn a_plain_plan_holds_until_the_mesh_knows_who_takes_hbone_there() {
+    let (mut writer, state) = mesh(Settings::default());
+    writer.apply(vec![
+        pod("client").at("10.0.0.1").hbone().into(),
+        pod("plain").at("10.0.0.2").into(),
+    ]);
+    let (unknown, plain) = ("10.0.0.9:80", "10.0.0.2:80");
+    let plans = [unknown, plain].map(|to| ask_as(&state, "client", to, &[]).unwrap());
+    let hold = || {
+        state.query(|view| {
+            let uid = WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, "client");
+            let client = view.workload_by_uid(&uid).expect("the client is in the mesh");
+            plans.clone().map(|p| p.still_holds(view, client))
+        })
+    };
+    assert_eq!(hold(), [true, true]);
+    // Somebody comes to the one address, and the workload at the other joins the mesh.
+    writer.apply(vec![pod("new").at("10.0.0.9").hbone().into()]);
+    assert_eq!(hold(), [false, true]);
+    writer.apply(vec![pod("plain").at("10.0.0.2").hbone().into()]);
+    assert_eq!(hold(), [false, false]);
+    let tunnel = ask_as(&state, "client", unknown, &[]).unwrap();
+    let holds = state.query(|view| {
+        let uid = WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, "client");
+        tunnel.still_holds(
+            view,
+            view.workload_by_uid(&uid).expect("the client is in the mesh"),
+        )
+    });
+    assert!(holds);
+}
