@@ -146,6 +146,12 @@ fn matches(m: &Match) -> Statement<'_> {
             Expression::String(format!("@{set}").into()),
         ),
         Match::Tcp => (meta(MetaKey::L4proto), Operator::EQ, string("tcp")),
+        Match::TcpOpening => {
+            let compared = Expression::List(vec![string("syn"), string("ack")]);
+            let flags = BinaryOperation::AND(field("tcp", "flags"), compared);
+            let flags = Expression::BinaryOperation(Box::new(flags));
+            (flags, Operator::EQ, string("syn"))
+        }
         Match::TcpTo(port) => (field("tcp", "dport"), Operator::EQ, number(*port)),
         Match::TcpNotTo(port) => (field("tcp", "dport"), Operator::NEQ, number(*port)),
         Match::UdpTo(port) => (field("udp", "dport"), Operator::EQ, number(*port)),

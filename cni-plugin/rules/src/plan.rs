@@ -6,8 +6,10 @@
 //!       ztunnel, as the client ──lo, mark 0x539──> application; the connection is marked 0x111
 //!       application's replies ──mark 0x111──> table 100 ──lo──> ztunnel's socket, not the client itself
 //! ```
-//! UDP passes untouched, but for DNS where its capture is asked for. What can set marks (`CAP_NET_ADMIN` in the pod) can
-//! leave the mesh, and what reaches a pod from the probe address is not captured: as with upstream.
+//! Only what opens a connection is redirected: connections that were open when the rules came stay as they are to their
+//! end, those opened later are captured. UDP passes untouched, but for DNS where its capture is asked for. What can set
+//! marks (`CAP_NET_ADMIN` in the pod) can leave the mesh, and what reaches a pod from the probe address is not captured:
+//! as with upstream.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -195,7 +197,7 @@ fn pod_nat_prerouting(options: &PodOptions) -> Vec<Rule> {
     let mut rules = Vec::new();
     for interface in &options.reroute_virtual_interfaces {
         rules.push(Rule {
-            matches: vec![Match::InBy(interface.clone()), Match::Tcp],
+            matches: vec![Match::InBy(interface.clone()), Match::TcpOpening],
             action: Action::Redirect(ports::OUTBOUND),
             why: "what a machine in this pod sends leaves the pod",
         });
@@ -220,6 +222,7 @@ fn pod_nat_prerouting(options: &PodOptions) -> Vec<Rule> {
             matches: vec![
                 Match::NotToLoopback(family),
                 Match::TcpNotTo(ports::HBONE),
+                Match::TcpOpening,
                 Match::NotMarked(FROM_ZTUNNEL),
             ],
             action: Action::Redirect(ports::INBOUND_PLAINTEXT),
@@ -253,6 +256,7 @@ fn pod_nat_output(options: &PodOptions) -> Vec<Rule> {
                 matches: vec![
                     Match::NotToLoopback(family),
                     Match::TcpTo(DNS),
+                    Match::TcpOpening,
                     Match::NotMarked(FROM_ZTUNNEL),
                 ],
                 action: Action::Redirect(ports::DNS),
@@ -276,7 +280,7 @@ fn pod_nat_output(options: &PodOptions) -> Vec<Rule> {
         rules.push(Rule {
             matches: vec![
                 Match::NotToLoopback(family),
-                Match::Tcp,
+                Match::TcpOpening,
                 Match::NotMarked(FROM_ZTUNNEL),
             ],
             action: Action::Redirect(ports::OUTBOUND),

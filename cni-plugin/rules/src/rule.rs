@@ -110,6 +110,9 @@ pub enum Match {
     ToSet(Family, &'static str),
     /// It is TCP.
     Tcp,
+    /// It opens a TCP connection: SYN without ACK. What is under way when rules come seems new to connection tracking,
+    /// too, and would be torn from its peer if it were redirected in the middle.
+    TcpOpening,
     /// It is TCP to this port.
     TcpTo(u16),
     /// It is TCP to another port than this.

@@ -77,6 +77,7 @@ fn matches(m: &Match) -> String {
         Match::NotToLoopback(Family::V6) => "ip6 daddr != ::1".to_owned(),
         Match::ToSet(family, set) => format!("{} daddr @{set}", family.header()),
         Match::Tcp => "meta l4proto tcp".to_owned(),
+        Match::TcpOpening => "tcp flags syn / syn,ack".to_owned(),
         Match::TcpTo(port) => format!("tcp dport {port}"),
         Match::TcpNotTo(port) => format!("tcp dport != {port}"),
         Match::UdpTo(port) => format!("udp dport {port}"),
