@@ -1,15 +1,16 @@
 //! The loop behind every listener.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use mesh_net::accept::{AcceptAction, AcceptPolicy};
-use mesh_runtime::drain::DrainWatcher;
+use mesh_runtime::drain::{DrainMode, DrainWatcher};
 use mesh_types::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// Accepts until the drain starts, then closes the listener. A connection that fails while it is accepted is nobody's
+/// Accepts until the drain starts, then takes what waits in the queue, and closes the listener: a connection that is still
+/// in the queue then is reset by the kernel, though a successor may listen at the same address. A connection that fails while it is accepted is nobody's
 /// problem; when the process is out of something, the loop waits and says so, but not each time.
 ///
 /// # Errors
@@ -20,10 +21,10 @@ pub async fn accept_loop(
     mut serve: impl FnMut(TcpStream, Peer),
 ) -> io::Result<()> {
     let mut policy = AcceptPolicy::default();
-    loop {
+    let mode = loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.draining() => return Ok(()),
+            mode = drain.draining() => break mode,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -38,12 +39,32 @@ pub async fn accept_loop(
                         warn_shortage(listener.local_addr().ok(), &error, unsaid);
                     }
                     tokio::select! {
-                        _ = drain.draining() => return Ok(()),
+                        mode = drain.draining() => break mode,
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
                 _ => return Err(error),
             },
+        }
+    };
+    match mode {
+        DrainMode::Graceful => take_queued(listener, serve),
+        DrainMode::Immediate => Ok(()),
+    }
+}
+
+/// Asks the socket itself: tokio may not have heard of the last connections yet.
+fn take_queued(listener: TcpListener, mut serve: impl FnMut(TcpStream, Peer)) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                serve(TcpStream::from_std(stream)?, Peer::new(peer));
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            // The queue is empty, or no more can be had of it.
+            Err(_) => return Ok(()),
         }
     }
 }
@@ -51,3 +72,6 @@ pub async fn accept_loop(
 fn warn_shortage(listener: Option<SocketAddr>, error: &io::Error, unsaid: u64) {
     tracing::warn!(listener = ?listener, %error, unsaid, "cannot accept connections, trying again");
 }
+
+#[cfg(test)]
+mod tests;
