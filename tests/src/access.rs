@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// One line of the access log.
 #[derive(Clone, Debug)]
@@ -57,6 +60,16 @@ impl AccessLine {
             }
         };
         Some(Self(object.into_iter().map(|(k, v)| (k, text(v))).collect()))
+    }
+
+    /// When the connection began: the line's time, which is that of its end, less its duration. Known to a millisecond.
+    #[must_use]
+    pub fn begun(&self) -> Option<SystemTime> {
+        let written = OffsetDateTime::parse(self.get("time")?, &Rfc3339).ok()?;
+        let lasted = self
+            .get("duration")
+            .and_then(|d| d.strip_suffix("ms")?.parse().ok());
+        Some(SystemTime::from(written) - Duration::from_millis(lasted.unwrap_or(0)))
     }
 
     /// The value of one key, such as `src.identity`.

@@ -1,6 +1,6 @@
 //! What the proxies' access logs say of a flow. A fact that neither log nor program confirms is not one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use lab::access::{AccessLine, AccessLog};
@@ -14,6 +14,7 @@ use crate::screen::{mark, ms};
 /// The logs of both nodes' ztunnels, from one moment on.
 pub(crate) struct Witness<'a> {
     cast: &'a Cast,
+    since: SystemTime,
     logs: Vec<(usize, AccessLog)>,
     lines: Vec<(usize, AccessLine)>,
 }
@@ -53,6 +54,7 @@ impl<'a> Witness<'a> {
         let path = |name: &str| cast.lab.logs().join(format!("{name}-ztunnel.log"));
         Self {
             cast,
+            since: SystemTime::now(),
             logs: logs
                 .map(|n| (n.index(), AccessLog::follow(&path(n.name()))))
                 .collect(),
@@ -112,8 +114,11 @@ impl<'a> Witness<'a> {
         let client = self.cast.pod(flow.from)?;
         let from = format!("{}:", client.v4());
         let targets = flow.targets();
+        // A connection from before may be logged only now; a program takes longer to start than the log is inexact.
+        let since = self.since + LOG_PRECISION;
         let ours = |line: &AccessLine, direction: &str| {
             line.is("direction", direction)
+                && line.begun().is_some_and(|begun| begun >= since)
                 && line.get("src.addr").is_some_and(|a| a.starts_with(&from))
                 && targets.iter().any(|t| line.is("dst.workload", t))
         };
@@ -321,4 +326,5 @@ fn took(time: Duration) -> String {
 /// A table's heading and the rule below it.
 const HEAD: usize = 2;
 const REJECTION: &str = "policy rejection: ";
+const LOG_PRECISION: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(5);
