@@ -11,6 +11,7 @@ mod lifecycle_pods;
 mod lifecycle_restart;
 mod party;
 mod policy;
+mod programs;
 mod reach;
 mod relay;
 mod streams;
