@@ -14,6 +14,7 @@ mod waypoint;
 use crate::service::{HealthPolicy, LoadBalancing, Mode, Scope};
 use crate::workload::HealthStatus;
 use crate::{Service, Workload};
+use mesh_types::WorkloadUid;
 
 pub use address::choose_address;
 pub use endpoints::{Endpoint, EndpointSet};
@@ -30,6 +31,8 @@ pub struct Request<'a> {
     pub port: u16,
     /// What for.
     pub purpose: Purpose,
+    /// Workloads that were just tried in vain: one of the others is picked where there is one.
+    pub avoid: &'a [WorkloadUid],
 }
 
 /// Why an endpoint is picked.
@@ -102,9 +105,20 @@ pub fn pick<'e>(
             return Err(NoEndpoint::UnknownPort(request.port));
         }
     }
-    by_trial(request, endpoints, random)
-        .or_else(|| by_search(request, endpoints, random))
-        .ok_or(NoEndpoint::NoneUsable)
+    let picked = by_trial(request, endpoints, random).or_else(|| by_search(request, endpoints, random));
+    match picked {
+        Some(choice) => Ok(choice),
+        // What failed once is better than nothing.
+        None if !request.avoid.is_empty() => pick(
+            &Request {
+                avoid: &[],
+                ..*request
+            },
+            endpoints,
+            random,
+        ),
+        None => Err(NoEndpoint::NoneUsable),
+    }
 }
 
 /// Takes one of a few endpoints drawn at random if it has the best possible rank, with a chance in proportion to its
@@ -169,7 +183,7 @@ fn by_search<'e>(
 
 /// The rank of an endpoint, the higher the better, and where the connection would go; `None` if it cannot be used.
 fn judge<'e>(request: &Request<'_>, endpoint: &'e Endpoint) -> Option<(usize, Choice<'e>)> {
-    if !within_reach(request.client, &endpoint.workload) {
+    if !within_reach(request.client, &endpoint.workload) || request.avoid.contains(&endpoint.workload.uid) {
         return None;
     }
     let target_port = target_port(request, endpoint)?;

@@ -257,7 +257,7 @@ enum Picked {
     Original,
 }
 
-/// Draws an endpoint, again and again while it is one to be avoided; a service that has no other gives that one.
+/// Picks an endpoint; one to be avoided only where there is no other.
 fn pick(
     view: &View,
     question: &Question<'_>,
@@ -271,31 +271,25 @@ fn pick(
         service,
         port,
         purpose,
+        avoid: question.avoid,
     };
-    let endpoints = view.endpoints(service);
-    for draw in 1.. {
-        let choice = lb::pick(&request, endpoints, random).map_err(|e| match e {
-            lb::NoEndpoint::UnknownPort(port) => Refused::UnknownPort {
-                service: service.hostname.clone(),
-                port,
-            },
-            lb::NoEndpoint::NoneUsable => Refused::NoHealthyEndpoint(service.hostname.clone()),
-        })?;
-        let Choice::Endpoint {
+    let choice = lb::pick(&request, view.endpoints(service), random).map_err(|e| match e {
+        lb::NoEndpoint::UnknownPort(port) => Refused::UnknownPort {
+            service: service.hostname.clone(),
+            port,
+        },
+        lb::NoEndpoint::NoneUsable => Refused::NoHealthyEndpoint(service.hostname.clone()),
+    })?;
+    Ok(match choice {
+        Choice::Original => Picked::Original,
+        Choice::Endpoint {
             endpoint,
             target_port,
-        } = choice
-        else {
-            return Ok(Picked::Original);
-        };
-        if draw == DRAWS || !question.avoid.contains(&endpoint.workload.uid) {
-            return Ok(Picked::Endpoint {
-                workload: endpoint.workload.clone(),
-                port: target_port,
-            });
-        }
-    }
-    unreachable!("the last draw is taken")
+        } => Picked::Endpoint {
+            workload: endpoint.workload.clone(),
+            port: target_port,
+        },
+    })
 }
 
 fn reachable_address(
@@ -384,8 +378,6 @@ impl Refused {
 
 /// Ports that belong to the proxy in every pod.
 pub const PROXY_PORTS: [u16; 3] = [ports::OUTBOUND, ports::INBOUND_PLAINTEXT, ports::HBONE];
-/// How often another endpoint is drawn before one that failed is taken again.
-const DRAWS: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -79,6 +79,7 @@ fn shares(client: &Workload, service: &Service, endpoints: &EndpointSet) -> Hash
             service,
             port: 80,
             purpose: Purpose::Connect,
+            avoid: &[],
         };
         let Ok(Choice::Endpoint { endpoint, .. }) = pick(&request, endpoints, &mut random) else {
             panic!("no endpoint");
@@ -106,6 +107,7 @@ fn target(
         service,
         port,
         purpose,
+        avoid: &[],
     };
     let choice = pick(&request, endpoints, &mut fastrand::Rng::with_seed(1))?;
     Ok(match choice {
@@ -218,6 +220,7 @@ fn strict_takes_only_endpoints_that_share_everything() {
         service: &strict,
         port: 80,
         purpose: Purpose::Connect,
+        avoid: &[],
     };
     let nothing = pick(&request, &set, &mut fastrand::Rng::with_seed(1));
     assert!(matches!(nothing, Err(NoEndpoint::NoneUsable)));
@@ -399,4 +402,36 @@ fn weighted_waypoints_share_connections_and_weightless_ones_give_way_to_the_one(
     };
     assert_eq!(pick_waypoint(&weightless, &mut random), Some(&gateway(1)));
     assert_eq!(pick_waypoint(&service(), &mut random), None);
+}
+
+#[test]
+fn what_failed_is_taken_again_only_where_there_is_no_other() {
+    let heavy = Workload {
+        capacity: 1_000,
+        ..workload("failed")
+    };
+    let failed = [heavy.uid.clone()];
+    let client = workload("client");
+    let ask = |set: &EndpointSet| {
+        let service = service();
+        let request = Request {
+            client: &client,
+            service: &service,
+            port: 80,
+            purpose: Purpose::Connect,
+            avoid: &failed,
+        };
+        let mut random = fastrand::Rng::with_seed(7);
+        let Ok(Choice::Endpoint { endpoint, .. }) = pick(&request, set, &mut random) else {
+            panic!("no endpoint");
+        };
+        endpoint.workload.uid.to_string()
+    };
+    for _ in 0..100 {
+        assert_eq!(
+            ask(&endpoints([heavy.clone(), workload("other")])),
+            workload("other").uid.to_string()
+        );
+    }
+    assert_eq!(ask(&endpoints([heavy.clone()])), heavy.uid.to_string());
 }
