@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::programs::{self, Programs};
-use crate::screen::{self, say, step};
+use crate::screen::{self, step};
 
 /// Everything that runs.
 pub(crate) struct Cast {
@@ -122,7 +122,7 @@ impl Cast {
         self.left_out = left_out;
         step("the programs inside them", start.elapsed());
         for sentence in &self.left_out {
-            say(&format!("  Left out: {sentence}"));
+            screen::note(&format!("Left out: {sentence}"));
         }
         Ok(())
     }
@@ -138,6 +138,14 @@ impl Cast {
         step("both ztunnels know all of this", start.elapsed());
         Ok(())
     }
+}
+
+/// The virtual address behind a service's name.
+pub(crate) fn virtual_address(service: &str) -> Result<&'static str> {
+    let known = SERVICES.iter().find(|(name, _)| *name == service);
+    known
+        .map(|(_, vip)| *vip)
+        .with_context(|| format!("no service {service}"))
 }
 
 fn knows(dump: &Value, pod: &Pod) -> bool {

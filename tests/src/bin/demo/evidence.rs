@@ -3,9 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use lab::Pod;
 use lab::access::{AccessLine, AccessLog};
 use lab::table::Table;
 use lab::wait;
+use serde_json::Value;
 
 use crate::cast::Cast;
 use crate::flow::{Answer, Expect, Flow, To, Wire};
@@ -28,6 +30,8 @@ pub(crate) struct Facts {
     wire: Option<Wire>,
     identities: (Option<String>, Option<String>),
     verdict: Verdict,
+    /// The policies that the server's ztunnel holds for the server, as it says itself.
+    policies: Vec<String>,
     took: Option<Duration>,
     /// What could not be confirmed, or is not as it should be.
     doubts: Vec<String>,
@@ -100,10 +104,28 @@ impl<'a> Witness<'a> {
             identities: trace.identities(),
             took: answer.took.or_else(|| trace.duration()),
             verdict,
+            policies: self.policies_of(pod),
             doubts,
         };
         facts.compare(flow.expect);
         Ok(facts)
+    }
+
+    fn policies_of(&self, pod: &Pod) -> Vec<String> {
+        let dump = self.cast.lab.nodes()[pod.spec().node]
+            .config_dump()
+            .unwrap_or_default();
+        let workloads = dump["workloads"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let is_pod = |w: &&Value| w["name"] == pod.spec().name.as_str();
+        let policies = workloads
+            .iter()
+            .find(is_pod)
+            .and_then(|w| w["authorizationPolicies"].as_array());
+        let names = policies.into_iter().flatten().filter_map(Value::as_str);
+        names.map(str::to_owned).collect()
     }
 
     fn trace(&mut self, flow: &Flow) -> Result<Trace> {
@@ -232,7 +254,10 @@ impl Facts {
     fn remarks(&self) -> impl Iterator<Item = String> {
         let verdict = match &self.verdict {
             Verdict::Denied { by: Some(policy), .. } => Some(format!("denied by policy {policy}")),
-            Verdict::Denied { error, .. } => Some(format!("denied: {error}")),
+            Verdict::Denied { error, .. } => Some(format!(
+                "denied: {error} (of those that select it: {})",
+                self.policies.join(", ")
+            )),
             Verdict::Allowed | Verdict::Failed => None,
         };
         verdict

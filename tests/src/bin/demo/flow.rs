@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lab::lab::Said;
 
-use crate::cast::Cast;
+use crate::cast::{Cast, virtual_address};
 use crate::evidence::{Facts, Witness};
 
 /// Who calls whom with which program, and what must come of it.
@@ -72,11 +72,13 @@ impl Flow {
     /// Calls once.
     pub(crate) fn call(&self, cast: &Cast) -> Result<Answer> {
         let pod = cast.pod(self.from)?;
-        let host = match self.to {
-            To::Pod(name) => cast.pod(name)?.v4().to_string(),
-            To::Service(name, _) => name.to_owned(),
-        };
         let with = self.with.or_stand_in(cast);
+        let host = match (self.to, with) {
+            (To::Pod(name), _) => cast.pod(name)?.v4().to_string(),
+            // The lab's client takes addresses only.
+            (To::Service(name, _), Client::Echo(_)) => virtual_address(name)?.to_owned(),
+            (To::Service(name, _), _) => name.to_owned(),
+        };
         let (program, arguments) = with.command(cast, &host);
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         Ok(with.read(&pod.run(&program, &arguments)?))
@@ -192,6 +194,12 @@ impl Wire {
     }
 }
 
+/// What a program said, short enough for a remark.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").chars().take(REMARK).collect()
+}
+
 fn number_after(text: &str, key: &str) -> Option<f64> {
     let (_, rest) = text.rsplit_once(key)?;
     rest.split_whitespace().next()?.parse().ok()
@@ -201,5 +209,6 @@ fn number_after(text: &str, key: &str) -> Option<f64> {
 pub(crate) const NGINX: &str = "hello from nginx in shop/web";
 /// What the lab's own HTTP server says.
 pub(crate) const ECHO: &str = " answers ";
+const REMARK: usize = 80;
 const LINE: &str = "hello";
 const CURL_TIME: &str = "\nseconds=%{time_total}";

@@ -59,44 +59,57 @@ pub(crate) fn serve(cast: &Cast) -> Result<(Vec<Process>, Vec<String>)> {
     let programs = &cast.programs;
     fs::create_dir_all(&programs.dir)?;
     let (mut servers, mut left_out) = (Vec::new(), Vec::new());
-    // postgres takes the longest: it is begun first and asked last.
+    let mut serves = |pod, port, process| servers.push(Server { pod, port, process });
+    // postgres takes the longest: it is begun first.
     let database = cast.pod("database")?;
     match &programs.postgres {
-        Ok(postgres) => servers.push(postgres.start(database, &programs.dir.join("postgres"))?),
+        Ok(postgres) => serves(
+            database,
+            5432,
+            postgres.start(database, &programs.dir.join("postgres"))?,
+        ),
         Err(why) => {
             left_out.push(format!("postgres, {why}; an echo server stands in for it."));
-            servers.push(programs.echo(database, &["--tcp", "5432"])?);
+            serves(database, 5432, programs.echo(database, &["--tcp", "5432"])?);
         }
     }
-    for (pod, ports) in [
-        ("cart-a", ["--http", "8080", "--tcp", "9000"].as_slice()),
-        ("cart-b", &["--http", "8080", "--tcp", "9000"]),
-        ("printer", &["--http", "9100", "--tcp", "9000"]),
-    ] {
-        servers.push(programs.echo(cast.pod(pod)?, ports)?);
+    for cart in ["cart-a", "cart-b"] {
+        let pod = cast.pod(cart)?;
+        serves(
+            pod,
+            9000,
+            programs.echo(pod, &["--http", "8080", "--tcp", "9000"])?,
+        );
     }
+    let printer = cast.pod("printer")?;
+    serves(
+        printer,
+        9100,
+        programs.echo(printer, &["--http", "9100", "--tcp", "9000"])?,
+    );
     let web = cast.pod("web")?;
     match &programs.nginx {
-        Some(nginx) => servers.push(start_nginx(nginx, web, &programs.dir.join("nginx"))?),
+        Some(nginx) => serves(web, 80, start_nginx(nginx, web, &programs.dir.join("nginx"))?),
         None => {
             left_out.push("nginx, which is not installed; an echo server stands in for it.".to_owned());
-            servers.push(programs.echo(web, &["--http", "80"])?);
+            serves(web, 80, programs.echo(web, &["--http", "80"])?);
         }
     }
+    let cache = cast.pod("cache")?;
     match &programs.redis {
-        Some(redis) => servers.push(start_redis(redis, cast.pod("cache")?, &programs.dir)?),
+        Some(redis) => serves(cache, 6379, start_redis(redis, cache, &programs.dir)?),
         None => {
             left_out.push("redis, which is not installed; an echo server stands in for it.".to_owned());
-            servers.push(programs.echo(cast.pod("cache")?, &["--tcp", "6379"])?);
+            serves(cache, 6379, programs.echo(cache, &["--tcp", "6379"])?);
         }
     }
-    for (pod, port) in LISTENING {
-        wait_for_port(cast.pod(pod)?, port, &programs.app)?;
-    }
+    servers
+        .iter_mut()
+        .try_for_each(|server| server.wait(&programs.app))?;
     if let Ok(postgres) = &programs.postgres {
         postgres.wait(database)?;
     }
-    Ok((servers, left_out))
+    Ok((servers.into_iter().map(|s| s.process).collect(), left_out))
 }
 
 impl Programs {
@@ -115,9 +128,10 @@ fn start_nginx(nginx: &Path, pod: &Pod, dir: &Path) -> Result<Process> {
         .iter()
         .map(|kind| format!("  {kind}_temp_path {d}/{kind};\n"))
         .collect();
-    // Without a master process nginx keeps the user that it has; a user namespace may have no other.
+    // Without a master process nginx keeps the user that it has, and with `user root` its files are that user's, too: a
+    // user namespace may have no other.
     let text = format!(
-        "daemon off;\nmaster_process off;\npid {d}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n{temporary}  server {{ listen 80; listen [::]:80; root {d}/html; }}\n}}\n"
+        "daemon off;\nuser root root;\nmaster_process off;\npid {d}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n{temporary}  server {{ listen 80; listen [::]:80; root {d}/html; }}\n}}\n"
     );
     let file = dir.join("nginx.conf");
     fs::write(&file, text)?;
@@ -238,16 +252,26 @@ impl Postgres {
     }
 }
 
-fn wait_for_port(pod: &Pod, port: u16, app: &str) -> Result<()> {
-    // Whatever listens there accepts; what it then says does not matter.
-    let to = format!("127.0.0.1:{port}");
-    let probe = || {
-        let said = pod
-            .run(app, &["send", &to, "--text", "\r\n\r\n", "--limit-ms", "100"])
-            .ok()?;
-        (!said.err.contains("connecting to")).then_some(())
-    };
-    wait::until(&format!("port {port} of {}", pod.full_name()), STARTUP, probe)
+/// A program that serves on a port of its pod.
+struct Server<'a> {
+    pod: &'a Pod,
+    port: u16,
+    process: Process,
+}
+
+impl Server<'_> {
+    /// Waits until it accepts; what it then says does not matter.
+    fn wait(&mut self, app: &str) -> Result<()> {
+        let (pod, to) = (self.pod, format!("127.0.0.1:{}", self.port));
+        self.process
+            .wait_until(&format!("it listens at port {}", self.port), STARTUP, || {
+                let said = pod
+                    .run(app, &["send", &to, "--text", "\r\n\r\n", "--limit-ms", "100"])
+                    .ok()?;
+                (!said.err.contains("connecting to")).then_some(())
+            })
+            .with_context(|| pod.full_name())
+    }
 }
 
 /// The newest of Debian's installed versions.
@@ -269,11 +293,4 @@ fn find(program: &str) -> Option<PathBuf> {
     dirs.iter().map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
-const LISTENING: [(&str, u16); 5] = [
-    ("cart-a", 9000),
-    ("cart-b", 9000),
-    ("printer", 9100),
-    ("web", 80),
-    ("cache", 6379),
-];
 const STARTUP: Duration = Duration::from_secs(20);

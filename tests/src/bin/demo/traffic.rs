@@ -30,9 +30,7 @@ pub(crate) fn act(cast: &Cast) -> Result<Findings> {
         ),
     );
     for facts in facts.iter().filter(|f| !f.good()) {
-        let text = format!("{}: {}", facts.title(), facts.doubts().join("; "));
-        note(&text);
-        findings.add(false, text);
+        findings.add(false, format!("{}: {}", facts.title(), facts.doubts().join("; ")));
     }
     Ok(findings)
 }
