@@ -10,8 +10,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, exit};
 
-use anyhow::{Context, Result, bail};
-use mesh_net::process::{Isolation, Privilege, Reentered, reenter};
+use anyhow::{Context, Result, anyhow, bail};
+use mesh_net::process::{Isolation, Privilege, ReenterError, Reentered, reenter};
 use nix::mount::{MsFlags, mount};
 
 /// What the caller may do inside.
@@ -55,7 +55,7 @@ pub fn enter_world() -> Result<World> {
     let outer_pid = fs::read_link("/proc/self")
         .ok()
         .and_then(|p| p.to_str()?.parse().ok());
-    let rights = match reenter(&Isolation::default())? {
+    let rights = match reenter(&Isolation::default()).map_err(sentence)? {
         Reentered::Ended(status) => exit(code(status)),
         Reentered::Inside(Privilege::Root) => Rights::Root,
         Reentered::Inside(Privilege::UserRange) => Rights::UserNamespace,
@@ -88,6 +88,17 @@ fn furnish() -> Result<()> {
     }
     mount(Some(hosts), "/etc/hosts", none, MsFlags::MS_BIND, none)
         .context("the lab's hosts file over /etc/hosts")
+}
+
+/// The error names its cause itself; a machine that forbids user namespaces is told where it does.
+fn sentence(error: ReenterError) -> anyhow::Error {
+    match error {
+        ReenterError::NotAllowed(_) => anyhow!(
+            "{error} (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns can forbid them)"
+        ),
+        other => anyhow!("{other}"),
+    }
 }
 
 fn code(status: ExitStatus) -> i32 {

@@ -8,7 +8,7 @@ use lab::wait;
 use tokio::time::Instant;
 
 use crate::cast::{Cast, STRICT};
-use crate::evidence::{self, Facts};
+use crate::facts::{self, Facts};
 use crate::flow::{Client, ECHO, Expect, Flow, NGINX, To};
 use crate::held::{Fate, Held};
 use crate::screen::{self, Findings, ms, note, say, verbatim};
@@ -208,7 +208,7 @@ fn open_connection(which: &str, fate: &Fate, right: impl Fn(&Fate) -> bool, find
 /// A small table; what is wrong with it becomes a finding.
 fn show(title: &str, cast: &Cast, flows: &[Flow], findings: &mut Findings) -> Result<()> {
     let facts: Vec<Facts> = flows.iter().map(|f| f.run(cast)).collect::<Result<_>>()?;
-    screen::rows(title, &evidence::rows(&facts));
+    screen::rows(title, &facts::rows(&facts));
     for facts in facts.iter().filter(|f| !f.good()) {
         findings.add(false, format!("{}: {}", facts.title(), facts.doubts().join("; ")));
     }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use lab::lab::Said;
 
 use crate::cast::{Cast, virtual_address};
-use crate::evidence::{Facts, Witness};
+use crate::evidence::Witness;
+use crate::facts::Facts;
 
 /// Who calls whom with which program, and what must come of it.
 #[derive(Clone, Copy)]
@@ -159,9 +160,7 @@ impl Client {
         };
         Answer {
             ok: said.ok && right,
-            said: format!("{} {}", said.out.trim(), said.err.trim())
-                .trim()
-                .to_owned(),
+            said: one_line(&format!("{} {}", said.out, said.err)),
             took: took.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
         }
     }

@@ -49,8 +49,15 @@ impl Held {
             return self.end(change);
         }
         let seen = self.count();
-        match wait::until("another line", ANOTHER, || (self.count() > seen).then_some(())) {
-            Ok(()) => Fate::Alive,
+        let next = wait::until("another line, or the end", ANOTHER, || {
+            match self.client.ended() {
+                Some(_) => Some(true),
+                None => (self.count() > seen).then_some(false),
+            }
+        });
+        match next {
+            Ok(true) => self.end(change),
+            Ok(false) => Fate::Alive,
             Err(_) => Fate::Silent,
         }
     }

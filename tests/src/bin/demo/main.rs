@@ -4,13 +4,16 @@
 //! - this file: the command line, the order of things, the verdict.
 //! - [`cast`]: the lab, its pods and the files that the control plane reads.
 //! - [`programs`]: nginx, redis, postgres and the lab's own servers.
-//! - [`flow`]: one program that calls another, and what it said; [`evidence`]: what the proxies' logs say of it.
-//! - [`held`]: a connection that stays open; [`load`]: new ones all the time. [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
+//! - [`flow`]: one program that calls another, and what it said.
+//! - [`evidence`]: what the proxies' logs say of it; [`facts`]: the same as a row of a table.
+//! - [`held`]: a connection that stays open; [`load`]: new ones all the time.
+//! - [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
 //! - [`screen`]: lines for people. [`keep`]: how to look around.
 
 mod cast;
 mod changes;
 mod evidence;
+mod facts;
 mod flow;
 mod held;
 mod keep;
@@ -38,7 +41,7 @@ use screen::{Findings, say};
 
 /// Runs a two-node mesh with real programs on this machine, in private namespaces of which nothing is left afterwards.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "demo", version)]
 struct Args {
     /// The directory with the built products (default: where this program lies).
     #[arg(long, value_name = "DIR")]

@@ -86,7 +86,7 @@ impl Restart {
         Ok(Outcome {
             took,
             ledger,
-            held: held.fate(change, Duration::ZERO),
+            held: held.fate(change, FEEL),
         })
     }
 
@@ -208,4 +208,6 @@ const LEGEND: &str = "Took: from the signal to end until the part is ready again
      has ended. Replaced: the new one is ready before the old one is told to end, as in an upgrade; what is still open then \
      is closed when the old one's time to drain is over. Killed (kill -9): until a ztunnel is there again, its pods' new \
      connections fail; they never fall back to plain.";
+/// How long an open connection is given to feel that the part is back.
+const FEEL: Duration = Duration::from_millis(500);
 const ENDS: Duration = Duration::from_secs(60);

@@ -52,7 +52,7 @@ impl Findings {
         )));
         for finding in &self.all {
             let text = wrap(&finding.text, WIDTH - 6, "      ");
-            say(&paint(&format!("    {} {text}", mark(finding.good))));
+            say(&format!("    {} {text}", paint(&mark(finding.good).to_string())));
         }
     }
 }

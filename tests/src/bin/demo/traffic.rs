@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cast::Cast;
-use crate::evidence::{self, Facts};
+use crate::facts::{self, Facts};
 use crate::flow::{Client, ECHO, Expect, Flow, NGINX, To};
 use crate::screen::{self, Findings, note};
 
@@ -17,7 +17,7 @@ pub(crate) fn act(cast: &Cast) -> Result<Findings> {
     );
     screen::say("");
     let facts: Vec<Facts> = FLOWS.iter().map(|flow| flow.run(cast)).collect::<Result<_>>()?;
-    screen::table(&evidence::table(&facts));
+    screen::table(&facts::table(&facts));
     screen::say("");
     note(LEGEND);
     let mut findings = Findings::new("Act 1");
