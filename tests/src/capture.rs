@@ -104,11 +104,20 @@ impl Drop for Capture {
 impl Shared {
     fn run(&self, mut socket: &Socket) {
         let mut frame = vec![0_u8; MAX_FRAME];
-        loop {
-            match socket.read(&mut frame) {
-                Ok(length) => self.inspect(&frame[..length]),
-                Err(_) if self.stop.load(Ordering::Relaxed) => return,
-                Err(_) => {}
+        while !self.stop.load(Ordering::Relaxed) {
+            // Nothing came for a while.
+            let Ok(length) = socket.read(&mut frame) else {
+                continue;
+            };
+            self.inspect(&frame[..length]);
+        }
+        // What is queued by now counts; what comes from now on does not, or traffic that goes on would keep this going.
+        if socket.set_nonblocking(true).is_ok() {
+            for _ in 0..LAST_FRAMES {
+                let Ok(length) = socket.read(&mut frame) else {
+                    return;
+                };
+                self.inspect(&frame[..length]);
             }
         }
     }
@@ -131,4 +140,6 @@ impl Shared {
 const ETH_P_ALL: u16 = 0x0003;
 const POLL: Duration = Duration::from_millis(50);
 const QUEUE: usize = 16 << 20;
+/// More than the queue holds.
+const LAST_FRAMES: usize = 1 << 16;
 const MAX_FRAME: usize = 70_000;

@@ -28,6 +28,7 @@ struct Shared {
     netns: Netns,
     to: SocketAddr,
     text: String,
+    limit: Duration,
     stop: AtomicBool,
     begun: AtomicUsize,
     done: Mutex<Vec<Attempt>>,
@@ -58,11 +59,21 @@ pub(crate) struct Ledger {
 impl Load {
     /// Starts to say `text` to an echo server from inside a namespace.
     pub(crate) fn start(from: &Namespace, to: SocketAddr, text: &str) -> Result<Self> {
+        Self::with_limit(from, to, text, LIMIT)
+    }
+
+    /// As [`Load::start`], by clients that do not wait for long: for an address that nobody has at times.
+    pub(crate) fn impatient(from: &Namespace, to: SocketAddr, text: &str) -> Result<Self> {
+        Self::with_limit(from, to, text, SHORT)
+    }
+
+    fn with_limit(from: &Namespace, to: SocketAddr, text: &str, limit: Duration) -> Result<Self> {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             netns: Netns::open(&from.path()).with_context(|| from.to_string())?,
             to,
             text: text.to_owned(),
+            limit,
             stop: AtomicBool::new(false),
             begun: AtomicUsize::new(0),
             done: Mutex::default(),
@@ -178,9 +189,9 @@ impl Shared {
             .run(|| Socket::new(Domain::for_address(self.to), Type::STREAM, None));
         let socket = socket.and_then(|made| made).map_err(|e| format!("socket: {e}"))?;
         let asked = (|| {
-            socket.set_read_timeout(Some(LIMIT))?;
-            socket.set_write_timeout(Some(LIMIT))?;
-            socket.connect_timeout(&self.to.into(), LIMIT)?;
+            socket.set_read_timeout(Some(self.limit))?;
+            socket.set_write_timeout(Some(self.limit))?;
+            socket.connect_timeout(&self.to.into(), self.limit)?;
             *from = socket.local_addr()?.as_socket();
             (&socket).write_all(self.text.as_bytes())?;
             socket.shutdown(Shutdown::Write)?;
@@ -264,4 +275,5 @@ fn named(error: &std::io::Error) -> String {
 const PACE: Duration = Duration::from_millis(20);
 /// Longer than anything takes, even on a machine that is busy with other things.
 const LIMIT: Duration = Duration::from_secs(15);
+const SHORT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(40);
