@@ -6,8 +6,8 @@ set -euo pipefail
 what=${1:?usage: setup.sh demo|test|bench}
 
 # command -> Debian package
-common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap)
-programs=(curl:curl nginx:nginx-light redis-server:redis-server psql:postgresql)
+common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap curl:curl)
+programs=(nginx:nginx-light redis-server:redis-server psql:postgresql)
 case $what in
     demo | test) wanted=("${common[@]}" "${programs[@]}") ;;
     bench) wanted=("${common[@]}") ;;

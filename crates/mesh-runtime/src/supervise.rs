@@ -77,7 +77,7 @@ impl Tasks {
         tokio::spawn(self.clone().watch_critical(name.into(), task))
     }
 
-    /// [`Tasks::critical`] on the current thread's `LocalSet`.
+    /// [`Tasks::critical`] on the current thread's `LocalRuntime` or `LocalSet`.
     pub fn critical_local<E: Display + 'static>(
         &self,
         name: impl Into<TaskName>,
@@ -95,7 +95,7 @@ impl Tasks {
         tokio::spawn(self.clone().watch_panic(name.into(), task))
     }
 
-    /// [`Tasks::spawn`] on the current thread's `LocalSet`.
+    /// [`Tasks::spawn`] on the current thread's `LocalRuntime` or `LocalSet`.
     pub fn spawn_local(
         &self,
         name: impl Into<TaskName>,

@@ -38,6 +38,9 @@ struct Args {
     /// Seconds of each load
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Only loads whose name contains this: throughput-1, throughput-8, requests-1, requests-64, connections, memory
+    #[arg(long, default_value = "")]
+    only: String,
     /// Where the figures go as JSON
     #[arg(long, default_value = "out/bench.json")]
     json: PathBuf,
@@ -78,7 +81,7 @@ fn run(args: &Args) -> Result<()> {
         let first = round % variants.len();
         for variant in variants[first..].iter().chain(&variants[..first]) {
             println!("== Round {} of {}: {variant}", round + 1, args.rounds);
-            measure::round(&mut lab, &bench, variant, &mut figures)
+            measure::round(&mut lab, &bench, variant, &args.only, &mut figures)
                 .with_context(|| format!("round {}, {variant}", round + 1))?;
         }
     }

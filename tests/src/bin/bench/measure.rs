@@ -26,12 +26,6 @@ struct Pair {
     _serving: Process,
 }
 
-/// What a load cost the proxies beside what it gave.
-struct Measured {
-    figures: Value,
-    cpu: Duration,
-}
-
 impl Bench {
     pub(crate) fn prepare(lab: &mut Lab, seconds: f64) -> Result<Self> {
         lab.config().namespace("plain", false)?;
@@ -42,6 +36,13 @@ impl Bench {
             program: lab.products().path("lab-app"),
             seconds: seconds.to_string(),
         })
+    }
+
+    /// Runs the load program in the client's pod; what it prints are its figures.
+    fn ask(&self, pair: &Pair, arguments: &[&str]) -> Result<Value> {
+        let said = pair.client.run(&self.program.display().to_string(), arguments)?;
+        ensure!(said.ok, "{}: {}", arguments.join(" "), said.err.trim());
+        serde_json::from_str(said.out.trim()).with_context(|| said.out.clone())
     }
 }
 
@@ -61,10 +62,42 @@ impl Pair {
             _serving: serving,
         })
     }
+
+    /// The server's port for a kind of load.
+    fn at(&self, offset: u16) -> String {
+        format!("{}:{}", self.server.v4(), PORT + offset)
+    }
 }
 
-/// Runs every load once and notes its figures.
-pub(crate) fn round(lab: &mut Lab, bench: &Bench, variant: &Variant, figures: &mut Figures) -> Result<()> {
+/// One load, and the figures that it gives.
+struct Load {
+    /// What `--only` calls it.
+    name: &'static str,
+    kind: &'static str,
+    /// Which of the server's ports, from [`PORT`] on.
+    offset: u16,
+    arguments: [&'static str; 2],
+    /// Figures read from what the load printed.
+    printed: &'static [(Figure, &'static str)],
+    cost: Cost,
+}
+
+/// What the proxies' CPU time is divided by.
+struct Cost {
+    figure: Figure,
+    per: &'static str,
+    /// CPU seconds over this many of `per` are one of the figure's unit.
+    scale: f64,
+}
+
+/// Runs every load once whose name contains `only`, and notes its figures.
+pub(crate) fn round(
+    lab: &mut Lab,
+    bench: &Bench,
+    variant: &Variant,
+    only: &str,
+    figures: &mut Figures,
+) -> Result<()> {
     let pair = match variant {
         Variant::Direct => &bench.plain,
         Variant::Ours | Variant::Peer(_) => {
@@ -73,79 +106,29 @@ pub(crate) fn round(lab: &mut Lab, bench: &Bench, variant: &Variant, figures: &m
         }
     };
     let proxies = proxies(lab, variant)?;
-    let mut note = |figure, value| figures.add(variant, figure, value);
+    let wanted = |name: &str| name.contains(only);
     // Certificates, tunnels and caches are made here; they are not what is measured.
-    let warm = || {
-        load(
-            bench,
-            pair,
-            &proxies,
-            "requests",
-            1,
-            &["--connections", "4", "--seconds", "0.3"],
-        )
-    };
-    lab::wait::until("a first answer", PATIENCE, || warm().ok())?;
-    if !proxies.is_empty() {
-        note(Figure::RssIdle, memory(&proxies)?);
+    let warm = [
+        "perf",
+        "requests",
+        &pair.at(1),
+        "--connections",
+        "4",
+        "--seconds",
+        "0.3",
+    ];
+    lab::wait::until("a first answer", PATIENCE, || {
+        bench.ask(pair, &warm).ok().map(drop)
+    })?;
+    if wanted(MEMORY) && !proxies.is_empty() {
+        figures.add(variant, Figure::RssIdle, memory(&proxies)?);
     }
-
-    for (streams, rate, cost) in [
-        ("1", Figure::Gbits1, Figure::CpuPerGb1),
-        ("8", Figure::Gbits8, Figure::CpuPerGb8),
-    ] {
-        let got = load(
-            bench,
-            pair,
-            &proxies,
-            "throughput",
-            0,
-            &["--streams", streams, "--seconds", &bench.seconds],
-        )?;
-        note(rate, number(&got, "gbit_per_s")?);
-        if !proxies.is_empty() {
-            note(cost, got.cpu.as_secs_f64() / (number(&got, "bytes")? / 1e9));
-        }
+    for load in LOADS.iter().filter(|l| wanted(l.name)) {
+        measure(bench, pair, &proxies, load, |figure, value| {
+            figures.add(variant, figure, value);
+        })?;
     }
-    for (connections, rate, p50, p99, cost) in [
-        (
-            "1",
-            Figure::Requests1,
-            Figure::P50At1,
-            Figure::P99At1,
-            Figure::CpuPerRequest1,
-        ),
-        (
-            "64",
-            Figure::Requests64,
-            Figure::P50At64,
-            Figure::P99At64,
-            Figure::CpuPerRequest64,
-        ),
-    ] {
-        let arguments = ["--connections", connections, "--seconds", &bench.seconds];
-        let got = load(bench, pair, &proxies, "requests", 1, &arguments)?;
-        note(rate, number(&got, "per_s")?);
-        note(p50, number(&got, "p50_us")?);
-        note(p99, number(&got, "p99_us")?);
-        if !proxies.is_empty() {
-            note(cost, got.cpu.as_secs_f64() * 1e6 / number(&got, "requests")?);
-        }
-    }
-    let got = load(
-        bench,
-        pair,
-        &proxies,
-        "connections",
-        2,
-        &["--workers", "16", "--seconds", &bench.seconds],
-    )?;
-    note(Figure::Connections, number(&got, "per_s")?);
-    if !proxies.is_empty() {
-        note(
-            Figure::CpuPerConnection,
-            got.cpu.as_secs_f64() * 1e6 / number(&got, "connections")?,
-        );
+    if wanted(MEMORY) && !proxies.is_empty() {
         let mut holding = hold(bench, pair)?;
         let log = holding.log_path().to_owned();
         let open = || {
@@ -154,7 +137,35 @@ pub(crate) fn round(lab: &mut Lab, bench: &Bench, variant: &Variant, figures: &m
                 .then_some(())
         };
         holding.wait_until("1,000 open connections", PATIENCE, open)?;
-        note(Figure::RssWith1000, memory(&proxies)?);
+        figures.add(variant, Figure::RssWith1000, memory(&proxies)?);
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &Bench,
+    pair: &Pair,
+    proxies: &[u32],
+    load: &Load,
+    mut note: impl FnMut(Figure, f64),
+) -> Result<()> {
+    let Load {
+        kind,
+        arguments: [key, value],
+        cost,
+        ..
+    } = load;
+    let to = pair.at(load.offset);
+    let arguments = ["perf", kind, &to, key, value, "--seconds", &bench.seconds];
+    let before = cpu(proxies)?;
+    let printed = bench.ask(pair, &arguments)?;
+    let spent = cpu(proxies)?.saturating_sub(before);
+    for (figure, key) in load.printed {
+        note(*figure, number(&printed, key)?);
+    }
+    if !proxies.is_empty() {
+        let units = number(&printed, cost.per)?;
+        note(cost.figure, spent.as_secs_f64() / units * cost.scale);
     }
     Ok(())
 }
@@ -184,40 +195,19 @@ fn proxies(lab: &mut Lab, variant: &Variant) -> Result<Vec<u32>> {
         .collect()
 }
 
-fn load(
-    bench: &Bench,
-    pair: &Pair,
-    proxies: &[u32],
-    kind: &str,
-    offset: u16,
-    more: &[&str],
-) -> Result<Measured> {
-    let to = format!("{}:{}", pair.server.v4(), PORT + offset);
-    let mut arguments = vec!["perf", kind, &to];
-    arguments.extend(more);
-    let before = cpu(proxies)?;
-    let said = pair
-        .client
-        .run(&bench.program.display().to_string(), &arguments)?;
-    let cpu = cpu(proxies)?.saturating_sub(before);
-    ensure!(said.ok, "{kind} {to}: {}", said.err.trim());
-    let figures = serde_json::from_str(said.out.trim()).with_context(|| said.out.clone())?;
-    Ok(Measured { figures, cpu })
-}
-
 fn hold(bench: &Bench, pair: &Pair) -> Result<Process> {
-    let to = format!("{}:{}", pair.server.v4(), PORT + 1);
     pair.client.spawn(
         "hold",
         &bench.program,
-        &["perf", "hold", &to, "--connections", "1000"],
+        &["perf", "hold", &pair.at(1), "--connections", "1000"],
     )
 }
 
-fn number(measured: &Measured, key: &str) -> Result<f64> {
-    measured.figures[key]
+fn number(printed: &Value, key: &str) -> Result<f64> {
+    printed[key]
         .as_f64()
-        .with_context(|| format!("no {key} in {}", measured.figures))
+        .filter(|n| *n > 0.0)
+        .with_context(|| format!("no {key} in {printed}"))
 }
 
 /// CPU time of the processes so far, user and system (proc(5), `/proc/PID/stat`, fields 14 and 15).
@@ -255,3 +245,72 @@ const PORT: u16 = 7000;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// `USER_HZ`, 100 on every architecture that Linux gives to user space today.
 const TICKS_PER_SECOND: u64 = 100;
+/// What `--only` calls the two figures of memory.
+const MEMORY: &str = "memory";
+const LOADS: [Load; 5] = [
+    Load {
+        name: "throughput-1",
+        kind: "throughput",
+        offset: 0,
+        arguments: ["--streams", "1"],
+        printed: &[(Figure::Gbits1, "gbit_per_s")],
+        cost: per_gb(Figure::CpuPerGb1),
+    },
+    Load {
+        name: "throughput-8",
+        kind: "throughput",
+        offset: 0,
+        arguments: ["--streams", "8"],
+        printed: &[(Figure::Gbits8, "gbit_per_s")],
+        cost: per_gb(Figure::CpuPerGb8),
+    },
+    Load {
+        name: "requests-1",
+        kind: "requests",
+        offset: 1,
+        arguments: ["--connections", "1"],
+        printed: &[
+            (Figure::Requests1, "per_s"),
+            (Figure::P50At1, "p50_us"),
+            (Figure::P99At1, "p99_us"),
+        ],
+        cost: each(Figure::CpuPerRequest1, "requests"),
+    },
+    Load {
+        name: "requests-64",
+        kind: "requests",
+        offset: 1,
+        arguments: ["--connections", "64"],
+        printed: &[
+            (Figure::Requests64, "per_s"),
+            (Figure::P50At64, "p50_us"),
+            (Figure::P99At64, "p99_us"),
+        ],
+        cost: each(Figure::CpuPerRequest64, "requests"),
+    },
+    Load {
+        name: "connections",
+        kind: "connections",
+        offset: 2,
+        arguments: ["--workers", "16"],
+        printed: &[(Figure::Connections, "per_s")],
+        cost: each(Figure::CpuPerConnection, "connections"),
+    },
+];
+
+const fn per_gb(figure: Figure) -> Cost {
+    Cost {
+        figure,
+        per: "bytes",
+        scale: 1e9,
+    }
+}
+
+/// In microseconds.
+const fn each(figure: Figure, per: &'static str) -> Cost {
+    Cost {
+        figure,
+        per,
+        scale: 1e6,
+    }
+}

@@ -30,7 +30,8 @@ pub(crate) fn print(figures: &Figures, variants: &[Variant]) {
         columns.push(String::new());
     }
     let mut table = Table::new(&columns.iter().map(String::as_str).collect::<Vec<_>>());
-    for figure in Figure::ALL {
+    let measured = |f: &Figure| variants.iter().any(|v| !figures.values(v, *f).is_empty());
+    for figure in Figure::ALL.into_iter().filter(measured) {
         let ours = figures.median(&Variant::Ours, figure);
         let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), precise);
         let ratio = |other: Option<f64>| ours.zip(other).map(|(a, b)| a / b);
