@@ -12,7 +12,7 @@
 //! ```text
 //! starting   ADD -> wait for the assignment -> rules -> host set -> ZDS Add -> report "enabled" -> answer
 //! running    assignment: member  -> ZDS Add -> rules -> host set -> report "enabled"
-//! leaving    assignment: outside -> report "plain" -> ZDS Del -> host set -> remove the rules
+//! leaving    assignment: outside -> report "plain" -> remove the rules -> ZDS Del -> host set
 //! gone       DEL, or the namespace is not there any more -> ZDS Del -> withdraw -> forget
 //! ```
 

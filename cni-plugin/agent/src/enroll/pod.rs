@@ -287,13 +287,11 @@ impl Pod {
         (self.reported != Some(enabled)).then_some(Operation::Report(enabled))
     }
 
-    /// First nobody may send it mTLS any more, then ztunnel lets it go, then its own traffic is no longer captured.
+    /// First nobody may send it mTLS any more, then its own traffic is no longer captured, then ztunnel lets it go (see
+    /// [`Self::next_of_outsider`]): the other way round, new connections would run into listeners that are gone.
     fn next_of_reversal(&self) -> Option<Operation> {
         if self.reported != Some(Redirection::Plain) {
             return Some(Operation::Report(Redirection::Plain));
-        }
-        if self.proxy != Proxy::Absent {
-            return Some(Operation::ProxyDel);
         }
         Some(Operation::RemoveRules)
     }
@@ -301,6 +299,9 @@ impl Pod {
     fn next_of_outsider(&self) -> Option<Operation> {
         if !self.seen {
             return Some(Operation::EnsureNamespace);
+        }
+        if self.proxy != Proxy::Absent {
+            return Some(Operation::ProxyDel);
         }
         let plain = Redirection::Plain;
         (self.reported != Some(plain)).then_some(Operation::Report(plain))

@@ -321,7 +321,7 @@ fn a_pod_that_leaves_is_announced_plain_before_it_loses_its_proxy() {
     bench.settle();
     assert_eq!(
         bench.take_log(),
-        steps(1, &["Report(Plain)", "ProxyDel", "RemoveRules"])
+        steps(1, &["Report(Plain)", "RemoveRules", "ProxyDel"])
     );
     assert_eq!(bench.persisted, [record(1)]);
     assert_eq!(bench.state.host.done, Some(BTreeSet::new()));
