@@ -4,8 +4,11 @@
 //! likes. The arguments are libtest's: `cargo test -p mesh-tests --test netns [FILTER]... [-- --list --nocapture]`.
 
 mod client;
+mod fail_closed;
 mod harness;
 mod hbone;
+mod lifecycle_config;
+mod lifecycle_lease;
 mod lifecycle_load;
 mod lifecycle_pods;
 mod lifecycle_restart;
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
     let tests: Vec<Test> = [
         reach::TESTS,
         policy::TESTS,
+        fail_closed::TESTS,
+        lifecycle_config::TESTS,
+        lifecycle_lease::TESTS,
         lifecycle_pods::TESTS,
         lifecycle_restart::TESTS,
     ]

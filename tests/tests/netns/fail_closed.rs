@@ -1,0 +1,287 @@
+//! What happens to pods while a part of the mesh is away: they cannot start, and nothing turns into plaintext.
+//!
+//! Who closes what: rules in the pod send every new connection, both ways, to ports of ztunnel's. While no ztunnel
+//! listens there, connections are refused; while one listens, what it cannot carry over mTLS it refuses. The rules alone
+//! stand for that, so whoever may change them (root in the pod's namespace) can open the pod, in both directions, until
+//! the agent's next audit.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::Lab;
+use lab::capture::Capture;
+use lab::config::PodSpec;
+use lab::ip::Namespace;
+use lab::lab::Options;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::Instant;
+
+use crate::client::{Fate, say};
+use crate::harness::{Test, test};
+use crate::lifecycle_load::Load;
+use crate::lifecycle_pods::holds;
+use crate::lifecycle_restart::{LIMIT, Pair};
+use crate::party::{ENROLLED, Party, namespaces};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "while_agent_ztunnel_or_control_plane_is_away_a_pod_cannot_start_is_told_why_and_can_be_started_later",
+        options: hurried,
+        run: no_start,
+    },
+    test(
+        "a_pod_that_ended_while_the_agent_was_away_is_forgotten_later_and_its_address_is_free",
+        late_del,
+    ),
+    Test {
+        name: "an_agent_killed_between_rules_and_acknowledgement_leaves_a_closed_pod_and_starts_it_next_time",
+        options: hurried,
+        run: between_rules_and_acknowledgement,
+    },
+    test(
+        "no_word_of_enrolled_pods_crosses_the_wire_in_the_clear_while_each_part_is_killed_and_comes_back",
+        nothing_in_the_clear,
+    ),
+    Test {
+        name: "rules_that_somebody_removed_from_a_pod_are_put_back_by_the_audit",
+        options: hurried,
+        run: flushed_rules,
+    },
+];
+
+/// Agents that give up early and look often.
+fn hurried() -> Options {
+    let env = [("ADD_DEADLINE_SECONDS", "3"), ("AUDIT_INTERVAL_SECONDS", "1")];
+    Options {
+        agent_env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        ..Options::default()
+    }
+}
+
+fn no_start(lab: &mut Lab) -> Result<()> {
+    let pair = Pair::start(lab)?;
+    let spec = PodSpec::new(ENROLLED, "late", 1);
+    lab.config().pod(&spec)?;
+
+    lab.node(1).agent()?.kill();
+    refused(lab, &spec, "agent")?;
+    lab.start_agent(1)?;
+    lab.wait_ready()?;
+    lab.attach_pod(&spec)?.delete()?;
+
+    lab.controlplane()?.kill();
+    // A pod that the agent has not heard of: what it was told before still holds.
+    let unknown = PodSpec::new(ENROLLED, "unheard-of", 1);
+    lab.config().pod(&unknown)?;
+    refused(lab, &unknown, "control plane")?;
+    refused(lab, &spec, "control plane")?;
+    lab.start_controlplane()?;
+    lab.wait_controlplane_ready()?;
+    for spec in [&unknown, &spec] {
+        lab.attach_pod(spec)?.delete()?;
+    }
+    pair.answered(10)?;
+    pair.nothing_failed("pods started in vain while agent and control plane were away")?;
+
+    lab.node(1).ztunnel()?.kill();
+    refused(lab, &spec, "ztunnel")?;
+    lab.start_ztunnel(1)?;
+    lab.wait_ready()?;
+    lab.attach_pod(&spec)?.delete()
+}
+
+/// ADD fails within its bound and names who is missing.
+fn refused(lab: &mut Lab, spec: &PodSpec, missing: &str) -> Result<()> {
+    let start = Instant::now();
+    let added = lab.attach_pod(spec);
+    let took = start.elapsed();
+    let Err(error) = added else {
+        anyhow::bail!("{} started without the {missing}", spec.name);
+    };
+    let reason = format!("{error:#}");
+    println!("without the {missing}, after {took:.1?}: {reason}");
+    ensure!(reason.contains(missing), "without the {missing}: {reason}");
+    ensure!(!reason.contains('\n'), "more than a line: {reason}");
+    ensure!(took < BOUND, "took {took:?}");
+    Ok(())
+}
+
+fn late_del(lab: &mut Lab) -> Result<()> {
+    let pair = Pair::start(lab)?;
+    let victim = Party::start(lab, "victim", 1, true)?;
+    let (addresses, at) = ([victim.pod.v4(), victim.pod.v6()], victim.echo());
+    let spec = victim.pod.spec().clone();
+    for node in lab.nodes() {
+        holds(node, &spec, "HBONE")?;
+    }
+    lab.node(1).agent()?.kill();
+    let Party { pod, .. } = victim;
+    pod.delete().context("DEL while the agent is away")?;
+    lab.start_agent(1)?;
+    lab.wait_ready()?;
+    for node in lab.nodes() {
+        node.wait_for_config("no victim", |dump| {
+            let mut workloads = dump["workloads"].as_array().into_iter().flatten();
+            !workloads.any(|w| w["name"] == "victim")
+        })?;
+    }
+    lab.config().remove(&spec.file())?;
+    lab.nodes()[1].give_next(&addresses)?;
+    let heir = Party::start(lab, "heir", 1, true)?;
+    ensure!(heir.echo() == at, "{} is not {at}", heir.echo());
+    holds(&lab.nodes()[0], heir.pod.spec(), "HBONE")?;
+    let mut trace = crate::trace::Trace::follow(lab)?;
+    let fate = say(pair.one.namespace(), at, "who is there?")?;
+    ensure!(fate == Fate::Answered("who is there?".to_owned()), "{fate:?}");
+    let identity = heir.identity();
+    trace.expect(
+        0,
+        &[
+            ("dst.addr", &format!("{}:15008", at.ip())),
+            ("dst.identity", &identity),
+        ],
+    )?;
+    pair.nothing_failed("a pod ended while its agent was away")
+}
+
+fn between_rules_and_acknowledgement(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    let client = Party::start(lab, "client", 0, true)?;
+    let spec = PodSpec::new(ENROLLED, "late", 1);
+    // A ztunnel that is stopped takes packets and acknowledges none.
+    lab.node(1).ztunnel()?.signal(Signal::SIGSTOP)?;
+    let agent = Pid::from_raw(i32::try_from(lab.node(1).agent()?.pid())?);
+    let added = thread::scope(|scope| {
+        let adding = scope.spawn(|| lab.start_pod(&spec));
+        let ruled = lab::wait::until("rules in the starting pod", LIMIT, || {
+            let mut namespaces = std::fs::read_dir("/run/netns").ok()?.flatten();
+            let late = namespaces.find(|n| n.file_name().to_string_lossy().starts_with("shop-late-"))?;
+            let path = format!("--net={}", late.path().display());
+            let listed = std::process::Command::new("nsenter")
+                .args([&path, "nft", "list", "tables"])
+                .output();
+            String::from_utf8_lossy(&listed.ok()?.stdout)
+                .contains("istio-ambient-nat")
+                .then_some(())
+        });
+        let killed = kill(agent, Signal::SIGKILL).context("kill the agent");
+        let added = adding.join().expect("the runtime does not panic");
+        ruled.and(killed).map(|()| added)
+    })?;
+    let Err(error) = added else {
+        anyhow::bail!("it started without an acknowledgement");
+    };
+    println!("the agent was killed: {error:#}");
+    lab.node(1).agent()?.kill();
+    lab.node(1).ztunnel()?.signal(Signal::SIGCONT)?;
+    lab.start_agent(1)?;
+    lab.wait_ready()?;
+    let late = lab.attach_pod(&spec)?;
+    late.check()?;
+    let _server = late.serve(lab.products(), &["--tcp", "9000"])?;
+    holds(&lab.nodes()[0], &spec, "HBONE")?;
+    let fate = say(client.namespace(), SocketAddr::new(late.v6(), 9000), "at last")?;
+    ensure!(fate == Fate::Answered("at last".to_owned()), "{fate:?}");
+    Ok(())
+}
+
+fn nothing_in_the_clear(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    let one = Party::start(lab, "one", 0, true)?;
+    let two = Party::start(lab, "two", 1, true)?;
+    let plain = [
+        Party::start(lab, "one-plain", 0, false)?,
+        Party::start(lab, "two-plain", 1, false)?,
+    ];
+    for node in lab.nodes() {
+        holds(node, one.pod.spec(), "HBONE")?;
+        holds(node, two.pod.spec(), "HBONE")?;
+    }
+    let capture = Capture::start(&[SECRET, OPEN])?;
+    let v6 = |p: &Party| SocketAddr::new(p.pod.v6(), 9000);
+    let loads = [
+        Load::start(one.namespace(), two.echo(), SECRET)?,
+        Load::start(two.namespace(), v6(&one), SECRET)?,
+    ];
+    let answered = |n| loads.iter().try_for_each(|l: &Load| l.answered(n));
+    let failed = |n| loads.iter().try_for_each(|l: &Load| l.failed(n));
+    answered(10)?;
+    for node in 0..2 {
+        lab.node(node).agent()?.kill();
+    }
+    answered(10)?;
+    for node in 0..2 {
+        lab.node(node).ztunnel()?.kill();
+        failed(10)?;
+        // Neither a ztunnel without its agent has pods to serve, nor does anybody serve them meanwhile.
+        lab.start_ztunnel(node)?;
+        failed(10)?;
+        lab.start_agent(node)?;
+        lab.node(node).wait_ready()?;
+        answered(10)?;
+    }
+    lab.controlplane()?.kill();
+    answered(10)?;
+    // Without configuration a new ztunnel knows nobody, and carries nothing.
+    lab.node(0).ztunnel()?.kill();
+    lab.start_ztunnel(0)?;
+    failed(10)?;
+    lab.start_controlplane()?;
+    lab.wait_controlplane_ready()?;
+    lab.wait_ready()?;
+    answered(10)?;
+    for load in loads {
+        println!("each part killed: {}", load.stop());
+    }
+    // What is not enrolled is seen, in both families: the capture can see.
+    for to in [plain[1].echo(), v6(&plain[1])] {
+        let before = capture.seen().found.len();
+        let fate = say(plain[0].namespace(), to, OPEN)?;
+        ensure!(fate == Fate::Answered(OPEN.to_owned()), "{to}: {fate:?}");
+        lab::wait::until("the open word on the wire", LIMIT, || {
+            (capture.seen().found.len() > before).then_some(())
+        })?;
+    }
+    let seen = capture.stop();
+    let leaked: Vec<_> = seen.found.iter().filter(|f| f.contains(SECRET)).collect();
+    ensure!(leaked.is_empty(), "{leaked:#?}");
+    Ok(())
+}
+
+fn flushed_rules(lab: &mut Lab) -> Result<()> {
+    let pair = Pair::start(lab)?;
+    lab.config().write(
+        "strict.yaml",
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n",
+    )?;
+    let stranger = Party::start(lab, "stranger", 0, false)?;
+    let closed = |stranger: &Party| {
+        lab::wait::until("plaintext to be refused", LIMIT, || {
+            let fate = say(stranger.namespace(), pair.two.echo(), "let me in").ok()?;
+            fate.is_rejection().then_some(())
+        })
+    };
+    closed(&stranger)?;
+    let rules = |of: &Namespace| of.output("nft", &["list", "ruleset"]);
+    let before = rules(pair.two.namespace())?;
+    ensure!(before.contains("istio-ambient-nat"), "{before}");
+    pair.two.namespace().output("nft", &["flush", "ruleset"])?;
+    lab::wait::until("the rules to be back", LIMIT, || {
+        (rules(pair.two.namespace()).ok()? == before).then_some(())
+    })?;
+    closed(&stranger)?;
+    pair.answered(10)?;
+    pair.two.pod.check()?;
+    for load in pair.loads {
+        println!("rules flushed in a pod: {}", load.stop());
+    }
+    Ok(())
+}
+
+const SECRET: &str = "only for those who may know";
+const OPEN: &str = "for everybody's eyes";
+/// The agent's own deadline, and what a busy machine adds.
+const BOUND: Duration = Duration::from_secs(20);
