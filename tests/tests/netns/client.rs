@@ -110,20 +110,23 @@ impl Fate {
 /// Both directions at once, so that a text larger than all buffers cannot lock up.
 fn converse(mut stream: TcpStream, text: &str) -> Fate {
     let mut answer = Vec::new();
-    let read = thread::scope(|scope| {
-        let writer = stream.try_clone().map(|mut writer| {
+    let (read, written) = thread::scope(|scope| {
+        let writing = stream.try_clone().map(|mut writer| {
             scope.spawn(move || {
-                // That the other side went away shows in what is read.
-                drop(writer.write_all(text.as_bytes()));
-                drop(writer.shutdown(Shutdown::Write));
+                writer.write_all(text.as_bytes())?;
+                writer.shutdown(Shutdown::Write)
             })
         });
-        writer.and_then(|_| stream.read_to_end(&mut answer))
+        let read = stream.read_to_end(&mut answer);
+        let written = writing.and_then(|w| w.join().expect("writing does not panic"));
+        (read, written)
     });
-    match read {
-        Ok(0) => Fate::Closed,
-        Ok(_) => Fate::Answered(String::from_utf8_lossy(&answer).into_owned()),
-        Err(e) => Fate::of(&e),
+    match (read, written) {
+        (Err(e), _) => Fate::of(&e),
+        // A reset is told once, to whoever of the two asks first.
+        (Ok(0), Err(e)) => Fate::of(&e),
+        (Ok(0), Ok(())) => Fate::Closed,
+        (Ok(_), _) => Fate::Answered(String::from_utf8_lossy(&answer).into_owned()),
     }
 }
 
