@@ -38,7 +38,21 @@ impl Hbone {
 
     /// One request; its stream is closed again at once.
     pub(crate) async fn ask(&self, method: Method, target: &str) -> Result<StatusCode> {
-        let request = Request::builder().method(method).uri(target).body(())?;
+        self.ask_with(method, target, &[]).await
+    }
+
+    /// One request with further headers.
+    pub(crate) async fn ask_with(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<StatusCode> {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(())?;
         let mut sender = timeout(LIMIT, self.0.clone().ready())
             .await
             .context("no stream")??;

@@ -16,6 +16,10 @@ pub(crate) const TESTS: &[Test] = &[
         strict,
     ),
     test(
+        "processes_of_the_node_itself_count_as_probes_of_its_pods_under_strict_and_nobody_else_does",
+        probes,
+    ),
+    test(
         "authorization_policies_allow_and_deny_by_principal_namespace_address_and_port",
         by_every_field,
     ),
@@ -94,6 +98,39 @@ fn strict(lab: &mut Lab) -> Result<()> {
     );
     let fate = say(client.namespace(), server.echo(), "mtls")?;
     ensure!(fate == Fate::Answered("mtls".to_owned()), "{fate:?}");
+    Ok(())
+}
+
+/// The kubelet's probes are plaintext from the node. Which process of the node is the kubelet cannot be told, so that all
+/// of them pass, to the pods of their own node only.
+fn probes(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    let server = Party::start(lab, "server", 1, true)?;
+    let neighbour = Party::start(lab, "neighbour", 1, false)?;
+    peer_authentication(lab, ENROLLED, "strict", "mtls: {mode: STRICT}")?;
+    lists(lab, "server", "istio-system/istio_converted_static_strict", true)?;
+    let [far, near] = [0, 1].map(|n| lab.nodes()[n].namespace().clone());
+    let mut trace = Trace::follow(lab)?;
+    for address in [server.pod.v4(), server.pod.v6()] {
+        let to = (address, 9000).into();
+        let fate = say(&near, to, "are you well?")?;
+        ensure!(
+            fate == Fate::Answered("are you well?".to_owned()),
+            "{to}: {fate:?}"
+        );
+        for (who, from) in [
+            ("another node", &far),
+            ("another machine", lab.control_namespace()),
+            ("a pod beside it", neighbour.namespace()),
+        ] {
+            let fate = say(from, to, "are you well?")?;
+            ensure!(fate == Fate::Reset, "{who} to {to}: {fate:?}");
+            trace.expect_error(1, &[("dst.addr", &to.to_string())], "policy rejection")?;
+        }
+    }
+    // The proxies did not even see the probes.
+    let rest = trace.rest();
+    ensure!(rest.is_empty(), "unexpected lines: {rest:#?}");
     Ok(())
 }
 

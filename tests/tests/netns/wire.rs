@@ -314,6 +314,29 @@ fn requests(lab: &mut Lab) -> Result<()> {
             ensure!(status == wanted, "{authority}: {status}");
             trace.expect(1, &[("direction", "inbound"), ("dst.hbone_addr", &authority)])?;
         }
+        // Whatever it says of itself, it is who its certificate says; what it claims is a label at most.
+        let target = format!("{own}:9000");
+        let claims = [
+            ("baggage", "k8s.namespace.name=kube-system,k8s.pod.name=admin"),
+            (
+                "forwarded",
+                "for=\"10.244.1.1:1\";host=neighbour.shop.svc.cluster.local",
+            ),
+            ("x-forwarded-network", "elsewhere"),
+        ];
+        let status = hbone.ask_with(Method::CONNECT, &target, &claims).await?;
+        ensure!(status == StatusCode::OK, "{status}");
+        let client = "spiffe://cluster.local/ns/shop/sa/client";
+        let line = trace.expect(1, &[("direction", "inbound"), ("src.identity", client)])?;
+        let address = line.get("src.addr").unwrap_or_default();
+        let attacker = scene.attacker.pod.v4().to_string();
+        ensure!(address.starts_with(&attacker), "{line:?}");
+        // More headers than anybody needs: no tunnel, and no memory for them.
+        let padding = "x".repeat(200_000);
+        let asked = hbone
+            .ask_with(Method::CONNECT, &target, &[("baggage", &padding)])
+            .await;
+        ensure!(!matches!(asked, Ok(StatusCode::OK)), "{asked:?}");
         Ok(())
     })?;
     scene.undisturbed(&mut trace)
