@@ -29,7 +29,12 @@ use harness::Test;
 fn main() -> ExitCode {
     let tests: Vec<Test> = [
         reach::TESTS,
+        streams::TESTS,
+        relay::TESTS,
+        programs::TESTS,
         policy::TESTS,
+        telemetry::TESTS,
+        wire::TESTS,
         fail_closed::TESTS,
         lifecycle_config::TESTS,
         lifecycle_lease::TESTS,
