@@ -43,6 +43,12 @@ impl Cast {
     pub(crate) fn start(products: Products, examples: &Path, rights: Rights) -> Result<Self> {
         let files = read(examples)?;
         screen::heading("Starting a mesh: two nodes on this machine, each a network namespace");
+        screen::note(
+            "A pod is a program with a network of its own. On each node an agent joins pods to the mesh, and a ztunnel, a \
+             proxy that the programs know nothing of, carries their connections. The control plane reads YAML, tells \
+             the ztunnels who is who and who may talk to whom, and signs certificates.",
+        );
+        screen::say("");
         let options = Options {
             progress: Some(step),
             ..Options::default()

@@ -118,11 +118,10 @@ fn enrol(cast: &mut Cast, findings: &mut Findings) -> Result<()> {
     )?;
     cast.set_in_mesh("batch", true);
     let fate = held.fate(change, FEEL);
-    // It began before ztunnel was there to know of it; what counts is that it does not hang.
     open_connection(
         "legacy/batch → legacy/printer, from before",
         &fate,
-        Fate::is_told,
+        Fate::is_alive,
         findings,
     );
     let by_name = flow(

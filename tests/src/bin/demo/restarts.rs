@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use lab::access::{AccessLine, AccessLog};
 use lab::process::Process;
 use lab::wait;
 use nix::sys::signal::Signal;
@@ -40,6 +41,9 @@ pub(crate) fn act(cast: &mut Cast, findings: &mut Findings) -> Result<()> {
          a line back. One more connection stays open all the time. Meanwhile one part restarts."
     ));
     say("");
+    let server_log = cast.lab.logs().join("node2-ztunnel.log");
+    let mut log = AccessLog::follow(&server_log);
+    let web = format!("{}:", cast.pod("web")?.v4());
     screen::table(&row(&HEAD.map(str::to_owned)));
     screen::table(&row(&WIDTHS.map(|w| "─".repeat(w))));
     for restart in RESTARTS {
@@ -59,11 +63,25 @@ pub(crate) fn act(cast: &mut Cast, findings: &mut Findings) -> Result<()> {
         expect: Expect::MTLS,
     };
     let facts = flow.run(cast)?;
+    let lines = log.fresh();
+    let arrived: Vec<_> = lines.iter().filter(|l| from(l, &web)).collect();
+    let plain = arrived.iter().filter(|l| l.get("src.identity").is_none()).count();
+    findings.add(
+        plain == 0 && !arrived.is_empty(),
+        format!(
+            "of {} connections that node2's ztunnel logged meanwhile from shop/web, {plain} were plain",
+            arrived.len()
+        ),
+    );
     findings.add(
         facts.good(),
         "after all restarts shop/web reaches shop/cart-b over mTLS",
     );
     Ok(())
+}
+
+fn from(line: &AccessLine, client: &str) -> bool {
+    line.is("direction", "inbound") && line.get("src.addr").is_some_and(|a| a.starts_with(client))
 }
 
 /// Each row is shown as soon as it is known, so that widths are settled in advance.
