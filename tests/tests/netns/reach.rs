@@ -197,6 +197,11 @@ fn outside_the_mesh(lab: &mut Lab) -> Result<()> {
         ensure!(fate == Fate::Reset, "{at}: {fate:?}");
         trace.expect_error(0, &[("dst.addr", &at.to_string())], "refused")?;
     }
+    // Nobody has this address: the network says so after a while, and the client is told.
+    let nobody: SocketAddr = "10.240.0.99:9000".parse()?;
+    let fate = say(client.namespace(), nobody, "anybody?")?;
+    ensure!(fate == Fate::Reset, "{nobody}: {fate:?}");
+    trace.expect_error(0, &[("dst.addr", &nobody.to_string())], "unreachable")?;
     Ok(())
 }
 

@@ -23,6 +23,10 @@ pub(crate) const TESTS: &[Test] = &[
         "resets_arrive_as_resets_and_ends_as_ends_and_a_refusal_by_the_application_is_told",
         ends,
     ),
+    test(
+        "whoever_does_not_read_holds_the_writer_back_and_then_gets_every_byte",
+        back_pressure,
+    ),
     test("megabytes_go_both_ways_at_once_and_arrive_unchanged", megabytes),
     test(
         "hundreds_of_connections_at_once_share_tunnels_and_none_is_lost",
@@ -188,6 +192,47 @@ fn megabytes(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+fn back_pressure(lab: &mut Lab) -> Result<()> {
+    for Pair { name, client, server } in &pairs(lab)? {
+        let at = server.at(7004);
+        let listener = listen(server.namespace(), at)?;
+        let near = connect(client.namespace(), at)?.context(*name)?;
+        (&near).write_all(b"!")?;
+        let far = bounded(listener.accept()?.0)?;
+        (&far).read_exact(&mut [0])?;
+        for (way, from, to) in [("up", &near, &far), ("down", &far, &near)] {
+            let taken = fill(from).with_context(|| format!("{name}, {way}"))?;
+            let mut left = taken;
+            let mut buffer = vec![0; 1 << 20];
+            while left > 0 {
+                let wanted = left.min(buffer.len());
+                let read = (&mut &*to)
+                    .read(&mut buffer[..wanted])
+                    .with_context(|| format!("{name}, {way}: {left} of {taken} bytes are missing"))?;
+                ensure!(read > 0, "{name}, {way}: {left} of {taken} bytes are missing");
+                left -= read;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes until nothing more is taken for a moment; says how much was. A moment too short makes the test weaker, never
+/// wrong.
+fn fill(mut stream: &TcpStream) -> Result<usize> {
+    stream.set_write_timeout(Some(Duration::from_millis(250)))?;
+    let chunk = vec![b'x'; 1 << 16];
+    let mut taken = 0;
+    loop {
+        match stream.write(&chunk) {
+            Ok(n) => taken += n,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(taken),
+            Err(e) => return Err(e.into()),
+        }
+        ensure!(taken < BOUND, "{taken} bytes were taken that nobody read");
+    }
+}
+
 fn many(lab: &mut Lab) -> Result<()> {
     namespaces(lab)?;
     let client = Party::start(lab, "client", 0, true)?;
@@ -261,6 +306,8 @@ fn join<T>(thread: thread::JoinHandle<T>) -> Result<T> {
 }
 
 const SIZE: usize = 8 << 20;
+/// More than the sockets on the way and the proxies' windows can hold together.
+const BOUND: usize = 32 << 20;
 /// Three tunnels' worth of streams.
 const MANY: usize = 250;
 const BURST: usize = 60;
