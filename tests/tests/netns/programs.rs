@@ -122,9 +122,9 @@ fn nginx(stage: &Stage) -> Result<std::process::Command> {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
         .concat();
-    // Without a master process it keeps the user that it has; a user namespace may have no other.
+    // It is root inside and stays root, with and without a master process: a user namespace may have nobody else.
     let text = format!(
-        "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}server {{ listen 80; listen [::]:80; root {dir}/html; }}\n}}\n"
+        "user root;\ndaemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}server {{ listen 80; listen [::]:80; root {dir}/html; }}\n}}\n"
     );
     let config = stage.dir.join("nginx.conf");
     fs::write(&config, text)?;
