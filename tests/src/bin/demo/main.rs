@@ -3,7 +3,7 @@
 //! # Layout
 //! - this file: the command line, the order of things, the verdict.
 //! - [`cast`]: the lab, its pods and the files that the control plane reads.
-//! - [`programs`]: nginx, redis, postgres and the lab's own servers.
+//! - [`needs`]: what the machine must have. [`programs`]: nginx, redis, postgres and the lab's own servers.
 //! - [`flow`]: one program that calls another, and what it said.
 //! - [`evidence`]: what the proxies' logs say of it; [`facts`]: the same as a row of a table.
 //! - [`held`]: a connection that stays open; [`load`]: new ones all the time.
@@ -18,6 +18,7 @@ mod flow;
 mod held;
 mod keep;
 mod load;
+mod needs;
 mod programs;
 mod restarts;
 mod screen;
@@ -56,7 +57,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let world = match world::enter_world() {
+    let world = match needs::check().and_then(|()| world::enter_world()) {
         Ok(world) => world,
         Err(e) => {
             eprintln!("demo: {e:#}");

@@ -13,6 +13,7 @@ use nix::unistd::User;
 
 use crate::cast::Cast;
 use crate::flow::NGINX;
+use crate::needs::find;
 
 /// Where the programs lie, as far as they are installed and can run here.
 pub(crate) struct Programs {
@@ -284,13 +285,6 @@ fn postgres_bin() -> Option<PathBuf> {
     versions.retain(|bin| bin.join("postgres").is_file() && find("psql").is_some());
     versions.sort();
     versions.pop()
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let administrators = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let dirs: Vec<_> = std::env::split_paths(&path).chain(administrators).collect();
-    dirs.iter().map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
 const STARTUP: Duration = Duration::from_secs(20);
