@@ -82,13 +82,22 @@ pub(crate) async fn certificate_by_token(
     identity: &str,
 ) -> Result<Result<Arc<WorkloadCertificate>, FetchError>> {
     let token = std::fs::read_to_string(lab.token("istio-system/ztunnel", node, "1h")?)?;
+    certificate_for(lab, &token, identity).await
+}
+
+/// The certificate of a workload, by a token as it is.
+pub(crate) async fn certificate_for(
+    lab: &Lab,
+    token: &str,
+    identity: &str,
+) -> Result<Result<Arc<WorkloadCertificate>, FetchError>> {
     let roots = RootSource::Path(lab.root_certificate());
     let trust = TlsTrust::new(move || service::client_config(&roots, &TlsSettings::default()));
     let channel = mesh_grpc::channel(ChannelConfig {
         address: "https://istiod.istio-system.svc:15012".parse()?,
         server_name: None,
         security: Security::Tls(trust),
-        credentials: Credentials::new(TokenSource::literal(&token)),
+        credentials: Credentials::new(TokenSource::literal(token)),
     })?;
     let settings = CaClientSettings {
         lifetime: Duration::from_secs(600),

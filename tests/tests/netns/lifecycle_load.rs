@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -85,9 +86,14 @@ impl Load {
         })
     }
 
+    /// How many attempts began so far; the next one's number.
+    pub(crate) fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::Relaxed)
+    }
+
     /// Waits until `n` attempts that begin from now on were answered rightly.
     pub(crate) fn answered(&self, n: usize) -> Result<()> {
-        let now = self.shared.begun.load(Ordering::Relaxed);
+        let now = self.begun();
         let what = format!("{n} more answers from {}", self.shared.to);
         lab::wait::until(&what, PATIENCE, || {
             let done = self.shared.done.lock();
@@ -99,7 +105,7 @@ impl Load {
 
     /// Waits until `n` attempts that begin from now on came to nothing.
     pub(crate) fn failed(&self, n: usize) -> Result<()> {
-        let now = self.shared.begun.load(Ordering::Relaxed);
+        let now = self.begun();
         let what = format!("{n} more failures at {}", self.shared.to);
         lab::wait::until(&what, PATIENCE, || {
             let done = self.shared.done.lock();
@@ -189,6 +195,7 @@ impl Shared {
             .run(|| Socket::new(Domain::for_address(self.to), Type::STREAM, None));
         let socket = socket.and_then(|made| made).map_err(|e| format!("socket: {e}"))?;
         let asked = (|| {
+            socket.bind(&own_port(self.to)?.into())?;
             socket.set_read_timeout(Some(self.limit))?;
             socket.set_write_timeout(Some(self.limit))?;
             socket.connect_timeout(&self.to.into(), self.limit)?;
@@ -260,6 +267,19 @@ impl fmt::Display for Ledger {
     }
 }
 
+/// A port that no other attempt of this test has, so that a line of a log belongs to one attempt.
+fn own_port(to: SocketAddr) -> std::io::Result<SocketAddr> {
+    let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+    if !PORTS.contains(&port) {
+        return Err(std::io::Error::other("this test has used up its ports"));
+    }
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    Ok(SocketAddr::new(any, port))
+}
+
 fn named(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
@@ -271,6 +291,9 @@ fn named(error: &std::io::Error) -> String {
     }
 }
 
+/// Beyond everybody's servers, below the ports that the kernel gives.
+const PORTS: Range<u16> = 16_000..32_768;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(PORTS.start);
 /// 50 connections a second.
 const PACE: Duration = Duration::from_millis(20);
 /// Longer than anything takes, even on a machine that is busy with other things.

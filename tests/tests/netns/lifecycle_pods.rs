@@ -1,6 +1,7 @@
 //! Pods that come, go, join and leave while others talk to them.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use lab::capture::Capture;
@@ -36,7 +37,7 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
     let mut trace = Trace::follow(lab)?;
     let mut steady: Option<Load> = None;
     let mut addresses = None;
-    let mut secrets = Vec::new();
+    let (mut secrets, mut settled_times) = (Vec::new(), Vec::new());
     for (n, canary) in canaries.iter().enumerate() {
         if let Some((v4, v6)) = addresses {
             lab.nodes()[1].give_next(&[v4, v6])?;
@@ -55,8 +56,10 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
             Some(load) => load,
             None => steady.insert(Load::impatient(client.namespace(), at, "who are you?")?),
         };
+        let since = steady.begun();
         secret.answered(20)?;
         steady.answered(20)?;
+        settled_times.push(since..steady.begun());
         // The runtime kills the programs, then calls DEL; either may come first for those who call.
         if n % 2 == 0 {
             drop(server);
@@ -70,7 +73,11 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
     let steady = steady.context("no tenants")?.stop();
     println!("an address passed through {TENANTS} tenants: {steady}");
     let seen = capture.stop();
-    let answers = answered_as_known(&mut trace, &secrets)? + answered_as_known(&mut trace, &[steady])?;
+    let (mut answers, unknown) = answered_as_known(&mut trace, &steady, &settled_times)?;
+    println!("{unknown} of {answers} answers came to connections begun before their tenant was known");
+    for secret in &secrets {
+        answers += answered_as_known(&mut trace, secret, &[0..usize::MAX])?.0;
+    }
     ensure!(answers > TENANTS * 40, "only {answers} answers");
     ensure!(seen.found.is_empty(), "{:#?}", seen.found);
     ensure!(seen.frames > 1000, "{seen:?}");
@@ -78,9 +85,12 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
 }
 
 /// Holds that whoever answered an attempt is who both proxies took it for.
-fn answered_as_known(trace: &mut Trace, ledgers: &[Ledger]) -> Result<usize> {
-    let mut answers = 0;
-    for attempt in ledgers.iter().flat_map(|l| &l.attempts) {
+///
+/// `settled` are the attempts, by number, that began while both proxies knew who has the address: those must have gone
+/// to that identity. Gives the numbers of answers, and of those that went to nobody known.
+fn answered_as_known(trace: &mut Trace, ledger: &Ledger, settled: &[Range<usize>]) -> Result<(usize, usize)> {
+    let (mut answers, mut unknown) = (0, 0);
+    for attempt in &ledger.attempts {
         let (Ok(answer), Some(from)) = (&attempt.outcome, attempt.from) else {
             continue;
         };
@@ -90,15 +100,21 @@ fn answered_as_known(trace: &mut Trace, ledgers: &[Ledger]) -> Result<usize> {
         let values = [
             ("direction", "outbound"),
             ("src.addr", from.as_str()),
-            ("dst.identity", &identity),
-            ("dst.workload", who),
+            ("level", "info"),
         ];
-        trace
-            .expect(0, &values)
-            .with_context(|| format!("{who} answered {attempt:?}"))?;
+        let line = trace.expect(0, &values)?;
+        match line.get("dst.identity") {
+            Some(known) => ensure!(known == identity, "{who} answered {attempt:?}: {line:?}"),
+            // Begun when the address was nobody's, or its tenant was not known to the client's proxy yet.
+            None => {
+                let settled = settled.iter().any(|s| s.contains(&attempt.number));
+                ensure!(!settled, "{who} answered {attempt:?}: {line:?}");
+                unknown += 1;
+            }
+        }
         answers += 1;
     }
-    Ok(answers)
+    Ok((answers, unknown))
 }
 
 fn by_pod_label(lab: &mut Lab) -> Result<()> {
@@ -143,7 +159,7 @@ fn change(lab: &mut Lab, set: impl Fn(&Lab, bool) -> Result<()>) -> Result<()> {
         }
         let inside = [open(&one, &two)?, open(&two, &one)?];
         set(lab, false)?;
-        settled(lab, &[&one.pod, &two.pod], "NONE")?;
+        settled(lab, &[&one.pod, &two.pod], "TCP")?;
         answered(10)?;
         each(&mut from_before, "opened before the pods joined, after they left")?;
         for held in inside {

@@ -5,9 +5,11 @@
 
 mod client;
 mod fail_closed;
+mod fail_closed_input;
 mod harness;
 mod hbone;
 mod lifecycle_config;
+mod lifecycle_credentials;
 mod lifecycle_lease;
 mod lifecycle_load;
 mod lifecycle_pods;
@@ -36,7 +38,9 @@ fn main() -> ExitCode {
         telemetry::TESTS,
         wire::TESTS,
         fail_closed::TESTS,
+        fail_closed_input::TESTS,
         lifecycle_config::TESTS,
+        lifecycle_credentials::TESTS,
         lifecycle_lease::TESTS,
         lifecycle_pods::TESTS,
         lifecycle_restart::TESTS,
