@@ -27,7 +27,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use block::{Incoming, Outgoing};
-use session::{Session, Step};
+use session::{Received, Session, Step};
 
 /// What HBONE runs over: a TCP connection, or a tunnel inside a tunnel.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {}
@@ -117,7 +117,7 @@ impl TlsIo {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            let stepped = self.step();
+            let stepped = self.step(None);
             // What rustls wants to say goes out even when it failed: it is the alert.
             let sent = self.poll_send(cx);
             let step = stepped?;
@@ -181,10 +181,10 @@ impl TlsIo {
         self.failure.as_ref()
     }
 
-    /// Processes what was received until rustls needs more.
-    fn step(&mut self) -> Result<Step, rustls::Error> {
-        self.session
-            .step(&mut self.incoming, &mut self.plain.bytes, &mut self.out)
+    /// Processes what was received until rustls needs more. What is decrypted goes to the reader as far as it fits.
+    fn step(&mut self, reader: Option<&mut ReadBuf<'_>>) -> Result<Step, rustls::Error> {
+        let mut plain = Received::new(reader, &mut self.plain.bytes);
+        self.session.step(&mut self.incoming, &mut plain, &mut self.out)
     }
 
     /// One read from the transport.
@@ -241,6 +241,9 @@ impl TlsIo {
             if self.staged.len() == RECORD && self.encrypt_staged()? == 0 {
                 break;
             }
+            if self.staged.capacity() == 0 {
+                self.staged = block::borrow_buffer();
+            }
             let fits = data.len().min(RECORD - self.staged.len());
             self.staged.extend_from_slice(&data[..fits]);
             data = &data[fits..];
@@ -249,13 +252,12 @@ impl TlsIo {
     }
 
     fn encrypt_staged(&mut self) -> Result<usize, rustls::Error> {
-        let mut staged = std::mem::take(&mut self.staged);
+        let staged = std::mem::take(&mut self.staged);
         let taken = self.encrypt(&staged);
         if taken == Ok(0) {
             self.staged = staged;
-        } else if staged.capacity() <= SMALL {
-            staged.clear();
-            self.staged = staged;
+        } else {
+            block::give_back_buffer(staged);
         }
         taken
     }
@@ -265,12 +267,9 @@ impl TlsIo {
         let records = self.out.room() / (RECORD + RECORD_OVERHEAD);
         let taken = data.len().min(records * RECORD);
         if taken > 0 {
-            self.session.encrypt(
-                &data[..taken],
-                &mut self.incoming,
-                &mut self.plain.bytes,
-                &mut self.out,
-            )?;
+            let mut plain = Received::new(None, &mut self.plain.bytes);
+            self.session
+                .encrypt(&data[..taken], &mut self.incoming, &mut plain, &mut self.out)?;
         }
         Ok(taken)
     }
@@ -280,7 +279,9 @@ impl TlsIo {
             if self.plain.take_into(buf) {
                 return Poll::Ready(Ok(()));
             }
-            match self.step()? {
+            let before = buf.filled().len();
+            match self.step(Some(&mut *buf))? {
+                _ if buf.filled().len() > before => return Poll::Ready(Ok(())),
                 _ if !self.plain.is_empty() => {}
                 Step::PeerClosed => return Poll::Ready(Ok(())),
                 Step::NeedsInput | Step::Writable => ready!(self.poll_receive(cx))?,
@@ -311,8 +312,9 @@ impl TlsIo {
         ready!(self.poll_drain_now(cx))?;
         if !self.close_notified {
             self.close_notified = true;
+            let mut plain = Received::new(None, &mut self.plain.bytes);
             self.session
-                .close_notify(&mut self.incoming, &mut self.plain.bytes, &mut self.out)?;
+                .close_notify(&mut self.incoming, &mut plain, &mut self.out)?;
         }
         ready!(self.poll_send(cx))?;
         match ready!(Pin::new(&mut self.io).poll_shutdown(cx)) {
@@ -395,10 +397,7 @@ impl Plain {
         self.start += fits;
         if self.is_empty() {
             self.start = 0;
-            self.bytes.clear();
-            if self.bytes.capacity() > SMALL {
-                self.bytes = Vec::new();
-            }
+            block::give_back_buffer(std::mem::take(&mut self.bytes));
         }
         true
     }
@@ -423,8 +422,6 @@ const RECORD: usize = 16 * 1024;
 const RECORD_OVERHEAD: usize = 5 + 1 + 16 + 64;
 /// Records waiting to be sent at which they are sent at once. Measured: smaller is worse, larger no better.
 const FLUSH_AT: usize = 128 * 1024;
-/// Buffers up to this size are kept while idle.
-const SMALL: usize = 1024;
 
 #[cfg(test)]
 mod tests;

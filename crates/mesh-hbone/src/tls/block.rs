@@ -26,6 +26,27 @@ struct Block {
     end: usize,
 }
 
+/// A buffer without bytes in it, with room for what one read brings.
+pub(super) fn borrow_buffer() -> Vec<u8> {
+    let stocked = BUFFERS.with_borrow_mut(Vec::pop);
+    stocked.unwrap_or_else(|| Vec::with_capacity(READ))
+}
+
+/// For the next that needs one; the bytes in it are forgotten.
+pub(super) fn give_back_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() < READ {
+        return;
+    }
+    buffer.clear();
+    // As with blocks.
+    let _ = BUFFERS.try_with(|buffers| {
+        let mut buffers = buffers.borrow_mut();
+        if buffers.len() < STOCKED {
+            buffers.push(buffer);
+        }
+    });
+}
+
 // === impl Incoming ===
 
 impl Incoming {
@@ -183,11 +204,12 @@ impl Block {
 
 thread_local! {
     static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A flush of 128 KiB with its record headers, plus one record.
 const SIZE: usize = 148 * 1024;
 /// One read. Measured: 16 and 32 KiB are worse, more is no better.
 const READ: usize = 64 * 1024;
-/// Blocks that a worker keeps: 2.3 MiB.
+/// Blocks that a worker keeps, 2.3 MiB, and buffers, 1 MiB.
 const STOCKED: usize = 16;

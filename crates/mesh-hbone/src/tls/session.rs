@@ -8,8 +8,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use tokio::io::ReadBuf;
 
-use super::block::{Incoming, Outgoing};
+use super::block::{self, Incoming, Outgoing};
 
 /// Either end of a TLS connection.
 pub(super) struct Session {
@@ -21,6 +22,12 @@ pub(super) struct Session {
 enum End {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),
+}
+
+/// Where decrypted bytes go: to who reads right now, and what does not fit there is kept.
+pub(super) struct Received<'a, 'b> {
+    reader: Option<&'a mut ReadBuf<'b>>,
+    kept: &'a mut Vec<u8>,
 }
 
 /// Where processing came to rest.
@@ -77,7 +84,7 @@ impl Session {
     pub(super) fn step(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Vec<u8>,
+        plain: &mut Received<'_, '_>,
         out: &mut Outgoing,
     ) -> Result<Step, Error> {
         self.run(incoming, plain, out, &Then::Nothing)
@@ -88,7 +95,7 @@ impl Session {
         &mut self,
         data: &[u8],
         incoming: &mut Incoming,
-        plain: &mut Vec<u8>,
+        plain: &mut Received<'_, '_>,
         out: &mut Outgoing,
     ) -> Result<(), Error> {
         match self.run(incoming, plain, out, &Then::Encrypt(data))? {
@@ -101,7 +108,7 @@ impl Session {
     pub(super) fn close_notify(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Vec<u8>,
+        plain: &mut Received<'_, '_>,
         out: &mut Outgoing,
     ) -> Result<(), Error> {
         self.run(incoming, plain, out, &Then::CloseNotify).map(drop)
@@ -110,7 +117,7 @@ impl Session {
     fn run(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Vec<u8>,
+        plain: &mut Received<'_, '_>,
         out: &mut Outgoing,
         then: &Then<'_>,
     ) -> Result<Step, Error> {
@@ -137,6 +144,7 @@ impl Session {
     /// process input again; after an error it must not.
     fn encode_alert(&mut self, incoming: &mut Incoming, out: &mut Outgoing) {
         let mut ignored = Vec::new();
+        let mut ignored = Received::new(None, &mut ignored);
         // The error itself is known already.
         let _ = self
             .end
@@ -160,13 +168,39 @@ impl From<End> for Session {
     }
 }
 
+// === impl Received ===
+
+impl<'a, 'b> Received<'a, 'b> {
+    /// `kept` is in use, or empty and without memory.
+    pub(super) fn new(reader: Option<&'a mut ReadBuf<'b>>, kept: &'a mut Vec<u8>) -> Self {
+        Self { reader, kept }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) {
+        if let Some(reader) = &mut self.reader
+            && self.kept.is_empty()
+        {
+            let (fits, rest) = bytes.split_at(bytes.len().min(reader.remaining()));
+            reader.put_slice(fits);
+            bytes = rest;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        if self.kept.capacity() == 0 {
+            *self.kept = block::borrow_buffer();
+        }
+        self.kept.extend_from_slice(bytes);
+    }
+}
+
 // === impl End ===
 
 impl End {
     fn process(
         &mut self,
         received: &mut [u8],
-        plain: &mut Vec<u8>,
+        plain: &mut Received<'_, '_>,
         out: &mut Outgoing,
         then: &Then<'_>,
     ) -> (usize, Result<Handled, Error>) {
@@ -180,7 +214,7 @@ impl End {
 /// Handles one state. Returns how much of the input is consumed.
 fn handle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    plain: &mut Vec<u8>,
+    plain: &mut Received<'_, '_>,
     out: &mut Outgoing,
     then: &Then<'_>,
 ) -> (usize, Result<Handled, Error>) {
@@ -191,7 +225,7 @@ fn handle<Data>(
             match traffic.next_record() {
                 Some(Ok(record)) => {
                     discard += record.discard;
-                    plain.extend_from_slice(record.payload);
+                    plain.put(record.payload);
                 }
                 Some(Err(error)) => break Err(error),
                 None => break Ok(Handled::Again),
