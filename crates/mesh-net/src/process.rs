@@ -5,7 +5,7 @@
 //! - `isolate`: [`reenter`] and [`in_namespaces`], this program again inside namespaces of its own.
 //! - [`mounts`]: the few mounts that such a namespace needs.
 //! - [`capture`]: every frame that passes an interface.
-//! - `limits`: descriptors, interfaces.
+//! - `limits`: descriptors, memory, interfaces.
 
 pub mod capture;
 mod command;
@@ -15,4 +15,4 @@ pub mod mounts;
 
 pub use command::CommandExt;
 pub use isolate::{Isolation, Privilege, ReenterError, Reentered, in_namespaces, reenter};
-pub use limits::{interface_index, raise_nofile_limit, set_interface_up};
+pub use limits::{interface_index, keep_freed_memory, raise_nofile_limit, set_interface_up};

@@ -1,4 +1,4 @@
-//! Descriptors and interfaces.
+//! Descriptors, memory and interfaces.
 
 use std::ffi::CString;
 use std::io;
@@ -16,6 +16,21 @@ pub fn raise_nofile_limit() -> io::Result<u64> {
         return Ok(soft);
     }
     Ok(hard)
+}
+
+/// Lets the C library keep up to `bytes` of freed memory for each of its arenas (mallopt(3), `M_TRIM_THRESHOLD` and
+/// `M_MMAP_THRESHOLD`) instead of giving it back to the kernel at once, only to fault it in again with the next bytes. Does
+/// nothing where the C library is another than glibc. To be called before any thread is started; `MALLOC_TRIM_THRESHOLD_`
+/// in the environment has no effect any more.
+pub fn keep_freed_memory(bytes: i32) {
+    #[cfg(target_env = "gnu")]
+    for parameter in [libc::M_TRIM_THRESHOLD, libc::M_MMAP_THRESHOLD] {
+        // SAFETY: mallopt takes plain numbers, and glibc changes them under its arena's lock.
+        let set = unsafe { libc::mallopt(parameter, bytes) };
+        debug_assert_eq!(set, 1, "glibc knows both parameters");
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
 }
 
 /// The index of an interface of the calling thread's namespace.
