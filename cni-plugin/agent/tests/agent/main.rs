@@ -199,12 +199,12 @@ fn a_running_pod_is_enrolled_and_released_as_the_control_plane_says() {
                 .await;
                 assert!(is_captured(&pod) && ztunnel.pods.lock().contains(&uid(1)));
                 world.assign(1, Membership::Outside);
-                eventually("released", || !is_captured(&pod)).await;
+                eventually("released", || ztunnel.pods.lock().is_empty()).await;
+                assert!(!is_captured(&pod));
                 assert_eq!(
                     world.control.reported.lock().last(),
                     Some(&(uid(1), Redirection::Plain))
                 );
-                assert!(ztunnel.pods.lock().is_empty());
             }
         });
     });
