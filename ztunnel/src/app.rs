@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mesh_dataplane::record::Traffic;
-use mesh_net::process::raise_nofile_limit;
+use mesh_net::process::{keep_freed_memory, raise_nofile_limit};
 use mesh_runtime::drain::{self, DrainMode};
 use mesh_runtime::env::ProcessEnv;
 use mesh_runtime::logging::{self, LogControl};
@@ -38,6 +38,7 @@ pub fn run() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<()> {
+    keep_freed_memory(KEPT_MEMORY);
     let read = config::read(&ProcessEnv).context("environment")?;
     let (log, _written_out) = logging::init(&read.config.log_filter, read.config.log_format)?;
     tracing::info!(
@@ -125,6 +126,9 @@ async fn evict(traffic: Traffic) {
     }
 }
 
+/// For each thread. Measured: with glibc's own 128 KiB a bulk transfer spends a seventh of its CPU time in page faults for
+/// memory that was freed a moment before.
+const KEPT_MEMORY: i32 = 4 << 20;
 const EVICTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Longer than any scrape interval and than most rollouts, shorter than the life of a node.
 const SERIES_TTL: Duration = Duration::from_secs(60 * 60);
