@@ -108,7 +108,7 @@ fn expired_token(lab: &mut Lab) -> Result<()> {
             .block_on(certificate_for(lab, &token, &pair.one.identity()))
             .ok()?;
         fetched
-            .is_err_and(|e| e.to_string().contains("expired"))
+            .is_err_and(|e| e.to_string().contains("nauthenticated"))
             .then_some(())
     })?;
     // Only a new stream is asked for its token.
@@ -120,11 +120,13 @@ fn expired_token(lab: &mut Lab) -> Result<()> {
     for log in &logs {
         let line = lab::wait::until(&format!("a refusal in {}", log.display()), LIMIT, || {
             let log = std::fs::read_to_string(log).ok()?;
-            let mut lines = log.lines().filter(|l| l.contains("expired"));
+            let mut lines = log.lines().filter(|l| l.contains("nauthenticated"));
             lines.next().map(ToOwned::to_owned)
         })?;
         println!("{line}");
     }
+    let said = lab.controlplane()?.log();
+    ensure!(said.contains("the token has expired"), "{said}");
     pair.answered(25)?;
     for account in ["istio-system/ztunnel", "istio-system/istio-cni"] {
         lab.token(account, 0, "12h")?;
