@@ -239,6 +239,23 @@ fn by_every_field(lab: &mut Lab) -> Result<()> {
         lab.config().remove(&file)?;
         enforced(lab, &name, false)?;
     }
+    // An address is one of its family: who is let in by IPv6 is not let in by IPv4.
+    let rules = format!(
+        "rules: [{{from: [{{source: {{ipBlocks: [\"{}\"]}}}}]}}]",
+        clients[0].pod.v6()
+    );
+    let file = policy(lab, "of-ipv6", &format!("action: ALLOW\n  {rules}"))?;
+    enforced(lab, "of-ipv6", true)?;
+    let to = (server.pod.v6(), 9000).into();
+    let fates = [
+        say(clients[0].namespace(), to, "by IPv6")?,
+        say(clients[0].namespace(), server.echo(), "by IPv4")?,
+        say(clients[3].namespace(), to, "by another's IPv6")?,
+    ];
+    let expected = [Fate::Answered("by IPv6".to_owned()), Fate::Reset, Fate::Reset];
+    ensure!(fates == expected, "{rules}: {fates:?}");
+    lab.config().remove(&file)?;
+    enforced(lab, "of-ipv6", false)?;
     for client in &clients {
         let fate = say(client.namespace(), server.echo(), "free")?;
         ensure!(
