@@ -104,6 +104,16 @@ impl Kernel {
         Ok(findings)
     }
 
+    /// Redirects nothing new in a pod; what is under way stays translated and routed until [`Self::clear_pod`].
+    ///
+    /// # Errors
+    /// Fails when the rules cannot be set.
+    pub async fn release_pod(&self, netns: &Netns) -> Result<(), KernelError> {
+        self.ensure(netns, &plan::leaving_pod(), Memory::Stale)
+            .await
+            .map(drop)
+    }
+
     /// Removes every rule of ours from a pod.
     ///
     /// # Errors

@@ -100,6 +100,27 @@ pub fn pod(options: &PodOptions) -> Ruleset {
     Ruleset { tables, absent }
 }
 
+/// The rules inside the namespace of a pod that leaves the mesh while it runs: nothing new is redirected, and what its
+/// ztunnel still carries is translated as before, so that its ends hear of its end.
+#[must_use]
+pub fn leaving_pod() -> Ruleset {
+    let chain = |hook| Chain {
+        hook,
+        kind: ChainKind::Nat,
+        priority: DESTINATION_NAT,
+        rules: Vec::new(),
+    };
+    let nat = Table {
+        name: TableName::Nat,
+        sets: Vec::new(),
+        chains: vec![chain(Hook::Prerouting), chain(Hook::Output)],
+    };
+    Ruleset {
+        tables: vec![pod_mangle(), nat],
+        absent: vec![TableName::Raw],
+    }
+}
+
 /// The rules of the node itself: what its own processes send to an enrolled pod comes from the probe address, so that the
 /// pod's rules know it from what is merely forwarded.
 #[must_use]

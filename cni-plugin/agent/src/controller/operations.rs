@@ -204,8 +204,13 @@ impl World {
         Ok(())
     }
 
+    /// First nothing new is redirected, then ztunnel lets go of what it carries, and only then the rest goes: without it
+    /// the ends of those connections would not hear that they were cut, and send on, in the clear.
     async fn remove_rules(&self, record: &Record) -> Result<(), Failure> {
         let netns = self.namespace(record)?;
+        let released = self.kernel.release_pod(&netns).await;
+        released.map_err(|e| rules_failure(record, &e))?;
+        self.proxy_del(record).await?;
         self.kernel
             .clear_pod(&netns)
             .await

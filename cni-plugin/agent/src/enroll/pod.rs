@@ -358,7 +358,13 @@ impl Pod {
         match &operation {
             // From here on it may be half done.
             Operation::EnsureRules(_) if self.rules == Rules::None => self.rules = Rules::Unknown,
-            Operation::RemoveRules => self.rules = Rules::Unknown,
+            Operation::RemoveRules => {
+                self.rules = Rules::Unknown;
+                // ztunnel lets go of it on the way.
+                if let Proxy::Taken(role) = &self.proxy {
+                    self.proxy = Proxy::Listed(role.clone());
+                }
+            }
             Operation::ProxyAdd(role) => self.proxy = Proxy::Listed(role.clone()),
             Operation::Report(_) => self.reported = None,
             _ => {}

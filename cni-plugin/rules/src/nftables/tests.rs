@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use mesh_net::process::in_namespaces;
 
 use crate::audit;
-use crate::plan::{HostOptions, PodOptions, host, pod};
+use crate::plan::{HostOptions, PodOptions, host, leaving_pod, pod};
 use crate::rule::{InterfaceName, Ruleset};
 use crate::{nftables, text};
 
@@ -41,6 +41,7 @@ fn cases() -> Vec<(&'static str, Ruleset)> {
                 ..HostOptions::default()
             }),
         ),
+        ("pod-leaving", leaving_pod()),
         ("removed", Ruleset::empty()),
     ]
 }

@@ -118,3 +118,33 @@ fn everything() -> Ruleset {
         ..PodOptions::default()
     })
 }
+
+#[test]
+fn a_leaving_pod_keeps_what_established_connections_need_and_redirects_nothing() {
+    let (leaving, member) = (leaving_pod(), pod(&PodOptions::default()));
+    let redirects = |ruleset: &Ruleset| {
+        let rules = ruleset
+            .tables
+            .iter()
+            .flat_map(|t| &t.chains)
+            .flat_map(|c| &c.rules);
+        rules.filter(|r| matches!(r.action, Action::Redirect(_))).count()
+    };
+    assert!(redirects(&member) > 0);
+    assert_eq!(redirects(&leaving), 0);
+    let hooks = |ruleset: &Ruleset, name| {
+        let tables = ruleset.tables.iter().filter(|t| t.name == name);
+        tables
+            .flat_map(|t| t.chains.iter().map(|c| (c.hook, c.kind)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hooks(&leaving, TableName::Nat), hooks(&member, TableName::Nat));
+    let mangle = |ruleset: &Ruleset| {
+        ruleset
+            .tables
+            .iter()
+            .find(|t| t.name == TableName::Mangle)
+            .cloned()
+    };
+    assert_eq!(mangle(&leaving), mangle(&member));
+}
