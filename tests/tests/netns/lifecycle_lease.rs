@@ -1,6 +1,6 @@
 //! Leases: what the rest of the mesh makes of a node that is not heard of any more.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::lab::Options;
 
@@ -44,13 +44,17 @@ fn lease(lab: &mut Lab) -> Result<()> {
     healthy(lab, "far", false)?;
     healthy(lab, "near", true)?;
     let mut trace = Trace::follow(lab)?;
+    let since = load.begun();
     load.answered(30)?;
-    let to_far = trace.rest().iter().filter(|(n, l)| {
-        *n == 0 && l.is("direction", "outbound") && l.is("dst.workload", "far") && !l.is("duration", "0ms")
-    });
-    // Those that began before and ended after; the next thirty went elsewhere.
-    let late = to_far.count();
-    ensure!(late <= 2, "{late} connections went to a workload without a lease");
+    let ledger = load.ledger();
+    for attempt in ledger.attempts.iter().filter(|a| a.number >= since) {
+        let from = attempt.from.context("an attempt without an address")?.to_string();
+        let line = trace.expect(0, &[("direction", "outbound"), ("src.addr", &from)])?;
+        ensure!(
+            line.is("dst.workload", "near"),
+            "a workload without a lease: {line:?}"
+        );
+    }
     // It is there all the same, and whoever names it reaches it.
     let fate = say(client.namespace(), far.echo(), "still there?")?;
     ensure!(fate == Fate::Answered("still there?".to_owned()), "{fate:?}");
