@@ -9,6 +9,8 @@
 //! - [`gateway`], [`port`]: the parts that the former share.
 //! - [`invalid`]: why a message from the wire is refused: which resource, which field, what is wrong.
 //!
+//! - [`l7`]: what waypoints and gateways serve: binds, routes, backends, policies.
+//!
 //! Decisions, pure and synchronous:
 //! - [`authz`]: may this connection pass?
 //! - [`lb`]: which endpoint does this connection go to?
@@ -27,6 +29,7 @@ mod fixtures;
 pub mod fuzz;
 pub mod gateway;
 pub mod invalid;
+pub mod l7;
 pub mod lb;
 pub mod policy;
 pub mod port;

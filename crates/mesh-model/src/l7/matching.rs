@@ -1,0 +1,127 @@
+//! How texts are compared.
+
+use std::fmt;
+
+use mesh_types::Strng;
+
+/// A text to compare with. An empty prefix matches any text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextMatch {
+    /// This text.
+    Exact(Strng),
+    /// Texts that begin so.
+    Prefix(Strng),
+    /// Texts that end so.
+    Suffix(Strng),
+    /// Texts that match as a whole.
+    Regex(Pattern),
+    /// Any text, as long as there is one.
+    Present,
+}
+
+/// A regular expression in RE2's syntax, compiled when it is decoded, that must match the whole text.
+#[derive(Clone)]
+pub struct Pattern {
+    text: Strng,
+    compiled: regex::Regex,
+}
+
+/// Why a regular expression is refused; the fault is its author's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no regular expression: {reason}")]
+pub struct InvalidPattern {
+    /// What was written.
+    pub text: String,
+    /// What is wrong with it, in a line.
+    pub reason: String,
+}
+
+impl Pattern {
+    /// Compiles; `text` is anchored at both ends.
+    ///
+    /// # Errors
+    /// When it is malformed, or its program would exceed 1 MiB.
+    pub fn new(text: &str) -> Result<Self, InvalidPattern> {
+        regex::RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(PROGRAM_LIMIT)
+            .build()
+            .map(|compiled| Self {
+                text: text.into(),
+                compiled,
+            })
+            .map_err(|e| InvalidPattern {
+                text: text.to_owned(),
+                reason: e.to_string().lines().last().unwrap_or_default().to_owned(),
+            })
+    }
+
+    /// Whether it matches the whole of `text`.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.compiled.is_match(text)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The expression itself, for replacements; its groups are numbered as in the text that was written.
+    #[must_use]
+    pub fn regex(&self) -> &regex::Regex {
+        &self.compiled
+    }
+}
+
+impl TextMatch {
+    /// Whether `text` matches.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(exact) => text == exact.as_str(),
+            Self::Prefix(prefix) => text.starts_with(prefix.as_str()),
+            Self::Suffix(suffix) => text.ends_with(suffix.as_str()),
+            Self::Regex(pattern) => pattern.is_match(text),
+            Self::Present => true,
+        }
+    }
+
+    /// Whether `text` matches, letters of both cases being the same (ASCII).
+    #[must_use]
+    pub fn matches_ignoring_case(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(exact) => text.eq_ignore_ascii_case(exact),
+            Self::Prefix(prefix) => {
+                let head = text.as_bytes().get(..prefix.len());
+                head.is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+            }
+            Self::Suffix(suffix) => text
+                .len()
+                .checked_sub(suffix.len())
+                .is_some_and(|at| text.as_bytes()[at..].eq_ignore_ascii_case(suffix.as_bytes())),
+            Self::Regex(pattern) => pattern.is_match(text),
+            Self::Present => true,
+        }
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.text)
+    }
+}
+
+/// In bytes; a larger program is an attack or a mistake.
+const PROGRAM_LIMIT: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+use super::*;
+
+#[test]
+fn a_pattern_matches_the_whole_text() {
+    let pattern = Pattern::new("/v[0-9]+|/beta").expect("it compiles");
+    for (text, matches) in [
+        ("/v1", true),
+        ("/v12", true),
+        ("/v1/x", false),
+        ("/beta", true),
+        ("/beta2", false),
+    ] {
+        assert_eq!(pattern.is_match(text), matches, "{text}");
+    }
+}
+
+#[test]
+fn a_malformed_pattern_is_refused_in_one_line() {
+    let error = Pattern::new("a(").expect_err("it does not compile");
+    assert_eq!(error.text, "a(");
+    assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+#[test]
+fn case_is_ignored_where_asked() {
+    for (with, text) in [
+        (TextMatch::Exact("Shop.Example".into()), "shop.example"),
+        (TextMatch::Prefix("SHOP".into()), "shop.example"),
+        (TextMatch::Suffix(".EXAMPLE".into()), "shop.example"),
+    ] {
+        assert!(with.matches_ignoring_case(text), "{with:?}");
+        assert!(!with.matches(text), "{with:?}");
+    }
+    assert!(!TextMatch::Suffix("longer.than.this".into()).matches_ignoring_case("this"));
+}
