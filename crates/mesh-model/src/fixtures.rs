@@ -108,6 +108,7 @@ pub(crate) fn full_workload() -> Workload {
                 "2001:db8::7".parse().unwrap(),
             )),
             hbone_port: 15443,
+            fail_open: true,
         }),
         native_tunnel: true,
         application_tunnel: Some(ApplicationTunnel {
@@ -127,6 +128,7 @@ pub(crate) fn waypoint() -> GatewayRef {
             "wp.bank.svc.cluster.local",
         )),
         hbone_port: 15008,
+        fail_open: false,
     }
 }
 
@@ -328,6 +330,7 @@ impl Dice {
         Some(GatewayRef {
             destination,
             hbone_port: self.0.u16(1..),
+            fail_open: self.0.bool(),
         })
     }
 

@@ -16,9 +16,9 @@ use crate::workload::HealthStatus;
 use crate::{Service, Workload};
 use mesh_types::WorkloadUid;
 
-pub use address::choose_address;
+pub use address::{choose_address, choose_resolved};
 pub use endpoints::{Endpoint, EndpointSet};
-pub use waypoint::pick_waypoint;
+pub use waypoint::{pick_waypoint, waypoints};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@
 //! - [`accept`]: what an accept loop does about an error, so that it neither spins nor dies.
 //! - [`orig_dst`]: where a captured connection wanted to go.
 //! - [`dial`]: connections out of a namespace, from a chosen source address; errors that say whose fault it was.
+//! - [`datagram`]: UDP sockets, bound or with one peer.
 //! - [`relay`]: bytes between two streams of chunks; the hot path of the product.
 //! - [`seqpacket`]: packets and descriptors over Unix sockets.
 //! - [`proxy_protocol`]: the PROXY protocol's header, version 2.
@@ -15,6 +16,7 @@
 //! workspace in which `unsafe` may stand: whatever needs it elsewhere is wrapped here.
 
 pub mod accept;
+pub mod datagram;
 pub mod dial;
 mod keepalive;
 pub mod listen;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_model::lb::Endpoint;
-use mesh_model::{Authorization, GatewayDestination, GatewayRef, Ports, Service, Workload};
+use mesh_model::{Authorization, GatewayRef, Ports, Service, Workload};
 use mesh_types::NamespacedHostname;
 use serde::{Serialize, Serializer};
 
@@ -79,16 +79,17 @@ struct State<'a> {
 struct GatewayForm {
     destination: String,
     hbone_mtls_port: u16,
+    /// Only where it is so: upstream's tools do not know it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fail_open: bool,
 }
 
 impl GatewayForm {
     fn of(gateway: &GatewayRef) -> Self {
         Self {
-            destination: match &gateway.destination {
-                GatewayDestination::Hostname(name) => name.to_string(),
-                GatewayDestination::Address(address) => address.to_string(),
-            },
+            destination: gateway.destination.to_string(),
             hbone_mtls_port: gateway.hbone_port,
+            fail_open: gateway.fail_open,
         }
     }
 }

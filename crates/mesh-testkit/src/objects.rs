@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use mesh_model::policy::{Action, Clause, Match, Rule, Scope, StringMatch};
-use mesh_model::service::{Mode, VirtualAddress};
-use mesh_model::workload::TunnelProtocol;
+use mesh_model::service::{Mode, VirtualAddress, WeightedWaypoint};
+use mesh_model::workload::{HealthStatus, TunnelProtocol};
 use mesh_model::{
     AppProtocol, Authorization, GatewayDestination, GatewayRef, Port, Ports, Service, Workload,
 };
@@ -89,15 +89,13 @@ fn policy(name: &str, action: Action) -> PolicyBuilder {
     })
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an IP address")
+fn waypoint_called(service: &str) -> GatewayRef {
+    let name = hostname(NAMESPACE, service);
+    GatewayRef::new(GatewayDestination::Hostname(name), mesh_types::ports::HBONE)
 }
 
-fn gateway(destination: GatewayDestination) -> GatewayRef {
-    GatewayRef {
-        destination,
-        hbone_port: 15008,
-    }
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an IP address")
 }
 
 // === impl PodBuilder ===
@@ -152,9 +150,24 @@ impl PodBuilder {
     /// Behind a waypoint that is this service.
     #[must_use]
     pub fn behind(mut self, waypoint: &str) -> Self {
-        self.0.waypoint = Some(gateway(GatewayDestination::Hostname(hostname(
-            NAMESPACE, waypoint,
-        ))));
+        self.0.waypoint = Some(waypoint_called(waypoint));
+        self
+    }
+
+    /// Reached without its waypoint where that is missing.
+    ///
+    /// # Panics
+    /// Panics on a pod without a waypoint.
+    #[must_use]
+    pub fn failing_open(mut self) -> Self {
+        self.0.waypoint.as_mut().expect("a waypoint").fail_open = true;
+        self
+    }
+
+    /// Not ready.
+    #[must_use]
+    pub fn unhealthy(mut self) -> Self {
+        self.0.status = HealthStatus::Unhealthy;
         self
     }
 
@@ -204,9 +217,7 @@ impl ServiceBuilder {
     /// Behind a waypoint that is this service.
     #[must_use]
     pub fn behind(mut self, waypoint: &str) -> Self {
-        self.0.waypoint = Some(gateway(GatewayDestination::Hostname(hostname(
-            NAMESPACE, waypoint,
-        ))));
+        self.0.waypoint = Some(waypoint_called(waypoint));
         self
     }
 
@@ -214,7 +225,30 @@ impl ServiceBuilder {
     #[must_use]
     pub fn behind_address(mut self, address: &str) -> Self {
         let address = NetworkAddress::new(Strng::default(), ip(address));
-        self.0.waypoint = Some(gateway(GatewayDestination::Address(address)));
+        self.0.waypoint = Some(GatewayRef::new(
+            GatewayDestination::Address(address),
+            mesh_types::ports::HBONE,
+        ));
+        self
+    }
+
+    /// With one more of several waypoints, and its share.
+    #[must_use]
+    pub fn partly_behind(mut self, waypoint: &str, weight: u32) -> Self {
+        self.0.weighted_waypoints.push(WeightedWaypoint {
+            gateway: waypoint_called(waypoint),
+            weight,
+        });
+        self
+    }
+
+    /// Reached without its waypoint where that is missing.
+    ///
+    /// # Panics
+    /// Panics on a service without a waypoint.
+    #[must_use]
+    pub fn failing_open(mut self) -> Self {
+        self.0.waypoint.as_mut().expect("a waypoint").fail_open = true;
         self
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn decode_gateway(gateway: &pb::GatewayAddress) -> Result<GatewayRef,
     Ok(GatewayRef {
         destination,
         hbone_port: hbone_port.field("hbone_mtls_port")?,
+        fail_open: gateway.lateen_fail_open,
     })
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn encode_gateway(gateway: &GatewayRef) -> pb::GatewayAddress {
     };
     pb::GatewayAddress {
         hbone_mtls_port: gateway.hbone_port.into(),
+        lateen_fail_open: gateway.fail_open,
         destination: Some(destination),
     }
 }

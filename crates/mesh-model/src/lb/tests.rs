@@ -5,7 +5,8 @@ use std::sync::Arc;
 use mesh_types::{NamespacedHostname, WorkloadUid};
 
 use super::{
-    Choice, Endpoint, EndpointSet, NoEndpoint, Purpose, Request, accepts, choose_address, pick, pick_waypoint,
+    Choice, Endpoint, EndpointSet, NoEndpoint, Purpose, Random, Request, accepts, choose_address,
+    choose_resolved, pick, pick_waypoint, waypoints,
 };
 use crate::fixtures::{identity, waypoint};
 use crate::service::{HealthPolicy, IpFamilies, LoadBalancing, Mode, Scope, WeightedWaypoint};
@@ -434,4 +435,75 @@ fn what_failed_is_taken_again_only_where_there_is_no_other() {
         );
     }
     assert_eq!(ask(&endpoints([heavy.clone()])), heavy.uid.to_string());
+}
+
+#[test]
+fn waypoints_are_tried_from_the_drawn_one_on() {
+    let gateway = |hbone_port| GatewayRef {
+        hbone_port,
+        ..waypoint()
+    };
+    let weighted = |hbone_port, weight| WeightedWaypoint {
+        gateway: gateway(hbone_port),
+        weight,
+    };
+    struct Draw(u64);
+    impl Random for Draw {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0.min(end - 1)
+        }
+    }
+    let order = |service: &Service, draw| -> Vec<u16> {
+        waypoints(service, &mut Draw(draw))
+            .map(|w| w.hbone_port)
+            .collect()
+    };
+    let canary = Service {
+        waypoint: Some(gateway(1)),
+        weighted_waypoints: vec![weighted(1, 90), weighted(2, 10), weighted(3, 0)],
+        ..service()
+    };
+    let apart = Service {
+        waypoint: Some(gateway(9)),
+        ..canary.clone()
+    };
+    let one = Service {
+        waypoint: Some(gateway(1)),
+        ..service()
+    };
+    for (service, draw, expected) in [
+        (&canary, 0, vec![1, 2]),
+        (&canary, 99, vec![2, 1]),
+        (&apart, 0, vec![1, 9, 2]),
+        (&apart, 90, vec![2, 9, 1]),
+        (&one, 0, vec![1]),
+    ] {
+        assert_eq!(order(service, draw), expected);
+    }
+    assert!(order(&service(), 0).is_empty());
+}
+
+#[test]
+fn a_resolved_address_is_drawn_among_those_of_the_right_family() {
+    let ips: Vec<IpAddr> = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]
+        .map(|ip| ip.parse().unwrap())
+        .to_vec();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut drawn = |addresses: &[IpAddr], families, requested: &str| -> Vec<String> {
+        let requested = requested.parse().unwrap();
+        let all = (0..50).filter_map(|_| choose_resolved(addresses, families, requested, &mut random));
+        let mut all: Vec<_> = all.map(|ip| ip.to_string()).collect();
+        all.sort();
+        all.dedup();
+        all
+    };
+    let (v4, v6) = (["10.0.0.1", "10.0.0.2"], ["fd00::1", "fd00::2"]);
+    assert_eq!(drawn(&ips, IpFamilies::Automatic, "240.240.0.1"), v4);
+    assert_eq!(drawn(&ips, IpFamilies::Automatic, "::ffff:240.240.0.1"), v4);
+    assert_eq!(drawn(&ips, IpFamilies::Dual, "2001:2::1"), v6);
+    // The service's families count more than the client's.
+    assert_eq!(drawn(&ips, IpFamilies::V4Only, "2001:2::1"), v4);
+    assert_eq!(drawn(&ips[2..], IpFamilies::Automatic, "240.240.0.1"), v6);
+    assert!(drawn(&ips[2..], IpFamilies::V4Only, "240.240.0.1").is_empty());
+    assert!(drawn(&[], IpFamilies::Automatic, "240.240.0.1").is_empty());
 }

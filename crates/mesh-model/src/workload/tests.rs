@@ -105,6 +105,7 @@ fn a_sidecars_mutual_tls_is_refused() {
 fn a_refusal_names_the_field() {
     let gateway = pb::GatewayAddress {
         hbone_mtls_port: 70_000,
+        lateen_fail_open: false,
         destination: None,
     };
     let web = "shop/web.shop.svc.cluster.local";

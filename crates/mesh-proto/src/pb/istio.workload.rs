@@ -344,6 +344,11 @@ pub mod application_tunnel {
 pub struct GatewayAddress {
     #[prost(uint32, tag = "3")]
     pub hbone_mtls_port: u32,
+    /// Lateen's own (1000 and up; Istio numbers from 1): of a waypoint that is missing or has no endpoint that is ready.
+    /// False: what it guards cannot be reached then. True: it is reached directly, without the waypoint's policies, and
+    /// access logs say so. Without meaning for the gateway of a network. Istio's proxies do not know the field.
+    #[prost(bool, tag = "1000")]
+    pub lateen_fail_open: bool,
     #[prost(oneof = "gateway_address::Destination", tags = "1, 2")]
     pub destination: ::core::option::Option<gateway_address::Destination>,
 }

@@ -1,3 +1,4 @@
+use mesh_model::GatewayDestination;
 use mesh_model::policy::{Action, Scope, ServiceAccountMatch, StringMatch};
 use mesh_model::service::{HealthPolicy, IpFamilies, LoadBalancing, Mode, VirtualAddress};
 use mesh_model::workload::{HealthStatus, Locality, WorkloadType};
@@ -16,6 +17,7 @@ fn waypoint() -> GatewayRef {
     GatewayRef {
         destination: GatewayDestination::Hostname(hostname("shop/wp.shop")),
         hbone_port: 15008,
+        fail_open: false,
     }
 }
 
@@ -76,6 +78,7 @@ fn a_service_reads_as_upstreams_with_its_endpoints() {
     web.waypoint = Some(GatewayRef {
         destination: GatewayDestination::Address(NetworkAddress::new("net", "10.0.0.9".parse().unwrap())),
         hbone_port: 15008,
+        fail_open: false,
     });
     web.load_balancing = LoadBalancing {
         preference: vec![mesh_model::service::Scope::Node],
