@@ -9,6 +9,7 @@
 //! - [`policy`]: everything that is attached to something: [`authorization`], [`authentication`], [`traffic`]
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
+//! - [`request`]: what decisions are made about.
 //!
 //! Services, their ports and endpoints are [`crate::Address`]es, as for every proxy. Merging is not done here nor in
 //! the control plane: a changed object is one changed resource, and the proxy merges by a pure function.
@@ -22,6 +23,7 @@ pub mod health;
 pub mod matching;
 pub mod policy;
 pub mod rate_limit;
+pub mod request;
 pub mod resilience;
 pub mod route;
 pub mod session;
@@ -35,6 +37,7 @@ pub use backend::Backend;
 pub use bind::Bind;
 pub use matching::{Pattern, TextMatch};
 pub use policy::{Policy, PolicyKind, Target};
+pub use request::{Claims, Client, Local, Request};
 pub use route::Route;
 
 /// An object that a user wrote: what errors, logs and `explain` name.
