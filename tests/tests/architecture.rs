@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-hbone", &["mesh-types", "mesh-net", "mesh-tls"]),
     ("mesh-xds", &["mesh-proto", "mesh-grpc"]),
     ("mesh-zds", &["mesh-types", "mesh-proto", "mesh-net"]),
+    ("mesh-dns", &["mesh-types", "mesh-net"]),
     (
         "mesh-certs",
         &["mesh-types", "mesh-tls", "mesh-proto", "mesh-grpc"],
@@ -108,6 +109,7 @@ const FLOORS_0_TO_2: &[&str] = &[
     "mesh-hbone",
     "mesh-xds",
     "mesh-zds",
+    "mesh-dns",
     "mesh-certs",
     "mesh-register",
 ];
@@ -124,6 +126,7 @@ const FLOORS_0_TO_3: &[&str] = &[
     "mesh-hbone",
     "mesh-xds",
     "mesh-zds",
+    "mesh-dns",
     "mesh-certs",
     "mesh-register",
     "mesh-dataplane",
