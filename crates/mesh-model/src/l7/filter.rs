@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mesh_types::Strng;
 
+use super::authorization::ExternalAuth;
 use super::route::Destination;
 use super::{Pattern, TextMatch};
 
@@ -23,8 +24,8 @@ pub enum Filter {
     Cors(Cors),
     /// Delays or breaks off requests, to see what happens.
     Fault(Fault),
-    /// Asks somebody else whether the request may pass.
-    ExternalAuth(Strng),
+    /// Asks somebody else whether the request may pass (Gateway API, `ExternalAuth`).
+    ExternalAuth(Box<ExternalAuth>),
     /// The object has a filter that cannot be carried out: every request of the rule is answered with 500.
     Invalid(Strng),
 }

@@ -29,7 +29,7 @@ pub struct Route {
 }
 
 /// What a route is attached to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RouteParent {
     /// A port of a service.
     ServicePort(ServicePort),
