@@ -4,13 +4,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 21] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
     "istio/ca.proto",
     "envoy/discovery.proto",
     "lateen/register.proto",
+    "lateen/l7/authentication.proto",
+    "lateen/l7/authorization.proto",
+    "lateen/l7/backend.proto",
+    "lateen/l7/bind.proto",
+    "lateen/l7/common.proto",
+    "lateen/l7/external_auth.proto",
+    "lateen/l7/filter.proto",
+    "lateen/l7/health.proto",
+    "lateen/l7/policy.proto",
+    "lateen/l7/rate_limit.proto",
+    "lateen/l7/resilience.proto",
+    "lateen/l7/route.proto",
+    "lateen/l7/telemetry.proto",
+    "lateen/l7/tls.proto",
+    "lateen/l7/traffic.proto",
 ];
 
 #[test]
@@ -46,6 +61,8 @@ fn generate(protos: &Path) -> BTreeMap<String, String> {
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".")
+        // Holds a private key.
+        .skip_debug([".lateen.l7.v1.Certificate"])
         .compile_well_known_types(true)
         .emit_package(false)
         .out_dir(out.path())

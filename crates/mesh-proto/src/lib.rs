@@ -20,3 +20,12 @@ mod pb;
 pub mod type_url;
 
 pub use pb::{envoy, google, istio, lateen};
+
+impl std::fmt::Debug for lateen::l7::v1::Certificate {
+    /// The key is never printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate")
+            .field("chain", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}

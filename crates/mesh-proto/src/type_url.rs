@@ -6,3 +6,11 @@ pub const ADDRESS: &str = "type.googleapis.com/istio.workload.Address";
 pub const WORKLOAD: &str = "type.googleapis.com/istio.workload.Workload";
 /// An L4 authorization policy.
 pub const AUTHORIZATION: &str = "type.googleapis.com/istio.security.Authorization";
+/// A port that a gateway listens on.
+pub const BIND: &str = "type.googleapis.com/lateen.l7.v1.Bind";
+/// Which requests go where.
+pub const ROUTE: &str = "type.googleapis.com/lateen.l7.v1.Route";
+/// A destination that is no service.
+pub const BACKEND: &str = "type.googleapis.com/lateen.l7.v1.Backend";
+/// Something that is attached to something.
+pub const POLICY: &str = "type.googleapis.com/lateen.l7.v1.Policy";

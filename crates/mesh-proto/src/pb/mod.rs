@@ -40,6 +40,11 @@ pub mod istio {
     }
 }
 pub mod lateen {
+    pub mod l7 {
+        pub mod v1 {
+            include!("lateen.l7.v1.rs");
+        }
+    }
     pub mod register {
         pub mod v1 {
             include!("lateen.register.v1.rs");
