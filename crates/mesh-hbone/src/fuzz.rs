@@ -22,6 +22,15 @@ pub fn request(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&request), "read, written and read again");
 }
 
+/// What comes from a socket after a handshake, before anything of it is authenticated, and what a peer with the right
+/// keys may say in handshake messages: lengths stay within the bytes that are there.
+///
+/// # Panics
+/// Panics when that does not hold.
+pub fn records(data: &[u8]) {
+    crate::tls::split_records(data);
+}
+
 fn parts(data: &[u8]) -> Option<(Method, Uri, HeaderMap)> {
     let mut lines = data.split(|b| *b == b'\n');
     let first = lines.next()?;

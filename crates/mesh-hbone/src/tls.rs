@@ -1,18 +1,21 @@
 //! TLS under HTTP/2: one object between the multiplexer and the socket, made for few system calls and few records.
 //!
 //! ```text
-//!   frames --> staged (one record of plaintext) --encrypt--> out (up to 128 KiB of records) --one write--> socket
-//!   frames <-- plain (what did not fit yet)     <--decrypt-- incoming (64 KiB per read)     <--one read--- socket
+//!   small frames --> staged (one record) --+--seal--> out (up to 128 KiB of records) --one write--> socket
+//!   large frames --------------------------+
+//!   frames <------------------------------opened in-- incoming (64 KiB per read)     <--one read--- socket
 //! ```
 //!
 //! The multiplexer flushes after every DATA frame; here a flush does nothing, and the driver calls
 //! [`TlsIo::poll_drain`] once per turn instead. So the frames of many streams share records and system calls.
 //!
 //! # Layout
-//! - `session`: rustls' record layer, driven without its own buffers.
+//! - `session`: rustls, driven without its own buffers: the handshake.
+//! - `records`: the records after a TLS 1.3 handshake.
 //! - `block`: the memory that records are read into and written from; none is held while idle.
 
 mod block;
+mod records;
 mod session;
 
 use std::cell::RefCell;
@@ -27,6 +30,8 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use block::{Incoming, Outgoing};
+pub(crate) use records::split as split_records;
+use records::{Read, Records};
 use session::{Received, Session, Step};
 
 /// What HBONE runs over: a TCP connection, or a tunnel inside a tunnel.
@@ -37,9 +42,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
 /// A TLS connection over a transport.
 pub(crate) struct TlsIo {
     io: Box<dyn Transport>,
-    session: Session,
+    layer: Layer,
+    peer_certificates: Vec<CertificateDer<'static>>,
+    speaks_http2: bool,
     incoming: Incoming,
-    /// Decrypted and not yet taken.
+    /// Decrypted by rustls and not yet taken.
     plain: Plain,
     /// Plaintext that does not fill a record yet.
     staged: Vec<u8>,
@@ -49,6 +56,16 @@ pub(crate) struct TlsIo {
     /// Why no more can be read, once that is so.
     failure: Option<Failure>,
     close_notified: bool,
+}
+
+/// Who does the records.
+enum Layer {
+    /// rustls.
+    Session(Session),
+    /// This crate: TLS 1.3 after the handshake.
+    Records(Box<Records>),
+    /// Nobody: taking over failed.
+    Lost,
 }
 
 /// Why a TLS connection ended other than by a close that the peer announced.
@@ -91,18 +108,20 @@ impl TlsIo {
 
     /// What the peer presented, leaf first.
     pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.session.peer_certificates()
+        &self.peer_certificates
     }
 
     /// True when the peer agreed to speak HTTP/2 (ALPN `h2`).
     pub(crate) fn speaks_http2(&self) -> bool {
-        self.session.alpn() == Some(b"h2")
+        self.speaks_http2
     }
 
     async fn handshake(io: Box<dyn Transport>, session: Session) -> Result<Self, Failure> {
         let mut tls = Self {
             io,
-            session,
+            layer: Layer::Session(session),
+            peer_certificates: Vec::new(),
+            speaks_http2: false,
             incoming: Incoming::default(),
             plain: Plain::default(),
             staged: Vec::new(),
@@ -112,16 +131,33 @@ impl TlsIo {
             close_notified: false,
         };
         std::future::poll_fn(|cx| tls.poll_handshake(cx)).await?;
+        tls.take_over()?;
         Ok(tls)
+    }
+
+    /// The handshake is over and all of it is sent.
+    fn take_over(&mut self) -> Result<(), Failure> {
+        self.layer = match std::mem::replace(&mut self.layer, Layer::Lost) {
+            Layer::Session(session) => {
+                self.peer_certificates = session.peer_certificates().to_vec();
+                self.speaks_http2 = session.alpn() == Some(b"h2");
+                match session.has_records() {
+                    true => Layer::Records(Box::new(session.into_records()?)),
+                    false => Layer::Session(session),
+                }
+            }
+            other => other,
+        };
+        Ok(())
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            let stepped = self.step(None);
+            let stepped = self.step();
             // What rustls wants to say goes out even when it failed: it is the alert.
             let sent = self.poll_send(cx);
             let step = stepped?;
-            if !self.session.is_handshaking() {
+            if !self.is_handshaking() {
                 ready!(sent)?;
                 return Poll::Ready(Ok(()));
             }
@@ -133,6 +169,10 @@ impl TlsIo {
                 Step::PeerClosed => return Poll::Ready(Err(Failure::Eof)),
             }
         }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        matches!(&self.layer, Layer::Session(session) if session.is_handshaking())
     }
 
     /// Sends everything that was written. Pending while the transport takes no more.
@@ -161,7 +201,7 @@ impl TlsIo {
     fn poll_drain_now(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         // Only now is it clear that nothing else will share the record.
         while !self.staged.is_empty() {
-            if self.encrypt_staged()? == 0 {
+            if !self.seal_staged()? {
                 ready!(self.poll_send(cx))?;
             }
         }
@@ -181,10 +221,16 @@ impl TlsIo {
         self.failure.as_ref()
     }
 
-    /// Processes what was received until rustls needs more. What is decrypted goes to the reader as far as it fits.
-    fn step(&mut self, reader: Option<&mut ReadBuf<'_>>) -> Result<Step, rustls::Error> {
-        let mut plain = Received::new(reader, &mut self.plain.bytes);
-        self.session.step(&mut self.incoming, &mut plain, &mut self.out)
+    /// Lets rustls process what was received until it needs more.
+    fn step(&mut self) -> Result<Step, rustls::Error> {
+        match &mut self.layer {
+            Layer::Session(session) => {
+                let mut plain = Received::new(&mut self.plain.bytes);
+                session.step(&mut self.incoming, &mut plain, &mut self.out)
+            }
+            Layer::Records(_) => Ok(Step::Writable),
+            Layer::Lost => Err(rustls::Error::HandshakeNotComplete),
+        }
     }
 
     /// One read from the transport.
@@ -225,21 +271,22 @@ impl TlsIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes plaintext: whole records are encrypted from where they are, the rest is staged. Returns how much it took;
-    /// less than all when the records waiting to be sent are enough.
+    /// Takes plaintext: what is large is sealed from where it is, what is small is staged, to share a record with what
+    /// comes next. Returns how much it took; less than all when the records waiting to be sent are enough.
     fn take(&mut self, mut data: &[u8]) -> Result<usize, rustls::Error> {
         let all = data.len();
         while !data.is_empty() {
-            if self.staged.is_empty() && data.len() >= RECORD {
-                let taken = self.encrypt(&data[..data.len() - data.len() % RECORD])?;
-                if taken == 0 {
+            let large = data.len() >= NOT_COPIED;
+            if (large || self.staged.len() == RECORD) && !self.staged.is_empty() && !self.seal_staged()? {
+                break;
+            }
+            if large {
+                let (record, rest) = data.split_at(data.len().min(RECORD));
+                if !self.seal(record)? {
                     break;
                 }
-                data = &data[taken..];
+                data = rest;
                 continue;
-            }
-            if self.staged.len() == RECORD && self.encrypt_staged()? == 0 {
-                break;
             }
             if self.staged.capacity() == 0 {
                 self.staged = block::borrow_buffer();
@@ -251,27 +298,32 @@ impl TlsIo {
         Ok(all - data.len())
     }
 
-    fn encrypt_staged(&mut self) -> Result<usize, rustls::Error> {
+    /// False when there is no room.
+    fn seal_staged(&mut self) -> Result<bool, rustls::Error> {
         let staged = std::mem::take(&mut self.staged);
-        let taken = self.encrypt(&staged);
-        if taken == Ok(0) {
+        let sealed = self.seal(&staged);
+        if sealed == Ok(false) {
             self.staged = staged;
         } else {
             block::give_back_buffer(staged);
         }
-        taken
+        sealed
     }
 
-    /// Encrypts from the front of `data` what there is room for: whole records, or all of it.
-    fn encrypt(&mut self, data: &[u8]) -> Result<usize, rustls::Error> {
-        let records = self.out.room() / (RECORD + RECORD_OVERHEAD);
-        let taken = data.len().min(records * RECORD);
-        if taken > 0 {
-            let mut plain = Received::new(None, &mut self.plain.bytes);
-            self.session
-                .encrypt(&data[..taken], &mut self.incoming, &mut plain, &mut self.out)?;
+    /// Seals at most a record's worth of data as one record; false when there is no room.
+    fn seal(&mut self, data: &[u8]) -> Result<bool, rustls::Error> {
+        if self.out.room() < data.len() + RECORD_OVERHEAD {
+            return Ok(false);
         }
-        Ok(taken)
+        match &mut self.layer {
+            Layer::Session(session) => {
+                let mut plain = Received::new(&mut self.plain.bytes);
+                session.encrypt(data, &mut self.incoming, &mut plain, &mut self.out)?;
+            }
+            Layer::Records(records) => records.seal(data, &mut self.out)?,
+            Layer::Lost => return Err(rustls::Error::HandshakeNotComplete),
+        }
+        Ok(true)
     }
 
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Failure>> {
@@ -279,12 +331,20 @@ impl TlsIo {
             if self.plain.take_into(buf) {
                 return Poll::Ready(Ok(()));
             }
-            let before = buf.filled().len();
-            match self.step(Some(&mut *buf))? {
-                _ if buf.filled().len() > before => return Poll::Ready(Ok(())),
-                _ if !self.plain.is_empty() => {}
-                Step::PeerClosed => return Poll::Ready(Ok(())),
-                Step::NeedsInput | Step::Writable => ready!(self.poll_receive(cx))?,
+            let read = match &mut self.layer {
+                Layer::Records(records) => {
+                    let read = records.read(&mut self.incoming, buf);
+                    read.inspect_err(|error| records.alert(error, &mut self.out))?
+                }
+                _ => match self.step()? {
+                    _ if !self.plain.is_empty() => continue,
+                    Step::PeerClosed => Read::PeerClosed,
+                    Step::NeedsInput | Step::Writable => Read::NeedsInput,
+                },
+            };
+            match read {
+                Read::Data | Read::PeerClosed => return Poll::Ready(Ok(())),
+                Read::NeedsInput => ready!(self.poll_receive(cx))?,
             }
         }
     }
@@ -312,14 +372,23 @@ impl TlsIo {
         ready!(self.poll_drain_now(cx))?;
         if !self.close_notified {
             self.close_notified = true;
-            let mut plain = Received::new(None, &mut self.plain.bytes);
-            self.session
-                .close_notify(&mut self.incoming, &mut plain, &mut self.out)?;
+            self.put_close_notify()?;
         }
         ready!(self.poll_send(cx))?;
         match ready!(Pin::new(&mut self.io).poll_shutdown(cx)) {
             Err(e) if e.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(Failure::Io(e.kind()))),
             _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn put_close_notify(&mut self) -> Result<(), rustls::Error> {
+        match &mut self.layer {
+            Layer::Session(session) => {
+                let mut plain = Received::new(&mut self.plain.bytes);
+                session.close_notify(&mut self.incoming, &mut plain, &mut self.out)
+            }
+            Layer::Records(records) => records.close_notify(&mut self.out),
+            Layer::Lost => Ok(()),
         }
     }
 }
@@ -420,6 +489,9 @@ impl From<&Failure> for io::Error {
 const RECORD: usize = 16 * 1024;
 /// Header, content type and tag of one record, and room for a key update before it.
 const RECORD_OVERHEAD: usize = 5 + 1 + 16 + 64;
+/// Of this length and above, bytes are sealed from where they are, though a record may then be short: copying them costs
+/// more than another record does.
+const NOT_COPIED: usize = 8 * 1024;
 /// Records waiting to be sent at which they are sent at once. Measured: smaller is worse, larger no better.
 const FLUSH_AT: usize = 128 * 1024;
 

@@ -212,6 +212,8 @@ impl WorkloadCertificate {
         // A resumed session verifies no certificate, so it would outlive the roots, expiry and revocation that let the first
         // one in. Tunnels are pooled: what resumption would save is small.
         config.resumption = Resumption::disabled();
+        // Whoever carries bulk data does the records itself.
+        config.enable_secret_extraction = true;
         config
     }
 }
@@ -244,6 +246,7 @@ fn server_config(
     // No resumption, for the reason that the client's configuration gives; nor tickets that nobody can use.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 

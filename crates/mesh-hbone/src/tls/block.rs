@@ -4,13 +4,20 @@
 //! idle connection holds none and a busy one pays no allocation.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-/// Received bytes that are not decrypted yet.
+use tokio::io::ReadBuf;
+
+/// Received bytes that are not decrypted yet, or just were and are not taken yet.
 #[derive(Default)]
 pub(super) struct Incoming {
     block: Option<Block>,
     /// The part of a record that waits for its rest, while no block is held.
     partial: Vec<u8>,
+    /// Bytes at the front that are decrypted and not taken yet.
+    opened: usize,
+    /// What follows them and belongs to their record: nothing that anybody wants.
+    trailer: usize,
 }
 
 /// Encrypted bytes that are not sent yet.
@@ -66,6 +73,35 @@ impl Incoming {
         }
     }
 
+    /// The first record, `record` bytes long, is decrypted, and its content is at `content`: the rest of it is dropped, the
+    /// content is there to be [taken](Self::take_opened).
+    pub(super) fn opened(&mut self, content: Range<usize>, record: usize) {
+        self.consume(content.start);
+        self.opened = content.len();
+        self.trailer = record - content.end;
+        self.drop_trailer_if_taken();
+    }
+
+    /// Moves decrypted bytes to the reader, as many as fit; false when there are none.
+    pub(super) fn take_opened(&mut self, reader: &mut ReadBuf<'_>) -> bool {
+        let taken = self.opened.min(reader.remaining());
+        if taken == 0 {
+            return false;
+        }
+        reader.put_slice(&self.filled()[..taken]);
+        self.consume(taken);
+        self.opened -= taken;
+        self.drop_trailer_if_taken();
+        true
+    }
+
+    fn drop_trailer_if_taken(&mut self) {
+        if self.opened == 0 {
+            let trailer = std::mem::take(&mut self.trailer);
+            self.consume(trailer);
+        }
+    }
+
     /// Where to read into: at most [`READ`] bytes; none when a record or handshake message is longer than any may be.
     pub(super) fn space(&mut self) -> &mut [u8] {
         let partial = &mut self.partial;
@@ -75,7 +111,10 @@ impl Incoming {
             *partial = Vec::new();
             block
         });
-        block.compact();
+        // What is there moves only when it must.
+        if SIZE - block.end < READ {
+            block.compact();
+        }
         let end = SIZE.min(block.end + READ);
         &mut block.bytes[block.end..end]
     }

@@ -1,5 +1,4 @@
-//! rustls' record layer without its own buffers (its "unbuffered" API): records are decrypted from where they were
-//! read to, and encrypted to where they are sent from.
+//! rustls without its own buffers (its "unbuffered" API): for the handshake, and for TLS 1.2 to the end.
 
 use std::sync::Arc;
 
@@ -7,14 +6,16 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ServerConfig};
-use tokio::io::ReadBuf;
+use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::block::{self, Incoming, Outgoing};
+use super::records::{Records, Secrets};
 
-/// Either end of a TLS connection.
+/// Either end of a TLS connection, as rustls does all of it.
 pub(super) struct Session {
     end: End,
+    /// The configuration lets the keys be taken out.
+    extractable: bool,
     /// The peer announced that it sends no more; rustls tells it only once.
     peer_closed: bool,
 }
@@ -24,9 +25,8 @@ enum End {
     Server(Box<UnbufferedServerConnection>),
 }
 
-/// Where decrypted bytes go: to who reads right now, and what does not fit there is kept.
-pub(super) struct Received<'a, 'b> {
-    reader: Option<&'a mut ReadBuf<'b>>,
+/// Where decrypted bytes go.
+pub(super) struct Received<'a> {
     kept: &'a mut Vec<u8>,
 }
 
@@ -59,13 +59,45 @@ enum Handled {
 
 impl Session {
     pub(super) fn client(config: Arc<ClientConfig>) -> Result<Self, Error> {
+        let extractable = config.enable_secret_extraction;
         let connection = UnbufferedClientConnection::new(config, mesh_tls::mesh_server_name())?;
-        Ok(Self::from(End::Client(Box::new(connection))))
+        Ok(Self::new(End::Client(Box::new(connection)), extractable))
     }
 
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let extractable = config.enable_secret_extraction;
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self::from(End::Server(Box::new(connection))))
+        Ok(Self::new(End::Server(Box::new(connection)), extractable))
+    }
+
+    fn new(end: End, extractable: bool) -> Self {
+        Self {
+            end,
+            extractable,
+            peer_closed: false,
+        }
+    }
+
+    /// Whether [`into_records`](Self::into_records) works: after a TLS 1.3 handshake.
+    pub(super) fn has_records(&self) -> bool {
+        self.extractable
+            && !self.is_handshaking()
+            && self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// The record layer, for whoever does without rustls' from here on.
+    pub(super) fn into_records(self) -> Result<Records, Error> {
+        let (extracted, secrets) = match self.end {
+            End::Client(connection) => {
+                let (extracted, kernel) = connection.dangerous_into_kernel_connection()?;
+                (extracted, Secrets::Client(kernel))
+            }
+            End::Server(connection) => {
+                let (extracted, kernel) = connection.dangerous_into_kernel_connection()?;
+                (extracted, Secrets::Server(kernel))
+            }
+        };
+        Records::new(extracted, secrets, self.peer_closed)
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -84,7 +116,7 @@ impl Session {
     pub(super) fn step(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Received<'_, '_>,
+        plain: &mut Received<'_>,
         out: &mut Outgoing,
     ) -> Result<Step, Error> {
         self.run(incoming, plain, out, &Then::Nothing)
@@ -95,7 +127,7 @@ impl Session {
         &mut self,
         data: &[u8],
         incoming: &mut Incoming,
-        plain: &mut Received<'_, '_>,
+        plain: &mut Received<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Error> {
         match self.run(incoming, plain, out, &Then::Encrypt(data))? {
@@ -108,7 +140,7 @@ impl Session {
     pub(super) fn close_notify(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Received<'_, '_>,
+        plain: &mut Received<'_>,
         out: &mut Outgoing,
     ) -> Result<(), Error> {
         self.run(incoming, plain, out, &Then::CloseNotify).map(drop)
@@ -117,7 +149,7 @@ impl Session {
     fn run(
         &mut self,
         incoming: &mut Incoming,
-        plain: &mut Received<'_, '_>,
+        plain: &mut Received<'_>,
         out: &mut Outgoing,
         then: &Then<'_>,
     ) -> Result<Step, Error> {
@@ -144,7 +176,7 @@ impl Session {
     /// process input again; after an error it must not.
     fn encode_alert(&mut self, incoming: &mut Incoming, out: &mut Outgoing) {
         let mut ignored = Vec::new();
-        let mut ignored = Received::new(None, &mut ignored);
+        let mut ignored = Received::new(&mut ignored);
         // The error itself is known already.
         let _ = self
             .end
@@ -159,34 +191,15 @@ impl Session {
     }
 }
 
-impl From<End> for Session {
-    fn from(end: End) -> Self {
-        Self {
-            end,
-            peer_closed: false,
-        }
-    }
-}
-
 // === impl Received ===
 
-impl<'a, 'b> Received<'a, 'b> {
+impl<'a> Received<'a> {
     /// `kept` is in use, or empty and without memory.
-    pub(super) fn new(reader: Option<&'a mut ReadBuf<'b>>, kept: &'a mut Vec<u8>) -> Self {
-        Self { reader, kept }
+    pub(super) fn new(kept: &'a mut Vec<u8>) -> Self {
+        Self { kept }
     }
 
-    fn put(&mut self, mut bytes: &[u8]) {
-        if let Some(reader) = &mut self.reader
-            && self.kept.is_empty()
-        {
-            let (fits, rest) = bytes.split_at(bytes.len().min(reader.remaining()));
-            reader.put_slice(fits);
-            bytes = rest;
-        }
-        if bytes.is_empty() {
-            return;
-        }
+    fn put(&mut self, bytes: &[u8]) {
         if self.kept.capacity() == 0 {
             *self.kept = block::borrow_buffer();
         }
@@ -200,7 +213,7 @@ impl End {
     fn process(
         &mut self,
         received: &mut [u8],
-        plain: &mut Received<'_, '_>,
+        plain: &mut Received<'_>,
         out: &mut Outgoing,
         then: &Then<'_>,
     ) -> (usize, Result<Handled, Error>) {
@@ -214,7 +227,7 @@ impl End {
 /// Handles one state. Returns how much of the input is consumed.
 fn handle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    plain: &mut Received<'_, '_>,
+    plain: &mut Received<'_>,
     out: &mut Outgoing,
     then: &Then<'_>,
 ) -> (usize, Result<Handled, Error>) {
