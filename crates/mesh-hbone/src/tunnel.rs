@@ -177,6 +177,13 @@ impl ChunkWrite for Tunnel {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        Poll::Ready(match ready!(self.send.poll_reset(cx)) {
+            Ok(_) => StreamError::Reset,
+            Err(error) => self.connection.stream_error(&error),
+        })
+    }
+
     fn abort(&mut self, reason: AbortReason) {
         if !(self.received_all && self.sent_all) {
             self.send.send_reset(code(reason));

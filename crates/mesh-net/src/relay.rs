@@ -8,9 +8,11 @@
 //! - `copy`: [`relay`] itself.
 //! - `tcp`: [`TcpChunks`], a TCP connection as a stream of chunks.
 //! - `block`: the memory that is read into.
+//! - `fault`: waiting for a socket's error alone.
 
 mod block;
 mod copy;
+mod fault;
 mod tcp;
 
 pub use copy::{MAX_IN_FLIGHT, RelayEnd, Side, relay};
@@ -45,6 +47,13 @@ pub trait ChunkWrite {
 
     /// Flushes, then finishes this direction (FIN, END_STREAM); the other direction goes on.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
+
+    /// Ready when the peer has given the stream up, so that nothing more will be taken: asked while there is nothing to
+    /// read any more that would say so. Never ready where that cannot be known before the next write.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        let _ = cx;
+        Poll::Pending
+    }
 
     /// Ends both directions in a way that the peer cannot mistake for a finished stream (RST, RST_STREAM): at once, or at
     /// the latest when the value is dropped. Does nothing when both are over. Nothing else is asked afterwards.

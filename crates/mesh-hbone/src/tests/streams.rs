@@ -133,6 +133,23 @@ async fn an_abort_is_a_reset_at_the_other_end_never_an_end_of_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_after_the_end_of_a_direction_is_noticed_without_a_write() {
+    local(async {
+        for near_aborts in [true, false] {
+            let (near, far, _server) = Pair::tunnel().await;
+            let (mut aborting, mut other) = if near_aborts { (near, far) } else { (far, near) };
+            finish(&mut aborting).await.unwrap();
+            assert_eq!(receive(&mut other).await, Ok(None));
+            let open = poll_fn(|cx| Poll::Ready(other.poll_closed(cx))).await;
+            assert!(open.is_pending(), "{open:?}");
+            aborting.abort(AbortReason::Cancelled);
+            assert_eq!(poll_fn(|cx| other.poll_closed(cx)).await, StreamError::Reset);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_tunnel_is_a_reset_at_the_other_end() {
     local(async {
         for drop_near in [true, false] {

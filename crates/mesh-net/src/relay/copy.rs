@@ -40,7 +40,8 @@ pub enum Side {
 /// after what had arrived before it; so is dropping the future, as far as the streams abort when dropped. There is no idle
 /// timeout. In each direction at most [`MAX_IN_FLIGHT`] bytes and one chunk wait here.
 ///
-/// A side that has finished its direction is read no more, so its reset is noticed when something is next written to it.
+/// A side that has finished its direction is read no more; from then on it is asked whether it takes what the other one
+/// sends ([`ChunkWrite::poll_closed`]).
 pub async fn relay<D, U>(mut down: D, mut up: U, counters: &RelayCounters) -> RelayEnd
 where
     D: ChunkRead + ChunkWrite,
@@ -53,7 +54,12 @@ where
         // Both are polled even if the first fails: what the failed side had still sent goes to the other one.
         let to_up = upward.poll(cx, &mut down, &mut up, counters);
         let to_down = downward.poll(cx, &mut up, &mut down, counters);
-        for outcome in [to_up, to_down] {
+        let closed = match (to_up.is_ready(), to_down.is_ready()) {
+            (true, false) => down.poll_closed(cx).map(|error| Err((Side::Down, error))),
+            (false, true) => up.poll_closed(cx).map(|error| Err((Side::Up, error))),
+            _ => Poll::Pending,
+        };
+        for outcome in [to_up, to_down, closed] {
             if let Poll::Ready(Err((side, error))) = outcome {
                 let (ours, theirs) = reasons(side);
                 down.abort(ours);

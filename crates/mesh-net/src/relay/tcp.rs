@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::block;
+use super::fault::Fault;
 use super::{AbortReason, ChunkRead, ChunkWrite, StreamError};
 
 /// A TCP connection as a stream of chunks. Dropped before both directions are finished, it is reset, so that a truncated
@@ -21,6 +22,8 @@ pub struct TcpChunks {
     stream: TcpStream,
     received_end: bool,
     sent_end: bool,
+    /// Made when it is first asked for: few connections are ever half closed.
+    fault: Option<Box<Fault>>,
 }
 
 // === impl TcpChunks ===
@@ -33,6 +36,7 @@ impl TcpChunks {
             stream,
             received_end: false,
             sent_end: false,
+            fault: None,
         }
     }
 
@@ -119,6 +123,23 @@ impl ChunkWrite for TcpChunks {
             self.sent_end = true;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Once the peer's direction is finished its socket is readable for ever, so that only an error tells anything new.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        if !self.received_end || self.sent_end {
+            return Poll::Pending;
+        }
+        let fault = self
+            .fault
+            .get_or_insert_with(|| Box::new(Fault::of(&self.stream)));
+        ready!(fault.poll(cx));
+        Poll::Ready(match self.stream.take_error() {
+            // Linux' word for a reset that comes after a FIN.
+            Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => StreamError::Reset,
+            Ok(Some(error)) | Err(error) => StreamError::from(error),
+            Ok(None) => StreamError::Closed,
+        })
     }
 
     fn abort(&mut self, _reason: AbortReason) {

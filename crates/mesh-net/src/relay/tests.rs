@@ -105,6 +105,22 @@ fn a_reset_is_passed_on_after_what_came_before_it() {
 }
 
 #[test]
+fn a_side_that_has_finished_and_gives_up_is_noticed_without_a_write() {
+    let (down, up) = (End::default(), End::default());
+    let counters = RelayCounters::default();
+    let mut relay = pin!(relay(down.clone(), up.clone(), &counters));
+    down.gives_up(StreamError::Reset);
+    assert!(poll(relay.as_mut()).is_pending(), "reading will say so");
+    down.finishes();
+    let (side, error) = (Side::Down, StreamError::Reset);
+    assert_eq!(
+        poll(relay.as_mut()),
+        Poll::Ready(RelayEnd::Failed { side, error })
+    );
+    assert_eq!(up.aborted(), Some(AbortReason::OtherSide));
+}
+
+#[test]
 fn a_failed_write_still_delivers_what_the_failed_side_sent() {
     let (down, up) = (End::default(), End::default());
     let counters = RelayCounters::default();
@@ -141,7 +157,7 @@ fn the_future_stays_small() {
     let (streams, whole) = (2 * size_of::<End>(), size_of_val(&relay(down, up, &counters)));
     // One per connection: ten thousand of them are in memory at once.
     assert!(whole - streams <= 400, "{whole} bytes");
-    assert!(size_of::<TcpChunks>() <= 48, "{} bytes", size_of::<TcpChunks>());
+    assert!(size_of::<TcpChunks>() <= 56, "{} bytes", size_of::<TcpChunks>());
 }
 
 #[test]
@@ -174,6 +190,7 @@ struct Script {
     room: usize,
     room_each_time: usize,
     refusal: Option<StreamError>,
+    given_up: Option<StreamError>,
     finished: bool,
     aborted: Option<AbortReason>,
 }
@@ -190,6 +207,7 @@ impl Default for Script {
             room: usize::MAX,
             room_each_time: usize::MAX,
             refusal: None,
+            given_up: None,
             finished: false,
             aborted: None,
         }
@@ -218,6 +236,10 @@ impl End {
 
     fn refuses(&self, error: StreamError) {
         self.0.borrow_mut().refusal = Some(error);
+    }
+
+    fn gives_up(&self, error: StreamError) {
+        self.0.borrow_mut().given_up = Some(error);
     }
 
     fn takes_at_most(&self, bytes: usize) {
@@ -311,6 +333,13 @@ impl ChunkWrite for End {
     fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         self.0.borrow_mut().finished = true;
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<StreamError> {
+        match self.0.borrow().given_up {
+            Some(error) => Poll::Ready(error),
+            None => Poll::Pending,
+        }
     }
 
     fn abort(&mut self, reason: AbortReason) {

@@ -57,6 +57,52 @@ async fn many_chunks_go_in_few_calls_and_a_part_is_left() {
 }
 
 #[tokio::test]
+async fn a_half_closed_peer_that_resets_is_noticed_at_once() {
+    let (stream, mut peer) = connected().await;
+    let mut chunks = TcpChunks::new(stream);
+    peer.shutdown().await.unwrap();
+    assert_eq!(poll_fn(|cx| chunks.poll_chunk(cx)).await, Ok(None));
+    let now = poll_fn(|cx| Poll::Ready(chunks.poll_closed(cx))).await;
+    assert!(now.is_pending(), "half closed is not closed: {now:?}");
+
+    let mut queue = VecDeque::from([Bytes::from_static(b"an answer")]);
+    poll_fn(|cx| chunks.poll_write_chunks(cx, &mut queue))
+        .await
+        .unwrap();
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    assert_eq!(poll_fn(|cx| chunks.poll_closed(cx)).await, StreamError::Reset);
+}
+
+#[tokio::test]
+async fn a_relay_passes_on_the_reset_of_a_half_closed_client() {
+    let (down, mut client) = connected().await;
+    let (up, mut server) = connected().await;
+    let relayed = async {
+        let counters = RelayCounters::default();
+        relay(TcpChunks::new(down), TcpChunks::new(up), &counters).await
+    };
+    let story = async {
+        client.shutdown().await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        // Nobody writes: only the reset can wake the relay.
+        let mut fault = Fault::of(&server);
+        poll_fn(|cx| fault.poll(cx)).await;
+    };
+    let (end, ()) = tokio::join!(relayed, story);
+    let error = StreamError::Reset;
+    assert_eq!(
+        end,
+        RelayEnd::Failed {
+            side: Side::Down,
+            error
+        }
+    );
+}
+
+#[tokio::test]
 async fn an_unfinished_connection_is_reset_when_dropped() {
     let (chunks, mut peer) = connected().await;
     drop(TcpChunks::new(chunks));
