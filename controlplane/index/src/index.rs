@@ -175,6 +175,8 @@ impl Index {
             Kind::EndpointSlice => graph.delete(inputs.slices, namespaced),
             Kind::AuthorizationPolicy => graph.delete(inputs.policies, namespaced),
             Kind::PeerAuthentication => graph.delete(inputs.peers, namespaced),
+            // Kinds that nothing is derived from yet, as in `set`.
+            _ => {}
         }
     }
 

@@ -39,14 +39,7 @@ const WITHOUT_WAYPOINT: [&str; 2] = [
 const FAMILIES_AS_WRITTEN: [&str; 1] = ["shop/web-headless.shop.svc.cluster.local"];
 
 /// Objects of the vectors that change nothing, since their kind is not read yet.
-const UNSUPPORTED: [&str; 6] = [
-    "Gateway bank/wp",
-    "ServiceEntry bank/ext-cidr",
-    "ServiceEntry bank/vms",
-    "ServiceEntry shop/ext-dns",
-    "ServiceEntry shop/ext-static",
-    "WorkloadEntry bank/vm-1",
-];
+const UNSUPPORTED: [&str; 0] = [];
 
 #[test]
 fn addresses_are_what_istiod_sends() {

@@ -1,4 +1,4 @@
-//! Namespace, Node and Pod, as far as a mesh needs them (Kubernetes API reference, "core/v1").
+//! Namespace, Node, ServiceAccount and Pod, as far as a mesh needs them (Kubernetes API reference, "core/v1").
 
 use mesh_types::Strng;
 use serde::Deserialize;
@@ -15,6 +15,13 @@ pub struct Namespace {
 /// A Node: its labels say where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Node {
+    /// Metadata.
+    pub metadata: Metadata,
+}
+
+/// A ServiceAccount: that it is there is all that matters.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ServiceAccount {
     /// Metadata.
     pub metadata: Metadata,
 }

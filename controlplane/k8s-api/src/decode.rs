@@ -1,56 +1,131 @@
 //! From a [`Tree`] to typed objects, through serde's derived code: every error gets the place and the path of the
 //! field that it is about.
 
-use std::fmt;
+mod error;
+mod variant;
+
+use std::cell::RefCell;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Expected, MapAccess, SeqAccess, Unexpected,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 
 use crate::error::{FieldPath, Position, Reason, Segment};
+use crate::kinds::UnknownFields;
 use crate::tree::{Entry, Tree, Value};
+pub(crate) use error::{DecodeError, nearest};
+use variant::{Choice, Variant};
 
-/// Decodes a value; a null field counts as absent, as it does for Kubernetes.
+/// Decodes a value of a kind that is modelled only in part; a null field counts as absent, as it does for Kubernetes.
 pub(crate) fn lenient<T: DeserializeOwned>(tree: &Tree) -> Result<T, DecodeError> {
-    T::deserialize(Decoder {
-        tree,
-        nulls: Nulls::Absent,
-    })
+    decode(tree, UnknownFields::Tolerated, &mut Vec::new())
 }
 
-/// Decodes a value in which null is an error: `from:` with nothing behind it must not mean "from everywhere".
-pub(crate) fn strict<T: DeserializeOwned>(tree: &Tree) -> Result<T, DecodeError> {
-    T::deserialize(Decoder {
+/// Decodes a value. Where unknown fields are refused, null is an error too: `from:` with nothing behind it must not mean
+/// "from everywhere". The paths of warnings are relative to `tree`.
+pub(crate) fn decode<T: DeserializeOwned>(
+    tree: &Tree,
+    unknown_fields: UnknownFields,
+    warnings: &mut Vec<Warning>,
+) -> Result<T, DecodeError> {
+    let rules = Rules {
+        unknown_fields,
+        warnings: RefCell::default(),
+    };
+    let result = T::deserialize(Decoder {
         tree,
-        nulls: Nulls::Refused,
-    })
+        place: None,
+        rules: &rules,
+    });
+    warnings.append(&mut rules.warnings.into_inner());
+    result
 }
 
-/// What is wrong, and where; the path is relative to what was decoded.
+/// What is probably not meant, and where.
 #[derive(Debug)]
-pub(crate) struct DecodeError {
-    pub(crate) at: Option<Position>,
+pub(crate) struct Warning {
+    pub(crate) at: Position,
     pub(crate) path: FieldPath,
     pub(crate) reason: Reason,
 }
 
-#[derive(Clone, Copy)]
-enum Nulls {
-    Absent,
-    Refused,
+/// How a value is decoded.
+struct Rules {
+    unknown_fields: UnknownFields,
+    warnings: RefCell<Vec<Warning>>,
 }
 
 #[derive(Clone, Copy)]
 struct Decoder<'a> {
     tree: &'a Tree,
-    nulls: Nulls,
+    place: Option<&'a Place<'a>>,
+    rules: &'a Rules,
+}
+
+/// The way to what is being decoded, for warnings; errors build theirs while they come up.
+struct Place<'a> {
+    outer: Option<&'a Self>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
+    Item(usize),
+}
+
+// === impl Rules ===
+
+impl Rules {
+    fn nulls_are_absent(&self) -> bool {
+        self.unknown_fields != UnknownFields::Refused
+    }
+
+    /// Whether a mapping's entry is to be passed over.
+    fn passes_over(&self, entry: &Entry) -> bool {
+        matches!(entry.value.value, Value::Null) && self.nulls_are_absent()
+    }
+
+    /// What becomes of an entry that is not among the known ones.
+    fn unknown(&self, entry: &Entry, known: &[&str], place: Option<&Place<'_>>) -> Result<(), DecodeError> {
+        let reason = || Reason::UnknownField {
+            nearest: nearest(&entry.key, known),
+        };
+        match self.unknown_fields {
+            UnknownFields::Tolerated => Ok(()),
+            UnknownFields::Warned => {
+                let outer = place.map(Place::path).unwrap_or_default();
+                self.warnings.borrow_mut().push(Warning {
+                    at: entry.key_at,
+                    path: outer.field(&entry.key),
+                    reason: reason(),
+                });
+                Ok(())
+            }
+            UnknownFields::Refused => {
+                let mut error = DecodeError::new(reason()).inside(Segment::Field(entry.key.clone()));
+                error.at = Some(entry.key_at);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Place<'_> {
+    fn path(&self) -> FieldPath {
+        let outer = self.outer.map(Self::path).unwrap_or_default();
+        match self.step {
+            Step::Field(name) => outer.field(name),
+            Step::Item(index) => outer.item(index),
+        }
+    }
 }
 
 // === impl Decoder ===
 
-impl Decoder<'_> {
+impl<'a> Decoder<'a> {
     fn at<T>(self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
         result.map_err(|mut e| {
             e.at.get_or_insert(self.tree.at);
@@ -63,6 +138,32 @@ impl Decoder<'_> {
             self.tree.value.unexpected(),
             expected,
         )))
+    }
+
+    fn fields(self, entries: &'a [Entry], known: Option<&'static [&'static str]>) -> Fields<'a> {
+        Fields {
+            entries: entries.iter(),
+            known,
+            value: None,
+            place: self.place,
+            rules: self.rules,
+        }
+    }
+
+    /// The only entry of a mapping that stands for one of several things.
+    fn choice(self, entries: &'a [Entry], variants: &[&str]) -> Result<&'a Entry, DecodeError> {
+        let mut chosen: Option<&Entry> = None;
+        for entry in entries.iter().filter(|e| !self.rules.passes_over(e)) {
+            if !variants.contains(&entry.key.as_str()) {
+                self.rules.unknown(entry, variants, self.place)?;
+            } else if let Some(first) = chosen {
+                let message = format!("has both {} and {}; give one of them", first.key, entry.key);
+                return Err(DecodeError::custom(message));
+            } else {
+                chosen = Some(entry);
+            }
+        }
+        chosen.ok_or_else(|| DecodeError::custom(format!("needs one of {}", variants.join(", "))))
     }
 }
 
@@ -79,21 +180,30 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
             Value::String(v) => visitor.visit_str(v),
             Value::List(items) => visitor.visit_seq(Items {
                 items: items.iter().enumerate(),
-                nulls: self.nulls,
+                place: self.place,
+                rules: self.rules,
             }),
-            Value::Map(entries) => visitor.visit_map(Fields {
-                entries: entries.iter(),
-                value: None,
-                nulls: self.nulls,
-            }),
+            Value::Map(entries) => visitor.visit_map(self.fields(entries, None)),
         };
         self.at(result)
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match &self.tree.value {
+            Value::Map(entries) => self.at(visitor.visit_map(self.fields(entries, Some(known)))),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match (&self.tree.value, self.nulls) {
-            (Value::Null, Nulls::Absent) => visitor.visit_none(),
-            (Value::Null, Nulls::Refused) => self.wrong_type(&"a value; leave the field out otherwise"),
+        match &self.tree.value {
+            Value::Null if self.rules.nulls_are_absent() => visitor.visit_none(),
+            Value::Null => self.wrong_type(&"a value; leave the field out otherwise"),
             _ => visitor.visit_some(self),
         }
     }
@@ -106,14 +216,31 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor.visit_newtype_struct(self)
     }
 
+    /// A name, or a mapping with one entry: `prefix: /a` as one of `exact`, `prefix` and `regex`.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match &self.tree.value {
             Value::String(name) => self.at(visitor.visit_enum(Variant(name))),
+            Value::Map(entries) => {
+                let entry = self.at(self.choice(entries, variants))?;
+                let place = Place {
+                    outer: self.place,
+                    step: Step::Field(&entry.key),
+                };
+                let content = Decoder {
+                    tree: &entry.value,
+                    place: Some(&place),
+                    rules: self.rules,
+                };
+                self.at(visitor.visit_enum(Choice {
+                    name: &entry.key,
+                    content,
+                }))
+            }
             _ => self.wrong_type(&"a string"),
         }
     }
@@ -124,13 +251,14 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
-        tuple tuple_struct map struct identifier
+        tuple tuple_struct map identifier
     }
 }
 
 struct Items<'a> {
     items: std::iter::Enumerate<std::slice::Iter<'a, Tree>>,
-    nulls: Nulls,
+    place: Option<&'a Place<'a>>,
+    rules: &'a Rules,
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
@@ -143,9 +271,14 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some((index, tree)) = self.items.next() else {
             return Ok(None);
         };
+        let place = Place {
+            outer: self.place,
+            step: Step::Item(index),
+        };
         let decoder = Decoder {
             tree,
-            nulls: self.nulls,
+            place: Some(&place),
+            rules: self.rules,
         };
         seed.deserialize(decoder)
             .map(Some)
@@ -155,8 +288,11 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 
 struct Fields<'a> {
     entries: std::slice::Iter<'a, Entry>,
+    /// The fields that there are; nothing for a mapping with keys of its author's own.
+    known: Option<&'static [&'static str]>,
     value: Option<&'a Entry>,
-    nulls: Nulls,
+    place: Option<&'a Place<'a>>,
+    rules: &'a Rules,
 }
 
 impl<'de> MapAccess<'de> for Fields<'_> {
@@ -167,8 +303,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             let Some(entry) = self.entries.next() else {
                 return Ok(None);
             };
-            if !matches!((&entry.value.value, self.nulls), (Value::Null, Nulls::Absent)) {
-                break entry;
+            if self.rules.passes_over(entry) {
+                continue;
+            }
+            match self.known {
+                Some(known) if !known.contains(&entry.key.as_str()) => {
+                    self.rules.unknown(entry, known, self.place)?;
+                }
+                _ => break entry,
             }
         };
         self.value = Some(entry);
@@ -183,9 +325,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             .value
             .take()
             .ok_or_else(|| DecodeError::custom("value asked for before its key"))?;
+        let place = Place {
+            outer: self.place,
+            step: Step::Field(&entry.key),
+        };
         let decoder = Decoder {
             tree: &entry.value,
-            nulls: self.nulls,
+            place: Some(&place),
+            rules: self.rules,
         };
         seed.deserialize(decoder)
             .map_err(|e| e.inside(Segment::Field(entry.key.clone())))
@@ -226,111 +373,6 @@ impl<'de> Deserializer<'de> for Key<'_> {
     }
 }
 
-/// The name of a variant without content.
-struct Variant<'a>(&'a str);
-
-impl<'de> EnumAccess<'de> for Variant<'_> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DecodeError> {
-        let value = seed.deserialize(self.0.into_deserializer())?;
-        Ok((value, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _seed: T) -> Result<T::Value, DecodeError> {
-        Err(DecodeError::invalid_type(Unexpected::Str(self.0), &"a mapping"))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::invalid_type(Unexpected::Str(self.0), &visitor))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::invalid_type(Unexpected::Str(self.0), &visitor))
-    }
-}
-
-// === impl DecodeError ===
-
-impl DecodeError {
-    fn new(reason: Reason) -> Self {
-        Self {
-            at: None,
-            path: FieldPath::default(),
-            reason,
-        }
-    }
-
-    fn inside(mut self, segment: Segment) -> Self {
-        self.path.prepend(segment);
-        self
-    }
-}
-
-impl serde::de::Error for DecodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(Reason::Invalid(message.to_string()))
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Reason::WrongType {
-            found: match found {
-                Unexpected::Unit => "null".to_owned(),
-                other => other.to_string(),
-            },
-            expected: expected.to_string(),
-        })
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Reason::Invalid(format!("is {found}, but must be {expected}")))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(Reason::UnknownValue {
-            found: variant.to_owned(),
-            nearest: nearest(variant, expected),
-            known: expected.iter().map(|&s| s.to_owned()).collect(),
-        })
-    }
-
-    /// Raised while the key is decoded: [`Fields`] adds its name and place.
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(Reason::UnknownField {
-            nearest: nearest(field, expected),
-        })
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(Reason::Missing).inside(Segment::Field(field.to_owned()))
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::new(Reason::DuplicateKey).inside(Segment::Field(field.to_owned()))
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
 // === impl Value ===
 
 impl Value {
@@ -347,33 +389,3 @@ impl Value {
         }
     }
 }
-
-/// The known name that a misspelt one is closest to, when it is close enough to have been meant.
-pub(crate) fn nearest(name: &str, known: &[&str]) -> Option<String> {
-    let close_enough = (name.chars().count() / 3).max(2);
-    known
-        .iter()
-        .map(|k| (distance(&name.to_lowercase(), &k.to_lowercase()), *k))
-        .min()
-        .filter(|(d, _)| *d <= close_enough)
-        .map(|(_, k)| k.to_owned())
-}
-
-/// Levenshtein's distance, row by row.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(LONGEST_NAME).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(LONGEST_NAME).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// No field is longer; a hostile key costs no more than this squared.
-const LONGEST_NAME: usize = 64;

@@ -11,7 +11,10 @@ pub fn fuzz(data: &[u8]) {
     for result in crate::parse(text) {
         match result {
             Ok(located) => {
-                assert!(crate::validate::object(&located.value).is_empty());
+                assert!(crate::validate::object(&located.value).violations.is_empty());
+                for warning in &located.warnings {
+                    assert!(!warning.in_file("objects.yaml").contains('\n'));
+                }
                 if let Some(key) = located.value.key() {
                     assert_eq!(key.kind.is_namespaced(), !key.namespace.is_empty());
                     assert!(!key.name.is_empty());

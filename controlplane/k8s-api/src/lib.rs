@@ -1,12 +1,15 @@
 //! Kubernetes and Istio objects as their users write them.
 //!
-//! Core kinds are modelled as far as the mesh needs them and tolerate every other field. Policy kinds are modelled
-//! whole and refuse what they do not know: a misspelt `principals` must not widen a rule.
+//! Core kinds are modelled as far as the mesh needs them and tolerate every other field. All others are modelled whole.
+//! Policies refuse what they do not know: a misspelt `principals` must not widen a rule. Routes and their like pass over
+//! it and say so, since a field that is silently without effect is a trap.
 //!
 //! # Layout
 //! - [`parse`]: the way in, a YAML file's text to objects or errors, document by document.
 //! - [`object`]: what every object has, and the sum of all kinds.
-//! - [`core`]: Namespace, Node, Pod. [`service`]: Service, EndpointSlice. [`security`]: the two policy kinds.
+//! - [`core`]: Namespace, Node, ServiceAccount, Pod. [`service`]: Service, EndpointSlice.
+//! - [`gateway`]: Gateway API. [`networking`], [`security`]: Istio's groups of these names.
+//! - [`kinds`]: the API groups, their versions, and what each kind is to us.
 //! - [`validate`]: what the schema cannot say (names, ports, ranges, fields that exclude one another).
 //! - [`error`]: where something is wrong, in which object and field, and why; always one line.
 //! - `tree`, `decode`: YAML to a tree that knows its lines, and the tree to typed objects.
@@ -17,6 +20,9 @@ mod decode;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod gateway;
+pub mod kinds;
+pub mod networking;
 pub mod object;
 pub mod parse;
 pub mod security;
@@ -25,7 +31,8 @@ mod tree;
 pub mod validate;
 
 pub use error::{FieldPath, ParseError, Position, Reason};
+pub use kinds::Group;
 pub use object::{
-    IgnoredObject, IgnoredReason, Kind, Labels, Located, Metadata, Object, ObjectKey, ObjectRef,
+    IgnoredObject, IgnoredReason, Kind, Labels, Located, Metadata, Object, ObjectKey, ObjectRef, Resource,
 };
 pub use parse::parse;

@@ -6,8 +6,11 @@ use std::fmt;
 use mesh_types::Strng;
 use serde::Deserialize;
 
-use crate::core::{Namespace, Node, Pod};
-use crate::error::Position;
+use crate::core::{Namespace, Node, Pod, ServiceAccount};
+use crate::error::{ParseError, Position};
+use crate::gateway::{Gateway, GatewayClass};
+use crate::kinds::Group;
+use crate::networking::{ServiceEntry, WorkloadEntry, WorkloadGroup};
 use crate::security::{AuthorizationPolicy, PeerAuthentication};
 use crate::service::{EndpointSlice, Service};
 
@@ -21,28 +24,19 @@ pub struct Located<T> {
     pub at: Position,
     /// The object.
     pub value: T,
+    /// What is not wrong, and probably not meant either: fields that do not exist, or have no effect here.
+    pub warnings: Vec<ParseError>,
 }
 
-/// One object of any kind.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Object {
-    /// `v1` Namespace.
-    Namespace(Namespace),
-    /// `v1` Node.
-    Node(Node),
-    /// `v1` Pod.
-    Pod(Pod),
-    /// `v1` Service.
-    Service(Service),
-    /// `discovery.k8s.io/v1` EndpointSlice.
-    EndpointSlice(EndpointSlice),
-    /// `security.istio.io/v1` AuthorizationPolicy.
-    AuthorizationPolicy(AuthorizationPolicy),
-    /// `security.istio.io/v1` PeerAuthentication.
-    PeerAuthentication(PeerAuthentication),
-    /// A kind that changes nothing.
-    Ignored(IgnoredObject),
+/// An object as the API server stores it: what its author wants, beside who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Resource<Spec, Status = ()> {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// What it is to be.
+    pub spec: Spec,
+    /// What somebody found it to be, where that is of use to others; empty in most files.
+    pub status: Status,
 }
 
 /// An object that is well-formed and changes nothing; whoever reads the file says so.
@@ -59,29 +53,10 @@ pub struct IgnoredObject {
 /// Why an object changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnoredReason {
-    /// The mesh needs nothing of this kind (ServiceAccount, Deployment, …).
+    /// The mesh needs nothing of this kind (Deployment, Event, …).
     NotNeeded,
     /// The kind configures a mesh, but not this one yet: worth a warning.
     UnsupportedKind,
-}
-
-/// The kinds that are understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Namespace.
-    Namespace,
-    /// Node.
-    Node,
-    /// Pod.
-    Pod,
-    /// Service.
-    Service,
-    /// EndpointSlice.
-    EndpointSlice,
-    /// AuthorizationPolicy.
-    AuthorizationPolicy,
-    /// PeerAuthentication.
-    PeerAuthentication,
 }
 
 /// Which object of the understood kinds: what a source removes an object by.
@@ -145,27 +120,117 @@ pub struct OwnerReference {
     pub controller: bool,
 }
 
+/// The table of kinds: variant, type, name, group, and where its objects live.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $variant:ident($type:ty) = $name:literal, $group:ident, $scope:ident;)+) => {
+        /// One object of any kind.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Object {
+            $($(#[$doc])+ $variant($type),)+
+            /// A kind that changes nothing.
+            Ignored(IgnoredObject),
+        }
+
+        /// The kinds that are understood.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Object {
+            /// The kind and the metadata of an understood object.
+            fn identity(&self) -> Option<(Kind, &Metadata)> {
+                match self {
+                    $(Self::$variant(o) => Some((Kind::$variant, &o.metadata)),)+
+                    Self::Ignored(_) => None,
+                }
+            }
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The kind as users write it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// The API group that it belongs to.
+            #[must_use]
+            pub fn group(self) -> Group {
+                match self {
+                    $(Self::$variant => Group::$group,)+
+                }
+            }
+
+            fn scope(self) -> Scope {
+                match self {
+                    $(Self::$variant => Scope::$scope,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `v1` Namespace.
+    Namespace(Namespace) = "Namespace", Core, Cluster;
+    /// `v1` Node.
+    Node(Node) = "Node", Core, Cluster;
+    /// `v1` Pod.
+    Pod(Pod) = "Pod", Core, Namespaced;
+    /// `v1` Service.
+    Service(Service) = "Service", Core, Namespaced;
+    /// `v1` ServiceAccount.
+    ServiceAccount(ServiceAccount) = "ServiceAccount", Core, Namespaced;
+    /// `discovery.k8s.io/v1` EndpointSlice.
+    EndpointSlice(EndpointSlice) = "EndpointSlice", Discovery, Namespaced;
+    /// `gateway.networking.k8s.io/v1` GatewayClass.
+    GatewayClass(GatewayClass) = "GatewayClass", Gateway, Cluster;
+    /// `gateway.networking.k8s.io/v1` Gateway.
+    Gateway(Gateway) = "Gateway", Gateway, Namespaced;
+    /// `networking.istio.io/v1` ServiceEntry.
+    ServiceEntry(ServiceEntry) = "ServiceEntry", Networking, Namespaced;
+    /// `networking.istio.io/v1` WorkloadEntry.
+    WorkloadEntry(WorkloadEntry) = "WorkloadEntry", Networking, Namespaced;
+    /// `networking.istio.io/v1` WorkloadGroup.
+    WorkloadGroup(WorkloadGroup) = "WorkloadGroup", Networking, Namespaced;
+    /// `security.istio.io/v1` AuthorizationPolicy.
+    AuthorizationPolicy(AuthorizationPolicy) = "AuthorizationPolicy", Security, Namespaced;
+    /// `security.istio.io/v1` PeerAuthentication.
+    PeerAuthentication(PeerAuthentication) = "PeerAuthentication", Security, Namespaced;
+}
+
+/// Where the objects of a kind live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Cluster,
+    Namespaced,
+}
+
 // === impl Object ===
 
 impl Object {
     /// The key of an understood object.
     #[must_use]
     pub fn key(&self) -> Option<ObjectKey> {
-        let (kind, metadata) = match self {
-            Self::Namespace(o) => (Kind::Namespace, &o.metadata),
-            Self::Node(o) => (Kind::Node, &o.metadata),
-            Self::Pod(o) => (Kind::Pod, &o.metadata),
-            Self::Service(o) => (Kind::Service, &o.metadata),
-            Self::EndpointSlice(o) => (Kind::EndpointSlice, &o.metadata),
-            Self::AuthorizationPolicy(o) => (Kind::AuthorizationPolicy, &o.metadata),
-            Self::PeerAuthentication(o) => (Kind::PeerAuthentication, &o.metadata),
-            Self::Ignored(_) => return None,
-        };
+        let (kind, metadata) = self.identity()?;
         Some(ObjectKey {
             kind,
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
         })
+    }
+
+    /// The metadata of an understood object.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.identity().map(|(_, metadata)| metadata)
     }
 
     /// The object as messages name it.
@@ -182,24 +247,10 @@ impl Object {
 // === impl Kind ===
 
 impl Kind {
-    /// The kind as users write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::AuthorizationPolicy => "AuthorizationPolicy",
-            Self::PeerAuthentication => "PeerAuthentication",
-        }
-    }
-
     /// Whether its objects live in namespaces.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::Node)
+        self.scope() == Scope::Namespaced
     }
 }
 

@@ -3,10 +3,11 @@
 use mesh_types::Strng;
 use serde::de::DeserializeOwned;
 
-use crate::core::{Namespace, Node, Pod};
+use crate::core::{Namespace, Node, Pod, ServiceAccount};
 use crate::decode::{self, DecodeError, nearest};
-use crate::error::{FieldPath, ParseError, Position, Reason};
-use crate::object::{IgnoredObject, IgnoredReason, Kind, Located, Metadata, Object, ObjectRef};
+use crate::error::{FieldPath, ParseError, Position, Reason, Segment};
+use crate::kinds::{Known, UnknownFields, known};
+use crate::object::{IgnoredObject, Kind, Located, Metadata, Object, ObjectRef, Resource};
 use crate::security::{AuthorizationPolicy, PeerAuthentication};
 use crate::service::{EndpointSlice, Service};
 use crate::tree::{Tree, Value};
@@ -78,28 +79,27 @@ fn parse_tree(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>
 }
 
 fn parse_object(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>>) {
-    let (object, violations) = match Envelope::read(tree).and_then(|e| Ok((e.decode()?, e))) {
-        Ok((object, envelope)) => {
-            let violations = validate::object(&object);
-            if violations.is_empty() {
-                results.push(Ok(Located {
-                    at: tree.at,
-                    value: object,
-                }));
-                return;
-            }
-            (Box::new(envelope.reference()), violations)
-        }
+    let mut envelope = match Envelope::read(tree) {
+        Ok(envelope) => envelope,
         Err(e) => return results.push(Err(*e)),
     };
-    results.extend(violations.into_iter().map(|Violation { field, reason }| {
-        Err(ParseError {
-            at: tree.position_of(&field),
-            object: Some(object.clone()),
-            field,
-            reason: Reason::Invalid(reason),
-        })
-    }));
+    let object = match envelope.decode() {
+        Ok(object) => object,
+        Err(e) => return results.push(Err(*e)),
+    };
+    let findings = validate::object(&object);
+    if findings.violations.is_empty() {
+        let mut warnings = std::mem::take(&mut envelope.warnings);
+        warnings.extend(findings.warnings.into_iter().map(|v| envelope.violation(v)));
+        warnings.sort_by_key(|w| w.at);
+        return results.push(Ok(Located {
+            at: tree.at,
+            value: object,
+            warnings,
+        }));
+    }
+    let violations = findings.violations.into_iter();
+    results.extend(violations.map(|v| Err(envelope.violation(v))));
 }
 
 /// What tells an object's kind and name, read first: every later error can then name the object.
@@ -108,12 +108,8 @@ struct Envelope<'a> {
     api_version: &'a str,
     kind: &'a str,
     metadata: Metadata,
-}
-
-/// What an `apiVersion` and `kind` stand for.
-enum Known {
-    Kind(Kind),
-    Ignored(IgnoredReason),
+    /// What was found while decoding, and is no error.
+    warnings: Vec<ParseError>,
 }
 
 impl<'a> Envelope<'a> {
@@ -147,8 +143,7 @@ impl<'a> Envelope<'a> {
             return Err(fault(tree.at, "metadata", Reason::Missing));
         };
         let metadata: Metadata = decode::lenient(metadata).map_err(|mut e| {
-            e.path
-                .prepend(crate::error::Segment::Field("metadata".to_owned()));
+            e.path.prepend(Segment::Field("metadata".to_owned()));
             let at = e.at.unwrap_or(tree.at);
             Box::new(ParseError {
                 field: e.path,
@@ -160,10 +155,11 @@ impl<'a> Envelope<'a> {
             api_version,
             kind,
             metadata,
+            warnings: Vec::new(),
         })
     }
 
-    fn decode(&self) -> Result<Object, Box<ParseError>> {
+    fn decode(&mut self) -> Result<Object, Box<ParseError>> {
         let kind =
             match known(self.api_version, self.kind).map_err(|(field, reason)| self.fault(field, reason))? {
                 Known::Kind(kind) => kind,
@@ -175,61 +171,107 @@ impl<'a> Envelope<'a> {
                     }));
                 }
             };
+        self.check_top_level(kind)?;
         let metadata = self.metadata_of(kind);
         Ok(match kind {
             Kind::Namespace => Object::Namespace(Namespace { metadata }),
             Kind::Node => Object::Node(Node { metadata }),
             Kind::Pod => Object::Pod(Pod {
                 metadata,
-                spec: self.part("spec")?,
-                status: self.part("status")?,
+                spec: self.spec(kind)?,
+                status: self.status()?,
             }),
             Kind::Service => Object::Service(Service {
                 metadata,
-                spec: self.part("spec")?,
+                spec: self.spec(kind)?,
             }),
+            Kind::ServiceAccount => Object::ServiceAccount(ServiceAccount { metadata }),
             Kind::EndpointSlice => Object::EndpointSlice(EndpointSlice {
                 metadata,
                 spec: decode::lenient(self.tree).map_err(|e| self.located(e, None))?,
             }),
+            Kind::GatewayClass => Object::GatewayClass(self.resource(kind)?),
+            Kind::Gateway => Object::Gateway(self.resource_with_status(kind)?),
+            Kind::ServiceEntry => Object::ServiceEntry(self.resource_with_status(kind)?),
+            Kind::WorkloadEntry => Object::WorkloadEntry(self.resource(kind)?),
+            Kind::WorkloadGroup => Object::WorkloadGroup(self.resource(kind)?),
             Kind::AuthorizationPolicy => Object::AuthorizationPolicy(AuthorizationPolicy {
                 metadata,
-                spec: self.strict_part("spec")?,
+                spec: self.spec(kind)?,
             }),
             Kind::PeerAuthentication => Object::PeerAuthentication(PeerAuthentication {
                 metadata,
-                spec: self.strict_part("spec")?,
+                spec: self.spec(kind)?,
             }),
         })
     }
 
-    /// A core kind's `spec` or `status`: what it does not know, it ignores.
-    fn part<T: DeserializeOwned + Default>(&self, name: &'static str) -> Result<T, Box<ParseError>> {
-        match self.tree.field(name) {
-            Some(tree) => decode::lenient(tree).map_err(|e| self.located(e, Some(name))),
+    fn resource<S: DeserializeOwned + Default>(
+        &mut self,
+        kind: Kind,
+    ) -> Result<Resource<S>, Box<ParseError>> {
+        Ok(Resource {
+            metadata: self.metadata_of(kind),
+            spec: self.spec(kind)?,
+            status: (),
+        })
+    }
+
+    fn resource_with_status<S, T>(&mut self, kind: Kind) -> Result<Resource<S, T>, Box<ParseError>>
+    where
+        S: DeserializeOwned + Default,
+        T: DeserializeOwned + Default,
+    {
+        Ok(Resource {
+            metadata: self.metadata_of(kind),
+            spec: self.spec(kind)?,
+            status: self.status()?,
+        })
+    }
+
+    fn spec<T: DeserializeOwned + Default>(&mut self, kind: Kind) -> Result<T, Box<ParseError>> {
+        let Some(tree) = self.tree.field_or_null("spec") else {
+            return Ok(T::default());
+        };
+        let rules = kind.group().unknown_fields();
+        if matches!(tree.value, Value::Null) && rules != UnknownFields::Refused {
+            return Ok(T::default());
+        }
+        let mut warnings = Vec::new();
+        let spec = decode::decode(tree, rules, &mut warnings).map_err(|e| self.located(e, Some("spec")));
+        for mut warning in warnings {
+            warning.path.prepend(Segment::Field("spec".to_owned()));
+            let warning = self.error(warning.at, warning.path, warning.reason);
+            self.warnings.push(warning);
+        }
+        spec
+    }
+
+    /// Written by controllers of all versions: what it does not know, it ignores.
+    fn status<T: DeserializeOwned + Default>(&self) -> Result<T, Box<ParseError>> {
+        match self.tree.field("status") {
+            Some(tree) => decode::lenient(tree).map_err(|e| self.located(e, Some("status"))),
             None => Ok(T::default()),
         }
     }
 
-    /// A policy's `spec`; beside it nothing unknown may stand (a `spce` must not leave a policy empty).
-    fn strict_part<T: DeserializeOwned + Default>(&self, name: &'static str) -> Result<T, Box<ParseError>> {
-        let Value::Map(entries) = &self.tree.value else {
-            return Ok(T::default());
+    /// Beside a policy's `spec` nothing unknown may stand: a `spce` must not leave a policy empty.
+    fn check_top_level(&mut self, kind: Kind) -> Result<(), Box<ParseError>> {
+        let (Value::Map(entries), rules) = (&self.tree.value, kind.group().unknown_fields()) else {
+            return Ok(());
         };
-        if let Some(entry) = entries.iter().find(|e| !TOP_LEVEL.contains(&e.key.as_str())) {
-            return Err(Box::new(ParseError {
-                at: entry.key_at,
-                object: Some(Box::new(self.reference())),
-                field: FieldPath::default().field(&entry.key),
-                reason: Reason::UnknownField {
-                    nearest: nearest(&entry.key, &TOP_LEVEL),
-                },
-            }));
+        for entry in entries.iter().filter(|e| !TOP_LEVEL.contains(&e.key.as_str())) {
+            let reason = Reason::UnknownField {
+                nearest: nearest(&entry.key, &TOP_LEVEL),
+            };
+            let error = self.error(entry.key_at, FieldPath::default().field(&entry.key), reason);
+            match rules {
+                UnknownFields::Tolerated => {}
+                UnknownFields::Warned => self.warnings.push(error),
+                UnknownFields::Refused => return Err(Box::new(error)),
+            }
         }
-        match self.tree.field(name) {
-            Some(tree) => decode::strict(tree).map_err(|e| self.located(e, Some(name))),
-            None => Ok(T::default()),
-        }
+        Ok(())
     }
 
     fn metadata_of(&self, kind: Kind) -> Metadata {
@@ -254,26 +296,30 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn fault(&self, field: &'static str, reason: Reason) -> Box<ParseError> {
-        let field = FieldPath::from(field);
-        Box::new(ParseError {
-            at: self.tree.position_of(&field),
+    fn error(&self, at: Position, field: FieldPath, reason: Reason) -> ParseError {
+        ParseError {
+            at,
             object: Some(Box::new(self.reference())),
             field,
             reason,
-        })
+        }
+    }
+
+    fn violation(&self, Violation { field, reason }: Violation) -> ParseError {
+        self.error(self.tree.position_of(&field), field, Reason::Invalid(reason))
+    }
+
+    fn fault(&self, field: &'static str, reason: Reason) -> Box<ParseError> {
+        let field = FieldPath::from(field);
+        Box::new(self.error(self.tree.position_of(&field), field, reason))
     }
 
     fn located(&self, mut e: DecodeError, part: Option<&'static str>) -> Box<ParseError> {
         if let Some(part) = part {
-            e.path.prepend(crate::error::Segment::Field(part.to_owned()));
+            e.path.prepend(Segment::Field(part.to_owned()));
         }
-        Box::new(ParseError {
-            at: e.at.unwrap_or_else(|| self.tree.position_of(&e.path)),
-            object: Some(Box::new(self.reference())),
-            field: e.path,
-            reason: e.reason,
-        })
+        let at = e.at.unwrap_or_else(|| self.tree.position_of(&e.path));
+        Box::new(self.error(at, e.path, e.reason))
     }
 }
 
@@ -292,98 +338,9 @@ fn named(tree: &Tree) -> ObjectRef {
     object
 }
 
-/// What an `apiVersion` and `kind` stand for. Groups that are not ours are none of our business; in ours, a kind that
-/// does not exist is a misspelling.
-fn known(api_version: &str, kind: &str) -> Result<Known, (&'static str, Reason)> {
-    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    let (versions, kinds, others): (&[&str], &[Kind], Others) = match group {
-        "" => (
-            &["v1"],
-            &[Kind::Namespace, Kind::Node, Kind::Pod, Kind::Service],
-            Others::Listed(&CORE_UNUSED),
-        ),
-        "discovery.k8s.io" => (&["v1"], &[Kind::EndpointSlice], Others::Listed(&[])),
-        "security.istio.io" => (
-            &["v1", "v1beta1"],
-            &[Kind::AuthorizationPolicy, Kind::PeerAuthentication],
-            Others::Unsupported(&["RequestAuthentication"]),
-        ),
-        _ if UNSUPPORTED_GROUPS.contains(&group) => {
-            return Ok(Known::Ignored(IgnoredReason::UnsupportedKind));
-        }
-        _ => return Ok(Known::Ignored(IgnoredReason::NotNeeded)),
-    };
-    if !versions.contains(&version) {
-        return Err((
-            "apiVersion",
-            unknown_value(api_version, versions.iter().map(|v| join(group, v)).collect()),
-        ));
-    }
-    if let Some(kind) = kinds.iter().find(|k| k.as_str() == kind) {
-        return Ok(Known::Kind(*kind));
-    }
-    match others {
-        Others::Listed(list) if list.contains(&kind) => Ok(Known::Ignored(IgnoredReason::NotNeeded)),
-        Others::Unsupported(list) if list.contains(&kind) => {
-            Ok(Known::Ignored(IgnoredReason::UnsupportedKind))
-        }
-        Others::Listed(list) | Others::Unsupported(list) => {
-            let names = kinds.iter().map(|k| k.as_str()).chain(list.iter().copied());
-            Err(("kind", unknown_value(kind, names.map(str::to_owned).collect())))
-        }
-    }
-}
-
-/// The kinds of a group that are not read.
-enum Others {
-    Listed(&'static [&'static str]),
-    Unsupported(&'static [&'static str]),
-}
-
-fn join(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    }
-}
-
-fn unknown_value(found: &str, known: Vec<String>) -> Reason {
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    Reason::UnknownValue {
-        found: found.to_owned(),
-        nearest: nearest(found, &names),
-        known,
-    }
-}
-
 const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// What kubectl uses where a namespaced object names no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
-/// Groups that configure a mesh, but not this one yet.
-const UNSUPPORTED_GROUPS: [&str; 4] = [
-    "networking.istio.io",
-    "telemetry.istio.io",
-    "extensions.istio.io",
-    "gateway.networking.k8s.io",
-];
-/// Core kinds that a mesh does not need.
-const CORE_UNUSED: [&str; 14] = [
-    "Binding",
-    "ComponentStatus",
-    "ConfigMap",
-    "Endpoints",
-    "Event",
-    "LimitRange",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "PodTemplate",
-    "ReplicationController",
-    "ResourceQuota",
-    "Secret",
-    "ServiceAccount",
-    "Status",
-];
 
 #[cfg(test)]
 mod tests;

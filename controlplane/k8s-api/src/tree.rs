@@ -67,14 +67,16 @@ impl Tree {
 
     /// The value of a mapping's field; nothing when this is no mapping, or the field is absent or null.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
+        self.field_or_null(name)
+            .filter(|v| !matches!(v.value, Value::Null))
+    }
+
+    /// The value of a mapping's field, null included.
+    pub(crate) fn field_or_null(&self, name: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else {
             return None;
         };
-        entries
-            .iter()
-            .find(|e| e.key == name)
-            .map(|e| &e.value)
-            .filter(|v| !matches!(v.value, Value::Null))
+        entries.iter().find(|e| e.key == name).map(|e| &e.value)
     }
 
     /// The string in a field.

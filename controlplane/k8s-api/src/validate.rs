@@ -4,10 +4,12 @@
 //!
 //! # Layout
 //! - [`names`]: the grammars of names, labels and addresses.
-//! - `core`: Pods, Services, EndpointSlices. `security`: the two policy kinds.
+//! - `core`: Pods, Services, EndpointSlices. `gateway`, `networking`, `security`: the groups of these names.
 
 mod core;
+mod gateway;
 pub mod names;
+mod networking;
 mod security;
 
 use crate::error::FieldPath;
@@ -22,9 +24,18 @@ pub struct Violation {
     pub reason: String,
 }
 
-/// Checks one object; nothing found means that it is fit for use.
+/// What a look at an object gave.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// What is not allowed; none means that the object is fit for use.
+    pub violations: Vec<Violation>,
+    /// What is allowed and has no effect here, or another one than it seems.
+    pub warnings: Vec<Violation>,
+}
+
+/// Checks one object.
 #[must_use]
-pub fn object(object: &Object) -> Vec<Violation> {
+pub fn object(object: &Object) -> Findings {
     let mut check = Check::default();
     match object {
         Object::Namespace(o) => check.metadata(&o.metadata, Kind::Namespace),
@@ -37,9 +48,30 @@ pub fn object(object: &Object) -> Vec<Violation> {
             check.metadata(&o.metadata, Kind::Service);
             core::service(&mut check, o);
         }
+        Object::ServiceAccount(o) => check.metadata(&o.metadata, Kind::ServiceAccount),
         Object::EndpointSlice(o) => {
             check.metadata(&o.metadata, Kind::EndpointSlice);
             core::endpoint_slice(&mut check, o);
+        }
+        Object::GatewayClass(o) => {
+            check.metadata(&o.metadata, Kind::GatewayClass);
+            gateway::gateway_class(&mut check, o);
+        }
+        Object::Gateway(o) => {
+            check.metadata(&o.metadata, Kind::Gateway);
+            gateway::gateway(&mut check, o);
+        }
+        Object::ServiceEntry(o) => {
+            check.metadata(&o.metadata, Kind::ServiceEntry);
+            networking::service_entry(&mut check, o);
+        }
+        Object::WorkloadEntry(o) => {
+            check.metadata(&o.metadata, Kind::WorkloadEntry);
+            networking::workload_entry(&mut check, o);
+        }
+        Object::WorkloadGroup(o) => {
+            check.metadata(&o.metadata, Kind::WorkloadGroup);
+            networking::workload_group(&mut check, o);
         }
         Object::AuthorizationPolicy(o) => {
             check.metadata(&o.metadata, Kind::AuthorizationPolicy);
@@ -51,22 +83,44 @@ pub fn object(object: &Object) -> Vec<Violation> {
         }
         Object::Ignored(_) => {}
     }
-    check.violations
+    check.findings
 }
 
-/// Collects violations.
+/// Collects findings.
 #[derive(Default)]
 struct Check {
-    violations: Vec<Violation>,
+    findings: Findings,
 }
 
 impl Check {
     /// Notes that a field is not allowed, and why.
     fn refuse(&mut self, field: FieldPath, reason: impl Into<String>) {
-        self.violations.push(Violation {
+        self.findings.violations.push(Violation {
             field,
             reason: reason.into(),
         });
+    }
+
+    /// Notes that a field is not what it seems.
+    fn warn(&mut self, field: FieldPath, reason: impl Into<String>) {
+        self.findings.warnings.push(Violation {
+            field,
+            reason: reason.into(),
+        });
+    }
+
+    /// Notes that a list is too long.
+    fn at_most(&mut self, field: &FieldPath, length: usize, limit: usize) {
+        if length > limit {
+            self.refuse(field.clone(), format!("has more than {limit} items"));
+        }
+    }
+
+    /// Notes that a number is no port.
+    fn port(&mut self, field: FieldPath, port: u16) {
+        if port == 0 {
+            self.refuse(field, "0 is not a port number from 1 to 65535");
+        }
     }
 
     /// Notes a grammar's complaint, if there is one.

@@ -261,6 +261,8 @@ fn read(file: &FileName, text: &str) -> Result<Good, Vec<String>> {
                 continue;
             }
         };
+        let told = object.warnings.iter().map(|w| w.in_file(file.as_str()));
+        good.warnings.extend(told);
         match (object.value.key(), &object.value) {
             (Some(key), _) => good.objects.push((key, Arc::new(object))),
             (None, Object::Ignored(ignored)) if ignored.reason == IgnoredReason::UnsupportedKind => {

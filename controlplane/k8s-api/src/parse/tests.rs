@@ -1,4 +1,5 @@
 use super::*;
+use crate::IgnoredReason;
 use crate::service::TargetPort;
 
 fn errors(text: &str) -> Vec<String> {
@@ -180,14 +181,14 @@ fn unknown_kinds_are_errors_in_our_groups_only() {
         }) => i.reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(ignored("v1", "ServiceAccount"), IgnoredReason::NotNeeded);
+    assert_eq!(ignored("v1", "Event"), IgnoredReason::NotNeeded);
     assert_eq!(ignored("apps/v1", "Deployment"), IgnoredReason::NotNeeded);
     assert_eq!(
-        ignored("networking.istio.io/v1", "ServiceEntry"),
+        ignored("networking.istio.io/v1", "EnvoyFilter"),
         IgnoredReason::UnsupportedKind
     );
     assert_eq!(
-        ignored("gateway.networking.k8s.io/v1", "Gateway"),
+        ignored("gateway.networking.k8s.io/v1alpha2", "UDPRoute"),
         IgnoredReason::UnsupportedKind
     );
     assert_eq!(
@@ -230,4 +231,52 @@ fn borders_directives_marks_and_line_ends_are_yamls() {
             .collect();
         assert_eq!(names, ["Namespace a", "Namespace b", "Namespace c"]);
     }
+}
+
+#[test]
+fn every_served_version_is_read() {
+    for (api, kind, spec) in [
+        ("networking.istio.io/v1", "WorkloadEntry", "{address: 10.0.0.1}"),
+        (
+            "networking.istio.io/v1beta1",
+            "WorkloadEntry",
+            "{address: 10.0.0.1}",
+        ),
+        (
+            "networking.istio.io/v1alpha3",
+            "WorkloadEntry",
+            "{address: 10.0.0.1}",
+        ),
+        (
+            "gateway.networking.k8s.io/v1",
+            "GatewayClass",
+            "{controllerName: a.b/c}",
+        ),
+        (
+            "gateway.networking.k8s.io/v1beta1",
+            "GatewayClass",
+            "{controllerName: a.b/c}",
+        ),
+        ("security.istio.io/v1beta1", "PeerAuthentication", "{}"),
+    ] {
+        let text =
+            format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: a, namespace: b}}\nspec: {spec}\n");
+        let object = parse(&text).remove(0).expect("valid").value;
+        assert_eq!(object.key().expect("understood").kind.as_str(), kind);
+    }
+}
+
+#[test]
+fn fields_that_do_not_exist_are_told_and_passed_over() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a, namespace: b}\nspec:\n  hosts: [a.example.com]\n  resolution: DNS\n  ports:\n  - {number: 80, name: http, protocl: HTTP}\n  endpoint: []\n  location: null\nspecs: {}\n";
+    let object = parse(text).remove(0).expect("valid");
+    let warnings: Vec<_> = object.warnings.iter().map(|w| w.in_file("f.yaml")).collect();
+    assert_eq!(
+        warnings,
+        [
+            "f.yaml:8:30: ServiceEntry b/a: spec.ports[0].protocl: there is no such field; did you mean \"protocol\"?",
+            "f.yaml:9:3: ServiceEntry b/a: spec.endpoint: there is no such field; did you mean \"endpoints\"?",
+            "f.yaml:11:1: ServiceEntry b/a: specs: there is no such field; did you mean \"spec\"?",
+        ]
+    );
 }

@@ -138,6 +138,133 @@ pub fn ip_block(text: &str) -> Result<IpNet, String> {
         .ok_or_else(|| format!("{text:?} is neither an IP address nor a range like 10.0.0.0/8"))
 }
 
+/// A domain name, in any case of letters; underscores may stand in its labels, as they do in DNS.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn domain(name: &str) -> Result<(), String> {
+    let name_without_root = name.strip_suffix('.').unwrap_or(name);
+    let label_ok = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    if name.len() > 255 || !name_without_root.split('.').all(label_ok) {
+        return Err(format!("{name:?} is no domain name"));
+    }
+    Ok(())
+}
+
+/// A domain name whose first label may be `*`, or begin with it (`*.example.com`, `*-a.example.com`).
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn wildcard_domain(name: &str) -> Result<(), String> {
+    let rest = name.strip_prefix('*').unwrap_or(name);
+    let rest = rest
+        .strip_prefix(['.', '-'])
+        .filter(|_| rest.len() < name.len())
+        .unwrap_or(rest);
+    if name == "*" {
+        return Ok(());
+    }
+    if rest.contains('*') {
+        return Err(format!("{name:?} has a `*` elsewhere than in front"));
+    }
+    domain(rest).map_err(|_| format!("{name:?} is no domain name"))
+}
+
+/// A host of Gateway API: a lower-case domain name, `*.` may stand in front; no IP address.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn hostname(name: &str) -> Result<(), String> {
+    if ip(name).is_ok() {
+        return Err(format!("{name:?} is an IP address, where a host name is needed"));
+    }
+    subdomain(name.strip_prefix("*.").unwrap_or(name))
+        .map_err(|_| format!("{name:?} is no lower-case host name; only `*.` may stand in front"))
+}
+
+/// An API group; empty for the core group.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn group(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    subdomain(name).map_err(|_| format!("{name:?} is no API group"))
+}
+
+/// A kind.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn kind(name: &str) -> Result<(), String> {
+    let letters = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() <= 63
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !letters {
+        return Err(format!("{name:?} is no kind"));
+    }
+    Ok(())
+}
+
+/// A controller's name: `<domain>/<path>`.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn controller(name: &str) -> Result<(), String> {
+    let parts = name.split_once('/');
+    if parts.is_none_or(|(d, p)| subdomain(d).is_err() || p.is_empty() || name.len() > 253) {
+        return Err(format!("{name:?} is no controller: <domain>/<path>"));
+    }
+    Ok(())
+}
+
+/// A listener's protocol: one of Gateway API's, `HBONE`, or `<domain>/<name>`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn listener_protocol(name: &str) -> Result<(), String> {
+    let own = name
+        .split_once('/')
+        .is_some_and(|(d, p)| subdomain(d).is_ok() && !p.is_empty());
+    if own || ["HTTP", "HTTPS", "TLS", "TCP", "UDP", "HBONE"].contains(&name) {
+        return Ok(());
+    }
+    Err(format!(
+        "{name:?} is none of HTTP, HTTPS, TLS, TCP, UDP, HBONE, and has no domain of its own"
+    ))
+}
+
+/// Who sees an object: `*`, `.`, `~` or a namespace.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn export_to(visible: &str) -> Result<(), String> {
+    if matches!(visible, "*" | "." | "~") {
+        return Ok(());
+    }
+    label(visible).map_err(|_| format!("{visible:?} is neither `*`, `.`, `~` nor a namespace"))
+}
+
+/// `region/zone/subzone`, the latter two optional.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn locality(text: &str) -> Result<(), String> {
+    let mut parts = text.split('/');
+    if parts.clone().count() > 3 || parts.any(|p| p.is_empty() || p.contains('*')) {
+        return Err(format!("{text:?} is not region/zone/subzone"));
+    }
+    Ok(())
+}
+
 fn is_label(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 63

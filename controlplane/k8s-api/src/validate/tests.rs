@@ -1,3 +1,6 @@
+mod entries;
+mod gateway;
+
 use crate::parse;
 
 /// The reasons why an object is refused, as `field: reason`.
@@ -14,6 +17,30 @@ fn refused(text: &str, beginnings: &[&str]) {
     assert_eq!(refusals.len(), beginnings.len(), "{text}\n{refusals:#?}");
     for (refusal, beginning) in refusals.iter().zip(beginnings) {
         assert!(refusal.starts_with(beginning), "{refusal}\n{beginning}");
+    }
+}
+
+/// The object is fit for use, and nothing about it is odd.
+fn accepted(text: &str) {
+    warned(text, &[]);
+}
+
+/// The object is fit for use, with these warnings.
+fn warned(text: &str, beginnings: &[&str]) {
+    let results = parse(text);
+    assert_eq!(results.len(), 1, "{text}");
+    for result in results {
+        let object = result.unwrap_or_else(|e| panic!("{text}\n{e}"));
+        assert!(object.value.key().is_some(), "{text} is ignored");
+        let warnings = object
+            .warnings
+            .iter()
+            .map(|w| format!("{}: {}", w.field, w.reason));
+        let warnings: Vec<_> = warnings.collect();
+        assert_eq!(warnings.len(), beginnings.len(), "{text}\n{warnings:#?}");
+        for (warning, beginning) in warnings.iter().zip(beginnings) {
+            assert!(warning.starts_with(beginning), "{warning}\n{beginning}");
+        }
     }
 }
 
