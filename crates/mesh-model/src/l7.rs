@@ -10,6 +10,7 @@
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
 //! - [`request`]: what decisions are made about.
+//! - [`select`]: which rule takes a request or connection.
 //!
 //! Services, their ports and endpoints are [`crate::Address`]es, as for every proxy. Merging is not done here nor in
 //! the control plane: a changed object is one changed resource, and the proxy merges by a pure function.
@@ -26,6 +27,7 @@ pub mod rate_limit;
 pub mod request;
 pub mod resilience;
 pub mod route;
+pub mod select;
 pub mod session;
 pub mod telemetry;
 pub mod tls;

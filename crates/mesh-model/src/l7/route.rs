@@ -60,7 +60,7 @@ pub enum Rules {
 pub enum Order {
     /// The most specific (Gateway API, HTTPRoute, "matches"): exact path, then the longest prefix, a method, the
     /// number of headers, the number of query parameters, age, name, order of the rules. A regular expression on the
-    /// path ranks below prefixes.
+    /// path ranks below prefixes, but above what takes every path.
     Specificity,
     /// The first (VirtualService). Such routes rank before all others of their parent.
     Listed,

@@ -1,0 +1,158 @@
+//! Which rules can match by their path?
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use mesh_types::Strng;
+
+use super::Entry;
+use super::bucket::Bucket;
+use super::matches::segments;
+use crate::l7::request::Request;
+use crate::l7::route::PathMatch;
+
+/// Rules by what they ask of the path; each is known by its place, the lesser one being the stronger.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    literal: Literal,
+    /// In lower case.
+    ignoring_case: Option<Literal>,
+    /// Those that ask for no path, or for a regular expression.
+    others: Bucket,
+}
+
+#[derive(Debug, Default)]
+struct Literal {
+    exact: HashMap<Strng, Bucket>,
+    prefixes: Prefixes,
+}
+
+/// Prefixes in the order of their bytes.
+///
+/// The longest one of a path is the last one that is not behind the path in this order, or one of that one's own
+/// prefixes: whatever stands between a prefix and a path begins with that prefix as well.
+#[derive(Debug, Default)]
+struct Prefixes(Vec<Prefix>);
+
+#[derive(Debug)]
+struct Prefix {
+    text: Strng,
+    /// The longest other one that it begins with.
+    parent: Option<usize>,
+    /// Rules that ask for whole segments.
+    segments: Bucket,
+    /// Rules that ask for texts that begin so.
+    raw: Bucket,
+}
+
+#[derive(Default)]
+struct Builder {
+    exact: HashMap<Strng, Vec<u32>>,
+    prefixes: BTreeMap<Strng, (Vec<u32>, Vec<u32>)>,
+}
+
+impl Paths {
+    pub(super) fn of(entries: &[Entry], places: Vec<u32>) -> Self {
+        let (mut literal, mut ignoring_case) = (Builder::default(), Builder::default());
+        let mut others = Vec::new();
+        for place in places {
+            let matched = entries[place as usize].matched();
+            let list = match matched.and_then(|m| m.path.as_ref()) {
+                Some(PathMatch::Exact(path)) => literal.exact.entry(path.clone()).or_default(),
+                Some(PathMatch::Segments(prefix)) => &mut literal.prefix(segments(prefix)).0,
+                Some(PathMatch::Prefix(prefix)) => &mut literal.prefix(prefix).1,
+                Some(PathMatch::ExactIgnoringCase(path)) => {
+                    let path = path.to_ascii_lowercase().into();
+                    ignoring_case.exact.entry(path).or_default()
+                }
+                Some(PathMatch::PrefixIgnoringCase(prefix)) => {
+                    &mut ignoring_case.prefix(&prefix.to_ascii_lowercase()).1
+                }
+                Some(PathMatch::Regex(_)) | None => &mut others,
+            };
+            list.push(place);
+        }
+        Self {
+            literal: literal.build(entries),
+            ignoring_case: ignoring_case.any().then(|| ignoring_case.build(entries)),
+            others: Bucket::of(entries, others),
+        }
+    }
+
+    /// The strongest rule of which `matches` is true.
+    pub(super) fn first(&self, request: &Request<'_>, matches: &impl Fn(u32) -> bool) -> Option<u32> {
+        let mut best = None;
+        let mut ask = |bucket: &Bucket| best = bucket.first(best, request, matches);
+        self.literal.buckets(request.path, &mut ask);
+        if let Some(literal) = &self.ignoring_case {
+            literal.buckets(&lower(request.path), &mut ask);
+        }
+        ask(&self.others);
+        best
+    }
+}
+
+impl Builder {
+    fn prefix(&mut self, prefix: &str) -> &mut (Vec<u32>, Vec<u32>) {
+        self.prefixes.entry(prefix.into()).or_default()
+    }
+
+    fn any(&self) -> bool {
+        !self.exact.is_empty() || !self.prefixes.is_empty()
+    }
+
+    fn build(self, entries: &[Entry]) -> Literal {
+        let bucket = |places| Bucket::of(entries, places);
+        let mut prefixes: Vec<Prefix> = Vec::with_capacity(self.prefixes.len());
+        for (text, (segments, raw)) in self.prefixes {
+            let mut parent = prefixes.len().checked_sub(1);
+            while let Some(at) = parent.filter(|at| !text.starts_with(prefixes[*at].text.as_str())) {
+                parent = prefixes[at].parent;
+            }
+            prefixes.push(Prefix {
+                text,
+                parent,
+                segments: bucket(segments),
+                raw: bucket(raw),
+            });
+        }
+        let exact = self
+            .exact
+            .into_iter()
+            .map(|(path, places)| (path, bucket(places)));
+        Literal {
+            exact: exact.collect(),
+            prefixes: Prefixes(prefixes),
+        }
+    }
+}
+
+impl Literal {
+    fn buckets<'t>(&'t self, path: &str, ask: &mut impl FnMut(&'t Bucket)) {
+        self.exact.get(path).into_iter().for_each(&mut *ask);
+        for prefix in self.prefixes.of(path) {
+            let rest = &path.as_bytes()[prefix.text.len()..];
+            if rest.first().is_none_or(|byte| *byte == b'/') {
+                ask(&prefix.segments);
+            }
+            ask(&prefix.raw);
+        }
+    }
+}
+
+impl Prefixes {
+    /// Those that a path begins with, the longest first.
+    fn of<'t>(&'t self, path: &str) -> impl Iterator<Item = &'t Prefix> {
+        let behind = self.0.partition_point(|prefix| prefix.text.as_str() <= path);
+        let last = self.0[..behind].last();
+        let up = std::iter::successors(last, |prefix| prefix.parent.map(|at| &self.0[at]));
+        up.skip_while(move |prefix| !path.starts_with(prefix.text.as_str()))
+    }
+}
+
+fn lower(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => text.to_ascii_lowercase().into(),
+        false => text.into(),
+    }
+}
