@@ -99,12 +99,26 @@ impl Fate {
 
     fn of(error: &io::Error) -> Self {
         match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => Self::Reset,
+            kind if tells_reset(kind) => Self::Reset,
             ErrorKind::ConnectionRefused => Self::Refused,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Silent,
             _ => Self::Other(error.to_string()),
         }
     }
+}
+
+/// Whether an error of a connection that was made says that the other side reset it.
+///
+/// Which error says so depends on the call that meets the reset first: a read, a write, or a shutdown, which finds the
+/// connection gone ("not connected") and leaves the reset itself to the next read.
+pub(crate) fn tells_reset(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+    )
 }
 
 /// Both directions at once, so that a text larger than all buffers cannot lock up.

@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
+use crate::client;
+
 /// New connections at a steady rate, until it is stopped. The schedule does not wait for answers, and each step of each
 /// attempt is bounded.
 pub(crate) struct Load {
@@ -287,9 +289,7 @@ fn own_port(to: SocketAddr) -> std::io::Result<SocketAddr> {
 
 fn named(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-            "reset".to_owned()
-        }
+        kind if client::tells_reset(kind) => "reset".to_owned(),
         ErrorKind::ConnectionRefused => "refused".to_owned(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "silent".to_owned(),
         _ => error.to_string(),
