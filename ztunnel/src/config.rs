@@ -7,7 +7,7 @@
 mod env;
 mod threads;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// How pods are served.
     pub pods: PodsConfig,
+    /// Names.
+    pub dns: DnsConfig,
     /// HBONE tunables.
     #[serde(skip)]
     pub hbone: HboneOptions,
@@ -102,6 +104,19 @@ pub struct PodsConfig {
     pub keepalive: Option<Keepalive>,
     /// `TCP_USER_TIMEOUT` (`USER_TIMEOUT_ENABLED`).
     pub user_timeout: Option<Duration>,
+}
+
+/// Names.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsConfig {
+    /// Where a pod's captured questions arrive (`ISTIO_META_DNS_PROXY_ADDR`); nowhere where DNS is not captured
+    /// (`ISTIO_META_DNS_CAPTURE`).
+    pub listen: Vec<SocketAddr>,
+    /// The domain of the cluster's services (`CLUSTER_DOMAIN`).
+    pub cluster_domain: Strng,
+    /// Names the servers that are asked what the mesh does not know (`LATEEN_RESOLV_CONF`).
+    pub resolv_conf: PathBuf,
 }
 
 /// A gRPC server of the control plane.

@@ -10,6 +10,7 @@
 //! - [`inbound`]: connections to the pods, through tunnels: accept, admit, forward, relay, record.
 //! - [`passthrough`]: connections to the pods, in plaintext.
 //! - [`local`]: who the pod is in whose namespace a connection was accepted.
+//! - [`dns`]: the DNS server of every pod; host names of workloads.
 //! - [`drain_signal`]: a pod's drain, as its connections see it.
 //! - [`connections`]: the open connections, for people.
 //! - [`admin`]: the admin server's pages.
@@ -26,6 +27,7 @@ pub mod app;
 
 pub mod config;
 pub mod connections;
+pub mod dns;
 pub mod drain_signal;
 pub mod inbound;
 pub mod local;

@@ -3,8 +3,10 @@
 //! # Layout
 //! - this file: the story of one connection.
 //! - [`plan`]: where does it go? Pure.
+//! - [`attempts`]: what its attempts have taught it, and whether another one follows. Pure.
 //! - [`connect`]: TCP or a tunnel to there.
 
+pub mod attempts;
 pub mod connect;
 pub mod plan;
 
@@ -20,14 +22,15 @@ use mesh_model::Workload;
 use mesh_net::relay::{RelayEnd, Side};
 use mesh_net::{TcpChunks, relay};
 use mesh_tls::CertSource;
-use mesh_types::{OrigDst, Peer, WorkloadUid};
+use mesh_types::{OrigDst, Peer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::connections::Protocol;
 use crate::worker::PodProxy;
+use attempts::Attempts;
 use connect::{Upstream, connect};
-use plan::{Plan, Question, plan};
+use plan::{Answer, Need, Plan, Refused, Via, plan};
 
 /// A captured connection.
 struct Accepted {
@@ -69,20 +72,13 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
 }
 
 /// Plans and connects, more than once where a service has several endpoints and one cannot be reached, or where the plan
-/// was overtaken: nothing of the connection was sent anywhere yet. Each attempt is a record of its own, since each is a connection to somebody.
+/// was overtaken: nothing of the connection was sent anywhere yet. Each attempt is a record of its own, since each is a
+/// connection to somebody.
 async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &Arc<Workload>) {
     let seed = &proxy.worker.seed;
-    let mut tried: Vec<WorkloadUid> = Vec::new();
+    let mut attempts = Box::new(Attempts::default());
     loop {
-        let question = Question {
-            client,
-            to: accepted.to,
-            avoid: &tried,
-        };
-        let planned = seed
-            .state
-            .query(|view| plan(view, &question, &mut fastrand::Rng::new()));
-        let plan = match planned {
+        let plan = match Box::pin(find_plan(proxy, &mut attempts, client, accepted.to)).await {
             Ok(plan) => plan,
             Err(refused) => {
                 let (peer, to) = (accepted.peer, accepted.to.addr());
@@ -97,7 +93,7 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
                 return;
             }
         };
-        let record = ConnectionRecord::open(&seed.traffic, opening(&plan, client, &accepted));
+        let record = open_record(proxy, &plan, client, &accepted);
         let listed = proxy
             .connections
             .outbound(accepted.peer, accepted.to, plan.next(), protocol(&plan));
@@ -112,18 +108,20 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
                 }));
             }
             Ok(upstream) => {
+                drop(attempts);
                 let end = relay_to(accepted.stream, upstream, &record).await;
                 record.finish(&outcome(end));
                 return;
             }
             Err(failure) => {
+                let again = attempts.again_after(&plan, &failure);
                 record.finish(&Outcome::Failed(Failure {
                     flag: failure.flag,
                     policy: None,
                     error: failure.error,
                 }));
                 drop(listed);
-                if !failure.retryable || !another(&plan, &mut tried) {
+                if !again {
                     return;
                 }
             }
@@ -131,19 +129,42 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
     }
 }
 
-/// Remembers the endpoint that failed; whether another one may be tried.
-fn another(plan: &Plan, tried: &mut Vec<WorkloadUid>) -> bool {
-    let Some(target) = plan.target() else {
-        return false;
-    };
-    let (Some(workload), Some(_)) = (&target.workload, &target.service) else {
-        return false;
-    };
-    if tried.len() + 1 >= ATTEMPTS || tried.contains(&workload.uid) {
-        return false;
+/// Asks for a plan until there is one, finding out what it needs.
+async fn find_plan<C: CertSource>(
+    proxy: &PodProxy<C>,
+    attempts: &mut Attempts,
+    client: &Workload,
+    to: OrigDst,
+) -> Result<Plan, Refused> {
+    let seed = &proxy.worker.seed;
+    loop {
+        let mut random = attempts.random();
+        let answer = seed
+            .state
+            .query(|view| plan(view, &attempts.question(client, to), &mut random));
+        match answer {
+            Ok(Answer::Plan(plan)) => return Ok(plan),
+            Ok(Answer::Need(Need::Dns(name))) => {
+                let resolved = seed.dns.resolve(client, &name).await;
+                attempts.learn(name, resolved);
+            }
+            Err(refused) if attempts.again_after_refusal(&refused) => {}
+            Err(refused) => return Err(refused),
+        }
     }
-    tried.push(workload.uid.clone());
-    true
+}
+
+fn open_record<C: CertSource>(
+    proxy: &PodProxy<C>,
+    plan: &Plan,
+    client: &Workload,
+    accepted: &Accepted,
+) -> ConnectionRecord {
+    let record = ConnectionRecord::open(&proxy.worker.seed.traffic, opening(plan, client, accepted));
+    match plan.target().map(|t| &t.via) {
+        Some(Via::Past { waypoint, why }) => record.past_waypoint(waypoint, why),
+        _ => record,
+    }
 }
 
 async fn relay_to(down: TcpChunks, upstream: Upstream, record: &ConnectionRecord) -> RelayEnd {
@@ -202,6 +223,3 @@ pub(crate) fn outcome(end: RelayEnd) -> Outcome {
         }
     }
 }
-
-/// How many endpoints of a service are tried for one connection.
-const ATTEMPTS: usize = 3;

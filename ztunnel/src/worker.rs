@@ -1,7 +1,7 @@
 //! One thread of the data plane, and what its connections share.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,12 +15,13 @@ use mesh_runtime::supervise::Tasks;
 use mesh_state::StateReader;
 use mesh_tls::CertSource;
 use mesh_types::OrigDst;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::LocalOptions;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::accept::accept_loop;
 use crate::connections::Connections;
+use crate::dns::{self, Dns};
 use crate::drain_signal::DrainSignal;
 use crate::inbound::admit::Standing;
 use crate::local::LocalPod;
@@ -39,6 +40,8 @@ pub struct WorkerSeed<C> {
     pub hbone: HboneOptions,
     /// How connections are made and treated.
     pub settings: Settings,
+    /// Names.
+    pub dns: Dns,
     /// True once the first configuration is complete; nothing is accepted before.
     pub synced: watch::Receiver<bool>,
 }
@@ -69,6 +72,17 @@ pub struct PodListeners {
     pub hbone: StdListener,
     /// Port 15006.
     pub plaintext: StdListener,
+    /// Port 15053, on each of the pod's loopback addresses; none where DNS is not captured.
+    pub dns: Vec<DnsListener>,
+}
+
+/// Where a pod's questions arrive.
+#[derive(Debug)]
+pub struct DnsListener {
+    /// Datagrams.
+    pub datagrams: StdSocket,
+    /// Streams.
+    pub streams: StdListener,
 }
 
 /// A pod that is to be served.
@@ -189,6 +203,7 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
         outbound,
         hbone,
         plaintext,
+        dns,
     } = start.listeners;
     proxy.listen(
         "outbound",
@@ -208,11 +223,37 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
     proxy.listen(
         "inbound plaintext",
         plaintext,
-        start.drain,
+        start.drain.clone(),
         |proxy, stream, peer| {
             proxy
                 .clone()
                 .spawn("plaintext connection", passthrough::serve(proxy, stream, peer));
+        },
+    );
+    for listener in dns {
+        serve_dns(&proxy, listener, &start.drain);
+    }
+}
+
+fn serve_dns<C: CertSource>(proxy: &Rc<PodProxy<C>>, listener: DnsListener, drain: &DrainWatcher) {
+    let DnsListener { datagrams, streams } = listener;
+    proxy.listen_with("dns datagrams", drain.clone(), |proxy, drain| async move {
+        dns::serve_datagrams(proxy, UdpSocket::from_std(datagrams)?, drain).await
+    });
+    let room = Arc::new(Semaphore::new(MOST_DNS_STREAMS));
+    proxy.listen(
+        "dns streams",
+        streams,
+        drain.clone(),
+        move |proxy, stream, peer| {
+            // Whoever has opened so many closes this one and is told so by that.
+            let Ok(permit) = room.clone().try_acquire_owned() else {
+                return;
+            };
+            proxy.clone().spawn("dns stream", async move {
+                dns::serve_stream(proxy, stream, peer).await;
+                drop(permit);
+            });
         },
     );
 }
@@ -259,6 +300,24 @@ impl<C: CertSource> PodProxy<C> {
         drain: DrainWatcher,
         serve: impl Fn(Rc<Self>, TcpStream, mesh_types::Peer) + 'static,
     ) {
+        self.listen_with(name, drain, |proxy, drain| async move {
+            let listener = TcpListener::from_std(listener)?;
+            accept_loop(listener, drain, move |stream, peer| {
+                serve(proxy.clone(), stream, peer)
+            })
+            .await
+        });
+    }
+
+    /// Runs a listener once the first configuration is complete, unless the drain starts before.
+    fn listen_with<F>(
+        self: &Rc<Self>,
+        name: &'static str,
+        drain: DrainWatcher,
+        run: impl FnOnce(Rc<Self>, DrainWatcher) -> F + 'static,
+    ) where
+        F: Future<Output = io::Result<()>>,
+    {
         let proxy = self.clone();
         let mut synced = self.worker.seed.synced.clone();
         self.worker.tasks.spawn_local(name, async move {
@@ -271,21 +330,17 @@ impl<C: CertSource> PodProxy<C> {
                 },
             }
             drop(early);
-            let accepted = match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    let info = proxy.pod.clone();
-                    let accept = accept_loop(listener, drain, move |stream, peer| serve(proxy.clone(), stream, peer));
-                    accept.await.map_err(|e| (info, e))
-                }
-                Err(e) => Err((proxy.pod.clone(), e)),
-            };
-            if let Err((pod, error)) = accepted {
+            let pod = proxy.pod.clone();
+            if let Err(error) = run(proxy, drain).await {
                 tracing::error!(listener = name, pod = %pod.info().name, namespace = %pod.info().namespace, %error,
-                    "listener is broken; the pod takes no more connections there");
+                    "listener is broken; the pod is served no more there");
             }
         });
     }
 }
+
+/// For each pod on each worker.
+const MOST_DNS_STREAMS: usize = 128;
 
 #[cfg(test)]
 mod tests;

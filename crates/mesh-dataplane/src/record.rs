@@ -6,8 +6,8 @@
 //! - `outcome`: how a connection ended; the closed set of reasons.
 //! - `traffic`: the `istio_tcp_*` metrics.
 //!
-//! Names, keys and values are upstream's, so that dashboards and log pipelines keep working; the key `policy` on denials
-//! is ours. Keys, in the order of the line: `src.{addr, workload, namespace, identity, cluster}`,
+//! Names, keys and values are upstream's, so that dashboards and log pipelines keep working; the keys `policy` on denials
+//! and `dst.waypoint_skipped` on connections that went past a missing waypoint are ours. Keys, in the order of the line: `src.{addr, workload, namespace, identity, cluster}`,
 //! `dst.{addr, hbone_addr, service, workload, namespace, identity, cluster}`, `direction`, `bytes_sent`, `bytes_recv`,
 //! `duration`, `error`, `policy`. What is unknown is left out. Lines have the target `access`: INFO once at the end,
 //! ERROR if the connection failed, DEBUG when it opens, WARN when it was refused before anything was known about it.
@@ -65,6 +65,7 @@ pub struct ConnectionRecord {
     hbone_target: Option<Authority>,
     source_name: Option<Strng>,
     destination_name: Option<Strng>,
+    waypoint_skipped: Option<Box<str>>,
     start: Instant,
     finished: bool,
 }
@@ -90,6 +91,7 @@ macro_rules! access_event {
             dst.namespace = labels.destination.namespace.as_deref(),
             dst.identity = labels.destination.principal.as_ref().filter(|_| mutual).map(ToString::to_string),
             dst.cluster = labels.destination.cluster.as_deref(),
+            dst.waypoint_skipped = $record.waypoint_skipped.as_deref(),
             direction = labels.reporter.direction(),
             $($key = $value,)*
             $message
@@ -119,11 +121,19 @@ impl ConnectionRecord {
             hbone_target: opening.hbone_target,
             source_name,
             destination_name,
+            waypoint_skipped: None,
             start: opening.start,
             finished: false,
         };
         access_event!(Level::DEBUG, record, "connection opened");
         record
+    }
+
+    /// Says in the connection's line that it goes past its destination's waypoint: which one, and why.
+    #[must_use]
+    pub fn past_waypoint(mut self, waypoint: &str, why: &dyn fmt::Display) -> Self {
+        self.waypoint_skipped = Some(format!("{waypoint} {why}").into());
+        self
     }
 
     /// The counters for the relay; metrics read them while the connection is open.

@@ -54,8 +54,8 @@ pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
         move |e: io::Error| io::Error::new(e.kind(), format!("listening on {addr}: {name}: {e}"))
     };
     let domain = Domain::for_address(options.addr);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
-        .map_err(step("socket"))?;
+    // As it is: a kernel without IPv6 says so by its number, which callers look for.
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     // A restart must not wait for the TIME_WAIT of the connections before it.
     socket.set_reuse_address(true).map_err(step("SO_REUSEADDR"))?;
     if options.reuse_port {

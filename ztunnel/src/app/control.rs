@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::Shown;
 use crate::config::{Config, ServerConfig};
+use crate::dns::Dns;
 use crate::worker::{self, Settings, WorkerSeed};
 use crate::workloads::{Manager, PodStarter, PodTable};
 
@@ -56,6 +57,11 @@ impl Control {
             traffic: traffic.clone(),
             hbone: config.hbone.clone(),
             settings: settings(config),
+            dns: Dns::new(
+                config.dns.cluster_domain.clone(),
+                &config.dns.resolv_conf,
+                registry,
+            ),
             synced: xds.ready(),
         };
         let workers = (0..config.worker_threads).map(|n| {
@@ -70,6 +76,7 @@ impl Control {
             mark: Some(config.pods.mark),
             keepalive: config.pods.keepalive,
             ipv6: config.pods.ipv6,
+            dns: config.dns.listen.clone(),
         };
         starter.check_rights().map_err(anyhow::Error::msg)?;
         Ok(Self {

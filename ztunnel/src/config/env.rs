@@ -1,6 +1,7 @@
 //! Reads the environment: every variable of upstream's, each refused, warned about or put where it belongs.
 
 use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use mesh_tls::{KeyExchangeGroup, TlsSettings};
 use mesh_types::{Strng, TrustDomain, ports};
 
 use super::threads::{self, Cores};
-use super::{Config, NodeConfig, PodsConfig, ServerConfig};
+use super::{Config, DnsConfig, NodeConfig, PodsConfig, ServerConfig};
 
 /// What was read.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub fn read(strings: &dyn Strings) -> Result<Read, InvalidEnv> {
     let config = Config {
         node: node(r),
         pods: pods(r),
+        dns: dns(r),
         hbone: hbone(r),
         response_baggage: r.flag_or("ENABLE_RESPONSE_BAGGAGE", true),
         tls: tls(r),
@@ -81,10 +83,6 @@ fn unsupported(r: &mut Reader<'_>, warnings: &mut Vec<String>) {
             warnings.push(format!("{key} has no effect in this version: {why}"));
         }
     }
-    if r.flag("ISTIO_META_DNS_CAPTURE") == Some(true) {
-        warnings
-            .push("ISTIO_META_DNS_CAPTURE has no effect in this version: there is no DNS proxy".to_owned());
-    }
 }
 
 fn node(r: &mut Reader<'_>) -> NodeConfig {
@@ -104,6 +102,35 @@ fn node(r: &mut Reader<'_>) -> NodeConfig {
         instance_ip: r.parse("INSTANCE_IP"),
         metadata,
     }
+}
+
+fn dns(r: &mut Reader<'_>) -> DnsConfig {
+    // On unless it is said otherwise, as upstream: pods whose DNS is not captured never ask.
+    let capture = r.flag_or("ISTIO_META_DNS_CAPTURE", true);
+    let address = r.parse_with("ISTIO_META_DNS_PROXY_ADDR", parse_dns_address);
+    let address = address.unwrap_or_else(|| localhost(ports::DNS));
+    let domain = r.string_or("CLUSTER_DOMAIN", DEFAULT_CLUSTER_DOMAIN);
+    DnsConfig {
+        listen: if capture { address } else { Vec::new() },
+        cluster_domain: Strng::from(domain.trim_end_matches('.').to_ascii_lowercase()),
+        resolv_conf: PathBuf::from(r.string_or("LATEEN_RESOLV_CONF", "/etc/resolv.conf")),
+    }
+}
+
+/// An address and a port, or `localhost` and a port, which is both families.
+fn parse_dns_address(text: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return port.parse().map(localhost).map_err(|e| format!("port: {e}"));
+    }
+    match text.parse() {
+        Ok(address) => Ok(vec![address]),
+        Err(_) => Err(format!("{text:?} is neither <ip>:<port> nor localhost:<port>")),
+    }
+}
+
+fn localhost(port: u16) -> Vec<SocketAddr> {
+    let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    both.map(|ip| SocketAddr::new(ip, port)).to_vec()
 }
 
 fn pods(r: &mut Reader<'_>) -> PodsConfig {
@@ -283,12 +310,11 @@ const REFUSED: [(&str, &str); 3] = [
     ("LOCAL_XDS_PATH", "configuration comes from a control plane only"),
     ("LOCAL_XDS", "configuration comes from a control plane only"),
 ];
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
     ("PROXY_CONFIG", "everything is read from the environment"),
-    ("ISTIO_META_DNS_PROXY_ADDR", "there is no DNS proxy"),
     ("LOCALHOST_APP_TUNNEL", "application tunnels are refused"),
-    ("CLUSTER_DOMAIN", "there is no DNS proxy"),
 ];
+const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
 const DEFAULT_CLUSTER_ID: &str = "Kubernetes";
 const DEFAULT_ADDRESS: &str = "https://istiod.istio-system.svc:15012";
 /// Upstream's default outside a cluster.

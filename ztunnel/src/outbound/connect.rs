@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mesh_dataplane::labels;
 use mesh_dataplane::record::ResponseFlag;
 use mesh_hbone::request::Traceparent;
-use mesh_hbone::{ConnectRequest, Forwarded, Hop, Tunnel, TunnelHeaders};
+use mesh_hbone::{ConnectError, ConnectRequest, ConnectStep, Forwarded, Hop, Tunnel, TunnelHeaders};
 use mesh_model::Workload;
 use mesh_net::{DialError, TcpChunks, dial};
 use mesh_tls::CertSource;
@@ -31,6 +31,8 @@ pub struct ConnectFailure {
     pub error: Cow<'static, str>,
     /// Another endpoint may do better.
     pub retryable: bool,
+    /// Nobody is there, as opposed to somebody who refuses.
+    pub nobody: bool,
 }
 
 /// Connects.
@@ -67,6 +69,7 @@ pub async fn connect<C: CertSource>(
                 .map_err(|e| ConnectFailure {
                     flag: e.flag().into(),
                     retryable: e.is_retryable(),
+                    nobody: is_nobody(&e),
                     error: Cow::Owned(e.to_string()),
                 })
         }
@@ -86,7 +89,16 @@ pub fn dial_failure(error: &DialError) -> ConnectFailure {
     ConnectFailure {
         flag: ResponseFlag::ConnectFailure,
         retryable: error.is_retryable() && !error.is_local(),
+        nobody: !error.is_local(),
         error: Cow::Owned(error.to_string()),
+    }
+}
+
+fn is_nobody(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Dial(error) => !error.is_local(),
+        ConnectError::TimedOut { step } => *step == ConnectStep::Dial,
+        _ => false,
     }
 }
 

@@ -6,25 +6,36 @@
 //!                          ── HBONE ───────────> tunnel to it
 //!                          ── otherwise ───────> plain to it
 //! an address of a service ─── has a waypoint ──> tunnel to the waypoint, for the address
-//!                          ── an endpoint ─────> as an address of that workload
+//!                          ── passes through ──> plain, unchanged
+//!                          ── an endpoint ─────> as an address of that workload, but past the workload's own waypoint
 //!                          ── none ────────────> refused
 //! any other address ───────────────────────────> plain, unchanged
 //! ```
-//! A client that is the destination's waypoint itself goes past it. What the mesh knows to take HBONE never gets
-//! anything else, and what needs a feature that is not there is refused, with the reason in the access log.
+//! An endpoint that has only a host name needs it resolved first ([`Need::Dns`]). What the mesh knows to take HBONE never
+//! gets anything else, and what needs a feature that is not there is refused, with the reason in the access log.
+//!
+//! # Layout
+//! - this file: the tree above.
+//! - `waypoint`: whether a waypoint comes first, and what if it is missing.
 
+mod waypoint;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mesh_model::lb::{self, Choice, Purpose, Random};
 use mesh_model::service::IpFamilies;
 use mesh_model::workload::TunnelProtocol;
-use mesh_model::{GatewayDestination, GatewayRef, Service, Workload};
+use mesh_model::{Service, Workload};
 use mesh_state::{Destination, View};
 use mesh_tls::ExpectedPeers;
 use mesh_types::{
     Authority, NamespacedHostname, NetworkAddress, NextHop, OrigDst, Strng, WorkloadUid, ports,
 };
+
+use waypoint::First;
+pub use waypoint::{Via, WaypointTrouble};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +46,41 @@ pub struct Question<'a> {
     pub to: OrigDst,
     /// Endpoints that were just tried in vain; another one is taken where there is one.
     pub avoid: &'a [WorkloadUid],
+    /// Host names that were resolved for this connection.
+    pub names: &'a Names,
+    /// The destination's waypoint was tried in vain, as often as is worth it.
+    pub waypoint_unreachable: bool,
+}
+
+/// What host names stand for.
+pub type Names = BTreeMap<Strng, Resolved>;
+
+/// What a host name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// These addresses.
+    Addresses(Arc<[IpAddr]>),
+    /// Nothing; why.
+    Failed(Strng),
 }
 
 /// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Do this.
+    Plan(Plan),
+    /// Find this out first, and ask again, with the same chance.
+    Need(Need),
+}
+
+/// What must be known before there is a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// What this host name stands for.
+    Dns(Strng),
+}
+
+/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The mesh does not know the address: the connection goes on as it is.
@@ -64,6 +107,8 @@ pub struct Target {
     pub workload: Option<Arc<Workload>>,
     /// The service that was asked for.
     pub service: Option<Arc<Service>>,
+    /// How the destination's waypoint comes into it.
+    pub via: Via,
 }
 
 /// Why a connection goes nowhere.
@@ -84,11 +129,17 @@ pub enum Refused {
     /// The service has no endpoint that could be taken.
     #[error("service {0} has no healthy endpoint within reach")]
     NoHealthyEndpoint(NamespacedHostname),
-    /// The workload has no address, only a host name.
-    #[error(
-        "workload {0} has no address of its own, and resolving its host name is not supported by this version"
-    )]
+    /// The workload has no address that its service may use.
+    #[error("workload {0} has no address of the families that its service uses")]
     NoAddress(WorkloadUid),
+    /// The workload has only a host name, and that stands for nothing.
+    #[error("workload {workload}: {error}")]
+    Unresolved {
+        /// The workload.
+        workload: WorkloadUid,
+        /// Why its host name stands for nothing.
+        error: Strng,
+    },
     /// The workload is in another network.
     #[error(
         "workload {workload} is in network {network:?}, and crossing networks is not supported by this version"
@@ -99,19 +150,39 @@ pub enum Refused {
         /// Its network.
         network: Strng,
     },
-    /// The waypoint that the destination must be reached through is not known.
-    #[error("waypoint {0} is not known or has no endpoint; going past it would evade its policies")]
-    NoWaypoint(String),
+    /// The waypoint that the destination must be reached through is missing.
+    #[error("waypoint {waypoint} {why}; going past it would evade its policies")]
+    NoWaypoint {
+        /// The waypoint.
+        waypoint: Strng,
+        /// What is wrong with it.
+        why: WaypointTrouble,
+    },
 }
 
 /// Answers the question.
 ///
 /// # Errors
 /// Says why the connection is to be closed.
-pub fn plan(view: &View, question: &Question<'_>, random: &mut impl Random) -> Result<Plan, Refused> {
+pub fn plan(view: &View, question: &Question<'_>, random: &mut impl Random) -> Result<Answer, Refused> {
+    match decide(view, question, random) {
+        Ok(plan) => Ok(Answer::Plan(plan)),
+        Err(Stop::Need(need)) => Ok(Answer::Need(need)),
+        Err(Stop::Refused(refused)) => Err(refused),
+    }
+}
+
+/// Why there is no plan: never, or not yet.
+#[derive(Debug)]
+enum Stop {
+    Refused(Refused),
+    Need(Need),
+}
+
+fn decide(view: &View, question: &Question<'_>, random: &mut impl Random) -> Result<Plan, Stop> {
     let Question { client, to, .. } = *question;
-    if is_self_call(client, to) {
-        return Err(Refused::SelfCall(to.addr()));
+    if is_self_call(client, to.addr()) {
+        return Err(Refused::SelfCall(to.addr()).into());
     }
     let address = NetworkAddress::new(client.network.clone(), to.ip());
     match view.destination(&address, client.namespace()) {
@@ -122,7 +193,7 @@ pub fn plan(view: &View, question: &Question<'_>, random: &mut impl Random) -> R
 }
 
 /// A connection to one of the proxy's own ports in the client's pod. Without this the proxy would dial itself.
-fn is_self_call(client: &Workload, to: OrigDst) -> bool {
+fn is_self_call(client: &Workload, to: SocketAddr) -> bool {
     let own = to.ip().is_loopback() || to.ip().is_unspecified() || client.addresses.contains(&to.ip());
     own && PROXY_PORTS.contains(&to.port())
 }
@@ -132,14 +203,13 @@ fn to_workload(
     question: &Question<'_>,
     workload: Arc<Workload>,
     random: &mut impl Random,
-) -> Result<Plan, Refused> {
-    if let Some(gateway) = &workload.waypoint
-        && !is_behind(view, gateway, question.client)
-    {
-        return via_waypoint(view, question, gateway, None, random);
-    }
+) -> Result<Plan, Stop> {
+    let via = match waypoint::of_workload(view, question, &workload, random)? {
+        First::Waypoint(plan) => return Ok(*plan),
+        First::Destination(via) => via,
+    };
     let address = SocketAddr::new(question.to.ip(), question.to.port());
-    direct(question, workload, address, None)
+    direct(question, workload, address, None, via)
 }
 
 fn to_service(
@@ -147,22 +217,22 @@ fn to_service(
     question: &Question<'_>,
     service: Arc<Service>,
     random: &mut impl Random,
-) -> Result<Plan, Refused> {
-    if let Some(gateway) = lb::pick_waypoint(&service, random)
-        && !is_behind(view, gateway, question.client)
-    {
-        return via_waypoint(view, question, gateway, Some(&service), random);
-    }
+) -> Result<Plan, Stop> {
+    let via = match waypoint::of_service(view, question, &service, random)? {
+        First::Waypoint(plan) => return Ok(*plan),
+        First::Destination(via) => via,
+    };
     let port = question.to.port();
     match pick(view, question, &service, port, Purpose::Connect, random)? {
         Picked::Original => Ok(Plan::Plain(Target {
             next: NextHop::new(question.to.addr()),
             workload: None,
             service: Some(service),
+            via,
         })),
         Picked::Endpoint { workload, port } => {
-            let ip = reachable_address(question, &workload, service.ip_families)?;
-            direct(question, workload, SocketAddr::new(ip, port), Some(service))
+            let ip = reachable_address(question, &workload, service.ip_families, random)?;
+            direct(question, workload, SocketAddr::new(ip, port), Some(service), via)
         }
     }
 }
@@ -173,13 +243,19 @@ fn direct(
     workload: Arc<Workload>,
     address: SocketAddr,
     service: Option<Arc<Service>>,
-) -> Result<Plan, Refused> {
+    via: Via,
+) -> Result<Plan, Stop> {
     check_network(question.client, &workload)?;
     if workload.tunnel_protocol == TunnelProtocol::None {
+        // A host name can stand for whatever its owner likes.
+        if is_self_call(question.client, address) {
+            return Err(Refused::SelfCall(address).into());
+        }
         return Ok(Plan::Plain(Target {
             next: NextHop::new(address),
             workload: Some(workload),
             service,
+            via,
         }));
     }
     let others = service.iter().flat_map(|s| s.subject_alt_names.iter().cloned());
@@ -190,66 +266,9 @@ fn direct(
             next: NextHop::new(SocketAddr::new(address.ip(), ports::HBONE)),
             workload: Some(workload),
             service,
+            via,
         },
     })
-}
-
-/// To a waypoint, which is told the address that the client asked for.
-fn via_waypoint(
-    view: &View,
-    question: &Question<'_>,
-    gateway: &GatewayRef,
-    service: Option<&Arc<Service>>,
-    random: &mut impl Random,
-) -> Result<Plan, Refused> {
-    let unknown = || Refused::NoWaypoint(name_of(gateway));
-    let port = gateway.hbone_port;
-    let (waypoint, address, others) = match resolve(view, gateway, question.client) {
-        None => return Err(unknown()),
-        Some(Destination::Workload(workload)) => {
-            let ip = reachable_address(question, &workload, IpFamilies::Automatic)?;
-            (workload, SocketAddr::new(ip, port), Vec::new())
-        }
-        Some(Destination::Service(front)) => {
-            match pick(view, question, &front, port, Purpose::Gateway, random) {
-                Ok(Picked::Endpoint { workload, port }) => {
-                    let ip = reachable_address(question, &workload, front.ip_families)?;
-                    (
-                        workload,
-                        SocketAddr::new(ip, port),
-                        front.subject_alt_names.clone(),
-                    )
-                }
-                Ok(Picked::Original) | Err(_) => return Err(unknown()),
-            }
-        }
-    };
-    check_network(question.client, &waypoint)?;
-    Ok(Plan::Tunnel {
-        expected: ExpectedPeers::identity_or(&waypoint.identity, others),
-        authority: Authority::from(question.to.addr()),
-        target: Target {
-            next: NextHop::new(address),
-            workload: Some(waypoint),
-            service: service.cloned(),
-        },
-    })
-}
-
-/// Whether the client is this gateway: an endpoint of its service, or the workload at its address.
-fn is_behind(view: &View, gateway: &GatewayRef, client: &Workload) -> bool {
-    match resolve(view, gateway, client) {
-        None => false,
-        Some(Destination::Workload(workload)) => workload.uid == client.uid,
-        Some(Destination::Service(service)) => view.endpoints(&service).get(&client.uid).is_some(),
-    }
-}
-
-fn resolve(view: &View, gateway: &GatewayRef, client: &Workload) -> Option<Destination> {
-    match &gateway.destination {
-        GatewayDestination::Hostname(name) => view.service_by_name(name).cloned().map(Destination::Service),
-        GatewayDestination::Address(address) => view.destination(address, client.namespace()),
-    }
 }
 
 enum Picked {
@@ -292,14 +311,33 @@ fn pick(
     })
 }
 
+/// An address of the workload: one of its own, else one that its host name stands for.
 fn reachable_address(
     question: &Question<'_>,
     workload: &Workload,
     families: IpFamilies,
-) -> Result<IpAddr, Refused> {
+    random: &mut impl Random,
+) -> Result<IpAddr, Stop> {
     check_network(question.client, workload)?;
-    lb::choose_address(workload, families, question.to.ip())
-        .ok_or_else(|| Refused::NoAddress(workload.uid.clone()))
+    let requested = question.to.ip();
+    if let Some(ip) = lb::choose_address(workload, families, requested) {
+        return Ok(ip);
+    }
+    let none = || Refused::NoAddress(workload.uid.clone());
+    if workload.hostname.is_empty() || !workload.addresses.is_empty() {
+        return Err(none().into());
+    }
+    match question.names.get(&workload.hostname) {
+        None => Err(Stop::Need(Need::Dns(workload.hostname.clone()))),
+        Some(Resolved::Addresses(addresses)) => {
+            let ip = lb::choose_resolved(addresses, families, requested, random);
+            ip.ok_or_else(|| none().into())
+        }
+        Some(Resolved::Failed(error)) => Err(Stop::Refused(Refused::Unresolved {
+            workload: workload.uid.clone(),
+            error: error.clone(),
+        })),
+    }
 }
 
 fn check_network(client: &Workload, workload: &Workload) -> Result<(), Refused> {
@@ -310,13 +348,6 @@ fn check_network(client: &Workload, workload: &Workload) -> Result<(), Refused> 
         workload: workload.uid.clone(),
         network: workload.network.clone(),
     })
-}
-
-fn name_of(gateway: &GatewayRef) -> String {
-    match &gateway.destination {
-        GatewayDestination::Hostname(name) => name.to_string(),
-        GatewayDestination::Address(address) => address.to_string(),
-    }
 }
 
 // === impl Plan ===
@@ -361,6 +392,12 @@ impl Plan {
 
 // === impl Refused ===
 
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
 impl Refused {
     /// The closed reason, for metrics.
     #[must_use]
@@ -370,8 +407,18 @@ impl Refused {
             Self::UnknownPort { .. } => "unknown_port",
             Self::NoHealthyEndpoint(_) => "no_healthy_endpoint",
             Self::NoAddress(_) => "no_address",
+            Self::Unresolved { .. } => "unresolved",
             Self::OtherNetwork { .. } => "other_network",
-            Self::NoWaypoint(_) => "no_waypoint",
+            Self::NoWaypoint { .. } => "no_waypoint",
+        }
+    }
+
+    /// The endpoint to blame, where another one may do better.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&WorkloadUid> {
+        match self {
+            Self::Unresolved { workload, .. } | Self::NoAddress(workload) => Some(workload),
+            _ => None,
         }
     }
 }

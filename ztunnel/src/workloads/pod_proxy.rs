@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use mesh_net::datagram::{self, BindOptions};
 use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen};
 use mesh_runtime::drain::{self, DrainTrigger};
 use mesh_types::{Strng, ports};
@@ -11,7 +12,7 @@ use mesh_zds::PodInfo;
 
 use crate::connections::Connections;
 use crate::local::LocalPod;
-use crate::worker::{PodListeners, StartPod, WorkerHandle};
+use crate::worker::{DnsListener, PodListeners, StartPod, WorkerHandle};
 
 /// Starts the proxies of pods; the manager's tests have another one.
 pub trait StartPods {
@@ -76,6 +77,8 @@ pub struct PodStarter {
     pub keepalive: Option<Keepalive>,
     /// Listen for IPv6 too.
     pub ipv6: bool,
+    /// Where questions for names arrive; empty where DNS is not captured.
+    pub dns: Vec<SocketAddr>,
 }
 
 impl StartPods for PodStarter {
@@ -135,9 +138,40 @@ impl PodStarter {
                 outbound: self.listener(ports::OUTBOUND)?,
                 hbone: self.listener(ports::HBONE)?,
                 plaintext: self.listener(ports::INBOUND_PLAINTEXT)?,
+                dns: self.dns_listeners()?,
             });
         }
         Ok(sets)
+    }
+
+    fn dns_listeners(&self) -> Result<Vec<DnsListener>, StartError> {
+        let mut listeners = Vec::with_capacity(self.dns.len());
+        for addr in self.dns.iter().filter(|addr| self.ipv6 || addr.is_ipv4()) {
+            match self.dns_listener(*addr) {
+                Ok(listener) => listeners.push(listener),
+                Err(e) if addr.is_ipv6() && lacks_ipv6(&e) => {}
+                Err(source) => {
+                    let port = addr.port();
+                    return Err(StartError::Listen { port, source });
+                }
+            }
+        }
+        Ok(listeners)
+    }
+
+    fn dns_listener(&self, addr: SocketAddr) -> io::Result<DnsListener> {
+        let datagrams = datagram::bind(&BindOptions {
+            addr,
+            mark: self.mark,
+            reuse_port: true,
+        })?;
+        let streams = listen(&ListenOptions {
+            mark: self.mark,
+            reuse_port: true,
+            v6_only: true,
+            ..ListenOptions::new(addr)
+        })?;
+        Ok(DnsListener { datagrams, streams })
     }
 
     fn listener(&self, port: u16) -> Result<std::net::TcpListener, StartError> {
@@ -165,5 +199,5 @@ impl PodStarter {
 fn lacks_ipv6(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+    errno == Some(Errno::EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
 }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -29,6 +30,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use ztunnel::connections::Connections;
+use ztunnel::dns::Dns;
 use ztunnel::local::LocalPod;
 use ztunnel::worker::{self, PodListeners, Settings, StartPod, WorkerSeed};
 
@@ -120,6 +122,11 @@ impl Lab {
                 response_baggage: true,
                 original_destination,
             },
+            dns: Dns::new(
+                "cluster.local".into(),
+                Path::new("/nonexistent"),
+                &Registry::new(),
+            ),
             synced: self.synced.subscribe(),
         };
         spawn_local(worker::run(seed, self.tasks.clone(), receiver));
@@ -135,6 +142,7 @@ impl Lab {
                 outbound: listener(ports::OUTBOUND),
                 hbone: listener(ports::HBONE),
                 plaintext: listener(ports::INBOUND_PLAINTEXT),
+                dns: Vec::new(),
             },
             connections: connections.clone(),
             drain: watcher,

@@ -153,7 +153,7 @@ fn what_would_weaken_the_mesh_is_refused() {
 #[test]
 fn what_has_no_effect_is_said() {
     let Read { warnings, .. } =
-        read_with(&[("ISTIO_META_DNS_CAPTURE", "true"), ("PROXY_CONFIG", "a: b")]).unwrap();
+        read_with(&[("LOCALHOST_APP_TUNNEL", "true"), ("PROXY_CONFIG", "a: b")]).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with("PROXY_CONFIG "));
 }
@@ -175,4 +175,38 @@ fn the_deadline_leaves_kubernetes_a_margin() {
         let deadline = read_with(vars).unwrap().config.termination_deadline;
         assert_eq!(deadline, Duration::from_secs(seconds), "{vars:?}");
     }
+}
+
+#[test]
+fn dns_is_captured_at_the_loopback_addresses_unless_it_is_said_otherwise() {
+    for (vars, expected) in [
+        (&[][..], vec!["127.0.0.1:15053", "[::1]:15053"]),
+        (
+            &[("ISTIO_META_DNS_CAPTURE", "true")],
+            vec!["127.0.0.1:15053", "[::1]:15053"],
+        ),
+        (&[("ISTIO_META_DNS_CAPTURE", "false")], vec![]),
+        (
+            &[("ISTIO_META_DNS_PROXY_ADDR", "localhost:53053")],
+            vec!["127.0.0.1:53053", "[::1]:53053"],
+        ),
+        (
+            &[("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.2:15053")],
+            vec!["127.0.0.2:15053"],
+        ),
+    ] {
+        let dns = read_with(vars).unwrap().config.dns;
+        let listen: Vec<_> = dns.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, expected, "{vars:?}");
+    }
+    let vars = [
+        ("CLUSTER_DOMAIN", "Mesh.Example."),
+        ("LATEEN_RESOLV_CONF", "/etc/other"),
+    ];
+    let dns = read_with(&vars).unwrap().config.dns;
+    assert_eq!(
+        (&*dns.cluster_domain, dns.resolv_conf.to_str()),
+        ("mesh.example", Some("/etc/other"))
+    );
+    assert_eq!(refusals(&[("ISTIO_META_DNS_PROXY_ADDR", "somewhere")]).len(), 1);
 }

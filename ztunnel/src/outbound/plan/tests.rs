@@ -4,18 +4,18 @@ use mesh_testkit::{pod, service};
 
 use super::*;
 
-/// Draws the first of everything.
-struct First;
+/// Draws the same of everything, the first for 0.
+struct Draw(u64);
 
-impl Random for First {
-    fn below(&mut self, _: u64) -> u64 {
-        0
+impl Random for Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0.min(end - 1)
     }
 }
 
 const VIP: &str = "10.96.0.1";
 
-fn world(extra: Vec<Update>) -> StateReader {
+pub(super) fn world(extra: Vec<Update>) -> StateReader {
     let (mut writer, reader) = mesh(Settings::default());
     let mut updates: Vec<Update> = vec![
         pod("client")
@@ -59,16 +59,48 @@ fn world(extra: Vec<Update>) -> StateReader {
     reader
 }
 
-fn ask_as(state: &StateReader, client: &str, to: &str, avoid: &[WorkloadUid]) -> Result<Plan, Refused> {
+/// What is asked beside who and where to.
+#[derive(Default)]
+pub(super) struct With<'a> {
+    pub(super) avoid: &'a [WorkloadUid],
+    pub(super) names: Names,
+    pub(super) waypoint_unreachable: bool,
+    pub(super) draw: u64,
+}
+
+pub(super) fn ask_with(
+    state: &StateReader,
+    client: &str,
+    to: &str,
+    with: &With<'_>,
+) -> Result<Answer, Refused> {
     state.query(|view| {
         let uid = WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, client);
         let client = view.workload_by_uid(&uid).expect("the client is in the mesh");
         let question = Question {
             client,
             to: OrigDst::new(to.parse().unwrap()),
-            avoid,
+            avoid: with.avoid,
+            names: &with.names,
+            waypoint_unreachable: with.waypoint_unreachable,
         };
-        plan(view, &question, &mut First)
+        plan(view, &question, &mut Draw(with.draw))
+    })
+}
+
+pub(super) fn ask_as(
+    state: &StateReader,
+    client: &str,
+    to: &str,
+    avoid: &[WorkloadUid],
+) -> Result<Plan, Refused> {
+    let with = With {
+        avoid,
+        ..With::default()
+    };
+    ask_with(state, client, to, &with).map(|answer| match answer {
+        Answer::Plan(plan) => plan,
+        Answer::Need(need) => panic!("needs {need:?}"),
     })
 }
 
@@ -77,28 +109,33 @@ fn ask(to: &str) -> Result<Plan, Refused> {
 }
 
 /// A plan in one line: how, where to, for what, and who is expected.
-fn line(plan: Result<Plan, Refused>) -> String {
+pub(super) fn line(plan: Result<Plan, Refused>) -> String {
     let service = |t: &Target| {
         let name = t.service.as_ref().map(|s| s.name.to_string());
         name.map(|n| format!(" of {n}")).unwrap_or_default()
     };
+    let past = |t: &Target| match &t.via {
+        Via::Past { waypoint, why } => format!(" past {waypoint}, which {why}"),
+        Via::Nothing | Via::Waypoint { .. } => String::new(),
+    };
     match plan {
         Ok(Plan::Passthrough(next)) => format!("passthrough {next}"),
-        Ok(Plan::Plain(target)) => format!("plain {}{}", target.next, service(&target)),
+        Ok(Plan::Plain(target)) => format!("plain {}{}{}", target.next, service(&target), past(&target)),
         Ok(Plan::Tunnel {
             target,
             authority,
             expected,
         }) => format!(
-            "tunnel {} for {authority}{} expecting {expected}",
+            "tunnel {} for {authority}{} expecting {expected}{}",
             target.next,
-            service(&target)
+            service(&target),
+            past(&target)
         ),
         Err(refused) => format!("refused: {}", refused.reason()),
     }
 }
 
-fn spiffe(account: &str) -> String {
+pub(super) fn spiffe(account: &str) -> String {
     identity(objects::NAMESPACE, account).to_string()
 }
 
@@ -284,16 +321,10 @@ fn what_is_not_supported_is_refused_and_never_sent_plain() {
             .hbone()
             .serving("far", 80, 80)
             .into(),
-        service("dns").at("10.96.2.2").port(80, 80).into(),
-        pod("dns-1").called("example.com").serving("dns", 80, 80).into(),
     ]);
     assert_eq!(
         line(ask_as(&state, "client", "10.96.2.1:80", &[])),
         "refused: other_network"
-    );
-    assert_eq!(
-        line(ask_as(&state, "client", "10.96.2.2:80", &[])),
-        "refused: no_address"
     );
 }
 
@@ -320,12 +351,13 @@ fn an_endpoint_that_failed_is_avoided_while_there_is_another() {
                 client: view.workload_by_uid(&uid("client")).unwrap(),
                 to: OrigDst::new("10.96.3.1:80".parse().unwrap()),
                 avoid,
+                names: &Names::new(),
+                waypoint_unreachable: false,
             };
-            plan(view, &question, &mut random)
-                .unwrap()
-                .next()
-                .ip()
-                .to_string()
+            let Ok(Answer::Plan(plan)) = plan(view, &question, &mut random) else {
+                panic!("no plan");
+            };
+            plan.next().ip().to_string()
         })
     };
     for _ in 0..20 {
@@ -382,4 +414,93 @@ fn a_plain_plan_holds_until_the_mesh_knows_who_takes_hbone_there() {
         )
     });
     assert!(holds);
+}
+
+/// A service whose endpoints have host names.
+fn named_world() -> StateReader {
+    let mut web = pod("web")
+        .called("web.example.com")
+        .serving("named-only", 80, 8080)
+        .build();
+    web.uid = WorkloadUid::new("Kubernetes/networking.istio.io/ServiceEntry/shop/web/web.example.com");
+    let mut v4_only = service("v4-only").at("240.240.0.2").port(80, 8080).build();
+    v4_only.ip_families = IpFamilies::V4Only;
+    world(vec![
+        service("named-only").at("240.240.0.1").port(80, 8080).into(),
+        Update::Workload(web),
+        Update::Service(v4_only),
+        pod("web-2")
+            .called("web.example.com")
+            .serving("v4-only", 80, 8080)
+            .into(),
+    ])
+}
+
+fn names(addresses: &[&str]) -> Names {
+    let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+    [("web.example.com".into(), Resolved::Addresses(addresses.into()))].into()
+}
+
+#[test]
+fn a_host_name_is_resolved_first() {
+    let state = named_world();
+    let ask = |to, names| {
+        let with = With {
+            names,
+            ..With::default()
+        };
+        ask_with(&state, "client", to, &with)
+    };
+    let plan = |to, names| match ask(to, names) {
+        Ok(Answer::Plan(plan)) => line(Ok(plan)),
+        Ok(Answer::Need(Need::Dns(name))) => format!("needs {name}"),
+        Err(refused) => line(Err(refused)),
+    };
+    let (any, v4) = ("240.240.0.1:80", "240.240.0.2:80");
+    let both = || names(&["2001:db8::1", "192.0.2.1"]);
+    for (to, names, expected) in [
+        (any, Names::new(), "needs web.example.com"),
+        // Of the family that was asked for, where there is one.
+        (any, both(), "plain 192.0.2.1:8080 of named-only"),
+        (
+            any,
+            names(&["2001:db8::1"]),
+            "plain [2001:db8::1]:8080 of named-only",
+        ),
+        (v4, both(), "plain 192.0.2.1:8080 of v4-only"),
+        (v4, names(&["2001:db8::1"]), "refused: no_address"),
+        // A host name may stand for an address of the client's own; its proxy's ports are nobody's nevertheless.
+        (any, names(&["127.0.0.1"]), "plain 127.0.0.1:8080 of named-only"),
+    ] {
+        assert_eq!(plan(to, names), expected);
+    }
+    let failed = Resolved::Failed("host name web.example.com has no address".into());
+    let failed: Names = [("web.example.com".into(), failed)].into();
+    let refused = ask(any, failed).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "workload Kubernetes/networking.istio.io/ServiceEntry/shop/web/web.example.com: host name web.example.com has no address"
+    );
+    assert!(refused.endpoint().is_some());
+}
+
+#[test]
+fn a_host_name_that_stands_for_the_proxy_itself_is_refused() {
+    let mut looping = pod("looping")
+        .called("web.example.com")
+        .serving("looping", 80, 15001)
+        .build();
+    looping.uid = WorkloadUid::new("looping");
+    let state = world(vec![
+        service("looping").at("240.240.0.1").port(80, 15001).into(),
+        Update::Workload(looping),
+    ]);
+    for own in ["127.0.0.1", "10.0.0.1"] {
+        let with = With {
+            names: names(&[own]),
+            ..With::default()
+        };
+        let refused = ask_with(&state, "client", "240.240.0.1:80", &with).unwrap_err();
+        assert_eq!(refused.reason(), "self_call", "{own}");
+    }
 }
