@@ -33,9 +33,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::server::Router;
 
+use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, TokenArgs};
 use crate::config::source::ConfigSource;
-use crate::control::{ConditionsQuestion, Control, Outputs};
+use crate::control::{Control, Outputs, Question, Stores};
 use crate::derivation::Derivation;
 use crate::leases::Leases;
 use crate::monitoring::{Pages, Views};
@@ -155,7 +156,7 @@ pub async fn start(
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
     let (ask, questions) = mpsc::channel(1);
     let views = Views {
-        conditions: ask,
+        ask,
         config: source.status_board(),
         registrations: outputs.registrations.clone(),
         cache: outputs.cache.clone(),
@@ -218,11 +219,21 @@ fn control(args: &ServeArgs, outputs: Outputs, readiness: &Readiness) -> Result<
     let store = RegistrationStore::open(&args.state_dir)?;
     let restored = store.load()?;
     tracing::info!(workloads = restored.len(), "registrations loaded");
+    let addresses = AddressStore::new(&args.state_dir);
+    let mut derivation = Derivation::new(args);
+    match addresses.load() {
+        Ok(addresses) => derivation.restore_addresses(addresses),
+        Err(e) => tracing::warn!("{e}; hosts that had to give way to others may get other addresses"),
+    }
+    let stores = Stores {
+        registrations: store,
+        addresses,
+    };
     Ok(Control::new(
-        Derivation::new(args),
+        derivation,
         Leases::new(args.lease),
         restored,
-        store,
+        stores,
         outputs,
         readiness.block("configuration"),
     ))
@@ -233,7 +244,7 @@ fn start_control(
     source: ConfigSource,
     control: Control,
     places: mpsc::Receiver<PlaceEvent>,
-    questions: mpsc::Receiver<ConditionsQuestion>,
+    questions: mpsc::Receiver<Question>,
 ) -> Result<()> {
     let (batches, config) = mpsc::channel(1);
     tasks

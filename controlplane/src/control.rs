@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
+use controlplane_index::ObjectStatus;
+use controlplane_index::allocation::HostAddresses;
 use mesh_register::server::Assignments;
 use mesh_register::{Outcome, Place, Report, Withdrawal};
 use mesh_runtime::readiness::BlockReady;
@@ -12,6 +14,7 @@ use mesh_xds::ResourceCache;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::address_store::AddressStore;
 use crate::config::source::ConfigBatch;
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
@@ -27,6 +30,7 @@ pub struct Control {
     /// Where each workload belongs, by the manifests.
     assigned: BTreeMap<NamespacedName, Place>,
     store: RegistrationStore,
+    address_store: AddressStore,
     outputs: Outputs,
     /// Held until the configuration is known completely.
     unready: Option<BlockReady>,
@@ -34,12 +38,29 @@ pub struct Control {
     changes: Vec<LeaseChange>,
     /// Places whose file does not say what is true.
     unwritten: BTreeSet<Place>,
+    /// Addresses that the file does not have yet.
+    unwritten_addresses: Option<HostAddresses>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     warned: BTreeSet<ObjectCondition>,
 }
 
-/// Somebody wants to know what the authors of objects should know.
-pub type ConditionsQuestion = oneshot::Sender<Vec<ObjectCondition>>;
+/// Something that somebody wants to know.
+#[derive(Debug)]
+pub enum Question {
+    /// What the authors of objects should know.
+    Conditions(oneshot::Sender<Vec<ObjectCondition>>),
+    /// What became of each object.
+    Statuses(oneshot::Sender<Vec<ObjectStatus>>),
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// What runs where.
+    pub registrations: RegistrationStore,
+    /// The addresses of hosts.
+    pub addresses: AddressStore,
+}
 
 /// Where results go.
 #[derive(Clone, Debug)]
@@ -60,7 +81,7 @@ impl Control {
         derivation: Derivation,
         mut leases: Leases,
         restored: Vec<Record>,
-        store: RegistrationStore,
+        stores: Stores,
         outputs: Outputs,
         unready: BlockReady,
     ) -> Self {
@@ -69,11 +90,13 @@ impl Control {
             derivation,
             leases,
             assigned: BTreeMap::new(),
-            store,
+            store: stores.registrations,
+            address_store: stores.addresses,
             outputs,
             unready: Some(unready),
             changes,
             unwritten: BTreeSet::new(),
+            unwritten_addresses: None,
             answers: Vec::new(),
             warned: BTreeSet::new(),
         }
@@ -87,7 +110,7 @@ impl Control {
         mut self,
         mut config: mpsc::Receiver<ConfigBatch>,
         mut places: mpsc::Receiver<PlaceEvent>,
-        mut questions: mpsc::Receiver<ConditionsQuestion>,
+        mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), Infallible> {
         let mut events = Vec::with_capacity(BATCH);
         loop {
@@ -105,8 +128,7 @@ impl Control {
                     }
                 }
                 Some(question) = questions.recv() => {
-                    // Whoever asked may have gone.
-                    let _ = question.send(self.derivation.conditions());
+                    self.answer(question);
                     continue;
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -118,10 +140,21 @@ impl Control {
         }
     }
 
+    fn answer(&self, question: Question) {
+        // Whoever asked may have gone.
+        match question {
+            Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
+            Question::Statuses(answer) => drop(answer.send(self.derivation.statuses())),
+        }
+    }
+
     fn take_config(&mut self, batch: ConfigBatch) {
         if !batch.changes.is_empty() {
             self.derivation.apply(batch.changes);
             self.take_assignments();
+            if let Some(addresses) = self.derivation.take_addresses() {
+                self.unwritten_addresses = Some(addresses);
+            }
             self.warn();
         }
         if batch.never_good.is_empty()
@@ -265,6 +298,7 @@ impl Control {
     /// Writes down, publishes, answers.
     async fn settle(&mut self) {
         let written = self.write().await;
+        self.write_addresses().await;
         self.publish();
         for (answer, outcome) in self.answers.drain(..) {
             let outcome = match (&written, outcome) {
@@ -293,6 +327,23 @@ impl Control {
             Err(e) => tracing::error!("cannot be kept: {e}"),
         }
         result
+    }
+
+    /// Without the file, most hosts have the same addresses after a restart all the same: nothing waits for it.
+    async fn write_addresses(&mut self) {
+        let Some(addresses) = self.unwritten_addresses.take() else {
+            return;
+        };
+        let store = self.address_store.clone();
+        let written = tokio::task::spawn_blocking(move || (store.write(&addresses), addresses)).await;
+        match written {
+            Ok((Ok(()), _)) => {}
+            Ok((Err(e), addresses)) => {
+                tracing::error!("cannot be kept: {e}");
+                self.unwritten_addresses = Some(addresses);
+            }
+            Err(e) => tracing::error!("addresses of hosts cannot be kept: {e}"),
+        }
     }
 
     fn publish(&mut self) {

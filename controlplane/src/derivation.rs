@@ -2,7 +2,10 @@
 
 use controlplane_index as index;
 use controlplane_k8s_api::ObjectKey;
-use index::{ConditionReason, Index, MeshConfig, ObjectChange, RegistrationChange, ResourceChange};
+use index::allocation::HostAddresses;
+use index::{
+    ConditionReason, Index, MeshConfig, ObjectChange, ObjectStatus, RegistrationChange, ResourceChange,
+};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
 use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
 use mesh_types::NamespacedName;
@@ -107,6 +110,22 @@ impl Derivation {
                 ),
             })
             .collect()
+    }
+
+    /// What became of each object.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ObjectStatus> {
+        self.index.statuses()
+    }
+
+    /// Remembers the addresses that hosts were given before; call it before anything else.
+    pub fn restore_addresses(&mut self, addresses: HostAddresses) {
+        self.index.restore_addresses(addresses);
+    }
+
+    /// The addresses that hosts have, if they changed since the last call.
+    pub fn take_addresses(&mut self) -> Option<HostAddresses> {
+        self.index.take_addresses()
     }
 
     fn collect(&mut self) {

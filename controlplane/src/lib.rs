@@ -14,10 +14,12 @@
 //! - [`control`]: the loop that changes anything; the only owner of the next three.
 //! - [`derivation`]: the index, in the words of this crate.
 //! - [`leases`]: who runs where, as the places say it, and for how long they are believed; pure.
-//! - [`registration_store`]: leases in the state directory. [`state_file`]: writing a file in one step.
+//! - [`registration_store`], [`address_store`]: leases, and addresses of hosts, in the state directory. [`state_file`]:
+//!   writing a file in one step.
 //! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
-//! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators.
+//! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
 
+pub mod address_store;
 pub mod app;
 pub mod args;
 pub mod config;
@@ -30,3 +32,4 @@ pub mod registration_store;
 pub mod registrations;
 pub mod serve;
 pub mod state_file;
+pub mod statuses;

@@ -1,5 +1,5 @@
-//! Port 15014: metrics and health for everybody, debug pages and the log filter for this machine only (control-plane.md,
-//! 2.10): they show who runs where and what may talk to what.
+//! Port 15014: metrics and health for everybody, `/status`, debug pages and the log filter for this machine only
+//! (control-plane.md, 2.10): they show who runs where and what may talk to what.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,15 +24,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::files::ContentState;
 use crate::config::source::{ConfigStatus, StatusBoard};
-use crate::control::ConditionsQuestion;
+use crate::control::Question;
 use crate::registrations::RegistrationBoard;
 use crate::serve::admission::XdsAdmission;
+use crate::statuses::StatusView;
 
 /// Everything that the pages show.
 #[derive(Clone, Debug)]
 pub struct Views {
-    /// Where to ask what the authors of objects should know.
-    pub conditions: mpsc::Sender<ConditionsQuestion>,
+    /// Where to ask what became of objects.
+    pub ask: mpsc::Sender<Question>,
     /// The configuration directory.
     pub config: StatusBoard,
     /// What the places reported.
@@ -139,7 +140,7 @@ async fn config(views: Views) -> admin::Response {
     let (answer, answered) = oneshot::channel();
     let mut conditions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // The loop is gone only while the process ends.
-    if views.conditions.send(answer).await.is_ok() {
+    if views.ask.send(Question::Conditions(answer)).await.is_ok() {
         for condition in answered.await.unwrap_or_default() {
             let object = condition.object.reference().to_string();
             conditions.entry(object).or_default().push(condition.text);
@@ -152,14 +153,31 @@ async fn config(views: Views) -> admin::Response {
     admin::json(StatusCode::OK, &status)
 }
 
+/// What became of each object.
+async fn status(ask: mpsc::Sender<Question>) -> admin::Response {
+    let (answer, answered) = oneshot::channel();
+    let statuses = match ask.send(Question::Statuses(answer)).await {
+        Ok(()) => answered.await.unwrap_or_default(),
+        // The loop is gone only while the process ends.
+        Err(_) => Vec::new(),
+    };
+    let statuses: Vec<StatusView> = statuses.into_iter().map(StatusView::from).collect();
+    admin::json(StatusCode::OK, &json!({ "objects": statuses }))
+}
+
 fn debug(views: &Views) -> Routes {
-    let (objects, registrations) = (views.clone(), views.registrations.clone());
+    let (objects, registrations, ask) = (views.clone(), views.registrations.clone(), views.ask.clone());
     let (xds, cache) = (views.xds.clone(), views.cache.clone());
     Routes::new()
         .get(
             "/debug/config",
             "each file and object, and what is wrong with it",
             move |_| config(objects.clone()),
+        )
+        .get(
+            "/status",
+            "what became of each object: conditions, and addresses that were given out",
+            move |_| status(ask.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))

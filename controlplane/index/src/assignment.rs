@@ -106,7 +106,7 @@ fn membership(
         || pod.metadata.annotations.contains_key(SIDECAR_STATUS)
         || config.excluded_namespaces.contains(&name.namespace);
     let of_pod = pod.metadata.labels.get(DATAPLANE_MODE);
-    let mode = of_pod.or_else(|| fetch.get(lookups.modes, &name.namespace));
+    let mode = of_pod.or_else(|| fetch.get(lookups.namespaces.modes, &name.namespace));
     match !excluded && mode.is_some_and(|m| m == MEMBER_MODE) {
         true => Membership::Member,
         false => Membership::Outside,

@@ -14,6 +14,7 @@ use mesh_types::NamespacedName;
 
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
+use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 
 /// The authorization of a policy; nothing for those that are a waypoint's business or ask for what a node proxy cannot do.
 pub(crate) fn authorization_from_policy(
@@ -38,7 +39,7 @@ pub(crate) fn authorization_from_policy(
         security::Action::Audit | security::Action::Custom => {
             let message = "a node proxy can only ALLOW or DENY: the policy is not enforced by it";
             let condition = Condition::at(ConditionReason::Unsupported, "spec.action", message);
-            return Derived::nothing(provenance, condition);
+            return unsupported(provenance, condition);
         }
     };
     let dry_run = policy
@@ -49,7 +50,7 @@ pub(crate) fn authorization_from_policy(
     if dry_run && !config.dry_run_policies {
         let message = "dry run is switched off in this mesh: the policy is neither tried nor enforced";
         let condition = Condition::at(ConditionReason::Unsupported, DRY_RUN, message);
-        return Derived::nothing(provenance, condition);
+        return unsupported(provenance, condition);
     }
     let mut conditions = Vec::new();
     let rules = spec.rules.iter().enumerate();
@@ -74,9 +75,34 @@ pub(crate) fn authorization_from_policy(
         dry_run,
     };
     Derived {
+        status: vec![accepted(&conditions)],
         conditions,
         ..Derived::of(provenance, authorization)
     }
+}
+
+fn unsupported(provenance: ObjectKey, condition: Condition) -> Derived<Authorization> {
+    Derived {
+        status: vec![accepted(std::slice::from_ref(&condition))],
+        ..Derived::nothing(provenance, condition)
+    }
+}
+
+/// Whether node proxies enforce the policy as it is written. (Of one with targets there is nothing to be said: they are
+/// waypoints' business.)
+fn accepted(conditions: &[Condition]) -> Stated {
+    let (holds, reason, message) = match conditions.is_empty() {
+        true => (
+            true,
+            StatusReason::Accepted,
+            "node proxies enforce it as it is written".to_owned(),
+        ),
+        false => {
+            let all: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+            (false, StatusReason::UnsupportedValue, all.join("; "))
+        }
+    };
+    StatusCondition::new(ConditionType::ZtunnelAccepted, holds, reason, message).into()
 }
 
 /// The selector, if it selects: an empty one stands for the whole namespace, as none does.

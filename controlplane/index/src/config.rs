@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use controlplane_k8s_api::Labels;
 use mesh_types::{Strng, TrustDomain};
 
 /// Names that go into every resource, and switches. The defaults are Istio's.
@@ -20,6 +21,29 @@ pub struct MeshConfig {
     /// Whether policies with the annotation `istio.io/dry-run` are sent, to be reported and not enforced. Proxies before
     /// ztunnel 1.29 would enforce them.
     pub dry_run_policies: bool,
+    /// Who may know of ServiceEntries (`MeshConfig.serviceEntryVisibility`): the first rule that fits the namespace counts;
+    /// without one, everybody.
+    pub service_entry_visibility: Vec<VisibilityRule>,
+}
+
+/// Who may know of the ServiceEntries of some namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisibilityRule {
+    /// Labels that a namespace must have; none means every namespace.
+    pub namespaces: Labels,
+    /// Who may know.
+    pub visibility: ServiceEntryVisibility,
+}
+
+/// Who may know of a ServiceEntry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceEntryVisibility {
+    /// Everybody.
+    Public,
+    /// Its own namespace.
+    Namespace,
+    /// Nobody: proxies are not told of it.
+    None,
 }
 
 impl Default for MeshConfig {
@@ -31,6 +55,7 @@ impl Default for MeshConfig {
             root_namespace: "istio-system".into(),
             excluded_namespaces: BTreeSet::from(["kube-system".into()]),
             dry_run_policies: false,
+            service_entry_visibility: Vec::new(),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use controlplane_k8s_api::ObjectKey;
 
+use crate::status::Stated;
+
 /// What an object became.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derived<T> {
@@ -13,6 +15,8 @@ pub struct Derived<T> {
     pub provenance: ObjectKey,
     /// What its author should know.
     pub conditions: Vec<Condition>,
+    /// What its status says.
+    pub(crate) status: Vec<Stated>,
 }
 
 /// Something that the author of an object should know.
@@ -38,7 +42,9 @@ pub enum ConditionReason {
     AddressTaken,
     /// A value is malformed.
     Invalid,
-    /// A named target port is unknown on this Pod.
+    /// Another object has the host.
+    HostTaken,
+    /// A named target port is unknown on this workload.
     UnknownTargetPort,
     /// The value is none that is known.
     UnknownValue,
@@ -59,6 +65,7 @@ impl<T> Derived<T> {
             value: Some(value),
             provenance,
             conditions: Vec::new(),
+            status: Vec::new(),
         }
     }
 
@@ -68,6 +75,7 @@ impl<T> Derived<T> {
             value: None,
             provenance,
             conditions: vec![condition],
+            status: Vec::new(),
         }
     }
 }

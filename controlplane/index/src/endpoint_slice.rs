@@ -34,10 +34,7 @@ pub(crate) fn workloads_from_endpoint_slice(
     };
     let ports = ports(slice, service);
     let services = BTreeMap::from([(service::hostname(config, &service_name), ports)]);
-    let network = fetch
-        .get(lookups.networks, &config.root_namespace)
-        .cloned()
-        .unwrap_or_default();
+    let network = lookups.namespaces.network(fetch, config);
     let without_pod = |e: &&Endpoint| e.target_ref.as_ref().is_none_or(|t| t.kind != "Pod");
     slice
         .spec

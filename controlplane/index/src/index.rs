@@ -6,10 +6,13 @@ use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::{Address, Authorization};
 use mesh_types::{NamespacedName, Strng};
 
+use crate::allocation::{Allocator, HostAddresses};
 use crate::assignment::{Assignment, AssignmentKey};
 use crate::config::MeshConfig;
 use crate::derived::Condition;
 use crate::registration::{Claimed, Registration};
+use crate::service_entry::wanted_addresses;
+use crate::status::ObjectStatus;
 use graph::MeshGraph;
 
 /// Everything that follows from the objects and registrations that it was told.
@@ -18,6 +21,7 @@ use graph::MeshGraph;
 /// nodes is fetched by [`Self::take_changes`].
 pub struct Index {
     mesh: MeshGraph,
+    addresses: Allocator,
     /// The newest claim; grows with every registration of a new instance or of other addresses.
     claims: u64,
 }
@@ -80,6 +84,7 @@ impl Index {
     pub fn new(config: MeshConfig) -> Self {
         Self {
             mesh: MeshGraph::new(config),
+            addresses: Allocator::default(),
             claims: 0,
         }
     }
@@ -92,7 +97,24 @@ impl Index {
                 ObjectChange::Remove(key) => self.remove(key),
             }
         }
+        let allocations = self.mesh.inputs.allocations;
+        for (entry, addresses) in self.addresses.settle() {
+            match addresses {
+                Some(addresses) => self.mesh.graph.set(allocations, entry, addresses),
+                None => self.mesh.graph.delete(allocations, entry),
+            }
+        }
         self.mesh.graph.settle();
+    }
+
+    /// Remembers the addresses that hosts were given before the process began; call it before anything else.
+    pub fn restore_addresses(&mut self, addresses: HostAddresses) {
+        self.addresses.restore(addresses);
+    }
+
+    /// The addresses that hosts were given, if they changed since the last call: to be kept for the next start.
+    pub fn take_addresses(&mut self) -> Option<HostAddresses> {
+        self.addresses.take_changed()
     }
 
     /// Takes changes of registrations. Among those that claim one address, the one that was told last has it; telling
@@ -135,6 +157,12 @@ impl Index {
         self.mesh.conditions()
     }
 
+    /// What every object's status says, in the order of objects; those of which nothing is to be said are left out.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ObjectStatus> {
+        self.mesh.statuses()
+    }
+
     /// Objects and registrations that nothing was made of and nothing looked at, for tests: `<kind> <name>`.
     #[must_use]
     pub fn unused(&self) -> Vec<String> {
@@ -159,6 +187,14 @@ impl Index {
             Object::EndpointSlice(o) => graph.set(inputs.slices, namespaced, o),
             Object::AuthorizationPolicy(o) => graph.set(inputs.policies, namespaced, o),
             Object::PeerAuthentication(o) => graph.set(inputs.peers, namespaced, o),
+            Object::ServiceEntry(o) => {
+                let wanted = wanted_addresses(&o);
+                self.addresses.set(&namespaced, Some(wanted));
+                graph.set(inputs.service_entries, namespaced, o);
+            }
+            Object::WorkloadEntry(o) => graph.set(inputs.workload_entries, namespaced, o),
+            Object::Gateway(o) => graph.set(inputs.gateways, namespaced, o),
+            Object::GatewayClass(o) => graph.set(inputs.gateway_classes, key.name, o),
             // Without a key it is ignored; a kind that is added must be added here.
             _ => {}
         }
@@ -175,6 +211,13 @@ impl Index {
             Kind::EndpointSlice => graph.delete(inputs.slices, namespaced),
             Kind::AuthorizationPolicy => graph.delete(inputs.policies, namespaced),
             Kind::PeerAuthentication => graph.delete(inputs.peers, namespaced),
+            Kind::ServiceEntry => {
+                self.addresses.set(&namespaced, None);
+                graph.delete(inputs.service_entries, namespaced);
+            }
+            Kind::WorkloadEntry => graph.delete(inputs.workload_entries, namespaced),
+            Kind::Gateway => graph.delete(inputs.gateways, namespaced),
+            Kind::GatewayClass => graph.delete(inputs.gateway_classes, key.name),
             // Kinds that nothing is derived from yet, as in `set`.
             _ => {}
         }

@@ -4,18 +4,27 @@
 //! heartbeat or an unrelated label wakes nobody.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use controlplane_collections::{Collection, Graph, Index};
+use controlplane_collections::{Collection, Fetch, Graph, Index};
 use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::core::{Namespace, Node, Pod};
+use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
+use controlplane_k8s_api::networking::{ServiceEntry, WorkloadEntry, WorkloadSelector};
 use controlplane_k8s_api::security::{AuthorizationPolicy, PeerAuthentication};
 use controlplane_k8s_api::service::{EndpointSlice, Service};
 use mesh_model::workload::Locality;
-use mesh_types::{NamespacedName, Strng};
+use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
-use crate::labels::LabelKey;
+use crate::allocation::EntryAddresses;
+use crate::config::MeshConfig;
+use crate::derived::Derived;
+use crate::labels::{LabelKey, selects};
 use crate::peer_authentication::SelectedMode;
 use crate::registration::Claimed;
+use crate::service_entry::{Entry, entry_from_service_entry};
+use crate::waypoint::binding::Wish;
+use crate::waypoint::{Waypoint, waypoint_from_gateway};
 
 /// What is filled from outside.
 #[derive(Clone, Copy)]
@@ -27,6 +36,12 @@ pub(crate) struct Inputs {
     pub(crate) slices: Collection<NamespacedName, EndpointSlice>,
     pub(crate) policies: Collection<NamespacedName, AuthorizationPolicy>,
     pub(crate) peers: Collection<NamespacedName, PeerAuthentication>,
+    pub(crate) service_entries: Collection<NamespacedName, ServiceEntry>,
+    pub(crate) workload_entries: Collection<NamespacedName, WorkloadEntry>,
+    pub(crate) gateways: Collection<NamespacedName, Gateway>,
+    pub(crate) gateway_classes: Collection<Strng, GatewayClass>,
+    /// The addresses that were given to a ServiceEntry's hosts.
+    pub(crate) allocations: Collection<NamespacedName, EntryAddresses>,
     pub(crate) registrations: Collection<NamespacedName, Claimed>,
 }
 
@@ -34,16 +49,43 @@ pub(crate) struct Inputs {
 #[derive(Clone, Copy)]
 pub(crate) struct Lookups {
     pub(crate) inputs: Inputs,
-    /// The network that a namespace's label names.
-    pub(crate) networks: Collection<Strng, Strng>,
-    /// The traffic distribution that a namespace's annotation names.
-    pub(crate) distributions: Collection<Strng, Strng>,
-    /// The data plane mode that a namespace's label names.
-    pub(crate) modes: Collection<Strng, Strng>,
+    pub(crate) namespaces: NamespaceLookups,
+    pub(crate) waypoints: Collection<NamespacedName, Derived<Waypoint>>,
     pub(crate) localities: Collection<Strng, Locality>,
     pub(crate) registrations_by_address: Index<IpAddr, NamespacedName, Claimed>,
     pub(crate) services_by_label: Index<LabelKey, NamespacedName, Service>,
     pub(crate) slices_by_pod: Index<NamespacedName, NamespacedName, EndpointSlice>,
+    pub(crate) entries_by_host: Index<Strng, NamespacedName, ServiceEntry>,
+}
+
+/// What namespaces say.
+#[derive(Clone, Copy)]
+pub(crate) struct NamespaceLookups {
+    /// All labels of a namespace; only for selectors of namespaces.
+    pub(crate) labels: Collection<Strng, Labels>,
+    /// The network that its label names.
+    networks: Collection<Strng, Strng>,
+    /// The traffic distribution that its annotation names.
+    pub(crate) distributions: Collection<Strng, Strng>,
+    /// The data plane mode that its label names.
+    pub(crate) modes: Collection<Strng, Strng>,
+    /// What it says about waypoints.
+    pub(crate) wishes: Collection<Strng, Wish>,
+}
+
+/// What holds for ServiceEntries, and whom they select.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryLookups {
+    pub(crate) entries: Collection<NamespacedName, Derived<Entry>>,
+    by_label: Index<LabelKey, NamespacedName, ServiceEntry>,
+}
+
+/// What derivations of workloads look into.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkloadLookups {
+    pub(crate) base: Lookups,
+    pub(crate) entries: EntryLookups,
+    pub(crate) policies: PolicyLookups,
 }
 
 /// The policies that select Pods by label.
@@ -67,20 +109,27 @@ impl Inputs {
             slices: graph.input("EndpointSlice"),
             policies: graph.input("AuthorizationPolicy"),
             peers: graph.input("PeerAuthentication"),
+            service_entries: graph.input("ServiceEntry"),
+            workload_entries: graph.input("WorkloadEntry"),
+            gateways: graph.input("Gateway"),
+            gateway_classes: graph.input("GatewayClass"),
+            allocations: graph.input("Allocation"),
             registrations: graph.input("Registration"),
         }
     }
 }
 
 impl Lookups {
-    pub(crate) fn new(graph: &mut Graph, inputs: Inputs) -> Self {
+    pub(crate) fn new(graph: &mut Graph, config: &Arc<MeshConfig>, inputs: Inputs) -> Self {
+        let namespaces = NamespaceLookups::new(graph, inputs);
+        let mesh = config.clone();
+        let waypoints = graph.derive("waypoint", inputs.gateways, move |fetch, name, gateway| {
+            waypoint_from_gateway(fetch, &mesh, inputs, &namespaces, name, gateway)
+        });
         Self {
             inputs,
-            networks: label(graph, "network", inputs.namespaces, NETWORK_LABEL),
-            distributions: graph.derive("traffic distribution", inputs.namespaces, |_, _, namespace| {
-                namespace.metadata.annotations.get(TRAFFIC_DISTRIBUTION).cloned()
-            }),
-            modes: label(graph, "data plane mode", inputs.namespaces, DATAPLANE_MODE),
+            namespaces,
+            waypoints,
             localities: graph.derive("locality", inputs.nodes, |_, _, node| Some(locality(node))),
             registrations_by_address: graph.index(
                 "registrations by address",
@@ -93,7 +142,80 @@ impl Lookups {
                     .collect()
             }),
             slices_by_pod: graph.index("slices by pod", inputs.slices, |_, slice| pods_of(slice)),
+            entries_by_host: graph.index("entries by host", inputs.service_entries, |_, entry| {
+                entry.spec.hosts.clone()
+            }),
         }
+    }
+}
+
+impl NamespaceLookups {
+    fn new(graph: &mut Graph, inputs: Inputs) -> Self {
+        let namespaces = inputs.namespaces;
+        Self {
+            labels: graph.derive("namespace labels", namespaces, |_, _, namespace| {
+                Some(namespace.metadata.labels.clone())
+            }),
+            networks: label(graph, "network", namespaces, NETWORK_LABEL),
+            distributions: graph.derive("traffic distribution", namespaces, |_, _, namespace| {
+                namespace.metadata.annotations.get(TRAFFIC_DISTRIBUTION).cloned()
+            }),
+            modes: label(graph, "data plane mode", namespaces, DATAPLANE_MODE),
+            wishes: graph.derive("namespace waypoint", namespaces, |_, _, namespace| {
+                let metadata = &namespace.metadata;
+                let wish = Wish::of(&metadata.labels, &metadata.annotations);
+                (wish != Wish::default()).then_some(wish)
+            }),
+        }
+    }
+
+    /// The network of this cluster's addresses: what the root namespace's label says.
+    pub(crate) fn network(&self, fetch: &Fetch<'_>, config: &MeshConfig) -> Strng {
+        fetch
+            .get(self.networks, &config.root_namespace)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+impl EntryLookups {
+    pub(crate) fn new(graph: &mut Graph, config: &Arc<MeshConfig>, lookups: Lookups) -> Self {
+        let (inputs, mesh) = (lookups.inputs, config.clone());
+        let entries = graph.derive(
+            "service entry",
+            inputs.service_entries,
+            move |fetch, name, entry| Some(entry_from_service_entry(fetch, &mesh, &lookups, name, entry)),
+        );
+        let by_label = graph.index("entries by label", inputs.service_entries, |name, entry| {
+            let selector = entry.spec.workload_selector.as_ref();
+            selector
+                .and_then(|s| LabelKey::of_selector(&name.namespace, &s.labels))
+                .into_iter()
+                .collect()
+        });
+        Self { entries, by_label }
+    }
+
+    /// The hosts of ServiceEntries that select a workload, and the entries.
+    pub(crate) fn selecting<'a>(
+        &self,
+        fetch: &Fetch<'a>,
+        namespace: &Strng,
+        labels: &Labels,
+    ) -> Vec<(NamespacedHostname, &'a ServiceEntry)> {
+        let mut found = Vec::new();
+        for (name, entry) in
+            LabelKey::of_labels(namespace, labels).flat_map(|label| fetch.by(self.by_label, &label))
+        {
+            let selects = |s: &WorkloadSelector| selects(&s.labels, labels);
+            if !entry.spec.workload_selector.as_ref().is_some_and(selects) {
+                continue;
+            }
+            let facts = fetch.get(self.entries, name).and_then(|d| d.value.as_ref());
+            let hosts = facts.into_iter().flat_map(|f| &f.hosts);
+            found.extend(hosts.map(|host| (host.name.clone(), entry)));
+        }
+        found
     }
 }
 

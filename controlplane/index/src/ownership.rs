@@ -1,5 +1,6 @@
 //! Who made a Pod: the name of its Deployment or the like, for telemetry (`workload_name`).
 
+use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::core::Pod;
 use mesh_types::Strng;
 
@@ -43,14 +44,21 @@ fn cron_job_of(job: &str) -> Option<&str> {
 }
 
 /// The first of these labels that has a value.
-pub(crate) fn first_label(pod: &Pod, names: &[&str]) -> Option<Strng> {
-    let labels = &pod.metadata.labels;
+pub(crate) fn first_label(labels: &Labels, names: &[&str]) -> Option<Strng> {
     names
         .iter()
         .find_map(|n| labels.get(*n).filter(|v| !v.is_empty()).cloned())
 }
 
-const WORKLOAD_NAME_LABEL: &str = "service.istio.io/workload-name";
+pub(crate) const CANONICAL_NAME_LABELS: [&str; 3] =
+    ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
+pub(crate) const CANONICAL_REVISION_LABELS: [&str; 3] = [
+    "service.istio.io/canonical-revision",
+    "app.kubernetes.io/version",
+    "version",
+];
+pub(crate) const DEFAULT_REVISION: &str = "latest";
+pub(crate) const WORKLOAD_NAME_LABEL: &str = "service.istio.io/workload-name";
 const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 /// Argo Rollouts.
 const ROLLOUT_HASH_LABEL: &str = "rollouts-pod-template-hash";

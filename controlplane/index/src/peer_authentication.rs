@@ -15,6 +15,7 @@ use mesh_model::Authorization;
 use mesh_model::policy::{Action, Clause, Match, Rule, Scope, StringMatch};
 use mesh_types::{NamespacedName, Strng};
 
+use crate::age::Age;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::labels::{LabelKey, selects};
@@ -39,14 +40,6 @@ enum Effect {
     Own,
 }
 
-/// The order in which objects were made; those that do not say when come last, by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Age {
-    unknown: bool,
-    created: Option<Strng>,
-    name: Strng,
-}
-
 /// The policy of its own that a PeerAuthentication becomes, if its ports differ, and what it means to its Pods.
 pub(crate) fn authorization_from_peer_authentication(
     fetch: &Fetch<'_>,
@@ -63,6 +56,7 @@ pub(crate) fn authorization_from_peer_authentication(
                 value: None,
                 provenance,
                 conditions: Vec::new(),
+                status: Vec::new(),
             },
             None,
         );
@@ -100,6 +94,7 @@ pub(crate) fn authorization_from_peer_authentication(
         value: authorization,
         provenance,
         conditions: Vec::new(),
+        status: Vec::new(),
     };
     (derived, Some(selected))
 }
@@ -110,15 +105,15 @@ pub(crate) fn static_strict(config: &MeshConfig) -> Authorization {
     deny(static_strict_name(config), vec![Rule { clauses }])
 }
 
-/// The policy that a Pod's PeerAuthentications become, if it may not take plaintext everywhere.
-pub(crate) fn policy_of_pod(
+/// The policy that a workload's PeerAuthentications become, if it may not take plaintext everywhere.
+pub(crate) fn policy_of_workload(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
     policies: &PolicyLookups,
-    pod: &NamespacedName,
+    namespace: &Strng,
     labels: &Labels,
 ) -> Option<NamespacedName> {
-    let oldest = LabelKey::of_labels(&pod.namespace, labels)
+    let oldest = LabelKey::of_labels(namespace, labels)
         .flat_map(|label| fetch.by(policies.selected_modes, &label))
         .filter(|(_, mode)| selects(&mode.selector, labels))
         .min_by(|(_, a), (_, b)| a.age.cmp(&b.age));
@@ -126,7 +121,7 @@ pub(crate) fn policy_of_pod(
         Some((_, Effect::Permissive)) => None,
         Some((_, Effect::Strict)) => Some(static_strict_name(config)),
         Some((name, Effect::Own)) => Some(own_policy(name)),
-        None => is_strict_around(fetch, config, policies.namespace_peers, &pod.namespace)
+        None => is_strict_around(fetch, config, policies.namespace_peers, namespace)
             .then(|| static_strict_name(config)),
     }
 }
@@ -222,16 +217,6 @@ fn mode(mtls: Option<MutualTls>) -> MutualTlsMode {
 
 fn compare_age(a: &Metadata, b: &Metadata) -> Ordering {
     Age::of(a).cmp(&Age::of(b))
-}
-
-impl Age {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            unknown: metadata.creation_timestamp.is_none(),
-            created: metadata.creation_timestamp.clone(),
-            name: metadata.name.clone(),
-        }
-    }
 }
 
 fn provenance(name: &NamespacedName) -> ObjectKey {

@@ -5,7 +5,7 @@ mod services;
 
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::core::Pod;
-use controlplane_k8s_api::{Kind, ObjectKey};
+use controlplane_k8s_api::{Kind, Labels, ObjectKey};
 use mesh_model::Workload;
 use mesh_model::workload::{HealthStatus, NetworkMode, TunnelProtocol, WorkloadType};
 use mesh_types::{Identity, NamespacedName, Strng, WorkloadUid};
@@ -13,28 +13,33 @@ use mesh_types::{Identity, NamespacedName, Strng, WorkloadUid};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::labels::{LabelKey, selects};
-use crate::lookups::{Lookups, PolicyLookups};
-use crate::ownership::{first_label, workload_name};
+use crate::lookups::{Lookups, PolicyLookups, WorkloadLookups};
+use crate::ownership::{
+    CANONICAL_NAME_LABELS, CANONICAL_REVISION_LABELS, DEFAULT_REVISION, first_label, workload_name,
+};
 use crate::peer_authentication;
 use crate::registration::{Redirection, Registration};
+use crate::status::Stated;
+use crate::waypoint::Traffic;
+use crate::waypoint::binding::{Target, bind_workload};
 
 /// The workload of a Pod: nothing while it has no address, and once it ended.
 pub(crate) fn workload_from_pod(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
-    lookups: &Lookups,
-    policies: &PolicyLookups,
+    lookups: &WorkloadLookups,
     name: &NamespacedName,
     pod: &Pod,
 ) -> Derived<Workload> {
+    let base = &lookups.base;
     let provenance = provenance(name);
     if pod.is_terminal() {
         let ended = Condition::new(ConditionReason::NotForNodeProxy, "it ended");
         return Derived::nothing(provenance, ended);
     }
-    let registration = live_registration(fetch, lookups, name, pod);
+    let registration = live_registration(fetch, base, name, pod);
     let mut conditions = Vec::new();
-    let addresses = match address::addresses(fetch, lookups, name, pod, registration, &mut conditions) {
+    let addresses = match address::addresses(fetch, base, name, pod, registration, &mut conditions) {
         Ok(addresses) => addresses,
         Err(condition) => {
             conditions.push(condition);
@@ -42,6 +47,7 @@ pub(crate) fn workload_from_pod(
                 value: None,
                 provenance,
                 conditions,
+                status: Vec::new(),
             };
         }
     };
@@ -57,16 +63,22 @@ pub(crate) fn workload_from_pod(
             return Derived::nothing(provenance, invalid);
         }
     };
-    let native_tunnel = pod.metadata.labels.get(TUNNEL_LABEL).is_some_and(|l| l == "http");
+    let labels = &pod.metadata.labels;
+    let native_tunnel = labels.get(TUNNEL_LABEL).is_some_and(|l| l == "http");
     let workload_name = workload_name(pod);
-    let locality = fetch.get(lookups.localities, &pod.spec.node_name).cloned();
+    let locality = fetch.get(base.localities, &pod.spec.node_name).cloned();
     let uid = WorkloadUid::of_pod(&config.cluster_id, &name.namespace, &name.name);
+    let target = Target {
+        namespace: &name.namespace,
+        labels,
+        annotations: &pod.metadata.annotations,
+        traffic: Traffic::Workload,
+        hidden: false,
+    };
+    let binding = bind_workload(fetch, config, base, &target);
     let workload = Workload {
         addresses,
-        network: fetch
-            .get(lookups.networks, &config.root_namespace)
-            .cloned()
-            .unwrap_or_default(),
+        network: base.namespaces.network(fetch, config),
         tunnel_protocol: tunnel(pod, registration.map(|c| &c.registration), native_tunnel),
         network_mode: match pod.spec.host_network {
             true => NetworkMode::HostNetwork,
@@ -77,18 +89,29 @@ pub(crate) fn workload_from_pod(
         node: pod.spec.node_name.clone(),
         cluster_id: config.cluster_id.clone(),
         locality: locality.unwrap_or_default(),
-        canonical_name: first_label(pod, &CANONICAL_NAME_LABELS).unwrap_or_else(|| workload_name.clone()),
-        canonical_revision: first_label(pod, &CANONICAL_REVISION_LABELS)
+        canonical_name: first_label(labels, &CANONICAL_NAME_LABELS).unwrap_or_else(|| workload_name.clone()),
+        canonical_revision: first_label(labels, &CANONICAL_REVISION_LABELS)
             .unwrap_or_else(|| Strng::from(DEFAULT_REVISION)),
         // What Istio says of every owner; proxies print it.
         workload_type: WorkloadType::Pod,
         workload_name,
-        authorization_policies: authorization_policies(fetch, config, policies, name, pod),
+        waypoint: binding.waypoint,
+        application_tunnel: binding.application_tunnel,
+        authorization_policies: authorization_policies(
+            fetch,
+            config,
+            &lookups.policies,
+            &name.namespace,
+            labels,
+        ),
         services: services::of_pod(fetch, config, lookups, name, pod, &mut conditions),
         ..Workload::new(uid, name.name.clone(), identity)
     };
+    // Of so many, only those whose connections are refused are worth a word.
+    let status = binding.status.filter(|s| !s.holds);
     Derived {
         conditions,
+        status: status.map(Stated::from).into_iter().collect(),
         ..Derived::of(provenance, workload)
     }
 }
@@ -145,17 +168,16 @@ fn health(pod: &Pod, registration: Option<&Registration>) -> HealthStatus {
     }
 }
 
-/// Selector policies of the Pod's namespace and of the root namespace, sorted; then what its PeerAuthentications became.
-/// Only policies that are sent are listed: to a proxy, an unknown one is a reason to deny.
-fn authorization_policies(
+/// Selector policies of a workload's namespace and of the root namespace, sorted; then what its PeerAuthentications
+/// became. Only policies that are sent are listed: to a proxy, an unknown one is a reason to deny.
+pub(crate) fn authorization_policies(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
     policies: &PolicyLookups,
-    name: &NamespacedName,
-    pod: &Pod,
+    namespace: &Strng,
+    labels: &Labels,
 ) -> Vec<NamespacedName> {
-    let labels = &pod.metadata.labels;
-    let namespaces = [&name.namespace, &config.root_namespace];
+    let namespaces = [namespace, &config.root_namespace];
     let mut selected: Vec<NamespacedName> = namespaces
         .iter()
         .take(if namespaces[0] == namespaces[1] { 1 } else { 2 })
@@ -165,23 +187,16 @@ fn authorization_policies(
         .map(|(policy, _)| policy.clone())
         .collect();
     selected.sort();
-    selected.extend(peer_authentication::policy_of_pod(
-        fetch, config, policies, name, labels,
+    selected.extend(peer_authentication::policy_of_workload(
+        fetch, config, policies, namespace, labels,
     ));
     selected
 }
 
 /// Written by the node agent where it may write to the API server.
-const REDIRECTION: &str = "ambient.istio.io/redirection";
+pub(crate) const REDIRECTION: &str = "ambient.istio.io/redirection";
 /// `http`: the application speaks HBONE itself.
-const TUNNEL_LABEL: &str = "networking.istio.io/tunnel";
-const CANONICAL_NAME_LABELS: [&str; 3] = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
-const CANONICAL_REVISION_LABELS: [&str; 3] = [
-    "service.istio.io/canonical-revision",
-    "app.kubernetes.io/version",
-    "version",
-];
-const DEFAULT_REVISION: &str = "latest";
+pub(crate) const TUNNEL_LABEL: &str = "networking.istio.io/tunnel";
 
 #[cfg(test)]
 mod tests;

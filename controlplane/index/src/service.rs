@@ -6,7 +6,7 @@ use controlplane_collections::Fetch;
 use controlplane_k8s_api::service::{
     InternalTrafficPolicy, IpFamily, Service, ServicePort, ServiceType, TargetPort,
 };
-use controlplane_k8s_api::{Kind, ObjectKey};
+use controlplane_k8s_api::{Kind, Metadata, ObjectKey};
 use mesh_model::service::{HealthPolicy, IpFamilies, LoadBalancing, Mode, Scope, VirtualAddress};
 use mesh_model::{Port, Service as MeshService};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
@@ -15,6 +15,9 @@ use crate::app_protocol::app_protocol;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{Lookups, TRAFFIC_DISTRIBUTION};
+use crate::status::Stated;
+use crate::waypoint::Traffic;
+use crate::waypoint::binding::{Binding, Target, bind, is_of_gateway};
 
 /// The service of a Service; an alias (`ExternalName`) is DNS's business and becomes none.
 pub(crate) fn service_from_service(
@@ -36,10 +39,8 @@ pub(crate) fn service_from_service(
     }
     let mut conditions = Vec::new();
     let addresses = virtual_addresses(service, &mut conditions);
-    let network = fetch
-        .get(lookups.networks, &config.root_namespace)
-        .cloned()
-        .unwrap_or_default();
+    let network = lookups.namespaces.network(fetch, config);
+    let binding = binding(fetch, config, lookups, name, service);
     let value = MeshService {
         ip_families: ip_families(service, &addresses),
         addresses: addresses
@@ -47,12 +48,16 @@ pub(crate) fn service_from_service(
             .map(|ip| VirtualAddress::single(network.clone(), ip))
             .collect(),
         ports: service.spec.ports.iter().map(port).collect(),
-        load_balancing: load_balancing(fetch, lookups, name, service, &mut conditions),
+        load_balancing: load_balancing(fetch, lookups, service, &mut conditions),
+        waypoint: binding.waypoint,
+        weighted_waypoints: binding.weighted,
+        ingress_use_waypoint: binding.ingress,
         canonical: true,
         ..MeshService::new(hostname(config, name), name.name.clone())
     };
     Derived {
         conditions,
+        status: binding.status.map(Stated::from).into_iter().collect(),
         ..Derived::of(provenance, value)
     }
 }
@@ -74,6 +79,27 @@ pub(crate) fn target_number(port: u16, target: Option<&TargetPort>) -> u16 {
         Some(TargetPort::Number(number)) if *number != 0 => *number,
         _ => port,
     }
+}
+
+fn binding(
+    fetch: &Fetch<'_>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    name: &NamespacedName,
+    service: &Service,
+) -> Binding {
+    let labels = &service.metadata.labels;
+    if is_of_gateway(fetch, config, lookups, name, labels) {
+        return Binding::default();
+    }
+    let target = Target {
+        namespace: &name.namespace,
+        labels,
+        annotations: &service.metadata.annotations,
+        traffic: Traffic::Service,
+        hidden: false,
+    };
+    bind(fetch, config, lookups, &target)
 }
 
 fn port(port: &ServicePort) -> Port {
@@ -137,13 +163,18 @@ fn ip_families(service: &Service, addresses: &[IpAddr]) -> IpFamilies {
 fn load_balancing(
     fetch: &Fetch<'_>,
     lookups: &Lookups,
-    name: &NamespacedName,
     service: &Service,
     conditions: &mut Vec<Condition>,
 ) -> LoadBalancing {
     let (preference, mode) = match service.spec.internal_traffic_policy {
         Some(InternalTrafficPolicy::Local) => (vec![Scope::Node], Mode::Strict),
-        _ => match distribution(fetch, lookups, name, service, conditions) {
+        _ => match distribution(
+            fetch,
+            lookups,
+            &service.metadata,
+            service.spec.traffic_distribution.as_ref(),
+            conditions,
+        ) {
             Some(preference) => (preference, Mode::Failover),
             None => (Vec::new(), Mode::Any),
         },
@@ -158,23 +189,22 @@ fn load_balancing(
     }
 }
 
-/// The field, else the Service's annotation, else the Namespace's.
-fn distribution(
+/// The field, else the object's annotation, else the Namespace's.
+pub(crate) fn distribution(
     fetch: &Fetch<'_>,
     lookups: &Lookups,
-    name: &NamespacedName,
-    service: &Service,
+    metadata: &Metadata,
+    field: Option<&Strng>,
     conditions: &mut Vec<Condition>,
 ) -> Option<Vec<Scope>> {
-    let field = service.spec.traffic_distribution.as_ref();
-    let annotation = || service.metadata.annotations.get(TRAFFIC_DISTRIBUTION);
+    let annotation = || metadata.annotations.get(TRAFFIC_DISTRIBUTION);
     let (source, value) = field
         .map(|v| ("spec.trafficDistribution", v))
         .or_else(|| Some((TRAFFIC_DISTRIBUTION, annotation()?)))
         .or_else(|| {
             Some((
                 "the Namespace's traffic distribution",
-                fetch.get(lookups.distributions, &name.namespace)?,
+                fetch.get(lookups.namespaces.distributions, &metadata.namespace)?,
             ))
         })?;
     let zone = vec![Scope::Network, Scope::Region, Scope::Zone];

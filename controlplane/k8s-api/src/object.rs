@@ -93,6 +93,8 @@ pub struct Metadata {
     pub generate_name: Option<Strng>,
     /// The API server's id of this very instance.
     pub uid: Option<Strng>,
+    /// How often the API server saw `spec` change; absent in files.
+    pub generation: Option<i64>,
     /// RFC 3339; absent in files.
     pub creation_timestamp: Option<Strng>,
     /// RFC 3339; set while the object is being deleted.

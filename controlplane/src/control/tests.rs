@@ -37,7 +37,10 @@ impl Fixture {
             Derivation::new(&args),
             Leases::new(LEASE),
             store.load().unwrap(),
-            store,
+            Stores {
+                registrations: store,
+                addresses: AddressStore::new(state),
+            },
             outputs.clone(),
             readiness.block("configuration"),
         );

@@ -10,9 +10,9 @@ fn pages(readiness: &Readiness) -> Pages {
     let tokens = Arc::new(TokenKey::load_or_create(dir.path()).unwrap());
     let admission = XdsAdmission(Authenticator::new(tokens, TrustDomain::default()));
     let cache = ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]);
-    let (conditions, _) = mpsc::channel(1);
+    let (ask, _) = mpsc::channel(1);
     let views = Views {
-        conditions,
+        ask,
         config: StatusBoard::default(),
         registrations: RegistrationBoard::default(),
         cache: cache.clone(),
@@ -34,6 +34,7 @@ async fn get(pages: &Pages, peer: &str, path: &str) -> (u16, String) {
 async fn only_this_machine_is_shown_who_may_talk_to_whom() {
     let pages = pages(&Readiness::new());
     for page in [
+        "/status",
         "/debug/config",
         "/debug/registrations",
         "/debug/syncz",

@@ -1,9 +1,10 @@
 //! The graph: which collection follows from which.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use controlplane_collections::{Collection, Graph, Value};
-use controlplane_k8s_api::ObjectKey;
+use controlplane_k8s_api::{Kind, ObjectKey};
 use mesh_model::{Address, Authorization, Service, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
@@ -14,10 +15,13 @@ use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
 use crate::endpoint_slice::workloads_from_endpoint_slice;
 use crate::labels::LabelKey;
-use crate::lookups::{Inputs, Lookups, PolicyLookups};
+use crate::lookups::{EntryLookups, Inputs, Lookups, PolicyLookups, WorkloadLookups};
 use crate::peer_authentication::{self, SelectedMode, authorization_from_peer_authentication};
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
+use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
+use crate::status::{ObjectStatus, Statuses};
+use crate::workload_entry::{self, workload_from_workload_entry};
 
 /// The graph with the handles of what goes in and what comes out.
 pub(super) struct MeshGraph {
@@ -25,7 +29,11 @@ pub(super) struct MeshGraph {
     pub(super) inputs: Inputs,
     workloads: Collection<WorkloadUid, Derived<Workload>>,
     endpoints: Collection<WorkloadUid, Derived<Workload>>,
+    workload_entries: Collection<WorkloadUid, Derived<Workload>>,
+    entry_endpoints: Collection<WorkloadUid, Derived<Workload>>,
     services: Collection<NamespacedHostname, Derived<Service>>,
+    entry_services: Collection<NamespacedHostname, Derived<Service>>,
+    lookups: WorkloadLookups,
     policies: Collection<NamespacedName, Derived<Authorization>>,
     peers: Collection<NamespacedName, Derived<Authorization>>,
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
@@ -41,30 +49,19 @@ impl MeshGraph {
         let config = Arc::new(config);
         let mut graph = Graph::new();
         let inputs = Inputs::new(&mut graph);
-        let lookups = Lookups::new(&mut graph, inputs);
+        let base = Lookups::new(&mut graph, &config, inputs);
+        let entries = EntryLookups::new(&mut graph, &config, base);
         let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, inputs);
-        let mesh = config.clone();
-        let workloads = graph.derive_many("workload", inputs.pods, move |fetch, name, pod| {
-            let uid = WorkloadUid::of_pod(&mesh.cluster_id, &name.namespace, &name.name);
-            vec![(
-                uid,
-                workload_from_pod(fetch, &mesh, &lookups, &policy_lookups, name, pod),
-            )]
-        });
-        let mesh = config.clone();
-        let endpoints = graph.derive_many("endpoint", inputs.slices, move |fetch, name, slice| {
-            workloads_from_endpoint_slice(fetch, &mesh, &lookups, name, slice)
-        });
-        let mesh = config.clone();
-        let services = graph.derive_many("service", inputs.services, move |fetch, name, service| {
-            let hostname = crate::service::hostname(&mesh, name);
-            vec![(
-                hostname,
-                service_from_service(fetch, &mesh, &lookups, name, service),
-            )]
-        });
+        let lookups = WorkloadLookups {
+            base,
+            entries,
+            policies: policy_lookups,
+        };
+        let (workloads, endpoints, workload_entries, entry_endpoints) =
+            add_workloads(&mut graph, &config, lookups);
+        let (services, entry_services) = add_services(&mut graph, &config, lookups);
         let assignments = graph.derive_many("assignment", inputs.pods, move |fetch, name, pod| {
-            assignment_from_pod(fetch, &config, &lookups, name, pod)
+            assignment_from_pod(fetch, &config, &base, name, pod)
                 .into_iter()
                 .collect()
         });
@@ -82,7 +79,11 @@ impl MeshGraph {
             inputs,
             workloads,
             endpoints,
+            workload_entries,
+            entry_endpoints,
             services,
+            entry_services,
+            lookups,
             policies,
             peers,
             assignments,
@@ -93,16 +94,15 @@ impl MeshGraph {
 
     pub(super) fn take_changes(&mut self) -> Changes {
         let mut changes = Changes::default();
-        for collection in [self.workloads, self.endpoints] {
+        for collection in self.all_workloads() {
             let workloads = resources(&mut self.graph, collection, |w: &Workload| {
                 Address::Workload(w.clone())
             });
             changes.addresses.extend(workloads);
         }
-        let services = resources(&mut self.graph, self.services, |s: &Service| {
-            Address::Service(s.clone())
-        });
-        changes.addresses.extend(services);
+        let of_kubernetes = service_resources(&mut self.graph, self.services);
+        let of_entries = service_resources(&mut self.graph, self.entry_services);
+        changes.addresses.extend(handed_over(of_entries, of_kubernetes));
         for collection in [self.policies, self.peers] {
             let policies = resources(&mut self.graph, collection, Authorization::clone);
             changes.authorizations.extend(policies);
@@ -132,9 +132,13 @@ impl MeshGraph {
 
     pub(super) fn conditions(&self) -> Vec<(ObjectKey, Condition)> {
         let mut conditions = Vec::new();
-        self.collect_conditions(self.workloads, &mut conditions);
-        self.collect_conditions(self.endpoints, &mut conditions);
+        for workloads in self.all_workloads() {
+            self.collect_conditions(workloads, &mut conditions);
+        }
+        self.collect_conditions(self.lookups.base.waypoints, &mut conditions);
+        self.collect_conditions(self.lookups.entries.entries, &mut conditions);
         self.collect_conditions(self.services, &mut conditions);
+        self.collect_conditions(self.entry_services, &mut conditions);
         self.collect_conditions(self.policies, &mut conditions);
         self.collect_conditions(self.peers, &mut conditions);
         self.collect_conditions(self.assignments, &mut conditions);
@@ -143,8 +147,72 @@ impl MeshGraph {
         conditions
     }
 
+    pub(super) fn statuses(&self) -> Vec<ObjectStatus> {
+        let mut statuses = Statuses::default();
+        for workloads in self.all_workloads() {
+            self.collect_statuses(workloads, &mut statuses);
+        }
+        self.collect_statuses(self.lookups.base.waypoints, &mut statuses);
+        self.collect_statuses(self.lookups.entries.entries, &mut statuses);
+        self.collect_statuses(self.services, &mut statuses);
+        self.collect_statuses(self.policies, &mut statuses);
+        for (name, addresses) in self.graph.iter(self.inputs.allocations) {
+            let entry = ObjectKey {
+                kind: Kind::ServiceEntry,
+                namespace: name.namespace.clone(),
+                name: name.name.clone(),
+            };
+            statuses.of(&entry).addresses = addresses.to_vec();
+        }
+        let mut statuses = statuses.into_vec();
+        for status in &mut statuses {
+            status.observed_generation = self.generation(&status.object);
+        }
+        statuses
+    }
+
+    fn generation(&self, object: &ObjectKey) -> Option<i64> {
+        let (graph, inputs) = (&self.graph, self.inputs);
+        let name = NamespacedName::new(object.namespace.clone(), object.name.clone());
+        match object.kind {
+            Kind::Pod => graph.get(inputs.pods, &name)?.metadata.generation,
+            Kind::Service => graph.get(inputs.services, &name)?.metadata.generation,
+            Kind::AuthorizationPolicy => graph.get(inputs.policies, &name)?.metadata.generation,
+            Kind::ServiceEntry => graph.get(inputs.service_entries, &name)?.metadata.generation,
+            Kind::WorkloadEntry => graph.get(inputs.workload_entries, &name)?.metadata.generation,
+            Kind::Gateway => graph.get(inputs.gateways, &name)?.metadata.generation,
+            _ => None,
+        }
+    }
+
+    fn all_workloads(&self) -> [Collection<WorkloadUid, Derived<Workload>>; 4] {
+        [
+            self.workloads,
+            self.endpoints,
+            self.workload_entries,
+            self.entry_endpoints,
+        ]
+    }
+
     pub(super) fn workload_computations(&self) -> u64 {
         self.graph.computations(self.workloads)
+    }
+
+    fn collect_statuses<K, T>(&self, of: Collection<K, Derived<T>>, into: &mut Statuses)
+    where
+        K: controlplane_collections::Key,
+        Derived<T>: Value,
+    {
+        // In the order of keys, so that what is said about one object keeps its order.
+        let mut all: Vec<_> = self
+            .graph
+            .iter(of)
+            .filter(|(_, d)| !d.status.is_empty())
+            .collect();
+        all.sort_by_key(|(key, _)| *key);
+        for (_, derived) in all {
+            into.add(&derived.provenance, &derived.status);
+        }
     }
 
     fn collect_conditions<K, T>(&self, of: Collection<K, Derived<T>>, into: &mut Vec<(ObjectKey, Condition)>)
@@ -157,6 +225,73 @@ impl MeshGraph {
             into.extend(conditions.map(|c| (derived.provenance.clone(), c.clone())));
         }
     }
+}
+
+type Workloads = Collection<WorkloadUid, Derived<Workload>>;
+
+/// The workloads of Pods, of EndpointSlices, of WorkloadEntries and of ServiceEntries.
+fn add_workloads(
+    graph: &mut Graph,
+    config: &Arc<MeshConfig>,
+    lookups: WorkloadLookups,
+) -> (Workloads, Workloads, Workloads, Workloads) {
+    let inputs = lookups.base.inputs;
+    let mesh = config.clone();
+    let of_pods = graph.derive_many("workload", inputs.pods, move |fetch, name, pod| {
+        let uid = WorkloadUid::of_pod(&mesh.cluster_id, &name.namespace, &name.name);
+        vec![(uid, workload_from_pod(fetch, &mesh, &lookups, name, pod))]
+    });
+    let mesh = config.clone();
+    let of_slices = graph.derive_many("endpoint", inputs.slices, move |fetch, name, slice| {
+        workloads_from_endpoint_slice(fetch, &mesh, &lookups.base, name, slice)
+    });
+    let mesh = config.clone();
+    let of_workload_entries = graph.derive_many(
+        "workload of a WorkloadEntry",
+        inputs.workload_entries,
+        move |fetch, name, entry| {
+            let uid = workload_entry::uid(&mesh, name);
+            vec![(
+                uid,
+                workload_from_workload_entry(fetch, &mesh, &lookups, name, entry),
+            )]
+        },
+    );
+    let mesh = config.clone();
+    let of_service_entries = graph.derive_many(
+        "endpoint of a ServiceEntry",
+        inputs.service_entries,
+        move |fetch, name, entry| workloads_from_service_entry(fetch, &mesh, &lookups, name, entry),
+    );
+    (of_pods, of_slices, of_workload_entries, of_service_entries)
+}
+
+type Services = Collection<NamespacedHostname, Derived<Service>>;
+
+/// The services of Services, and those of ServiceEntries.
+fn add_services(
+    graph: &mut Graph,
+    config: &Arc<MeshConfig>,
+    lookups: WorkloadLookups,
+) -> (Services, Services) {
+    let inputs = lookups.base.inputs;
+    let mesh = config.clone();
+    let of_services = graph.derive_many("service", inputs.services, move |fetch, name, service| {
+        let hostname = crate::service::hostname(&mesh, name);
+        vec![(
+            hostname,
+            service_from_service(fetch, &mesh, &lookups.base, name, service),
+        )]
+    });
+    let mesh = config.clone();
+    let of_entries = graph.derive_many(
+        "service of a ServiceEntry",
+        inputs.service_entries,
+        move |fetch, name, entry| {
+            services_from_service_entry(fetch, &mesh, &lookups.base, &lookups.entries, name, entry)
+        },
+    );
+    (of_services, of_entries)
 }
 
 type Policies = Collection<NamespacedName, Derived<Authorization>>;
@@ -259,4 +394,27 @@ where
             value: new.and_then(|derived| derived.value.as_ref().map(&resource)),
         })
         .collect()
+}
+
+fn service_resources(
+    graph: &mut Graph,
+    services: Collection<NamespacedHostname, Derived<Service>>,
+) -> Vec<ResourceChange<Address>> {
+    resources(graph, services, |s: &Service| Address::Service(s.clone()))
+}
+
+/// Both sorts of services under one set of names: a host that one lost in the moment in which the other got it has only
+/// changed.
+fn handed_over(
+    a: Vec<ResourceChange<Address>>,
+    b: Vec<ResourceChange<Address>>,
+) -> impl Iterator<Item = ResourceChange<Address>> {
+    let mut changes: BTreeMap<Strng, Option<Address>> = BTreeMap::new();
+    for change in a.into_iter().chain(b) {
+        let value = changes.entry(change.name).or_default();
+        *value = change.value.or_else(|| value.take());
+    }
+    changes
+        .into_iter()
+        .map(|(name, value)| ResourceChange { name, value })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::core::{Pod, Protocol};
+use controlplane_k8s_api::networking::ServiceEntry;
 use controlplane_k8s_api::service::{
     Endpoint, EndpointSlice, SERVICE_NAME_LABEL, Service, ServicePort, TargetPort,
 };
@@ -14,19 +15,27 @@ use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
 use crate::endpoint_slice;
 use crate::labels::{LabelKey, selects};
-use crate::lookups::Lookups;
+use crate::lookups::WorkloadLookups;
 use crate::service;
+use crate::service_entry::target_port;
 
-/// The Services that select the Pod, and those without a selector whose EndpointSlices name it.
+/// The Services and ServiceEntries that select the Pod, and the Services without a selector whose EndpointSlices name it.
 pub(super) fn of_pod(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
-    lookups: &Lookups,
+    lookups: &WorkloadLookups,
     name: &NamespacedName,
     pod: &Pod,
     conditions: &mut Vec<Condition>,
 ) -> BTreeMap<NamespacedHostname, Ports> {
     let mut services = BTreeMap::new();
+    for (host, entry) in lookups
+        .entries
+        .selecting(fetch, &name.namespace, &pod.metadata.labels)
+    {
+        services.insert(host, entry_ports(entry, pod));
+    }
+    let lookups = &lookups.base;
     for (slice_name, slice) in fetch.by(lookups.slices_by_pod, name) {
         let Some(service_name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else {
             continue;
@@ -92,6 +101,18 @@ fn ports(name: &NamespacedName, service: &Service, pod: &Pod, conditions: &mut V
         })
     };
     service.spec.ports.iter().filter_map(port).collect()
+}
+
+/// A ServiceEntry's ports on this Pod: the container's port of the same name, else the target port.
+fn entry_ports(entry: &ServiceEntry, pod: &Pod) -> Ports {
+    let ports = entry.spec.ports.iter().filter(|p| p.number != 0);
+    ports
+        .map(|port| Port {
+            service_port: port.number,
+            target_port: Some(container_port(pod, &port.name).unwrap_or_else(|| target_port(port))),
+            app_protocol: AppProtocol::Unknown,
+        })
+        .collect()
 }
 
 fn container_port(pod: &Pod, name: &str) -> Option<u16> {

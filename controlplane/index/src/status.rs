@@ -1,0 +1,272 @@
+//! What became of each object, in the words of Kubernetes: conditions with type, status, reason and message (Kubernetes
+//! API conventions, "Typical status properties"; Gateway API, "Policy status" and "Route status").
+//!
+//! Derivations give conditions as data beside their values; [`Index::statuses`](crate::Index::statuses) gathers them by
+//! object. Nothing here says where a status is written: `/status` shows it, an API server would keep it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use controlplane_k8s_api::ObjectKey;
+use mesh_types::Strng;
+
+/// The status of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStatus {
+    /// The object.
+    pub object: ObjectKey,
+    /// The generation of the object that this is about, where its source counts them (an API server does).
+    pub observed_generation: Option<i64>,
+    /// What holds for the object as a whole.
+    pub conditions: Vec<StatusCondition>,
+    /// What holds with respect to one parent or ancestor each, in their order.
+    pub parents: Vec<ParentStatus>,
+    /// The addresses that were given to its hosts (`ServiceEntry.status.addresses`).
+    pub addresses: Vec<(Strng, IpAddr)>,
+}
+
+/// What holds for an object with respect to what it is attached to: a route's parent, a policy's ancestor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentStatus {
+    /// What it is attached to.
+    pub parent: Parent,
+    /// What holds.
+    pub conditions: Vec<StatusCondition>,
+}
+
+/// What a route or a policy is attached to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Parent {
+    /// The API group; empty for the core group.
+    pub group: Strng,
+    /// The kind.
+    pub kind: Strng,
+    /// The namespace; empty for objects of the whole cluster.
+    pub namespace: Strng,
+    /// The name.
+    pub name: Strng,
+    /// The listener or named part, where it is attached to one.
+    pub section_name: Option<Strng>,
+    /// The port, where it is attached to one.
+    pub port: Option<u16>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusCondition {
+    /// Which.
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why, for programs.
+    pub reason: StatusReason,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// A condition and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stated {
+    pub(crate) parent: Option<Parent>,
+    pub(crate) condition: StatusCondition,
+}
+
+/// The types of conditions (control-plane.md, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ConditionType {
+    /// Service, ServiceEntry, WorkloadEntry, Pod: whether its connections pass the waypoint that its labels ask for.
+    WaypointBound,
+    /// ServiceEntry: it needs a waypoint to work, and has none.
+    WaypointMissing,
+    /// ServiceEntry: who may know of it.
+    VisibilityApplied,
+    /// ServiceEntry: whether its hosts are its own.
+    HostsAccepted,
+    /// Gateway: whether it is one that this control plane serves.
+    Accepted,
+    /// Gateway: whether proxies can reach it.
+    Programmed,
+    /// AuthorizationPolicy: whether node proxies enforce it as it is written.
+    ZtunnelAccepted,
+}
+
+/// The reasons of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StatusReason {
+    /// The object does what it says.
+    Accepted,
+    /// The binding holds.
+    WaypointAccepted,
+    /// The waypoint does not exist, or nobody can reach it yet.
+    WaypointIsNotReady,
+    /// The waypoint admits nobody from this namespace.
+    AttachmentDenied,
+    /// The waypoint is not for this sort of traffic.
+    UnsupportedTrafficType,
+    /// What only its own namespace may know of cannot be served by another one's waypoint.
+    CrossNamespaceWaypointForbidden,
+    /// The canary's weight is no percentage.
+    CanaryInvalidWeight,
+    /// The canary is the primary waypoint itself.
+    CanarySameAsPrimary,
+    /// A wildcard host means nothing to a node proxy.
+    NoWaypointForWildcardService,
+    /// How endpoints are raced is a waypoint's business.
+    NoWaypointForRacingConnectStrategy,
+    /// Everybody may know of it.
+    Public,
+    /// Its own namespace may know of it.
+    Namespace,
+    /// Nobody may know of it.
+    None,
+    /// Another object has the host.
+    HostTaken,
+    /// Nothing of it can be served.
+    Invalid,
+    /// A part of it is left out.
+    PartiallyInvalid,
+    /// Proxies can reach it.
+    Programmed,
+    /// It has no address.
+    AddressNotAssigned,
+    /// A node proxy cannot do what it says.
+    UnsupportedValue,
+}
+
+impl ConditionType {
+    /// The type as an object's status has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WaypointBound => "istio.io/WaypointBound",
+            Self::WaypointMissing => "istio.io/WaypointMissing",
+            Self::VisibilityApplied => "istio.io/VisibilityApplied",
+            Self::HostsAccepted => "lateen.dev/HostsAccepted",
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+            Self::ZtunnelAccepted => "ZtunnelAccepted",
+        }
+    }
+}
+
+impl StatusReason {
+    /// The reason as an object's status has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::WaypointAccepted => "WaypointAccepted",
+            Self::WaypointIsNotReady => "WaypointIsNotReady",
+            Self::AttachmentDenied => "AttachmentDenied",
+            Self::UnsupportedTrafficType => "UnsupportedTrafficType",
+            Self::CrossNamespaceWaypointForbidden => "CrossNamespaceWaypointForbidden",
+            Self::CanaryInvalidWeight => "CanaryInvalidWeight",
+            Self::CanarySameAsPrimary => "CanarySameAsPrimary",
+            Self::NoWaypointForWildcardService => "NoWaypointForWildcardService",
+            Self::NoWaypointForRacingConnectStrategy => "NoWaypointForRacingConnectStrategy",
+            Self::Public => "Public",
+            Self::Namespace => "Namespace",
+            Self::None => "None",
+            Self::HostTaken => "HostTaken",
+            Self::Invalid => "Invalid",
+            Self::PartiallyInvalid => "PartiallyInvalid",
+            Self::Programmed => "Programmed",
+            Self::AddressNotAssigned => "AddressNotAssigned",
+            Self::UnsupportedValue => "UnsupportedValue",
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for StatusReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl StatusCondition {
+    /// A condition.
+    #[must_use]
+    pub fn new(kind: ConditionType, holds: bool, reason: StatusReason, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            holds,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<StatusCondition> for Stated {
+    /// About the object as a whole.
+    fn from(condition: StatusCondition) -> Self {
+        Self {
+            parent: None,
+            condition,
+        }
+    }
+}
+
+impl ObjectStatus {
+    /// The condition of a type, about the object as a whole.
+    #[must_use]
+    pub fn condition(&self, kind: ConditionType) -> Option<&StatusCondition> {
+        self.conditions.iter().find(|c| c.kind == kind)
+    }
+}
+
+/// Gathers what was stated about objects; what several derivations state about one object stands together.
+#[derive(Default)]
+pub(crate) struct Statuses(BTreeMap<ObjectKey, ObjectStatus>);
+
+impl Statuses {
+    pub(crate) fn add(&mut self, object: &ObjectKey, stated: &[Stated]) {
+        for Stated { parent, condition } in stated {
+            let status = self.of(object);
+            let conditions = match parent {
+                None => &mut status.conditions,
+                Some(parent) => match status.parents.binary_search_by(|p| p.parent.cmp(parent)) {
+                    Ok(at) => &mut status.parents[at].conditions,
+                    Err(at) => {
+                        let new = ParentStatus {
+                            parent: parent.clone(),
+                            conditions: Vec::new(),
+                        };
+                        status.parents.insert(at, new);
+                        &mut status.parents[at].conditions
+                    }
+                },
+            };
+            if !conditions.contains(condition) {
+                conditions.push(condition.clone());
+            }
+        }
+    }
+
+    /// The status of an object, begun where there is none yet.
+    pub(crate) fn of(&mut self, object: &ObjectKey) -> &mut ObjectStatus {
+        self.0.entry(object.clone()).or_insert_with(|| ObjectStatus {
+            object: object.clone(),
+            observed_generation: None,
+            conditions: Vec::new(),
+            parents: Vec::new(),
+            addresses: Vec::new(),
+        })
+    }
+
+    /// All of them, in the order of objects.
+    pub(crate) fn into_vec(self) -> Vec<ObjectStatus> {
+        self.0.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

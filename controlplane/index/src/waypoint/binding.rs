@@ -1,0 +1,386 @@
+//! Which waypoint stands before a service or workload: labels of the object, else of its Namespace.
+//!
+//! Whoever asks for a waypoint asks for its policies. A waypoint that is missing, not ready or not to be had is therefore
+//! still what proxies are told, as a name at which nobody answers: they refuse the connection, where sending none would
+//! have them go past the policies (`docs/decisions/unready-waypoints.md`). `lateen.dev/waypoint-fail-open: "true"`
+//! beside the label lets them go past it.
+
+use controlplane_collections::Fetch;
+use controlplane_k8s_api::Labels;
+use mesh_model::service::WeightedWaypoint;
+use mesh_model::workload::ApplicationTunnel;
+use mesh_model::{GatewayDestination, GatewayRef};
+use mesh_types::{NamespacedHostname, NamespacedName, Strng, ports};
+
+use super::{Traffic, Waypoint};
+use crate::config::MeshConfig;
+use crate::lookups::Lookups;
+use crate::status::{ConditionType, StatusCondition, StatusReason};
+
+/// What labels and annotations of an object or Namespace say about waypoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    waypoint: Option<Named>,
+    canary: Option<Named>,
+    canary_weight: Option<Strng>,
+    ingress: Option<bool>,
+    fail_open: Option<bool>,
+}
+
+/// A waypoint's name, in the object's own namespace where it names none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    name: Strng,
+    namespace: Option<Strng>,
+}
+
+/// What is to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// Where it lives.
+    pub(crate) namespace: &'a Strng,
+    /// Its labels.
+    pub(crate) labels: &'a Labels,
+    /// Its annotations.
+    pub(crate) annotations: &'a Labels,
+    /// How it is addressed.
+    pub(crate) traffic: Traffic,
+    /// Nobody outside its namespace may know of it.
+    pub(crate) hidden: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// The waypoint, or a name at which nobody answers.
+    pub(crate) waypoint: Option<GatewayRef>,
+    /// The waypoint and its canary, and their shares.
+    pub(crate) weighted: Vec<WeightedWaypoint>,
+    /// Gateways for traffic from outside use it too.
+    pub(crate) ingress: bool,
+    /// What its author should know; nothing where no waypoint is asked for.
+    pub(crate) status: Option<StatusCondition>,
+}
+
+/// Why a waypoint cannot be used.
+struct Obstacle {
+    reason: StatusReason,
+    message: String,
+    /// What proxies are told instead.
+    unreachable: GatewayRef,
+}
+
+/// What came of it for a workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WorkloadBinding {
+    /// The waypoint, or a name at which nobody answers.
+    pub(crate) waypoint: Option<GatewayRef>,
+    /// It is an instance of a waypoint, and takes connections in this form.
+    pub(crate) application_tunnel: Option<ApplicationTunnel>,
+    /// What its author should know; nothing where no waypoint is asked for.
+    pub(crate) status: Option<StatusCondition>,
+}
+
+/// Binds a workload. Instances of waypoints have none before them.
+pub(crate) fn bind_workload(
+    fetch: &Fetch<'_>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    target: &Target<'_>,
+) -> WorkloadBinding {
+    if let Some(waypoint) = instance_of(fetch, lookups, target.namespace, target.labels) {
+        return WorkloadBinding {
+            application_tunnel: waypoint.inbound,
+            ..WorkloadBinding::default()
+        };
+    }
+    let binding = bind(fetch, config, lookups, target);
+    WorkloadBinding {
+        waypoint: binding.waypoint,
+        application_tunnel: None,
+        status: binding.status,
+    }
+}
+
+/// Whether a Service leads to a waypoint, or to a gateway between networks: connections to those pass no waypoint.
+pub(crate) fn is_of_gateway(
+    fetch: &Fetch<'_>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    name: &NamespacedName,
+    labels: &Labels,
+) -> bool {
+    let managed = labels
+        .get(MANAGED)
+        .is_some_and(|by| MANAGED_GATEWAYS.contains(&by.as_str()));
+    let by_name = || {
+        let waypoint = fetch.get(lookups.waypoints, name).and_then(|d| d.value.as_ref());
+        waypoint.is_some_and(|w| w.address == hostname(crate::service::hostname(config, name)))
+    };
+    managed || instance_of(fetch, lookups, &name.namespace, labels).is_some() || by_name()
+}
+
+/// The waypoint that a workload or Service is a part of.
+fn instance_of<'a>(
+    fetch: &Fetch<'a>,
+    lookups: &Lookups,
+    namespace: &Strng,
+    labels: &Labels,
+) -> Option<&'a Waypoint> {
+    let gateway = NamespacedName::new(namespace.clone(), labels.get(GATEWAY_NAME)?.clone());
+    fetch.get(lookups.waypoints, &gateway)?.value.as_ref()
+}
+
+/// Binds a target.
+pub(crate) fn bind(
+    fetch: &Fetch<'_>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    target: &Target<'_>,
+) -> Binding {
+    let own = Wish::of(target.labels, target.annotations);
+    let of_namespace = fetch.get(lookups.namespaces.wishes, target.namespace);
+    let (named, inherited) = match (&own.waypoint, of_namespace.and_then(|n| n.waypoint.as_ref())) {
+        (Some(named), _) => (named, false),
+        (None, Some(named)) => (named, true),
+        (None, None) => return Binding::default(),
+    };
+    if named.name == OPT_OUT {
+        return Binding::default();
+    }
+    let name = named.within(target.namespace);
+    let around = of_namespace.filter(|_| inherited);
+    // The opt-out belongs to the level that asks for the waypoint; what the object itself says counts in any case.
+    let fail_open = own.fail_open.or_else(|| around?.fail_open).unwrap_or(false);
+    let address = match choose(fetch, config, lookups, target, &name, inherited) {
+        Ok(Some(waypoint)) => reference(waypoint, fail_open),
+        Ok(None) => return Binding::default(),
+        Err(obstacle) => return refused(obstacle, fail_open),
+    };
+    let mut message = format!("connections pass waypoint {name}");
+    let ingress = own.ingress.or_else(|| of_namespace?.ingress);
+    let mut weighted = Vec::new();
+    if target.traffic == Traffic::Service {
+        match ingress {
+            Some(true) => message += "; those of gateways for traffic from outside too",
+            Some(false) => {
+                message +=
+                    "; those of gateways for traffic from outside do not (istio.io/ingress-use-waypoint)"
+            }
+            None => {}
+        }
+        match canary(fetch, config, lookups, target, &name, [Some(&own), around]) {
+            Ok(Some((canary, weight))) => {
+                weighted = vec![
+                    share(address.clone(), 100 - weight),
+                    share(reference(canary, fail_open), weight),
+                ];
+            }
+            Ok(None) => {}
+            // The primary's policies hold for all of it, so nothing is lost.
+            Err(obstacle) => message += &format!("; its canary does not take a share: {}", obstacle.message),
+        }
+    }
+    Binding {
+        waypoint: Some(address),
+        weighted,
+        ingress: target.traffic == Traffic::Service && ingress == Some(true),
+        status: Some(StatusCondition::new(
+            ConditionType::WaypointBound,
+            true,
+            StatusReason::WaypointAccepted,
+            message,
+        )),
+    }
+}
+
+/// The waypoint of this name, if the target can use it; nothing where it is not for such targets and only the Namespace
+/// asks for it.
+fn choose<'a>(
+    fetch: &Fetch<'a>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    target: &Target<'_>,
+    name: &NamespacedName,
+    inherited: bool,
+) -> Result<Option<&'a Waypoint>, Obstacle> {
+    let namespace = target.namespace;
+    let derived = fetch.get(lookups.waypoints, name);
+    let Some(waypoint) = derived.and_then(|d| d.value.as_ref()) else {
+        let unreachable = hostname(crate::service::hostname(config, name));
+        return Err(Obstacle {
+            reason: StatusReason::WaypointIsNotReady,
+            message: format!("there is no waypoint {name}"),
+            unreachable,
+        });
+    };
+    let denied = |reason, message| Obstacle {
+        reason,
+        message,
+        unreachable: nowhere(name, reason),
+    };
+    if !waypoint.traffic.takes(target.traffic) {
+        if inherited {
+            return Ok(None);
+        }
+        let what = match target.traffic {
+            Traffic::Workload => "workloads",
+            _ => "services",
+        };
+        let message = format!("waypoint {name} is not for {what} (istio.io/waypoint-for)");
+        return Err(denied(StatusReason::UnsupportedTrafficType, message));
+    }
+    if !waypoint.admits(fetch, &lookups.namespaces, name, namespace) {
+        let message =
+            format!("waypoint {name} does not admit namespace {namespace} (allowedRoutes of its listener)");
+        return Err(denied(StatusReason::AttachmentDenied, message));
+    }
+    if target.hidden && name.namespace != *namespace {
+        let message =
+            format!("waypoint {name} is in another namespace, and must not know of what is hidden from it");
+        return Err(denied(StatusReason::CrossNamespaceWaypointForbidden, message));
+    }
+    match &waypoint.unready {
+        None => Ok(Some(waypoint)),
+        Some(why) => Err(Obstacle {
+            reason: StatusReason::WaypointIsNotReady,
+            message: format!("waypoint {name} is not ready: {why}"),
+            unreachable: waypoint.address.clone(),
+        }),
+    }
+}
+
+fn refused(obstacle: Obstacle, fail_open: bool) -> Binding {
+    let consequence = match fail_open {
+        true => format!("connections go past it, as {FAIL_OPEN} says"),
+        false => format!(
+            "connections are refused, since going past it would evade its policies; {FAIL_OPEN} would let them"
+        ),
+    };
+    let message = format!("{}: {consequence}", obstacle.message);
+    Binding {
+        waypoint: (!fail_open).then_some(obstacle.unreachable),
+        status: Some(StatusCondition::new(
+            ConditionType::WaypointBound,
+            false,
+            obstacle.reason,
+            message,
+        )),
+        ..Binding::default()
+    }
+}
+
+/// The canary of a waypoint, and its share of 100; nothing where none is asked for.
+fn canary<'a>(
+    fetch: &Fetch<'a>,
+    config: &MeshConfig,
+    lookups: &Lookups,
+    target: &Target<'_>,
+    primary: &NamespacedName,
+    wishes: [Option<&Wish>; 2],
+) -> Result<Option<(&'a Waypoint, u32)>, Obstacle> {
+    let mut wishes = wishes.into_iter().flatten();
+    let Some(named) = wishes
+        .clone()
+        .find_map(|w| w.canary.as_ref())
+        .filter(|n| n.name != OPT_OUT)
+    else {
+        return Ok(None);
+    };
+    let name = named.within(target.namespace);
+    let refused = |reason, message| Obstacle {
+        reason,
+        message,
+        unreachable: nowhere(&name, reason),
+    };
+    if name == *primary {
+        let message = format!("{name} is the waypoint itself");
+        return Err(refused(StatusReason::CanarySameAsPrimary, message));
+    }
+    let text = wishes.find_map(|w| w.canary_weight.as_deref()).unwrap_or("0");
+    let Some(weight) = text.parse::<u32>().ok().filter(|w| *w <= 100) else {
+        let message = format!("{CANARY_WEIGHT} {text:?} is no number from 0 to 100");
+        return Err(refused(StatusReason::CanaryInvalidWeight, message));
+    };
+    let canary = choose(fetch, config, lookups, target, &name, false)?;
+    Ok(canary.map(|canary| (canary, weight)))
+}
+
+fn share(gateway: GatewayRef, weight: u32) -> WeightedWaypoint {
+    WeightedWaypoint { gateway, weight }
+}
+
+fn reference(waypoint: &Waypoint, fail_open: bool) -> GatewayRef {
+    GatewayRef {
+        fail_open,
+        ..waypoint.address.clone()
+    }
+}
+
+fn hostname(hostname: NamespacedHostname) -> GatewayRef {
+    GatewayRef::new(GatewayDestination::Hostname(hostname), ports::HBONE)
+}
+
+/// A name that nobody can have (RFC 6761, section 6.4), and that says in a proxy's log what is wrong.
+fn nowhere(name: &NamespacedName, reason: StatusReason) -> GatewayRef {
+    let what = format!(
+        "{}.{}.{}.invalid",
+        name.name,
+        name.namespace,
+        reason.as_str().to_ascii_lowercase()
+    );
+    hostname(NamespacedHostname::new(name.namespace.clone(), what))
+}
+
+impl Wish {
+    pub(crate) fn of(labels: &Labels, annotations: &Labels) -> Self {
+        let named = |name: &str, namespace: &str| {
+            let named = labels.get(name).filter(|n| !n.is_empty())?;
+            Some(Named {
+                name: named.clone(),
+                namespace: labels.get(namespace).filter(|n| !n.is_empty()).cloned(),
+            })
+        };
+        Self {
+            waypoint: named(USE_WAYPOINT, USE_WAYPOINT_NAMESPACE),
+            canary: named(CANARY, CANARY_NAMESPACE),
+            canary_weight: annotations.get(CANARY_WEIGHT).cloned(),
+            ingress: labels.get(INGRESS).map(|value| is_true(value)),
+            fail_open: annotations.get(FAIL_OPEN).map(|value| value == "true"),
+        }
+    }
+}
+
+impl Named {
+    fn within(&self, namespace: &Strng) -> NamespacedName {
+        let namespace = self.namespace.as_ref().unwrap_or(namespace);
+        NamespacedName::new(namespace.clone(), self.name.clone())
+    }
+}
+
+/// What Go's `strconv.ParseBool` takes for true, as upstream does here.
+fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+/// On Pods and Services of a Gateway.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// On Services that a controller made for a Gateway, and by which.
+const MANAGED: &str = "gateway.istio.io/managed";
+const MANAGED_GATEWAYS: [&str; 3] = [
+    "istio.io-mesh-controller",
+    "istio.io-eastwest-controller",
+    "istio.io-agentgateway-waypoint-controller",
+];
+const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
+/// No waypoint, whatever the Namespace says.
+const OPT_OUT: &str = "none";
+const CANARY: &str = "istio.io/use-waypoint-canary";
+const CANARY_NAMESPACE: &str = "istio.io/use-waypoint-canary-namespace";
+const CANARY_WEIGHT: &str = "istio.io/use-waypoint-canary-weight";
+const INGRESS: &str = "istio.io/ingress-use-waypoint";
+const FAIL_OPEN: &str = "lateen.dev/waypoint-fail-open";
+
+#[cfg(test)]
+mod tests;
