@@ -14,7 +14,7 @@
 mod evaluate;
 mod group;
 mod rules;
-mod values;
+pub(crate) mod values;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -23,6 +23,7 @@ pub mod filter;
 pub mod health;
 pub mod matching;
 pub mod policy;
+mod prefixes;
 pub mod rate_limit;
 pub mod request;
 pub mod resilience;

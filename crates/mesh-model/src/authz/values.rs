@@ -22,14 +22,14 @@ pub(super) struct Accounts(Vec<ServiceAccountMatch>);
 
 /// Ports.
 #[derive(Debug)]
-pub(super) struct Ports(Vec<u16>);
+pub(crate) struct Ports(Vec<u16>);
 
 /// Ranges of addresses: for every length of prefix that occurs, the prefixes.
 #[derive(Debug)]
-pub(super) struct Ranges(Vec<(u8, Vec<IpAddr>)>);
+pub(crate) struct Ranges(Vec<(u8, Vec<IpAddr>)>);
 
 /// The address with all bits beyond the prefix cleared; `None` where it has fewer bits than that.
-pub(super) fn masked(ip: IpAddr, length: u8) -> Option<IpAddr> {
+pub(crate) fn masked(ip: IpAddr, length: u8) -> Option<IpAddr> {
     IpNet::new(ip, length).ok().map(|range| range.trunc().addr())
 }
 
@@ -98,24 +98,24 @@ impl Accounts {
 }
 
 impl Ports {
-    pub(super) fn compile(values: &[u16]) -> Self {
+    pub(crate) fn compile(values: &[u16]) -> Self {
         let mut ports = values.to_vec();
         ports.sort_unstable();
         ports.dedup();
         Self(ports)
     }
 
-    pub(super) fn contain(&self, port: u16) -> bool {
+    pub(crate) fn contain(&self, port: u16) -> bool {
         self.0.binary_search(&port).is_ok()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = u16> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.iter().copied()
     }
 }
 
 impl Ranges {
-    pub(super) fn compile(values: &[IpNet]) -> Self {
+    pub(crate) fn compile(values: &[IpNet]) -> Self {
         let mut prefixes: Vec<(u8, IpAddr)> = values
             .iter()
             .map(|range| (range.prefix_len(), range.trunc().addr()))
@@ -132,13 +132,13 @@ impl Ranges {
         Self(by_length)
     }
 
-    pub(super) fn contain(&self, ip: IpAddr) -> bool {
+    pub(crate) fn contain(&self, ip: IpAddr) -> bool {
         self.0
             .iter()
             .any(|(length, prefixes)| masked(ip, *length).is_some_and(|p| prefixes.binary_search(&p).is_ok()))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u8, IpAddr)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, IpAddr)> {
         self.0
             .iter()
             .flat_map(|(length, prefixes)| prefixes.iter().map(|prefix| (*length, *prefix)))

@@ -1,5 +1,22 @@
-//! Which requests may pass (Istio, "Authorization Policy"). What it decides is in [`crate::authz`]'s sibling for
-//! requests, `l7::authorization::evaluate`.
+//! Which requests may pass (Istio, "Authorization Policy").
+//!
+//! # Layout
+//! - this file: policies, as they are written.
+//! - [`evaluate`]: policies compiled together, what they are asked and what they answer.
+//! - `rules`: compiled rules.
+//! - `subject`: the attributes of a request or connection, by their names.
+//! - `values`, `paths`: compiled lists of values.
+//! - `index`: finds the few rules that can match among thousands.
+//!
+//! The index only ever leaves out rules that cannot match; what is left is tested in full. The tests hold every answer
+//! to a naive reading of the rules.
+
+pub mod evaluate;
+mod index;
+mod paths;
+mod rules;
+mod subject;
+mod values;
 
 use std::time::Duration;
 
@@ -8,6 +25,8 @@ use mesh_types::Strng;
 
 use super::ServicePort;
 use super::TextMatch;
+
+pub use evaluate::{Ask, Authorizer, Decision, DenyReason, DryRun, Hit, Verdict};
 
 /// An authorization policy for requests and for connections through a waypoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,8 +111,9 @@ pub enum Condition {
     Unknown(Strng),
 }
 
-/// An attribute that is a text; several values of one (audiences, list claims) match if any does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An attribute that is a text; several values of one (audiences, list claims) match if any does. Several values of a
+/// header are compared as one, joined with a comma; where a match keeps a request out, each of them also by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextAttribute {
     /// `request.headers[name]`, the name in lower case.
     RequestHeader(Strng),
@@ -118,7 +138,7 @@ pub enum TextAttribute {
 }
 
 /// An attribute that is an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IpAttribute {
     /// `source.ip`
     Source,
@@ -230,3 +250,6 @@ impl<T> Values<T> {
         self.any.is_empty() && self.none.is_empty() && !self.broken
     }
 }
+
+#[cfg(test)]
+mod tests;

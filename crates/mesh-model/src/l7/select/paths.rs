@@ -8,6 +8,7 @@ use mesh_types::Strng;
 use super::Entry;
 use super::bucket::Bucket;
 use super::matches::segments;
+use crate::l7::prefixes::PrefixMap;
 use crate::l7::request::Request;
 use crate::l7::route::PathMatch;
 
@@ -24,21 +25,11 @@ pub(super) struct Paths {
 #[derive(Debug, Default)]
 struct Literal {
     exact: HashMap<Strng, Bucket>,
-    prefixes: Prefixes,
+    prefixes: PrefixMap<Prefixed>,
 }
 
-/// Prefixes in the order of their bytes.
-///
-/// The longest one of a path is the last one that is not behind the path in this order, or one of that one's own
-/// prefixes: whatever stands between a prefix and a path begins with that prefix as well.
-#[derive(Debug, Default)]
-struct Prefixes(Vec<Prefix>);
-
 #[derive(Debug)]
-struct Prefix {
-    text: Strng,
-    /// The longest other one that it begins with.
-    parent: Option<usize>,
+struct Prefixed {
     /// Rules that ask for whole segments.
     segments: Bucket,
     /// Rules that ask for texts that begin so.
@@ -103,26 +94,19 @@ impl Builder {
 
     fn build(self, entries: &[Entry]) -> Literal {
         let bucket = |places| Bucket::of(entries, places);
-        let mut prefixes: Vec<Prefix> = Vec::with_capacity(self.prefixes.len());
-        for (text, (segments, raw)) in self.prefixes {
-            let mut parent = prefixes.len().checked_sub(1);
-            while let Some(at) = parent.filter(|at| !text.starts_with(prefixes[*at].text.as_str())) {
-                parent = prefixes[at].parent;
-            }
-            prefixes.push(Prefix {
-                text,
-                parent,
-                segments: bucket(segments),
-                raw: bucket(raw),
-            });
-        }
+        let prefixed = |(segments, raw)| Prefixed {
+            segments: bucket(segments),
+            raw: bucket(raw),
+        };
+        let prefixes = self.prefixes.into_iter();
+        let prefixes: BTreeMap<_, _> = prefixes.map(|(text, lists)| (text, prefixed(lists))).collect();
         let exact = self
             .exact
             .into_iter()
             .map(|(path, places)| (path, bucket(places)));
         Literal {
             exact: exact.collect(),
-            prefixes: Prefixes(prefixes),
+            prefixes: prefixes.into(),
         }
     }
 }
@@ -130,23 +114,13 @@ impl Builder {
 impl Literal {
     fn buckets<'t>(&'t self, path: &str, ask: &mut impl FnMut(&'t Bucket)) {
         self.exact.get(path).into_iter().for_each(&mut *ask);
-        for prefix in self.prefixes.of(path) {
-            let rest = &path.as_bytes()[prefix.text.len()..];
+        for (prefix, rules) in self.prefixes.of(path) {
+            let rest = &path.as_bytes()[prefix.len()..];
             if rest.first().is_none_or(|byte| *byte == b'/') {
-                ask(&prefix.segments);
+                ask(&rules.segments);
             }
-            ask(&prefix.raw);
+            ask(&rules.raw);
         }
-    }
-}
-
-impl Prefixes {
-    /// Those that a path begins with, the longest first.
-    fn of<'t>(&'t self, path: &str) -> impl Iterator<Item = &'t Prefix> {
-        let behind = self.0.partition_point(|prefix| prefix.text.as_str() <= path);
-        let last = self.0[..behind].last();
-        let up = std::iter::successors(last, |prefix| prefix.parent.map(|at| &self.0[at]));
-        up.skip_while(move |prefix| !path.starts_with(prefix.text.as_str()))
     }
 }
 
