@@ -50,6 +50,8 @@ pub enum ConditionReason {
     UnknownValue,
     /// A node proxy cannot do this.
     Unsupported,
+    /// The waypoint that is asked for cannot be used.
+    WaypointUnusable,
     /// A rule of an ALLOW policy was left out, so less is allowed than written.
     RuleDropped,
     /// A part of a rule of a DENY policy was left out, so more is denied than written.

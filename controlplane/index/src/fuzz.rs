@@ -36,6 +36,16 @@ pub fn fuzz(data: &[u8]) {
     for (_, condition) in index.conditions() {
         assert!(!condition.message.is_empty());
     }
+    for status in index.statuses() {
+        let parents = status.parents.iter().flat_map(|p| &p.conditions);
+        assert!(
+            status
+                .conditions
+                .iter()
+                .chain(parents)
+                .all(|c| !c.message.is_empty())
+        );
+    }
 }
 
 #[cfg(test)]

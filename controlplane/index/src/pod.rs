@@ -21,7 +21,7 @@ use crate::peer_authentication;
 use crate::registration::{Redirection, Registration};
 use crate::status::Stated;
 use crate::waypoint::Traffic;
-use crate::waypoint::binding::{Target, bind_workload};
+use crate::waypoint::binding::{Target, bind_workload, complaint};
 
 /// The workload of a Pod: nothing while it has no address, and once it ended.
 pub(crate) fn workload_from_pod(
@@ -107,6 +107,7 @@ pub(crate) fn workload_from_pod(
         services: services::of_pod(fetch, config, lookups, name, pod, &mut conditions),
         ..Workload::new(uid, name.name.clone(), identity)
     };
+    conditions.extend(complaint(binding.status.as_ref()));
     // Of so many, only those whose connections are refused are worth a word.
     let status = binding.status.filter(|s| !s.holds);
     Derived {

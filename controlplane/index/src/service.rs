@@ -17,7 +17,7 @@ use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{Lookups, TRAFFIC_DISTRIBUTION};
 use crate::status::Stated;
 use crate::waypoint::Traffic;
-use crate::waypoint::binding::{Binding, Target, bind, is_of_gateway};
+use crate::waypoint::binding::{Binding, Target, bind, complaint, is_of_gateway};
 
 /// The service of a Service; an alias (`ExternalName`) is DNS's business and becomes none.
 pub(crate) fn service_from_service(
@@ -41,6 +41,7 @@ pub(crate) fn service_from_service(
     let addresses = virtual_addresses(service, &mut conditions);
     let network = lookups.namespaces.network(fetch, config);
     let binding = binding(fetch, config, lookups, name, service);
+    conditions.extend(complaint(binding.status.as_ref()));
     let value = MeshService {
         ip_families: ip_families(service, &addresses),
         addresses: addresses

@@ -30,7 +30,7 @@ use crate::lookups::{EntryLookups, Lookups};
 use crate::service::distribution;
 use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 use crate::waypoint::Traffic;
-use crate::waypoint::binding::{Binding, Target, bind};
+use crate::waypoint::binding::{Binding, Target, bind, complaint};
 
 pub(crate) use endpoints::workloads_from_service_entry;
 pub(crate) use hosts::OwnedHost;
@@ -80,6 +80,7 @@ pub(crate) fn entry_from_service_entry(
             hidden: visibility == Visibility::Namespace,
         },
     );
+    conditions.extend(complaint(binding.status.as_ref()));
     let bound = binding.status.as_ref().is_some_and(|s| s.holds);
     status.extend(binding.status.clone().map(Stated::from));
     if !bound {

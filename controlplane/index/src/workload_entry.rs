@@ -24,7 +24,7 @@ use crate::service;
 use crate::service_entry::target_port;
 use crate::status::Stated;
 use crate::waypoint::Traffic;
-use crate::waypoint::binding::{Target, bind_workload};
+use crate::waypoint::binding::{Target, bind_workload, complaint};
 
 /// The workload of a WorkloadEntry.
 pub(crate) fn workload_from_workload_entry(
@@ -160,6 +160,7 @@ pub(crate) fn workload_of(
         ..Workload::new(endpoint.uid.clone(), endpoint.name.clone(), identity)
     };
     Derived {
+        conditions: complaint(binding.status.as_ref()).into_iter().collect(),
         status: binding.status.map(Stated::from).into_iter().collect(),
         ..Derived::of(endpoint.provenance.clone(), workload)
     }

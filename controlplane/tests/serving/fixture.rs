@@ -1,7 +1,7 @@
 //! A control plane with its directories, and the clients that connect to it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +62,10 @@ impl Plane {
         let hidden = self.config.path().join(format!(".{name}"));
         std::fs::write(&hidden, text).unwrap();
         std::fs::rename(hidden, self.config.path().join(name)).unwrap();
+    }
+
+    pub(crate) fn state_file(&self, name: &str) -> PathBuf {
+        self.state.path().join(name)
     }
 
     pub(crate) fn remove(&self, name: &str) {

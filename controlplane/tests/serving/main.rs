@@ -172,6 +172,34 @@ async fn registrations_outlive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_addresses_outlive_a_restart_and_the_status_shows_them() {
+    let mut plane = Plane::new();
+    plane.write(
+        "ext.yaml",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+         metadata: {name: ext, namespace: shop, labels: {istio.io/use-waypoint: wp}}\n\
+         spec: {hosts: [www.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}\n",
+    );
+    plane.start().await;
+    plane.until_says("/status", 200, "WaypointIsNotReady").await;
+    let (_, status) = plane.get("/status").await;
+    assert!(status.contains("240.240."), "{status}");
+    plane.stop().await;
+    // As if the host had had to give way to another one, which is gone.
+    let kept = std::fs::read_to_string(plane.state_file("addresses.json")).unwrap();
+    assert!(kept.contains("shop/www.example.com"), "{kept}");
+    let other = r#"[{"host":"shop/www.example.com","addresses":["240.240.7.7"]}]"#;
+    std::fs::write(plane.state_file("addresses.json"), other).unwrap();
+    plane.start().await;
+    plane.until_says("/status", 200, "240.240.7.7").await;
+    plane.stop().await;
+    // What cannot be read costs nothing but that.
+    std::fs::write(plane.state_file("addresses.json"), "[").unwrap();
+    plane.start().await;
+    plane.until_says("/status", 200, "240.240.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_node_makes_its_workloads_unhealthy() {
     let mut plane = Plane::with_lease(Duration::from_secs(1));
     shop(&plane);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixture::{Mesh, objects, pod, registered};
+use crate::status::{ConditionType, StatusReason};
 
 #[test]
 fn first_look_gives_everything_and_the_next_nothing() {
@@ -75,6 +76,7 @@ fn removed_objects_take_everything_with_them() {
         mesh.apply(vec![ObjectChange::Remove(key)]);
     }
     assert!(mesh.addresses.is_empty() && mesh.policies.is_empty() && mesh.assignments.is_empty());
+    assert_eq!(mesh.index.statuses(), []);
 }
 
 /// Whatever the order in which objects arrive, and however often they come and go, the end is the same.
@@ -98,4 +100,32 @@ fn order_and_history_leave_no_trace() {
         assert!(mesh.addresses == expected.addresses, "step {step}");
         assert!(mesh.policies == expected.policies && mesh.assignments == expected.assignments);
     }
+}
+
+#[test]
+fn a_status_says_which_generation_of_the_object_it_is_about() {
+    let policy = |generation: &str| {
+        format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: p, namespace: shop, {generation}}}, spec: {{rules: [{{to: [{{operation: {{methods: [GET]}}}}]}}]}}}}"
+        )
+    };
+    let mut mesh = Mesh::of(&policy("generation: 7"));
+    let statuses = mesh.index.statuses();
+    assert_eq!(statuses[0].observed_generation, Some(7));
+    let accepted = statuses[0].condition(ConditionType::ZtunnelAccepted).unwrap();
+    assert_eq!(
+        (accepted.holds, accepted.reason),
+        (false, StatusReason::UnsupportedValue)
+    );
+    mesh.set(&policy("").replace("methods: [GET]", "ports: [\"80\"]"));
+    let statuses = mesh.index.statuses();
+    assert_eq!(statuses[0].observed_generation, None);
+    assert!(
+        statuses[0]
+            .condition(ConditionType::ZtunnelAccepted)
+            .unwrap()
+            .holds
+    );
+    mesh.set(&policy("").replace("spec: {", "spec: {targetRefs: [{kind: Service, name: web}], "));
+    assert_eq!(mesh.index.statuses(), [], "it is a waypoint's");
 }

@@ -14,6 +14,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng, ports};
 
 use super::{Traffic, Waypoint};
 use crate::config::MeshConfig;
+use crate::derived::{Condition, ConditionReason};
 use crate::lookups::Lookups;
 use crate::status::{ConditionType, StatusCondition, StatusReason};
 
@@ -100,6 +101,16 @@ pub(crate) fn bind_workload(
         application_tunnel: None,
         status: binding.status,
     }
+}
+
+/// What is to be logged of a binding: that it does not hold.
+pub(crate) fn complaint(status: Option<&StatusCondition>) -> Option<Condition> {
+    let status = status.filter(|s| !s.holds)?;
+    Some(Condition::at(
+        ConditionReason::WaypointUnusable,
+        USE_WAYPOINT,
+        status.message.clone(),
+    ))
 }
 
 /// Whether a Service leads to a waypoint, or to a gateway between networks: connections to those pass no waypoint.
