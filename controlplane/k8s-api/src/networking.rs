@@ -23,6 +23,6 @@ use crate::object::Labels;
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct WorkloadSelector {
-    /// The labels; empty selects every workload of the namespace.
+    /// The labels; empty selects none.
     pub labels: Labels,
 }

@@ -22,7 +22,7 @@ pub(in crate::validate) fn service_entry(check: &mut Check, entry: &ServiceEntry
         check.labels(path.field("workloadSelector").field("labels"), &selector.labels);
         if selector.labels.is_empty() {
             let field = path.field("workloadSelector").field("labels");
-            check.warn(field, "is empty: it selects every workload of the namespace");
+            check.warn(field, "is empty: it selects no workload");
         }
     }
     for (i, visible) in spec.export_to.iter().enumerate() {
