@@ -10,6 +10,7 @@
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
 //! - [`request`]: what decisions are made about.
+//! - [`edit`]: what filters do to requests and answers.
 //! - [`select`]: which rule takes a request or connection.
 //!
 //! Services, their ports and endpoints are [`crate::Address`]es, as for every proxy. Merging is not done here nor in
@@ -19,6 +20,7 @@ pub mod authentication;
 pub mod authorization;
 pub mod backend;
 pub mod bind;
+pub mod edit;
 pub mod filter;
 pub mod health;
 pub mod matching;

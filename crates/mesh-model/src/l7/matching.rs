@@ -1,6 +1,7 @@
 //! How texts are compared.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use mesh_types::Strng;
 
@@ -24,6 +25,8 @@ pub enum TextMatch {
 pub struct Pattern {
     text: Strng,
     compiled: regex::Regex,
+    /// Made when it is needed.
+    search: Arc<OnceLock<regex::Regex>>,
 }
 
 /// Why a regular expression is refused; the fault is its author's.
@@ -48,6 +51,7 @@ impl Pattern {
             .map(|compiled| Self {
                 text: text.into(),
                 compiled,
+                search: Arc::default(),
             })
             .map_err(|e| InvalidPattern {
                 text: text.to_owned(),
@@ -67,10 +71,16 @@ impl Pattern {
         &self.text
     }
 
-    /// The expression itself, for replacements; its groups are numbered as in the text that was written.
+    /// The expression without anchors, for replacements; its groups are numbered as in the text that was written.
     #[must_use]
-    pub fn regex(&self) -> &regex::Regex {
-        &self.compiled
+    pub fn search(&self) -> &regex::Regex {
+        self.search.get_or_init(|| {
+            let search = regex::RegexBuilder::new(&self.text)
+                .size_limit(PROGRAM_LIMIT)
+                .build();
+            // What is well formed within a group and anchors is so without them, and no larger.
+            search.unwrap_or_else(|_| self.compiled.clone())
+        })
     }
 }
 
