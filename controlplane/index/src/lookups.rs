@@ -22,7 +22,7 @@ use crate::derived::Derived;
 use crate::labels::{LabelKey, selects};
 use crate::peer_authentication::SelectedMode;
 use crate::registration::Claimed;
-use crate::service_entry::{Entry, entry_from_service_entry};
+use crate::service_entry::{self, Entry, entry_from_service_entry};
 use crate::waypoint::binding::Wish;
 use crate::waypoint::{Waypoint, waypoint_from_gateway};
 
@@ -143,7 +143,7 @@ impl Lookups {
             }),
             slices_by_pod: graph.index("slices by pod", inputs.slices, |_, slice| pods_of(slice)),
             entries_by_host: graph.index("entries by host", inputs.service_entries, |_, entry| {
-                entry.spec.hosts.clone()
+                entry.spec.hosts.iter().map(service_entry::normal).collect()
             }),
         }
     }

@@ -33,7 +33,7 @@ use crate::waypoint::Traffic;
 use crate::waypoint::binding::{Binding, Target, bind, complaint};
 
 pub(crate) use endpoints::workloads_from_service_entry;
-pub(crate) use hosts::OwnedHost;
+pub(crate) use hosts::{OwnedHost, normal};
 
 /// What holds for a ServiceEntry as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,10 +167,11 @@ pub(crate) fn wanted_addresses(entry: &ServiceEntry) -> Wanted {
     let wants = spec.resolution != Resolution::None && spec.addresses.is_empty() && !opted_out;
     let resolvable = |host: &&Strng| !is_wildcard(host) || spec.resolution == Resolution::DynamicDns;
     let hosts = spec.hosts.iter().filter(|h| wants && hosts::check(h).is_ok());
-    let hosts: Vec<Strng> = hosts.filter(resolvable).cloned().collect();
+    let hosts: Vec<Strng> = hosts.filter(resolvable).map(normal).collect();
     let recorded = entry.status.addresses.iter().filter_map(|a| {
-        let host = hosts.iter().find(|h| **h == a.host)?;
-        Some((host.clone(), a.value.parse().ok()?))
+        let host = normal(&a.host);
+        let address = a.value.parse().ok()?;
+        hosts.contains(&host).then_some((host, address))
     });
     Wanted {
         recorded: recorded.collect(),

@@ -38,6 +38,7 @@ pub(super) fn owned(
         let mut lost = |reason, message: String| {
             conditions.push(Condition::at(reason, format!("spec.hosts[{i}]"), message));
         };
+        let host = &normal(host);
         if owned.iter().any(|o| o.name.hostname == *host) {
             continue;
         }
@@ -125,6 +126,15 @@ pub(super) fn visibility(
         ));
     }
     Some(by_mesh)
+}
+
+/// A host as names are asked for: lower case, without the root's dot.
+pub(crate) fn normal(host: &Strng) -> Strng {
+    let without_root = host.strip_suffix('.').unwrap_or(host);
+    match without_root.bytes().any(|b| b.is_ascii_uppercase()) || without_root.len() < host.len() {
+        true => without_root.to_ascii_lowercase().into(),
+        false => host.clone(),
+    }
 }
 
 /// Whether a host can be one on the wire.

@@ -427,3 +427,21 @@ fn racing_endpoints_needs_a_waypoint() {
     let missing = Some(StatusReason::NoWaypointForRacingConnectStrategy);
     assert_eq!(reason(&mesh, "ext", ConditionType::WaypointMissing), missing);
 }
+
+#[test]
+fn hosts_are_named_as_they_are_asked_for() {
+    let of_host =
+        |name: &str, host: &str| entry(name, "", &format!("hosts: [{host}], {PORTS}, resolution: DNS"));
+    let recorded = of_host("shop/ext", "A.Example.com.").replace(
+        "}}\n---",
+        "}, status: {addresses: [{host: A.Example.com., value: 240.240.7.7}]}}\n---",
+    );
+    let mesh = Mesh::of(&(recorded + &of_host("shop/late", "a.example.COM")));
+    let expected = [VirtualAddress::single("", ip("240.240.7.7"))];
+    assert_eq!(service(&mesh, "shop/a.example.com").unwrap().addresses, expected);
+    assert_eq!(workloads(&mesh)[0].hostname, "a.example.com");
+    assert_eq!(
+        reason(&mesh, "late", ConditionType::HostsAccepted),
+        Some(StatusReason::HostTaken)
+    );
+}
