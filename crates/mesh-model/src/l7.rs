@@ -10,12 +10,14 @@
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
 //! - [`request`]: what decisions are made about.
+//! - [`attach`]: which policies count where, and how they merge.
 //! - [`edit`]: what filters do to requests and answers.
 //! - [`select`]: which rule takes a request or connection.
 //!
 //! Services, their ports and endpoints are [`crate::Address`]es, as for every proxy. Merging is not done here nor in
 //! the control plane: a changed object is one changed resource, and the proxy merges by a pure function.
 
+pub mod attach;
 pub mod authentication;
 pub mod authorization;
 pub mod backend;

@@ -1,5 +1,7 @@
 //! Everything that is attached to something.
 
+use std::fmt;
+
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
 use super::authentication::Authentication;
@@ -128,5 +130,21 @@ impl Policy {
     #[must_use]
     pub fn key(&self) -> Strng {
         format!("{}/{}", self.object, self.kind.label()).into()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mesh => f.write_str("the mesh"),
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+            Self::Gateway(gateway) => write!(f, "gateway {gateway}"),
+            Self::Listener(gateway, listener) => write!(f, "listener {gateway}/{listener}"),
+            Self::Service(service) => write!(f, "service {service}"),
+            Self::ServicePort(port) => write!(f, "service {}:{}", port.service, port.port),
+            Self::Backend(backend) => write!(f, "backend {backend}"),
+            Self::Route(route) => write!(f, "route {route}"),
+            Self::RouteRule(route, rule) => write!(f, "route {route}, rule {rule}"),
+        }
     }
 }
