@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_dataplane::record::{Reporter, refused_early};
-use mesh_hbone::{ServeError, ServerConnection, serve_tls};
+use mesh_hbone::expiry::renewed;
+use mesh_hbone::{ConnectionEnd, ServeError, ServerConnection, serve_tls};
 use mesh_net::orig_dst::local_addr;
 use mesh_tls::{CertSource, WorkloadCertificate};
 use mesh_types::{LocalAddr, Peer};
@@ -36,24 +37,28 @@ pub async fn serve<C: CertSource>(proxy: Rc<PodProxy<C>>, stream: TcpStream, pee
     };
     // Boxed: the handshake is over soon, and what it needs is not to be held while the connection is open.
     match Box::pin(shake_hands(&proxy, stream, local)).await {
-        Ok(connection) => hand_out(&proxy, connection, local, peer).await,
+        Ok((connection, shown)) => hand_out(&proxy, connection, &shown, local, peer).await,
         Err((reason, error)) => {
             refused_early(traffic, Reporter::Destination, peer, local.addr(), reason, &error);
         }
     }
 }
 
-/// The pod's certificate, then TLS and HTTP/2; every step has a deadline.
+/// The pod's certificate, then TLS and HTTP/2; every step has a deadline. Gives the connection, and the certificate that
+/// was shown.
 async fn shake_hands<C: CertSource>(
     proxy: &PodProxy<C>,
     stream: TcpStream,
     local: LocalAddr,
-) -> Result<Box<ServerConnection>, (&'static str, String)> {
+) -> Result<(Box<ServerConnection>, Arc<WorkloadCertificate>), (&'static str, String)> {
     let certificate = certificate(proxy, local).await?;
     let config = certificate.server_config();
     let worker = &proxy.worker;
-    let connection = serve_tls(stream, config, &worker.hbone, &worker.budget).await;
-    connection.map(Box::new).map_err(|e| ("handshake", e.to_string()))
+    let mut connection = serve_tls(stream, config, &worker.hbone, &worker.budget)
+        .await
+        .map_err(|e| ("handshake", e.to_string()))?;
+    connection.expire_with(&certificate);
+    Ok((Box::new(connection), certificate))
 }
 
 async fn certificate<C: CertSource>(
@@ -80,10 +85,12 @@ async fn certificate<C: CertSource>(
     }
 }
 
-/// Gives each request a task of its own, until the connection or the pod ends. A drain tells the client to open no more.
+/// Gives each request a task of its own, until the connection or the pod ends. After a drain, or when there is a newer
+/// certificate than the one shown, the client is told to open no more here.
 async fn hand_out<C: CertSource>(
     proxy: &Rc<PodProxy<C>>,
     mut connection: Box<ServerConnection>,
+    shown: &Arc<WorkloadCertificate>,
     local: LocalAddr,
     peer: Peer,
 ) {
@@ -93,12 +100,19 @@ async fn hand_out<C: CertSource>(
         peer,
     };
     let mut drain = proxy.drain.listener();
+    let mut renewed = Box::pin(renewed(&proxy.worker.seed.certs, shown));
     let mut draining = false;
     loop {
         let next = tokio::select! {
             biased;
             () = drain.draining(), if !draining => {
                 draining = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = &mut renewed, if !draining => {
+                draining = true;
+                tracing::debug!(%peer, "certificate renewed: an older HBONE connection takes no more streams");
                 connection.graceful_shutdown();
                 continue;
             }
@@ -119,6 +133,15 @@ async fn hand_out<C: CertSource>(
                     "malformed",
                     &rejected,
                 );
+            }
+            Some(Err(ServeError::Ended(end @ ConnectionEnd::Expired(_)))) => {
+                tracing::info!(%peer, identity = %connection.peer(), %end, "HBONE connection ended with its streams");
+                return;
+            }
+            Some(Err(ServeError::Ended(end @ ConnectionEnd::Http2(_)))) => {
+                let traffic = &proxy.worker.seed.traffic;
+                refused_early(traffic, Reporter::Destination, peer, local.addr(), "http2", &end);
+                return;
             }
             Some(Err(ServeError::Ended(end))) => {
                 tracing::debug!(%peer, %end, "HBONE connection ended");

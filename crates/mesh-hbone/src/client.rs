@@ -5,12 +5,12 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use http::StatusCode;
-use mesh_tls::RejectedPeer;
+use mesh_tls::{RejectedPeer, WorkloadCertificate};
 use mesh_types::Identity;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,16 +34,14 @@ pub struct ClientConnection {
     options: Rc<HboneOptions>,
 }
 
-/// Moves the frames of one connection; to be spawned on the worker that uses it. It ends when the connection does, and
-/// dropping it ends the connection at once.
+/// Moves the frames of one connection; to be spawned on the worker that uses it. It ends when the connection does, at the
+/// latest when the peer's certificate expires; dropping it ends the connection at once.
 pub struct ClientDriver {
     connection: Connection<SharedIo, Bytes>,
     pulse: Pulse,
     state: Rc<ConnectionState>,
     /// Held for its window's sake.
     _window: Grant,
-    /// How long the peer's certificate is valid.
-    lifetime: Duration,
 }
 
 /// Why a stream could not be opened.
@@ -110,7 +108,6 @@ pub(crate) async fn establish_over(
         pulse: Pulse::new(io, ping, options.keepalive, lifetime),
         state,
         _window: window,
-        lifetime,
     };
     Ok((client, driver))
 }
@@ -239,9 +236,10 @@ impl OpenError {
 // === impl ClientDriver ===
 
 impl ClientDriver {
-    /// How long the peer's certificate is valid, from the handshake on.
-    pub(crate) fn lifetime(&self) -> Duration {
-        self.lifetime
+    /// The connection also ends when the certificate that this end has shown expires.
+    pub fn expire_with(&mut self, shown: &WorkloadCertificate) {
+        let lifetime = expiry::until(shown.not_after(), SystemTime::now());
+        self.pulse.expire_after(lifetime);
     }
 }
 

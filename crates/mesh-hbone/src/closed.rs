@@ -6,6 +6,7 @@ use std::rc::Rc;
 use mesh_net::StreamError;
 use mesh_types::Identity;
 
+use crate::expiry::Whose;
 use crate::tls::{Failure, SharedIo};
 
 /// Why an HBONE connection ended.
@@ -24,6 +25,9 @@ pub enum ConnectionEnd {
     /// Nothing was heard from the peer, not even an answer to a PING.
     #[error("peer does not answer")]
     PingTimeout,
+    /// A certificate that the connection was authenticated with has expired.
+    #[error("{0} certificate has expired")]
+    Expired(Whose),
     /// TLS failed: a bad record, or an alert, as when the peer does not accept our certificate.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
@@ -51,6 +55,7 @@ impl ConnectionEnd {
         match self {
             Self::Finished | Self::Shutdown | Self::PeerGone => StreamError::Closed,
             Self::PingTimeout => StreamError::TimedOut,
+            Self::Expired(_) => StreamError::Expired,
             Self::Tls(_) | Self::Http2(_) => StreamError::Protocol,
             Self::Io(kind) => StreamError::from(&std::io::Error::from(*kind)),
         }

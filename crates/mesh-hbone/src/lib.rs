@@ -14,7 +14,7 @@
 //! - [`server`]: one connection, server's end.
 //! - [`tunnel`]: one stream as chunks, or as a byte stream for nesting.
 //! - [`error`]: why there is no tunnel, whose fault it is, and what metrics call it.
-//! - `expiry`: how long what was shown in a handshake stays true.
+//! - [`expiry`]: how long what was shown in a handshake stays true.
 //! - `closed`: why a connection ended, as its streams see it.
 //! - `pulse`, `keepalive`: what drivers do each turn; when silence means that the peer is gone.
 //! - `tls`: the record layer between HTTP/2 and the socket, which batches records and system calls.
@@ -28,7 +28,7 @@ pub mod budget;
 pub mod client;
 mod closed;
 pub mod error;
-mod expiry;
+pub mod expiry;
 #[doc(hidden)]
 pub mod fuzz;
 mod keepalive;

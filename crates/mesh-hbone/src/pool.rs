@@ -15,17 +15,19 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_net::{DialError, DialOptions, Netns, NetnsId};
-use mesh_tls::{CertSource, ExpectedPeers};
+use mesh_tls::{CertSource, ExpectedPeers, WorkloadCertificate};
 use mesh_types::{Identity, NextHop, WorkloadUid};
 use tokio::sync::watch;
 
 use crate::budget::ReceiveBudget;
 use crate::client::{ClientConnection, ClientDriver, OpenError, establish_over};
+use crate::closed::ConnectionEnd;
 use crate::error::{ConnectError, ConnectStep};
-use crate::expiry;
+use crate::expiry::renewed;
 use crate::options::HboneOptions;
 use crate::request::ConnectRequest;
 use crate::tls::Transport;
@@ -248,8 +250,8 @@ struct Connected {
     connection: ClientConnection,
     /// Boxed: it is large and is handed on several times.
     driver: Box<ClientDriver>,
-    /// How long the certificates of both ends are valid.
-    lifetime: Duration,
+    /// With which this end showed who it is.
+    certificate: Arc<WorkloadCertificate>,
 }
 
 /// The task of one connection, from dialling to its end.
@@ -268,7 +270,7 @@ async fn run_connection<C: CertSource>(
     let Connected {
         connection,
         driver,
-        lifetime,
+        certificate,
     } = match connected {
         Ok(_) if shared.draining.get() => return dial.failed(ConnectError::Draining),
         Ok(connected) => connected,
@@ -279,30 +281,42 @@ async fn run_connection<C: CertSource>(
     };
     let seat = dial.succeeded(connection);
     let (peers, idle_timeout) = (shared.peers.clone(), shared.options.idle_timeout);
+    let certs = shared.certs.clone();
     // From here on the connection does not keep the pool alive.
     drop(shared);
     tokio::select! {
         biased;
         _ = closed.wait_for(|closed| *closed) => {}
-        () = drive(driver, &seat, idle_timeout, lifetime) => {}
+        // Boxed: it sleeps nearly always.
+        () = drive(driver, &seat, idle_timeout, Box::pin(renewed(&certs, &certificate))) => {}
     }
     drop(seat);
     forget_if_empty(&peers, &Key::of(&hop));
 }
 
-/// Drives a connection, and takes it out of service when nobody has used it for long or a certificate has expired.
-async fn drive(mut driver: Box<ClientDriver>, seat: &peer::Seat, idle_timeout: Duration, lifetime: Duration) {
+/// Drives a connection, and takes it out of service when nobody has used it for long or a newer certificate is there. It
+/// ends by itself when a certificate expires.
+async fn drive(
+    mut driver: Box<ClientDriver>,
+    seat: &peer::Seat,
+    idle_timeout: Duration,
+    renewed: impl Future<Output = ()>,
+) {
     tokio::select! {
         biased;
-        end = &mut driver => {
-            tracing::debug!(%end, "hbone connection ended");
-            return;
-        }
+        end = &mut driver => return log_end(&end),
         () = seat.idle_for(idle_timeout) => {}
-        () = tokio::time::sleep(lifetime) => {}
+        () = renewed => tracing::debug!("certificate renewed: an older hbone connection takes no more streams"),
     }
     seat.retire();
-    driver.await;
+    log_end(&driver.await);
+}
+
+fn log_end(end: &ConnectionEnd) {
+    match end {
+        ConnectionEnd::Expired(_) => tracing::info!(%end, "hbone connection ended with its streams"),
+        _ => tracing::debug!(%end, "hbone connection ended"),
+    }
 }
 
 fn forget_if_empty(peers: &RefCell<HashMap<Key, Rc<Peer>>>, key: &Key) {
@@ -330,12 +344,12 @@ async fn connect<C: CertSource>(
     let transport = (shared.dialer)(hop).await?;
     step.set(ConnectStep::Tls);
     let config = certificate.client_config(&hop.expected);
-    let (connection, driver) = establish_over(transport, config, &shared.options, &shared.budget).await?;
-    let ours = expiry::until(certificate.not_after(), SystemTime::now());
+    let (connection, mut driver) = establish_over(transport, config, &shared.options, &shared.budget).await?;
+    driver.expire_with(&certificate);
     Ok(Connected {
         connection,
-        lifetime: ours.min(driver.lifetime()),
         driver: Box::new(driver),
+        certificate,
     })
 }
 

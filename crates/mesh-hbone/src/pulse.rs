@@ -1,4 +1,5 @@
-//! What both ends do beside moving frames: drain what was written, and find out whether the peer is alive.
+//! What both ends do beside moving frames: drain what was written, find out whether the peer is alive, and end with the
+//! certificates that the connection rests on.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +9,7 @@ use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::closed::ConnectionEnd;
+use crate::expiry::{Expiry, Whose};
 use crate::keepalive::{Keepalive, Liveness};
 use crate::options::KeepaliveOptions;
 use crate::tls::SharedIo;
@@ -18,33 +20,33 @@ pub(crate) struct Pulse {
     ping: PingPong,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
-    /// When the peer's certificate expires; looked at whenever the timer fires.
-    expires: Option<Instant>,
-    expired: bool,
+    expiry: Expiry,
 }
 
 impl Pulse {
     /// `lifetime` is how long the peer's certificate is valid.
     pub(crate) fn new(io: SharedIo, ping: PingPong, options: KeepaliveOptions, lifetime: Duration) -> Self {
         let now = Instant::now();
+        let expiry = Expiry::new(Whose::Peers, lifetime, now);
         Self {
             io,
             ping,
             keepalive: Keepalive::new(options, now),
-            timer: Box::pin(sleep_until(now + options.idle)),
-            // What cannot be told as an instant never comes.
-            expires: now.checked_add(lifetime),
-            expired: false,
+            timer: Box::pin(sleep_until(expiry.before(now + options.idle))),
+            expiry,
         }
+    }
+
+    /// `lifetime` is how long this end's certificate is valid.
+    pub(crate) fn expire_after(&mut self, lifetime: Duration) {
+        let now = Instant::now();
+        self.expiry = self.expiry.or(Expiry::new(Whose::Ours, lifetime, now));
+        let next = self.expiry.before(self.timer.deadline());
+        self.timer.as_mut().reset(next);
     }
 
     pub(crate) fn io(&self) -> &SharedIo {
         &self.io
-    }
-
-    /// True once, after the peer's certificate has expired: no more streams shall be taken.
-    pub(crate) fn take_expired(&mut self) -> bool {
-        std::mem::take(&mut self.expired)
     }
 
     /// Ready when the connection has to end.
@@ -60,10 +62,12 @@ impl Pulse {
         let _ = self.ping.poll_pong(cx);
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            self.expired |= self.expires.take_if(|expires| *expires <= now).is_some();
+            if let Some(whose) = self.expiry.passed(now) {
+                return Poll::Ready(ConnectionEnd::Expired(whose));
+            }
             match self.keepalive.poll(now) {
                 // The timer is moved when it fires, not whenever something is heard.
-                Liveness::Wait(until) => self.timer.as_mut().reset(until),
+                Liveness::Wait(until) => self.timer.as_mut().reset(self.expiry.before(until)),
                 Liveness::Dead => return Poll::Ready(ConnectionEnd::PingTimeout),
                 // When a PING of ours is still unanswered, one is under way already.
                 Liveness::Ping => drop(self.ping.send_ping(Ping::opaque())),

@@ -52,6 +52,8 @@ pub struct ConnectResponse {
 pub enum Refusal {
     /// 400: the request is malformed, or its target is not served here.
     BadRequest,
+    /// 431: more header bytes than are accepted.
+    HeadersTooLarge,
     /// 401: a policy denies it.
     Denied,
     /// 503: the target could not be reached.
@@ -73,6 +75,14 @@ pub enum InvalidRequest {
     /// A network name that is empty, too long, given twice or not printable.
     #[error("x-forwarded-network is not one printable name of at most {MAX_NETWORK} bytes")]
     ForwardedNetwork,
+    /// More header bytes than are accepted, counted as RFC 9113, section 6.5.2 does.
+    #[error("{bytes} bytes of headers, more than {limit}")]
+    HeadersTooLarge {
+        /// How many.
+        bytes: usize,
+        /// How many are accepted.
+        limit: usize,
+    },
 }
 
 /// A request of our own that cannot be written down; our fault.
@@ -199,6 +209,27 @@ impl ConnectResponse {
     }
 }
 
+// === impl InvalidRequest ===
+
+impl InvalidRequest {
+    /// What the client is answered.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::HeadersTooLarge { .. } => Refusal::HeadersTooLarge,
+            _ => Refusal::BadRequest,
+        }
+    }
+}
+
+/// A header list's size as HTTP/2 counts it (RFC 9113, section 6.5.2), without the few bytes of the pseudo-headers.
+pub(crate) fn header_list_size(headers: &HeaderMap) -> usize {
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
+}
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -207,6 +238,7 @@ impl Refusal {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Denied => StatusCode::UNAUTHORIZED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use mesh_net::StreamError;
+use mesh_tls::WorkloadCertificate;
 use mesh_types::Identity;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,18 +23,20 @@ use crate::error::{AcceptError, ConnectStep};
 use crate::expiry;
 use crate::options::HboneOptions;
 use crate::pulse::Pulse;
-use crate::request::{ConnectRequest, ConnectResponse, InvalidRequest, Refusal};
+use crate::request::{ConnectRequest, ConnectResponse, InvalidRequest, Refusal, header_list_size};
 use crate::tls::{SharedIo, TlsIo};
 use crate::tunnel::Tunnel;
 
-/// A connection whose client is known, for as long as its certificate is valid: then it shuts down gracefully. It moves frames only while [`next`](Self::next) is polled; dropping it ends it at
-/// once.
+/// A connection whose client is known, for as long as its certificate is valid: then it ends. It moves frames only while
+/// [`next`](Self::next) is polled; dropping it ends it at once.
 pub struct ServerConnection {
     connection: Connection<SharedIo, Bytes>,
     pulse: Pulse,
     peer: Identity,
     state: Rc<ConnectionState>,
     over: bool,
+    /// Header bytes that a request may have.
+    header_limit: usize,
     /// Held for its window's sake.
     _window: Grant,
 }
@@ -50,8 +53,8 @@ pub struct IncomingTunnel {
 /// What [`ServerConnection::next`] reports besides tunnels.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A request was malformed and was answered with 400. The connection goes on.
-    #[error("refused with 400: {0}")]
+    /// A request was malformed or too large, and was answered so. The connection goes on.
+    #[error("refused with {}: {}", .0.refusal().status().as_str(), .0)]
     Rejected(InvalidRequest),
     /// The connection ended in an unusual way; nothing more comes.
     #[error("connection ended: {0}")]
@@ -98,6 +101,7 @@ pub async fn serve_tls(
         state: ConnectionState::new(Some(peer.clone())),
         peer,
         over: false,
+        header_limit: options.request_header_list as usize,
         _window: window,
     })
 }
@@ -112,7 +116,7 @@ async fn preface(
         .initial_window_size(options.stream_window)
         .initial_connection_window_size(window)
         .max_frame_size(options.frame_size)
-        .max_header_list_size(options.request_header_list)
+        .max_header_list_size(options.request_header_list.max(HEADERS_SEEN))
         .max_concurrent_streams(options.max_streams_served)
         .max_send_buffer_size(options.send_buffer)
         .data_frame_budget(options.data_frame_budget);
@@ -148,6 +152,12 @@ impl ServerConnection {
         self.connection.graceful_shutdown();
     }
 
+    /// The connection also ends when the certificate that this end has shown expires.
+    pub fn expire_with(&mut self, shown: &WorkloadCertificate) {
+        let lifetime = expiry::until(shown.not_after(), SystemTime::now());
+        self.pulse.expire_after(lifetime);
+    }
+
     /// Ends the connection and all its streams. The client is told, as long as [`next`](Self::next) is polled until it
     /// gives nothing.
     pub fn close(&mut self) {
@@ -171,21 +181,21 @@ impl ServerConnection {
             Poll::Ready(None) => ConnectionEnd::of(self.pulse.io(), Ok(())),
             Poll::Pending => match self.pulse.poll(cx) {
                 Poll::Ready(end) => end,
-                Poll::Pending => {
-                    self.go_away_if_expired(cx);
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             },
         };
+        if matches!(end, ConnectionEnd::Expired(_)) {
+            self.go_away(cx, &end);
+        }
         Poll::Ready(self.end(end))
     }
 
-    fn go_away_if_expired(&mut self, cx: &mut Context<'_>) {
-        if self.pulse.take_expired() {
-            tracing::debug!(peer = %self.peer, "the peer's certificate has expired: its connection takes no more streams");
-            self.graceful_shutdown();
-            cx.waker().wake_by_ref();
-        }
+    /// The client is told as far as that can be done at once; nobody waits for it.
+    fn go_away(&mut self, cx: &mut Context<'_>, end: &ConnectionEnd) {
+        self.state.ended(end.clone());
+        self.connection.abrupt_shutdown(Reason::NO_ERROR);
+        let _ = self.connection.poll_accept(cx);
+        let _ = self.pulse.io().with(|tls| tls.poll_drain(cx));
     }
 
     fn incoming(
@@ -194,7 +204,7 @@ impl ServerConnection {
         mut respond: SendResponse<Bytes>,
     ) -> Result<IncomingTunnel, ServeError> {
         let (head, recv) = request.into_parts();
-        match ConnectRequest::from_http(&head.method, &head.uri, &head.headers) {
+        match self.read(&head) {
             Ok(request) => Ok(IncomingTunnel {
                 request,
                 respond,
@@ -203,10 +213,18 @@ impl ServerConnection {
             }),
             Err(invalid) => {
                 // If the stream is gone already there is nobody to be answered.
-                let _ = respond.send_response(Refusal::BadRequest.to_http(), true);
+                let _ = respond.send_response(invalid.refusal().to_http(), true);
                 Err(ServeError::Rejected(invalid))
             }
         }
+    }
+
+    fn read(&self, head: &http::request::Parts) -> Result<ConnectRequest, InvalidRequest> {
+        let (bytes, limit) = (header_list_size(&head.headers), self.header_limit);
+        if bytes > limit {
+            return Err(InvalidRequest::HeadersTooLarge { bytes, limit });
+        }
+        ConnectRequest::from_http(&head.method, &head.uri, &head.headers)
     }
 
     fn end(&mut self, end: ConnectionEnd) -> Option<Result<IncomingTunnel, ServeError>> {
@@ -265,3 +283,7 @@ impl IncomingTunnel {
         let _ = poll_fn(|cx| self.respond.poll_reset(cx)).await;
     }
 }
+
+/// The multiplexer refuses longer header lists by itself and tells nobody. So it is given this limit, which bounds the
+/// memory of one request, and the real one is looked after here, where it can be said who sent what.
+const HEADERS_SEEN: u32 = 1024 * 1024;

@@ -238,12 +238,23 @@ pub(crate) async fn receive_all(tunnel: &mut Tunnel) -> Vec<u8> {
 
 /// A certificate that is simply there.
 #[derive(Clone)]
-pub(crate) struct Fixed(pub(crate) Arc<WorkloadCertificate>);
+pub(crate) struct Fixed(Rc<RefCell<Arc<WorkloadCertificate>>>);
+
+impl Fixed {
+    pub(crate) fn new(certificate: Arc<WorkloadCertificate>) -> Self {
+        Self(Rc::new(RefCell::new(certificate)))
+    }
+
+    pub(crate) fn renew(&self, certificate: Arc<WorkloadCertificate>) {
+        self.0.replace(certificate);
+    }
+}
 
 impl CertSource for Fixed {
     async fn get(&self, identity: &Identity) -> Result<Arc<WorkloadCertificate>, CertUnavailable> {
-        if identity == self.0.identity() {
-            return Ok(self.0.clone());
+        let certificate = self.0.borrow().clone();
+        if identity == certificate.identity() {
+            return Ok(certificate);
         }
         let identity = identity.clone();
         Err(CertUnavailable::Unknown { identity })

@@ -73,6 +73,9 @@ pub enum StreamError {
     /// The peer did not answer in time (keep-alive, `TCP_USER_TIMEOUT`, HTTP/2 PING).
     #[error("peer does not answer")]
     TimedOut,
+    /// A certificate that what carries it was authenticated with has expired.
+    #[error("a certificate of the connection has expired")]
+    Expired,
     /// The peer broke the protocol.
     #[error("protocol violated by the peer")]
     Protocol,
@@ -129,6 +132,7 @@ impl From<StreamError> for io::Error {
         let kind = match error {
             StreamError::Reset => io::ErrorKind::ConnectionReset,
             StreamError::Closed => io::ErrorKind::BrokenPipe,
+            StreamError::Expired => io::ErrorKind::ConnectionAborted,
             StreamError::TimedOut => io::ErrorKind::TimedOut,
             StreamError::Protocol => io::ErrorKind::InvalidData,
             StreamError::Io(kind) => kind,

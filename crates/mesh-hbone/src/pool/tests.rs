@@ -23,6 +23,7 @@ use crate::{HboneOptions, ReceiveBudget};
 /// A client's worker and the far end of whatever it dials.
 struct World {
     pool: Pool<Fixed>,
+    certs: Fixed,
     mesh: Mesh,
     dialed: Rc<Dialed>,
     tasks: Rc<RefCell<Vec<JoinHandle<()>>>>,
@@ -52,12 +53,12 @@ impl World {
 
     fn with(options: HboneOptions) -> Self {
         let mesh = Mesh::new();
-        let certs = Fixed(mesh.certificate("client"));
+        let certs = Fixed::new(mesh.certificate("client"));
         let dialed: Rc<Dialed> = Rc::default();
         let tasks: Rc<RefCell<Vec<_>>> = Rc::default();
         let (spawned, dialer) = (tasks.clone(), dialed.clone());
         let pool = Pool::with_dialer(
-            certs,
+            certs.clone(),
             Rc::new(options),
             ReceiveBudget::default(),
             move |_, task| spawned.borrow_mut().push(spawn_local(task)),
@@ -65,6 +66,7 @@ impl World {
         );
         Self {
             pool,
+            certs,
             mesh,
             dialed,
             tasks,
@@ -419,15 +421,30 @@ async fn an_unused_connection_goes_after_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_takes_no_stream_after_a_certificate_of_it_has_expired() {
+async fn a_connection_takes_no_stream_when_there_is_a_newer_certificate_and_ends_with_its_own() {
     local(async {
         let world = World::new();
-        let (_server, mut near, mut far) = world.first_tunnel().await;
-        sleep(Duration::from_secs(24 * 3600 + 60)).await;
-        send(&mut near, "still open").await.unwrap();
-        assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
+        let (server, mut near, mut far) = world.first_tunnel().await;
+        sleep(Duration::from_secs(13 * 3600)).await;
+        let (_near, _far) = world.tunnel_to(&server).await;
+        assert_eq!(
+            world.dials(),
+            1,
+            "half of its life is over, but there is no newer one"
+        );
+
+        world.certs.renew(world.mesh.certificate("client"));
+        sleep(Duration::from_secs(301)).await;
         let (_other, _near, _far) = world.first_tunnel().await;
         assert_eq!(world.dials(), 2);
+        send(&mut near, "still open").await.unwrap();
+        assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
+
+        sleep(Duration::from_secs(11 * 3600)).await;
+        // Both ends know when it expires; to whoever is second the other has gone.
+        let ends = [receive(&mut near).await, receive(&mut far).await];
+        assert!(ends.contains(&Err(StreamError::Expired)), "{ends:?}");
+        assert!(ends.iter().all(Result::is_err), "{ends:?}");
     })
     .await;
 }

@@ -233,8 +233,13 @@ fn a_malformed_traceparent_is_none() {
 
 #[test]
 fn refusals_have_the_statuses_of_the_protocol() {
-    let statuses = [Refusal::BadRequest, Refusal::Denied, Refusal::Unavailable].map(|r| r.status().as_u16());
-    assert_eq!(statuses, [400, 401, 503]);
+    let refusals = [
+        Refusal::BadRequest,
+        Refusal::HeadersTooLarge,
+        Refusal::Denied,
+        Refusal::Unavailable,
+    ];
+    assert_eq!(refusals.map(|r| r.status().as_u16()), [400, 431, 401, 503]);
 }
 
 #[test]

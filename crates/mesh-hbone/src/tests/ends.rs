@@ -4,14 +4,17 @@ use std::mem::{size_of, size_of_val};
 use std::rc::Rc;
 use std::time::Duration;
 
+use mesh_net::StreamError;
 use mesh_tls::ExpectedPeers;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
 
 use crate::client::{ClientDriver, establish};
 use crate::closed::ConnectionEnd;
 use crate::error::ConnectError;
-use crate::server::{IncomingTunnel, ServerConnection, serve_tls};
+use crate::server::{IncomingTunnel, ServeError, ServerConnection, serve_tls};
 use crate::testing::{
-    Control, Ends, Mesh, Pair, Running, finish, handshakes, identity, local, pipe, receive_all,
+    Control, Ends, Mesh, Pair, Running, finish, handshakes, identity, local, pipe, receive, receive_all,
     receive_exactly, request, send,
 };
 use crate::tunnel::Tunnel;
@@ -23,7 +26,7 @@ async fn a_draining_server_finishes_its_streams_and_takes_no_more() {
         let (client, driver, server) = Pair::new().await.run();
         let (mut near, mut far) = server.tunnel_from(&client).await;
         server.control.send(Control::Drain).unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         let refused = client.tunnel(&request()).await;
         assert!(matches!(
             refused.err(),
@@ -45,21 +48,41 @@ async fn a_draining_server_finishes_its_streams_and_takes_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_takes_no_more_streams_of_a_client_whose_certificate_has_expired() {
+async fn a_connection_ends_with_its_streams_when_the_certificate_of_an_end_expires() {
     local(async {
         let mesh = Mesh::new();
         let expected = ExpectedPeers::one(&identity("server"));
-        let brief = mesh.certificate_for("client", Duration::from_secs(600));
-        let ends = handshakes(&brief, &expected, &mesh.certificate("server"), Ends::default()).await;
-        let ((client, driver), server) = (ends.0.unwrap(), Running::new(ends.1.unwrap()));
-        tokio::task::spawn_local(driver);
-        tokio::time::sleep(Duration::from_secs(500)).await;
-        let (mut near, mut far) = server.tunnel_from(&client).await;
-        tokio::time::sleep(Duration::from_secs(200)).await;
-        let refused = client.tunnel(&request()).await;
-        assert!(matches!(refused.err(), Some(ConnectError::Lost(_))));
-        send(&mut near, "still open").await.unwrap();
-        assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
+        let (brief, long) = (Duration::from_secs(600), Duration::from_secs(3600));
+        // The client's or the server's certificate is the first to expire; at either end it is known how long both last.
+        for (client, server) in [(brief, long), (long, brief)] {
+            let certificates = (
+                mesh.certificate_for("client", client),
+                mesh.certificate_for("server", server),
+            );
+            let ends = handshakes(&certificates.0, &expected, &certificates.1, Ends::default()).await;
+            let ((connection, mut driver), mut serving) = (ends.0.unwrap(), ends.1.unwrap());
+            driver.expire_with(&certificates.0);
+            serving.expire_with(&certificates.1);
+            let (driver, serving) = (spawn_local(driver), Running::new(serving));
+            let (mut near, mut far) = serving.tunnel_from(&connection).await;
+            sleep(Duration::from_secs(590)).await;
+            send(&mut near, "still open").await.unwrap();
+            assert_eq!(receive_exactly(&mut far, 10).await, b"still open");
+            let before = Instant::now();
+            let ends = [receive(&mut far).await, receive(&mut near).await];
+            // Whoever is first; to the other its peer has gone.
+            assert!(ends.contains(&Err(StreamError::Expired)), "{ends:?}");
+            assert!(ends.iter().all(Result::is_err), "{ends:?}");
+            assert!(
+                before.elapsed() < Duration::from_secs(12),
+                "{:?}",
+                before.elapsed()
+            );
+            let (errors, end) = (serving.task.await.unwrap(), driver.await.unwrap());
+            let expired = |end: &ConnectionEnd| matches!(end, ConnectionEnd::Expired(_));
+            let at_the_server = matches!(&errors[..], [ServeError::Ended(end)] if expired(end));
+            assert!(at_the_server || expired(&end), "{errors:?} {end:?}");
+        }
     })
     .await;
 }
@@ -94,7 +117,7 @@ async fn a_tunnel_carries_a_connection() {
             serve_tls(far.into_io(), server, &options, &budget)
         );
         let ((client, driver), server) = (client.unwrap(), Running::new(server.unwrap()));
-        tokio::task::spawn_local(driver);
+        spawn_local(driver);
         let (mut near, mut far) = server.tunnel_from(&client).await;
         assert_eq!(near.peer(), Some(&identity("inner-server")));
         let bulk = vec![42; 3_000_000];

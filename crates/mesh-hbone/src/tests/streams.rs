@@ -101,6 +101,43 @@ async fn what_is_no_request_of_ours_is_answered_with_400_and_harms_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn too_many_headers_are_refused_and_it_is_said_how_many() {
+    local(async {
+        let (client, _driver, server) = Pair::new().await.run();
+        for (bytes, accepted) in [
+            (60_000, true),
+            (66_000, false),
+            (200_000, false),
+            (900_000, false),
+        ] {
+            let mut large = request().to_http().unwrap();
+            let value = http::HeaderValue::from_str(&"x".repeat(bytes)).unwrap();
+            large.headers_mut().insert("x-padding", value);
+            let answered = async {
+                if accepted {
+                    drop(server.accept().await);
+                }
+            };
+            let (opened, ()) = tokio::join!(client.open(large), answered);
+            let refused = opened.err().map(crate::client::OpenError::into_error);
+            let too_large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let as_told = matches!(refused, Some(ConnectError::Refused(status)) if status == too_large);
+            assert!(as_told != accepted, "{bytes} bytes: {refused:?}");
+        }
+        let (near, far) = server.tunnel_from(&client).await;
+        drop((near, far));
+        server.control.send(Control::Close).unwrap();
+        let errors = server.task.await.unwrap();
+        assert_eq!(errors.len(), 3);
+        assert_eq!(
+            errors[1].to_string(),
+            "refused with 431: 200041 bytes of headers, more than 65536"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn either_end_can_finish_first() {
     local(async {
         for near_first in [true, false] {

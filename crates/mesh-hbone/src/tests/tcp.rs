@@ -53,7 +53,7 @@ async fn inbound(mesh: &Mesh) -> SocketAddr {
 }
 
 async fn outbound(mesh: &Mesh, inbound: SocketAddr, target: SocketAddr) -> SocketAddr {
-    let (listener, certs) = (listener().await, Fixed(mesh.certificate("client")));
+    let (listener, certs) = (listener().await, Fixed::new(mesh.certificate("client")));
     let addr = listener.local_addr().unwrap();
     let hop = Hop {
         next: NextHop::new(inbound),
@@ -144,7 +144,7 @@ async fn a_refused_dial_says_so() {
             expected: ExpectedPeers::one(&identity("server")),
             instance: WorkloadUid::new("server"),
         };
-        let certs = Fixed(mesh.certificate("client"));
+        let certs = Fixed::new(mesh.certificate("client"));
         let spawn = |_, task| drop(spawn_local(task));
         let pool = Pool::new(
             certs,
