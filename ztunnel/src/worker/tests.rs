@@ -24,10 +24,10 @@ fn futures_stay_small() {
         inbound::forward::serve(p, a, l, t)
     });
     let sizes = [
-        ("outbound connection", outbound, 1000..=2000),
+        ("outbound connection", outbound, 1000..=2048),
         ("inbound HBONE connection", inbound, 500..=2000),
         ("plaintext connection", plaintext, 800..=1300),
-        ("inbound tunnel", tunnel, 1000..=2000),
+        ("inbound tunnel", tunnel, 1000..=2048),
     ];
     let outside: Vec<_> = sizes
         .iter()
