@@ -80,6 +80,16 @@ pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// In the calling thread's namespace: connections that wait in the queue of a listener when it closes pass on to another one
+/// that shares its port (`SO_REUSEPORT`), be it a successor's, instead of being reset (`net.ipv4.tcp_migrate_req`, for both
+/// families; Linux 5.14). However quickly a listener is emptied before it closes, one more connection may have come.
+///
+/// # Errors
+/// Fails where the kernel is older or `/proc/sys` cannot be written.
+pub fn pass_on_queued() -> io::Result<()> {
+    std::fs::write(MIGRATE, "1")
+}
+
 /// The option of the socket's family; a dual-stack socket needs both, since it also carries IPv4.
 fn set_transparent(socket: &Socket, domain: Domain, v6_only: bool) -> io::Result<()> {
     if domain == Domain::IPV6 {
@@ -91,6 +101,7 @@ fn set_transparent(socket: &Socket, domain: Domain, v6_only: bool) -> io::Result
     socket.set_ip_transparent_v4(true)
 }
 
+const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 /// Linux's own `net.core.somaxconn` since 5.4.
 const DEFAULT_BACKLOG: u32 = 4096;
 

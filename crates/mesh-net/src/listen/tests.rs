@@ -1,10 +1,12 @@
+use std::io::Read;
 use std::net::{Ipv6Addr, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use super::*;
-use crate::process::in_namespaces;
+use crate::netns::Netns;
+use crate::process::{in_namespaces, set_interface_up};
 
 #[test]
 fn the_ipv6_wildcard_serves_both_families() {
@@ -25,6 +27,38 @@ fn v6_only_leaves_ipv4_to_others() {
     let v6 = listen(&options).unwrap();
     let port = v6.local_addr().unwrap().port();
     listen(&ListenOptions::new(([127, 0, 0, 1], port).into())).expect("the IPv4 port is free");
+}
+
+#[test]
+fn what_waits_in_a_closing_listeners_queue_passes_on_to_its_successor() {
+    in_namespaces(|| {
+        let pod = Netns::create().unwrap();
+        pod.run(|| {
+            set_interface_up("lo").unwrap();
+            pass_on_queued().unwrap();
+            for addr in [loopback(), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+                let mut options = ListenOptions::new(addr);
+                options.reuse_port = true;
+                let closing = listen(&options).unwrap();
+                options.addr = closing.local_addr().unwrap();
+                let connect = || TcpStream::connect(options.addr).unwrap();
+                let mut clients: Vec<_> = (0..100).map(|_| connect()).collect();
+                let successor = listen(&options).unwrap();
+                clients.extend((0..100).map(|_| connect()));
+                drop(closing);
+                let mut accepted = Vec::new();
+                while let Ok((stream, _)) = successor.accept() {
+                    accepted.push(stream);
+                }
+                assert_eq!(accepted.len(), 200);
+                drop(accepted);
+                for mut client in clients {
+                    assert_eq!(client.read(&mut [0]).unwrap(), 0, "closed, not reset");
+                }
+            }
+        })
+        .unwrap();
+    });
 }
 
 #[test]
