@@ -9,8 +9,9 @@ use mesh_types::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// Accepts until the drain starts, then takes what waits in the queue, and closes the listener: a connection that is still
-/// in the queue then is reset by the kernel, though a successor may listen at the same address. A connection that fails while it is accepted is nobody's
+/// Accepts until the drain starts, then takes what waits in the queue, and closes the listener. A connection that comes
+/// between the two passes on to a successor's listener ([`mesh_net::listen::pass_on_queued`]); where the kernel cannot do
+/// that, or there is no successor, it is reset. A connection that fails while it is accepted is nobody's
 /// problem; when the process is out of something, the loop waits and says so, but not each time.
 ///
 /// # Errors

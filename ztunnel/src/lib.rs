@@ -6,6 +6,7 @@
 //! - [`workloads`]: which pods are served: events of the node agent, start and stop, listeners.
 //! - [`worker`]: one thread of the data plane, and what its connections share.
 //! - [`accept`]: the loop behind every listener.
+//! - [`unsynced`]: connections that come before the first configuration is complete.
 //! - [`outbound`]: connections of the pods: accept, plan, connect, relay, record.
 //! - [`inbound`]: connections to the pods, through tunnels: accept, admit, forward, relay, record.
 //! - [`passthrough`]: connections to the pods, in plaintext.
@@ -33,5 +34,6 @@ pub mod inbound;
 pub mod local;
 pub mod outbound;
 pub mod passthrough;
+pub mod unsynced;
 pub mod worker;
 pub mod workloads;

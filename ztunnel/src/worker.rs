@@ -1,10 +1,12 @@
 //! One thread of the data plane, and what its connections share.
 
+use std::future::pending;
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mesh_dataplane::enforce::Enforcer;
 use mesh_dataplane::record::Traffic;
@@ -18,6 +20,7 @@ use mesh_types::OrigDst;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::sleep;
 
 use crate::accept::accept_loop;
 use crate::connections::Connections;
@@ -25,6 +28,7 @@ use crate::dns::{self, Dns};
 use crate::drain_signal::DrainSignal;
 use crate::inbound::admit::Standing;
 use crate::local::LocalPod;
+use crate::unsynced::{self, Door};
 use crate::{inbound, outbound, passthrough};
 
 /// What every worker is given.
@@ -42,7 +46,7 @@ pub struct WorkerSeed<C> {
     pub settings: Settings,
     /// Names.
     pub dns: Dns,
-    /// True once the first configuration is complete; nothing is accepted before.
+    /// True once the first configuration is complete; nothing is forwarded before.
     pub synced: watch::Receiver<bool>,
 }
 
@@ -54,13 +58,15 @@ pub struct Settings {
     /// Keep-alive of TCP connections.
     pub keepalive: Option<Keepalive>,
     /// `TCP_USER_TIMEOUT`.
-    pub user_timeout: Option<std::time::Duration>,
+    pub user_timeout: Option<Duration>,
     /// Connections to applications come from the client's address.
     pub original_source: bool,
     /// A CONNECT is answered with labels of the local workload.
     pub response_baggage: bool,
     /// Where a captured connection wanted to go.
     pub original_destination: fn(&TcpStream) -> io::Result<OrigDst>,
+    /// How long a pod's connections wait for the first configuration before they are refused.
+    pub sync_patience: Duration,
 }
 
 /// A pod's listeners on one worker, made in the pod's namespace.
@@ -206,7 +212,7 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
         dns,
     } = start.listeners;
     proxy.listen(
-        "outbound",
+        Door::Outbound,
         outbound,
         start.drain.clone(),
         |proxy, stream, peer| {
@@ -215,13 +221,13 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
                 .spawn("outbound connection", outbound::serve(proxy, stream, peer));
         },
     );
-    proxy.listen("inbound", hbone, start.drain.clone(), |proxy, stream, peer| {
+    proxy.listen(Door::Hbone, hbone, start.drain.clone(), |proxy, stream, peer| {
         proxy
             .clone()
             .spawn("inbound connection", inbound::serve(proxy, stream, peer));
     });
     proxy.listen(
-        "inbound plaintext",
+        Door::Plaintext,
         plaintext,
         start.drain.clone(),
         |proxy, stream, peer| {
@@ -237,25 +243,20 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
 
 fn serve_dns<C: CertSource>(proxy: &Rc<PodProxy<C>>, listener: DnsListener, drain: &DrainWatcher) {
     let DnsListener { datagrams, streams } = listener;
-    proxy.listen_with("dns datagrams", drain.clone(), |proxy, drain| async move {
+    proxy.listen_with("dns datagrams", None, drain.clone(), |proxy, drain| async move {
         dns::serve_datagrams(proxy, UdpSocket::from_std(datagrams)?, drain).await
     });
     let room = Arc::new(Semaphore::new(MOST_DNS_STREAMS));
-    proxy.listen(
-        "dns streams",
-        streams,
-        drain.clone(),
-        move |proxy, stream, peer| {
-            // Whoever has opened so many closes this one and is told so by that.
-            let Ok(permit) = room.clone().try_acquire_owned() else {
-                return;
-            };
-            proxy.clone().spawn("dns stream", async move {
-                dns::serve_stream(proxy, stream, peer).await;
-                drop(permit);
-            });
-        },
-    );
+    proxy.listen(Door::Dns, streams, drain.clone(), move |proxy, stream, peer| {
+        // Whoever has opened so many closes this one and is told so by that.
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            return;
+        };
+        proxy.clone().spawn("dns stream", async move {
+            dns::serve_stream(proxy, stream, peer).await;
+            drop(permit);
+        });
+    });
 }
 
 // === impl WorkerHandle ===
@@ -295,24 +296,32 @@ impl<C: CertSource> PodProxy<C> {
 
     fn listen(
         self: &Rc<Self>,
-        name: &'static str,
+        door: Door,
         listener: StdListener,
         drain: DrainWatcher,
         serve: impl Fn(Rc<Self>, TcpStream, mesh_types::Peer) + 'static,
     ) {
-        self.listen_with(name, drain, |proxy, drain| async move {
+        let patience = Some(self.worker.seed.settings.sync_patience);
+        self.listen_with(door.name(), patience, drain, move |proxy, drain| async move {
             let listener = TcpListener::from_std(listener)?;
+            let mut complete = false;
             accept_loop(listener, drain, move |stream, peer| {
-                serve(proxy.clone(), stream, peer)
+                complete = complete || *proxy.worker.seed.synced.borrow();
+                match complete {
+                    true => serve(proxy.clone(), stream, peer),
+                    false => unsynced::refuse(&proxy, door, stream, peer),
+                }
             })
             .await
         });
     }
 
-    /// Runs a listener once the first configuration is complete, unless the drain starts before.
+    /// Runs a listener once the first configuration is complete or has been waited for long enough, unless the drain starts
+    /// before.
     fn listen_with<F>(
         self: &Rc<Self>,
         name: &'static str,
+        patience: Option<Duration>,
         drain: DrainWatcher,
         run: impl FnOnce(Rc<Self>, DrainWatcher) -> F + 'static,
     ) where
@@ -328,6 +337,8 @@ impl<C: CertSource> PodProxy<C> {
                 complete = synced.wait_for(|synced| *synced) => if complete.is_err() {
                     return;
                 },
+                () = over(patience) => tracing::warn!(listener = name, pod = %proxy.pod.info().name,
+                    namespace = %proxy.pod.info().namespace, "no configuration yet; connections are refused"),
             }
             drop(early);
             let pod = proxy.pod.clone();
@@ -336,6 +347,13 @@ impl<C: CertSource> PodProxy<C> {
                     "listener is broken; the pod is served no more there");
             }
         });
+    }
+}
+
+async fn over(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => sleep(patience).await,
+        None => pending().await,
     }
 }
 

@@ -257,6 +257,30 @@ fn nothing_is_forwarded_before_the_configuration_is_complete() {
 }
 
 #[test]
+fn without_a_configuration_connections_are_refused_in_time_and_it_is_said() {
+    in_lab(|lab| async move {
+        lab.not_synced();
+        lab.waits_for_sync(Duration::from_millis(20));
+        two_pods(&lab, App::Echo).await;
+        let to = format!("{}:9000", lab.address(2));
+        reset(&mut lab.connect(1, &to).await).await;
+        reset(&mut lab.connect_plaintext(3, 2, &to).await).await;
+        for reporter in ["source", "destination"] {
+            let labels = ["reason=\"not_synced\"", &format!("reporter=\"{reporter}\"")];
+            assert_eq!(
+                lab.metric("lateen_connections_refused_early_total", &labels),
+                1.0,
+                "{}",
+                lab.metrics()
+            );
+        }
+        // The listeners are the same.
+        lab.sync();
+        echo(&mut lab.connect(1, &to).await, "now").await;
+    });
+}
+
+#[test]
 fn an_identity_without_a_certificate_gets_no_connection() {
     in_lab(|lab| async move {
         two_pods(&lab, App::Echo).await;

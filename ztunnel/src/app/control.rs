@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use crate::admin::Shown;
 use crate::config::{Config, ServerConfig};
 use crate::dns::Dns;
+use crate::local::PATIENCE;
 use crate::worker::{self, Settings, WorkerSeed};
 use crate::workloads::{Manager, PodStarter, PodTable};
 
@@ -203,5 +204,6 @@ fn settings(config: &Config) -> Settings {
         original_source: config.pods.original_source,
         response_baggage: config.response_baggage,
         original_destination: orig_dst,
+        sync_patience: PATIENCE,
     }
 }

@@ -90,7 +90,15 @@ impl StartPods for PodStarter {
     }
 
     fn start(&self, info: &PodInfo, netns: &Netns) -> Result<Running, StartError> {
-        let listeners = netns.run(|| self.listeners()).map_err(StartError::Netns)??;
+        let opened = netns.run(|| {
+            // Before the listeners, so that a predecessor's queue has where to go from the first moment.
+            if let Err(error) = listen::pass_on_queued() {
+                tracing::debug!(pod = %info.name, namespace = %info.namespace, %error,
+                    "when a listener closes, what waits in its queue will be reset");
+            }
+            self.listeners()
+        });
+        let listeners = opened.map_err(StartError::Netns)??;
         let pod = Arc::new(LocalPod::new(info.clone(), &self.cluster, self.network.clone()));
         let (trigger, watcher) = drain::channel();
         let connections = Connections::default();

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use mesh_dataplane::record::Traffic;
 use mesh_hbone::HboneOptions;
@@ -42,6 +43,7 @@ pub(crate) struct Lab {
     pub(crate) authority: TestAuthority,
     tasks: Tasks,
     synced: watch::Sender<bool>,
+    sync_patience: Cell<Duration>,
     registry: Registry,
     traffic: Traffic,
     pods: RefCell<HashMap<String, Pod>>,
@@ -61,7 +63,7 @@ pub(crate) fn in_lab<F: Future<Output = ()>>(test: impl FnOnce(Rc<Lab>) -> F) {
         .build()
         .unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let limit = std::time::Duration::from_secs(60);
+        let limit = Duration::from_secs(60);
         let lab = Rc::new(Lab::new());
         tokio::time::timeout(limit, test(lab))
             .await
@@ -81,6 +83,7 @@ impl Lab {
             authority: TestAuthority::new(),
             tasks,
             synced: watch::Sender::new(true),
+            sync_patience: Cell::new(Duration::from_secs(60)),
             traffic: Traffic::new(&registry),
             registry,
             pods: RefCell::default(),
@@ -121,6 +124,7 @@ impl Lab {
                 original_source: false,
                 response_baggage: true,
                 original_destination,
+                sync_patience: self.sync_patience.get(),
             },
             dns: Dns::new(
                 "cluster.local".into(),
@@ -159,6 +163,11 @@ impl Lab {
     /// Ends the configuration's first completeness, as at start.
     pub(crate) fn not_synced(&self) {
         self.synced.send_replace(false);
+    }
+
+    /// From now on the connections of pods that start wait for the configuration so long.
+    pub(crate) fn waits_for_sync(&self, patience: Duration) {
+        self.sync_patience.set(patience);
     }
 
     pub(crate) fn sync(&self) {
