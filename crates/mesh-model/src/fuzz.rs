@@ -1,6 +1,8 @@
 //! One fuzz target for every decoder: whatever the bytes, the answer is a value or a named error, and a value survives
 //! its own encoding. Corpus in `fuzz/corpus/<target>/`.
 
+pub mod l7;
+
 use bytes::Bytes;
 use mesh_proto::istio::{security, workload as pb};
 use prost::Message;

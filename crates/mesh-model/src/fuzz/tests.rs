@@ -28,6 +28,16 @@ fn no_bytes_make_a_policy_panic_or_change_on_its_way() {
     run("authorization", authorization, 4);
 }
 
+#[test]
+fn no_path_hides_anything_once_it_is_normalised() {
+    run("path", l7::path, 5);
+}
+
+#[test]
+fn no_request_leads_past_routes_or_policies() {
+    run("request", l7::request, 6);
+}
+
 /// The corpus is made of examples of today's messages; `LATEEN_UPDATE=1` writes them.
 #[test]
 fn the_corpus_holds_todays_examples() {

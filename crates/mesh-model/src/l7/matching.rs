@@ -71,6 +71,33 @@ impl Pattern {
         &self.text
     }
 
+    /// What every text that matches begins with, as far as the expression shows it at first sight; often nothing.
+    #[must_use]
+    pub fn literal_prefix(&self) -> String {
+        let mut prefix = String::new();
+        // Alternatives may begin with anything.
+        if self.text.contains('|') {
+            return prefix;
+        }
+        let mut rest = self.text.trim_start_matches('^').chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' => match rest.next() {
+                    Some(escaped) if escaped.is_ascii_punctuation() => prefix.push(escaped),
+                    _ => break,
+                },
+                // What stands before one of these may be absent.
+                '*' | '?' | '{' => {
+                    prefix.pop();
+                    break;
+                }
+                '.' | '[' | ']' | '(' | ')' | '}' | '+' | '^' | '$' => break,
+                literal => prefix.push(literal),
+            }
+        }
+        prefix
+    }
+
     /// The expression without anchors, for replacements; its groups are numbered as in the text that was written.
     #[must_use]
     pub fn search(&self) -> &regex::Regex {

@@ -33,3 +33,25 @@ fn case_is_ignored_where_asked() {
     }
     assert!(!TextMatch::Suffix("longer.than.this".into()).matches_ignoring_case("this"));
 }
+
+#[test]
+fn what_an_expression_begins_with_is_found_where_it_is_plain() {
+    for (text, prefix) in [
+        ("/api/v[0-9]+/users", "/api/v"),
+        ("^/api/.*$", "/api/"),
+        ("/a/b?c", "/a/"),
+        ("/ab*", "/a"),
+        ("/ab{0,2}", "/a"),
+        ("/ab+c", "/ab"),
+        ("/a\\.b\\d", "/a.b"),
+        ("/a\\.?b", "/a"),
+        ("/a|/b", ""),
+        ("/(a|b)", ""),
+        (".*/b", ""),
+        ("(/a)?b", ""),
+        ("", ""),
+        ("/plain", "/plain"),
+    ] {
+        assert_eq!(Pattern::new(text).unwrap().literal_prefix(), prefix, "{text}");
+    }
+}

@@ -18,7 +18,7 @@ pub(super) struct Paths {
     literal: Literal,
     /// In lower case.
     ignoring_case: Option<Literal>,
-    /// Those that ask for no path, or for a regular expression.
+    /// Those that ask for no path, or for a regular expression that may begin with anything.
     others: Bucket,
 }
 
@@ -32,7 +32,7 @@ struct Literal {
 struct Prefixed {
     /// Rules that ask for whole segments.
     segments: Bucket,
-    /// Rules that ask for texts that begin so.
+    /// Rules that ask for texts that begin so, or for regular expressions that do.
     raw: Bucket,
 }
 
@@ -59,7 +59,11 @@ impl Paths {
                 Some(PathMatch::PrefixIgnoringCase(prefix)) => {
                     &mut ignoring_case.prefix(&prefix.to_ascii_lowercase()).1
                 }
-                Some(PathMatch::Regex(_)) | None => &mut others,
+                Some(PathMatch::Regex(pattern)) => match pattern.literal_prefix() {
+                    prefix if prefix.is_empty() => &mut others,
+                    prefix => &mut literal.prefix(&prefix).1,
+                },
+                None => &mut others,
             };
             list.push(place);
         }

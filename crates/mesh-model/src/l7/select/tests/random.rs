@@ -155,7 +155,11 @@ fn random_match(rng: &mut Rng) -> HttpMatch {
         5 => Some(PathMatch::Prefix(path)),
         6 => Some(PathMatch::PrefixIgnoringCase(path)),
         _ => Some(PathMatch::Regex(
-            Pattern::new(rng.choice(["/a.*", "/.", ".*b"]).unwrap()).unwrap(),
+            Pattern::new(
+                rng.choice(["/a.*", "/.", ".*b", "/a/b?.*", "/ab*", "/b|/a/b"])
+                    .unwrap(),
+            )
+            .unwrap(),
         )),
     };
     for _ in 0..rng.usize(..3) {
