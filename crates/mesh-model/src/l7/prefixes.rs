@@ -30,10 +30,11 @@ impl<T> PrefixMap<T> {
     }
 }
 
-impl<T> From<BTreeMap<Strng, T>> for PrefixMap<T> {
-    fn from(map: BTreeMap<Strng, T>) -> Self {
+impl<K: AsRef<str>, T> From<BTreeMap<K, T>> for PrefixMap<T> {
+    fn from(map: BTreeMap<K, T>) -> Self {
         let mut prefixes: Vec<Prefix<T>> = Vec::with_capacity(map.len());
         for (text, value) in map {
+            let text: Strng = text.as_ref().into();
             let mut parent = prefixes.len().checked_sub(1);
             while let Some(at) = parent.filter(|at| !text.starts_with(prefixes[*at].text.as_str())) {
                 parent = prefixes[at].parent;

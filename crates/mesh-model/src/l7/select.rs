@@ -123,11 +123,23 @@ impl RouteTable {
         }
     }
 
-    /// Whether there are rules for requests. With them, a request that none takes is answered with 404; without any,
-    /// requests go where the parent leads by itself.
+    /// Whether there are rules for requests of a client. With them, one that none takes is answered with 404; without
+    /// any, it goes where the parent leads by itself.
     #[must_use]
-    pub fn has_http(&self) -> bool {
-        !self.entries.is_empty()
+    pub fn has_http(&self, client: &Client<'_>) -> bool {
+        !self.http.of(client).is_empty()
+    }
+
+    /// Whether there are rules for TLS for a client. With them, a connection that none takes is refused.
+    #[must_use]
+    pub fn has_tls(&self, client: &Client<'_>) -> bool {
+        !self.tls.of(client).is_empty()
+    }
+
+    /// Whether there are rules for TCP for a client. With them, a connection that none takes is refused.
+    #[must_use]
+    pub fn has_tcp(&self, client: &Client<'_>) -> bool {
+        !self.tcp.of(client).is_empty()
     }
 
     /// The rule that takes a request.
@@ -178,7 +190,7 @@ impl<'t> Selected<'t> {
 
 /// One for each match of each rule. What is behind a rule that takes everything, in a list that is read in order,
 /// never has its turn.
-fn entries_of(route: &Arc<Route>) -> impl Iterator<Item = (Rank, Entry)> {
+fn entries_of(route: &Arc<Route>) -> impl Iterator<Item = (Rank<'_>, Entry)> {
     let (order, rules) = match &route.rules {
         Rules::Http { order, rules } => (Some(*order), rules.as_slice()),
         Rules::Tls(_) | Rules::Tcp(_) => (None, &[][..]),
@@ -195,7 +207,7 @@ fn entries_of(route: &Arc<Route>) -> impl Iterator<Item = (Rank, Entry)> {
             rule,
             matched,
         };
-        let rank = Rank::of(&entry, order?);
+        let rank = Rank::of(route, rule, (matched, entry.matched()), order?);
         let open = !closed;
         closed |= rank.closes_list();
         open.then_some((rank, entry))

@@ -18,6 +18,10 @@ pub(super) struct Connections<R> {
 }
 
 impl<R> Connections<R> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     fn selected(&self, route: usize, rule: usize) -> SelectedConnection<'_, R> {
         let route = &self.routes[route];
         SelectedConnection {

@@ -68,6 +68,10 @@ impl<T> Hosts<T> {
         exact.into_iter().chain(below).chain(&self.any).find_map(ask)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.below.is_empty() && self.any.is_none()
+    }
+
     pub(super) fn map<U>(self, f: impl Fn(T) -> U) -> Hosts<U> {
         let all = |map: HashMap<Strng, T>| map.into_iter().map(|(name, t)| (name, f(t))).collect();
         Hosts {

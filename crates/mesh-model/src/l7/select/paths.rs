@@ -37,9 +37,9 @@ struct Prefixed {
 }
 
 #[derive(Default)]
-struct Builder {
-    exact: HashMap<Strng, Vec<u32>>,
-    prefixes: BTreeMap<Strng, (Vec<u32>, Vec<u32>)>,
+struct Builder<'e> {
+    exact: HashMap<Cow<'e, str>, Vec<u32>>,
+    prefixes: BTreeMap<Cow<'e, str>, (Vec<u32>, Vec<u32>)>,
 }
 
 impl Paths {
@@ -49,19 +49,16 @@ impl Paths {
         for place in places {
             let matched = entries[place as usize].matched();
             let list = match matched.and_then(|m| m.path.as_ref()) {
-                Some(PathMatch::Exact(path)) => literal.exact.entry(path.clone()).or_default(),
-                Some(PathMatch::Segments(prefix)) => &mut literal.prefix(segments(prefix)).0,
-                Some(PathMatch::Prefix(prefix)) => &mut literal.prefix(prefix).1,
+                Some(PathMatch::Exact(path)) => literal.exact.entry(path.as_str().into()).or_default(),
+                Some(PathMatch::Segments(prefix)) => &mut literal.prefix(segments(prefix).into()).0,
+                Some(PathMatch::Prefix(prefix)) => &mut literal.prefix(prefix.as_str().into()).1,
                 Some(PathMatch::ExactIgnoringCase(path)) => {
-                    let path = path.to_ascii_lowercase().into();
-                    ignoring_case.exact.entry(path).or_default()
+                    ignoring_case.exact.entry(lower(path)).or_default()
                 }
-                Some(PathMatch::PrefixIgnoringCase(prefix)) => {
-                    &mut ignoring_case.prefix(&prefix.to_ascii_lowercase()).1
-                }
+                Some(PathMatch::PrefixIgnoringCase(prefix)) => &mut ignoring_case.prefix(lower(prefix)).1,
                 Some(PathMatch::Regex(pattern)) => match pattern.literal_prefix() {
                     prefix if prefix.is_empty() => &mut others,
-                    prefix => &mut literal.prefix(&prefix).1,
+                    prefix => &mut literal.prefix(prefix.into()).1,
                 },
                 None => &mut others,
             };
@@ -87,9 +84,9 @@ impl Paths {
     }
 }
 
-impl Builder {
-    fn prefix(&mut self, prefix: &str) -> &mut (Vec<u32>, Vec<u32>) {
-        self.prefixes.entry(prefix.into()).or_default()
+impl<'e> Builder<'e> {
+    fn prefix(&mut self, prefix: Cow<'e, str>) -> &mut (Vec<u32>, Vec<u32>) {
+        self.prefixes.entry(prefix).or_default()
     }
 
     fn any(&self) -> bool {
@@ -107,7 +104,7 @@ impl Builder {
         let exact = self
             .exact
             .into_iter()
-            .map(|(path, places)| (path, bucket(places)));
+            .map(|(path, places)| (Strng::from(&*path), bucket(places)));
         Literal {
             exact: exact.collect(),
             prefixes: prefixes.into(),

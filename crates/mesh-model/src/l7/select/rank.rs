@@ -5,21 +5,19 @@
 
 use std::cmp::Reverse;
 
-use mesh_types::Strng;
-
 use super::Entry;
 use crate::l7::Created;
-use crate::l7::route::{HttpMatch, Order, PathMatch};
+use crate::l7::route::{HttpMatch, Order, PathMatch, Route};
 
 /// The lesser one wins. No two are equal as long as routes have distinct names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(super) struct Rank<'r> {
     specificity: Specificity,
     created: Created,
-    namespace: Strng,
-    name: Strng,
-    kind: Strng,
-    part: Strng,
+    namespace: &'r str,
+    name: &'r str,
+    kind: &'r str,
+    part: &'r str,
     rule: usize,
     matched: Option<usize>,
 }
@@ -47,16 +45,21 @@ enum PathClass {
 }
 
 /// The strongest first.
-pub(super) fn sorted(entries: impl Iterator<Item = (Rank, Entry)>) -> Vec<Entry> {
+pub(super) fn sorted<'r>(entries: impl Iterator<Item = (Rank<'r>, Entry)>) -> Vec<Entry> {
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
-impl Rank {
-    pub(super) fn of(entry: &Entry, order: Order) -> Self {
-        let matched = entry.matched();
-        let (route, object) = (&entry.route, &entry.route.object.name);
+impl<'r> Rank<'r> {
+    pub(super) fn of(
+        route: &'r Route,
+        rule: usize,
+        matched: (Option<usize>, Option<&HttpMatch>),
+        order: Order,
+    ) -> Self {
+        let (place, matched) = matched;
+        let object = &route.object;
         let specificity = match order {
             Order::Listed => Specificity::Listed {
                 takes_everything: matched.is_none_or(|m| *m == HttpMatch::default()),
@@ -66,12 +69,12 @@ impl Rank {
         Self {
             specificity,
             created: route.created,
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-            kind: route.object.kind.clone(),
-            part: route.part.clone(),
-            rule: entry.rule,
-            matched: entry.matched,
+            namespace: &object.name.namespace,
+            name: &object.name.name,
+            kind: &object.kind,
+            part: &route.part,
+            rule,
+            matched: place,
         }
     }
 

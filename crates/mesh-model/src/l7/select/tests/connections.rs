@@ -36,7 +36,8 @@ fn without_a_rule_for_it_a_connection_goes_nowhere() {
     let sent = get("/");
     assert!(table.select_tls(None, &sent.client()).is_none());
     assert!(table.select_tls(Some("other"), &sent.client()).is_none());
-    assert!(!table.has_http());
+    assert!(table.has_tls(&sent.client()));
+    assert!(!table.has_http(&sent.client()) && !table.has_tcp(&sent.client()));
 }
 
 #[test]

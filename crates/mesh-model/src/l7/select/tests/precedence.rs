@@ -214,7 +214,7 @@ fn what_matched_is_told() {
     assert_eq!((selected.rule_index, selected.match_index), (1, Some(1)));
     let path = selected.matched().unwrap().path.as_ref().unwrap();
     assert_eq!(path.matched_length("/a/b/c"), 4);
-    assert!(table.has_http());
+    assert!(table.has_http(&sent.client()));
 }
 
 fn claims(payload: serde_json::Value) -> Claims {
