@@ -4,6 +4,7 @@
 //! likes. The arguments are libtest's: `cargo test -p mesh-tests --test netns [FILTER]... [-- --list --nocapture]`.
 
 mod client;
+mod entries;
 mod fail_closed;
 mod fail_closed_input;
 mod harness;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         wire::TESTS,
         fail_closed::TESTS,
         fail_closed_input::TESTS,
+        entries::TESTS,
         lifecycle_config::TESTS,
         lifecycle_credentials::TESTS,
         lifecycle_lease::TESTS,
