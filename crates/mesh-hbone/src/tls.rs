@@ -12,16 +12,16 @@
 //! # Layout
 //! - `session`: rustls, driven without its own buffers: the handshake.
 //! - `records`: the records after a TLS 1.3 handshake.
+//! - `shared`: a connection in the hands of its driver and the multiplexer.
 //! - `block`: the memory that records are read into and written from; none is held while idle.
 
 mod block;
 mod records;
 mod session;
+mod shared;
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -33,6 +33,7 @@ use block::{Incoming, Outgoing};
 pub(crate) use records::split as split_records;
 use records::{Read, Records};
 use session::{Received, Session, Step};
+pub(crate) use shared::SharedIo;
 
 /// What HBONE runs over: a TCP connection, or a tunnel inside a tunnel.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {}
@@ -81,10 +82,6 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Io(io::ErrorKind),
 }
-
-/// A TLS connection that its driver and the multiplexer share; both run in one task.
-#[derive(Clone)]
-pub(crate) struct SharedIo(Rc<RefCell<TlsIo>>);
 
 /// Decrypted bytes that the reader had no room for.
 #[derive(Default)]
@@ -354,9 +351,22 @@ impl TlsIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize, Failure>> {
-        if self.out.len() >= FLUSH_AT || self.out.room() < RECORD + RECORD_OVERHEAD {
-            ready!(self.poll_send(cx))?;
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
         }
+        loop {
+            if self.out.len() >= FLUSH_AT || self.out.room() < RECORD + RECORD_OVERHEAD {
+                ready!(self.poll_send(cx))?;
+            }
+            // What was staged may need the room; to have taken nothing would mean that nothing more is ever taken.
+            match self.take_slices(slices)? {
+                0 => {}
+                taken => return Poll::Ready(Ok(taken)),
+            }
+        }
+    }
+
+    fn take_slices(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, rustls::Error> {
         let mut taken = 0;
         for slice in slices {
             let n = self.take(slice)?;
@@ -365,7 +375,7 @@ impl TlsIo {
                 break;
             }
         }
-        Poll::Ready(Ok(taken))
+        Ok(taken)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -390,61 +400,6 @@ impl TlsIo {
             Layer::Records(records) => records.close_notify(&mut self.out),
             Layer::Lost => Ok(()),
         }
-    }
-}
-
-// === impl SharedIo ===
-
-impl SharedIo {
-    pub(crate) fn new(tls: TlsIo) -> Self {
-        Self(Rc::new(RefCell::new(tls)))
-    }
-
-    /// The connection, for a moment; never across a poll of the multiplexer.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut TlsIo) -> T) -> T {
-        f(&mut self.0.borrow_mut())
-    }
-}
-
-impl AsyncRead for SharedIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(|tls| {
-            let read = ready!(tls.unless_failed(cx, |tls, cx| tls.poll_read_plain(cx, buf)));
-            Poll::Ready(read.map_err(|failure| io::Error::from(&failure)))
-        })
-    }
-}
-
-impl AsyncWrite for SharedIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.with(|tls| {
-            let written = ready!(tls.unless_failed(cx, |tls, cx| tls.poll_write_slices(cx, bufs)));
-            Poll::Ready(written.map_err(|failure| io::Error::from(&failure)))
-        })
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// Nothing: the driver drains once per turn.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|tls| {
-            let closed = ready!(tls.unless_failed(cx, TlsIo::poll_close));
-            Poll::Ready(closed.map_err(|failure| io::Error::from(&failure)))
-        })
     }
 }
 

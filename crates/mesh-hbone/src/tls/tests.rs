@@ -127,6 +127,22 @@ async fn a_lot_is_written_in_pieces_of_about_128_kib() {
 }
 
 #[tokio::test]
+async fn a_large_write_behind_small_ones_is_never_refused_for_want_of_room() {
+    let (mut near, mut far, _) = ends(4_000_000).await;
+    let mut sent = 0;
+    // So much waits to be sent, just less than is sent at once, that the staged bytes leave no room for a whole record.
+    for size in [16_384; 7]
+        .into_iter()
+        .chain([16_000, 4_000, 4_000, 4_000, 16_384])
+    {
+        near.write_all(&vec![1; size]).await.unwrap();
+        sent += size;
+    }
+    drain(&near).await;
+    far.read_exact(&mut vec![0; sent]).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_idle_connection_holds_no_blocks() {
     let (mut near, mut far, _) = ends(1_000_000).await;
     near.write_all(&pattern(300_000)).await.unwrap();
