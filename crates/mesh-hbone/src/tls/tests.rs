@@ -3,9 +3,11 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use mesh_tls::ExpectedPeers;
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
 use super::{Failure, SharedIo, TlsIo};
@@ -44,6 +46,11 @@ impl AsyncWrite for Counted {
 
 /// Two ends over a pipe that holds so many bytes, and how often the client wrote.
 async fn ends(capacity: usize) -> (SharedIo, SharedIo, Rc<Cell<usize>>) {
+    ends_of(capacity, true).await
+}
+
+/// The client may have been told to leave the records to rustls, as with TLS 1.2.
+async fn ends_of(capacity: usize, own_records: bool) -> (SharedIo, SharedIo, Rc<Cell<usize>>) {
     let mesh = Mesh::new();
     let expected = ExpectedPeers::one(&identity("server"));
     let (near, far) = tokio::io::duplex(capacity);
@@ -52,11 +59,10 @@ async fn ends(capacity: usize) -> (SharedIo, SharedIo, Rc<Cell<usize>>) {
         pipe: near,
         writes: writes.clone(),
     };
+    let mut config = ClientConfig::clone(&mesh.certificate("client").client_config(&expected));
+    config.enable_secret_extraction = own_records;
     let (client, server) = tokio::join!(
-        TlsIo::connect(
-            Box::new(near),
-            mesh.certificate("client").client_config(&expected)
-        ),
+        TlsIo::connect(Box::new(near), Arc::new(config)),
         TlsIo::accept(Box::new(far), mesh.certificate("server").server_config())
     );
     let (client, server) = (client.unwrap(), server.unwrap());
@@ -75,8 +81,20 @@ fn pattern(n: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn everything_arrives_in_order_whatever_the_sizes() {
-    for capacity in [7, 1000, 65_536, 1_000_000] {
-        let (mut near, mut far, _) = ends(capacity).await;
+    for (capacity, own_records, swapped) in [
+        (7, true, false),
+        (1000, true, false),
+        (65_536, true, false),
+        (1_000_000, true, false),
+        (7, false, false),
+        (65_536, false, false),
+        (65_536, false, true),
+        (1_000_000, false, true),
+    ] {
+        let (mut near, mut far, _) = ends_of(capacity, own_records).await;
+        if swapped {
+            std::mem::swap(&mut near, &mut far);
+        }
         let data = pattern(600_000);
         let sending = async {
             let mut rest = &data[..];
@@ -96,7 +114,7 @@ async fn everything_arrives_in_order_whatever_the_sizes() {
         let mut received = Vec::new();
         let (_, read) = tokio::join!(sending, far.read_to_end(&mut received));
         read.unwrap();
-        assert!(received == data, "capacity {capacity}");
+        assert!(received == data, "capacity {capacity}, own records {own_records}");
     }
 }
 
