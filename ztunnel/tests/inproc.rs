@@ -1,6 +1,7 @@
 //! The data plane end to end in one process: outbound and inbound proxies, tunnels between them, real sockets.
 
 mod lab;
+mod waypoint;
 
 use std::time::Duration;
 
