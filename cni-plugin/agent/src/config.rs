@@ -104,13 +104,8 @@ pub struct Config {
     #[arg(long, env = "HOST_PROBE_SNAT_IPV6", value_name = "IP", default_value_t = ports::HOST_PROBE_V6)]
     pub probe_v6: Ipv6Addr,
 
-    /// Whose DNS is captured; off while ztunnel has no DNS server
-    #[arg(
-        long,
-        env = "AMBIENT_DNS_CAPTURE",
-        value_name = "WHOSE",
-        default_value = "off"
-    )]
+    /// Whose DNS is captured; off where ztunnel's `ISTIO_META_DNS_CAPTURE` is false
+    #[arg(long, env = "AMBIENT_DNS_CAPTURE", value_name = "WHOSE", default_value = "on")]
     pub dns_capture: DnsCaptureSetting,
 
     /// The nft program
@@ -139,9 +134,11 @@ pub struct Config {
 pub enum DnsCaptureSetting {
     /// Nobody's
     Off,
-    /// That of pods whose annotation asks for it
+    /// That of pods whose annotation asks for it; upstream's false
+    #[value(alias = "false")]
     OnRequest,
-    /// Everybody's but that of pods whose annotation refuses it
+    /// Everybody's but that of pods whose annotation refuses it; upstream's true
+    #[value(alias = "true")]
     On,
 }
 

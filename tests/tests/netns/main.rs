@@ -4,6 +4,7 @@
 //! likes. The arguments are libtest's: `cargo test -p mesh-tests --test netns [FILTER]... [-- --list --nocapture]`.
 
 mod client;
+mod dns;
 mod entries;
 mod fail_closed;
 mod fail_closed_input;
@@ -32,6 +33,7 @@ use harness::Test;
 fn main() -> ExitCode {
     let tests: Vec<Test> = [
         reach::TESTS,
+        dns::TESTS,
         streams::TESTS,
         relay::TESTS,
         programs::TESTS,
