@@ -28,6 +28,11 @@ pub(crate) const TESTS: &[Test] = &[
         run: knows_and_asks,
     },
     Test {
+        name: "hosts_of_service_entries_have_addresses_in_a_pod_which_lead_to_their_endpoints",
+        options: captured,
+        run: service_entries,
+    },
+    Test {
         name: "a_pods_own_resolver_finds_services_by_their_short_names_and_connects",
         options: captured,
         run: own_resolver,
@@ -67,7 +72,7 @@ fn knows_and_asks(lab: &mut Lab) -> Result<()> {
                 Kind::A,
                 known(VIP),
             ),
-            ("outside.example", Kind::A, known("192.0.2.7")),
+            ("outside.example", Kind::A, Ok(vec![names.pod.v4()])),
             ("outside.example", Kind::Aaaa, nothing()),
             ("outside.example.shop.svc.cluster.local", Kind::A, nothing()),
             (
@@ -118,9 +123,50 @@ fn knows_and_asks(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Hosts that no DNS knows, or knows otherwise, have automatic addresses.
+fn service_entries(lab: &mut Lab) -> Result<()> {
+    let (client, names, _heard) = world(lab)?;
+    let endpoint = names.pod.v4();
+    for (name, resolution, endpoints) in [
+        // Nobody but the mesh knows this one.
+        (
+            "static.example",
+            "STATIC",
+            format!("endpoints: [{{address: {endpoint}}}], "),
+        ),
+        // The machine's server knows where this one is; it is the name server's own pod.
+        ("outside.example", "DNS", String::new()),
+    ] {
+        let short = name.split('.').next().unwrap_or_default();
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {short}, namespace: {ENROLLED}}}\nspec: {{hosts: [{name}], ports: [{{number: 80, name: tcp, protocol: TCP, targetPort: 9000}}], {endpoints}resolution: {resolution}}}\n"
+        );
+        lab.config().write(&format!("entry-{short}.yaml"), &text)?;
+        let asked = || ask(client.namespace(), CLUSTER_DNS, Over::Datagram, name, Kind::A);
+        let address = lab::wait::until(&format!("the address of {name}"), LIMIT, || {
+            let found = asked().ok()?.ok()?.addresses;
+            found
+                .into_iter()
+                .find(|ip| ip.to_string().starts_with("240.240."))
+        })?;
+        let fate = say(client.namespace(), SocketAddr::new(address, 80), "to an entry")?;
+        ensure!(
+            fate == Fate::Answered("to an entry".to_owned()),
+            "{name}: {fate:?}"
+        );
+    }
+    let metrics = lab.nodes()[0].metrics()?;
+    ensure!(
+        metrics.contains("istio_on_demand_dns_total{hostname=\"outside.example\""),
+        "{metrics}"
+    );
+    Ok(())
+}
+
 /// The C library's resolver, with the configuration that Kubernetes gives a pod.
 fn own_resolver(lab: &mut Lab) -> Result<()> {
-    let (client, _names, _heard) = world(lab)?;
+    let (client, names, _heard) = world(lab)?;
+    let outside = names.pod.v4().to_string();
     let conf = lab.dir().join("pods-resolv.conf");
     let text = "nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
     fs::write(&conf, text)?;
@@ -129,7 +175,7 @@ fn own_resolver(lab: &mut Lab) -> Result<()> {
         ("web", VIP),
         ("web.shop", VIP),
         ("web.shop.svc.cluster.local", VIP),
-        ("outside.example", "192.0.2.7"),
+        ("outside.example", outside.as_str()),
     ] {
         let said = client.pod.run("getent", &["ahostsv4", name])?;
         let found = said.out.split_ascii_whitespace().next().unwrap_or_default();
@@ -188,7 +234,7 @@ fn over_resolv_conf(conf: &std::path::Path) -> Result<()> {
     mount(Some(conf), &at, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("over /etc/resolv.conf")
 }
 
-/// Serves a zone of two names on port 53 of a pod, for both transports.
+/// Serves a zone whose one host is the server itself on port 53 of a pod, for both transports.
 fn name_server(pod: &Party) -> Result<Heard> {
     let heard = Heard::default();
     let at = SocketAddr::new(pod.pod.v4(), 53);
@@ -198,7 +244,7 @@ fn name_server(pod: &Party) -> Result<Heard> {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            if let Some(answer) = of_zone(&buffer[..length], from.ip(), &log) {
+            if let Some(answer) = of_zone(&buffer[..length], from.ip(), at.ip(), &log) {
                 drop(socket.send_to(&answer, from));
             }
         }
@@ -206,28 +252,28 @@ fn name_server(pod: &Party) -> Result<Heard> {
     let log = heard.clone();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            drop(of_stream(stream, &log));
+            drop(of_stream(stream, at.ip(), &log));
         }
     });
     Ok(heard)
 }
 
-fn of_stream(mut stream: TcpStream, heard: &Heard) -> io::Result<()> {
+fn of_stream(mut stream: TcpStream, own: IpAddr, heard: &Heard) -> io::Result<()> {
     stream.set_read_timeout(Some(LIMIT))?;
     let from = stream.peer_addr()?.ip();
     loop {
         let question = read_framed(&mut stream)?;
-        if let Some(answer) = of_zone(&question, from, heard) {
+        if let Some(answer) = of_zone(&question, from, own, heard) {
             write_framed(&mut stream, &answer)?;
         }
     }
 }
 
-fn of_zone(octets: &[u8], from: IpAddr, heard: &Heard) -> Option<Vec<u8>> {
+fn of_zone(octets: &[u8], from: IpAddr, own: IpAddr, heard: &Heard) -> Option<Vec<u8>> {
     let query = Query::read(octets).ok()?;
     let name = query.name()?;
     heard.lock().push((from, name.clone()));
-    let address = ["192.0.2.7".parse().expect("an address")];
+    let address = [own];
     let answer = match name.as_str() {
         "outside.example" => Reply::Addresses {
             alias: None,

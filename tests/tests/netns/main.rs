@@ -21,9 +21,11 @@ mod policy;
 mod programs;
 mod reach;
 mod relay;
+mod stand_in;
 mod streams;
 mod telemetry;
 mod trace;
+mod waypoint;
 mod wire;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let tests: Vec<Test> = [
         reach::TESTS,
         dns::TESTS,
+        waypoint::TESTS,
         streams::TESTS,
         relay::TESTS,
         programs::TESTS,

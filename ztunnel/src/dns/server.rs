@@ -42,9 +42,12 @@ pub(crate) async fn serve_datagrams<C: CertSource>(
         };
         let (length, peer) = match received {
             Ok(received) => received,
-            // That an answer was not wanted any more is reported at the next read.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
-            Err(e) => return Err(e),
+            // One datagram's trouble, or want of memory: never the end of the pod's DNS.
+            Err(error) => {
+                tracing::debug!(target: "dns", %error, "a question could not be received");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         };
         let octets = &buffer[..length];
         match at_once(&proxy, octets, peer, Transport::Udp) {
@@ -218,5 +221,7 @@ fn limit(query: &Query<'_>, transport: Transport) -> usize {
 const TTL: u32 = 30;
 /// For each pod on each worker. A pod that asks for more has lost its mind, or a resolver is gone.
 const MOST_FORWARDED: usize = 512;
+/// Between a failed read and the next.
+const PAUSE: Duration = Duration::from_millis(20);
 /// A stream may wait for so long between questions (RFC 7766, section 6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);

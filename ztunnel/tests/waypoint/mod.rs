@@ -1,5 +1,7 @@
 //! Connections through waypoints: a stand-in speaks the wire format and delivers with an identity of its own.
 
+#![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
