@@ -217,7 +217,7 @@ impl Dice {
     }
 
     /// A list that is empty three times out of four.
-    fn rarely<T>(&mut self, one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(crate) fn rarely<T>(&mut self, one: impl FnMut(&mut Self) -> T) -> Vec<T> {
         match self.0.u8(..4) {
             0 => self.some(2, one),
             _ => Vec::new(),
@@ -255,7 +255,7 @@ impl Dice {
         self.of(&[80, 443, 8080])
     }
 
-    fn range(&mut self) -> ipnet::IpNet {
+    pub(crate) fn range(&mut self) -> ipnet::IpNet {
         let ip = self.ip().to_canonical();
         let length = match ip.is_ipv4() {
             true => self.of(&[0, 8, 16, 31, 32]),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use mesh_proto::istio::{security, workload as pb};
 use prost::Message;
 
-use crate::{Address, Authorization, Service, Workload};
+use crate::l7::wire::{Resource, decode_resource, encode_resource};
+use crate::l7::{Backend, Bind, Policy, Route};
+use crate::{Address, Authorization, Problem, Service, Workload};
 
 /// `istio.workload.Workload`.
 pub fn workload(data: &[u8]) {
@@ -50,6 +52,40 @@ pub fn authorization(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&first));
     let body = Bytes::copy_from_slice(data);
     assert_eq!(Authorization::decode(&name, body).as_ref(), Ok(&first));
+}
+
+/// `lateen.l7.v1.Bind`, as a resource.
+pub fn bind(data: &[u8]) {
+    resource::<Bind>(data);
+}
+
+/// `lateen.l7.v1.Route`, as a resource.
+pub fn route(data: &[u8]) {
+    resource::<Route>(data);
+}
+
+/// `lateen.l7.v1.Backend`, as a resource.
+pub fn backend(data: &[u8]) {
+    resource::<Backend>(data);
+}
+
+/// `lateen.l7.v1.Policy`, as a resource.
+pub fn policy(data: &[u8]) {
+    resource::<Policy>(data);
+}
+
+fn resource<T: Resource + PartialEq + std::fmt::Debug>(data: &[u8]) {
+    let message = T::Message::decode(data).ok();
+    let Some(Ok(first)) = message.as_ref().map(T::from_wire) else {
+        return;
+    };
+    let (name, body) = (first.own_name(), encode_resource(&first));
+    assert_eq!(decode_resource(&name, body).as_ref(), Ok(&first));
+    match decode_resource::<T>(&name, Bytes::copy_from_slice(data)) {
+        Ok(same) => assert_eq!(same, first),
+        // The bytes were no canonical encoding.
+        Err(refused) => assert_eq!(refused.problem, Problem::NotUnderstood),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use mesh_types::InvalidIdentity;
 
+use crate::l7::matching::InvalidPattern;
+
 /// A resource that was refused; the text goes to the control plane as a NACK and to the log.
 ///
 /// The fault is the sender's. Retrying is useless until the resource changes; the last good version stays in force.
@@ -31,6 +33,14 @@ pub enum ResourceKind {
     Service,
     /// An authorization policy.
     Authorization,
+    /// A port that a gateway listens on.
+    Bind,
+    /// A route.
+    Route,
+    /// A destination that is no service.
+    Backend,
+    /// A policy for waypoints and gateways.
+    Policy,
 }
 
 /// What can be wrong with a field.
@@ -78,6 +88,78 @@ pub enum Problem {
     /// The parts of the identity do not make one.
     #[error(transparent)]
     Identity(InvalidIdentity),
+    /// The message has fields that this version does not know.
+    #[error("has fields that are not known here")]
+    NotUnderstood,
+    /// A part of a name that holds the separator.
+    #[error("{0:?} has a slash")]
+    Slash(String),
+    /// A number beyond its bound.
+    #[error("{number} is more than {most}")]
+    Above {
+        /// The number.
+        number: u32,
+        /// The bound.
+        most: u32,
+    },
+    /// 0, where that makes no sense.
+    #[error("is 0")]
+    Zero,
+    /// A range whose end comes before its begin.
+    #[error("{first} to {last} is no range")]
+    Backwards {
+        /// Its begin.
+        first: u32,
+        /// Its end.
+        last: u32,
+    },
+    /// Per cents of something that are not all of it.
+    #[error("adds up to {0}, not to 100")]
+    Sum(u64),
+    /// A number that must be prime.
+    #[error("{0} is not a prime number")]
+    NotPrime(u32),
+    /// No status of an HTTP answer.
+    #[error("{0} is not an HTTP status from 200 to 599")]
+    Status(u32),
+    /// No status that sends a client elsewhere.
+    #[error("{0} is not one of 301, 302, 303, 307, 308")]
+    RedirectStatus(u32),
+    /// No status of gRPC.
+    #[error("{0} is not a gRPC status")]
+    GrpcStatus(u32),
+    /// Less than nothing, more than a hundred years, or malformed.
+    #[error("{seconds} s and {nanos} ns are not a time from 0 to 100 years")]
+    Duration {
+        /// Its seconds.
+        seconds: i64,
+        /// Its nanoseconds.
+        nanos: i32,
+    },
+    /// No token of HTTP.
+    #[error("{0:?} is not a token")]
+    Token(String),
+    /// No name of a header in lower case.
+    #[error("{0:?} is not a header name in lower case")]
+    Header(String),
+    /// A value that would end its header.
+    #[error("{0:?} is not a header value")]
+    HeaderValue(String),
+    /// No host name in lower case.
+    #[error("{0:?} is not a host name")]
+    Host(String),
+    /// No path.
+    #[error("{0:?} is not a path of this kind")]
+    Path(String),
+    /// Neither of the two schemes.
+    #[error("{0:?} is neither http nor https")]
+    Scheme(String),
+    /// Nothing that can be fetched.
+    #[error("{0:?} is not an http or https URI")]
+    Uri(String),
+    /// No regular expression.
+    #[error(transparent)]
+    Pattern(InvalidPattern),
 }
 
 impl fmt::Display for ResourceKind {
@@ -87,6 +169,10 @@ impl fmt::Display for ResourceKind {
             Self::Workload => "workload",
             Self::Service => "service",
             Self::Authorization => "authorization policy",
+            Self::Bind => "bind",
+            Self::Route => "route",
+            Self::Backend => "backend",
+            Self::Policy => "policy",
         })
     }
 }

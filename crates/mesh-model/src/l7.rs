@@ -9,6 +9,7 @@
 //! - [`policy`]: everything that is attached to something: [`authorization`], [`authentication`], [`traffic`]
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
+//! - `wire`: what the wire forms of these share; each stands in a `wire.rs` beside its type.
 //! - [`request`]: what decisions are made about.
 //! - [`attach`]: which policies count where, and how they merge.
 //! - [`edit`]: what filters do to requests and answers.
@@ -37,6 +38,7 @@ pub mod session;
 pub mod telemetry;
 pub mod tls;
 pub mod traffic;
+pub(crate) mod wire;
 
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
@@ -95,3 +97,6 @@ impl std::fmt::Display for ObjectRef {
         write!(f, "{}/{}", self.kind, self.name)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

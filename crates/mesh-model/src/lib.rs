@@ -18,7 +18,8 @@
 //! [`fuzz`] has one target for every decoder.
 //!
 //! A message that does not say something sensible is refused as a whole, never repaired by dropping a part of it: a
-//! dropped value in a policy could widen it. Fields and extensions that are not known are ignored, as protobuf asks.
+//! dropped value in a policy could widen it. Fields and extensions that are not known are ignored, as protobuf asks, in
+//! upstream's messages; in ours of [`l7`] they are refused for the same reason.
 //! This crate opens no socket, reads no clock and knows no xDS.
 
 pub mod address;

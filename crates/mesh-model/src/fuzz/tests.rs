@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::*;
 use crate::fixtures;
+use crate::l7::tests::examples;
 
 #[test]
 fn no_bytes_make_a_workload_panic_or_change_on_its_way() {
@@ -36,6 +37,26 @@ fn no_path_hides_anything_once_it_is_normalised() {
 #[test]
 fn no_request_leads_past_routes_or_policies() {
     run("request", l7::request, 6);
+}
+
+#[test]
+fn no_bytes_make_a_bind_panic_or_change_on_its_way() {
+    run("bind", bind, 7);
+}
+
+#[test]
+fn no_bytes_make_a_route_panic_or_change_on_its_way() {
+    run("route", route, 8);
+}
+
+#[test]
+fn no_bytes_make_a_backend_panic_or_change_on_its_way() {
+    run("backend", backend, 9);
+}
+
+#[test]
+fn no_bytes_make_a_waypoints_policy_panic_or_change_on_its_way() {
+    run("policy", policy, 10);
 }
 
 /// The corpus is made of examples of today's messages; `LATEEN_UPDATE=1` writes them.
@@ -73,7 +94,7 @@ fn examples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         fixtures::full_service(),
     );
     let plain_service = Service::new(full_service.hostname.clone(), "web");
-    vec![
+    let mut examples = vec![
         ("workload", "pod", pb::Workload::from(&pod).encode_to_vec()),
         (
             "workload",
@@ -98,5 +119,23 @@ fn examples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("authorization", "strict", fixtures::strict().encode().to_vec()),
         ("authorization", "full", fixtures::full_policy().encode().to_vec()),
-    ]
+    ];
+    examples.extend(l7_examples());
+    examples
+}
+
+fn l7_examples() -> impl Iterator<Item = (&'static str, &'static str, Vec<u8>)> {
+    let binds = examples::binds()
+        .into_iter()
+        .map(|(name, it)| ("bind", name, it.encode().to_vec()));
+    let routes = examples::routes()
+        .into_iter()
+        .map(|(name, it)| ("route", name, it.encode().to_vec()));
+    let backends = examples::backends()
+        .into_iter()
+        .map(|(name, it)| ("backend", name, it.encode().to_vec()));
+    let policies = examples::policies()
+        .into_iter()
+        .map(|it| ("policy", it.kind.label(), it.encode().to_vec()));
+    binds.chain(routes).chain(backends).chain(policies)
 }

@@ -1,5 +1,7 @@
 //! Which tokens are known, and what becomes of them (Istio, "RequestAuthentication"; RFC 7519).
 
+mod wire;
+
 use std::time::Duration;
 
 use mesh_types::Strng;

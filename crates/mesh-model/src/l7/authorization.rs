@@ -18,6 +18,8 @@ mod rules;
 mod subject;
 mod values;
 
+mod wire;
+
 use std::time::Duration;
 
 use ipnet::IpNet;

@@ -1,5 +1,7 @@
 //! Destinations that are no Service of the mesh.
 
+mod wire;
+
 use std::net::SocketAddr;
 
 use mesh_types::Strng;

@@ -1,5 +1,7 @@
 //! A port that a gateway listens on, and what it speaks there.
 
+mod wire;
+
 use mesh_types::{NamespacedName, Strng};
 
 use super::{ServicePort, tls::TlsTermination};

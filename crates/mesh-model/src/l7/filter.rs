@@ -1,5 +1,7 @@
 //! What is done to a request or its answer on the way.
 
+mod wire;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Whether endpoints are asked if they are well (`lateen.dev`, HealthCheckPolicy).
 
+mod wire;
+
 use std::time::Duration;
 
 use mesh_types::Strng;

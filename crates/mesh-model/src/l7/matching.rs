@@ -45,18 +45,18 @@ impl Pattern {
     /// # Errors
     /// When it is malformed, or its program would exceed 1 MiB.
     pub fn new(text: &str) -> Result<Self, InvalidPattern> {
-        regex::RegexBuilder::new(&format!("^(?:{text})$"))
+        // By itself first: `a)|(b` would be well-formed between the anchors' parentheses, and match anywhere.
+        regex_syntax::parse(text).map_err(|e| InvalidPattern::new(text, &e))?;
+        let compiled = regex::RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(PROGRAM_LIMIT)
-            .build()
+            .build();
+        compiled
             .map(|compiled| Self {
                 text: text.into(),
                 compiled,
                 search: Arc::default(),
             })
-            .map_err(|e| InvalidPattern {
-                text: text.to_owned(),
-                reason: e.to_string().lines().last().unwrap_or_default().to_owned(),
-            })
+            .map_err(|e| InvalidPattern::new(text, &e))
     }
 
     /// Whether it matches the whole of `text`.
@@ -108,6 +108,15 @@ impl Pattern {
             // What is well formed within a group and anchors is so without them, and no larger.
             search.unwrap_or_else(|_| self.compiled.clone())
         })
+    }
+}
+
+impl InvalidPattern {
+    fn new(text: &str, error: &dyn fmt::Display) -> Self {
+        Self {
+            text: text.to_owned(),
+            reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
+        }
     }
 }
 

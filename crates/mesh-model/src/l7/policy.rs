@@ -1,5 +1,7 @@
 //! Everything that is attached to something.
 
+mod wire;
+
 use std::fmt;
 
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};

@@ -1,5 +1,7 @@
 //! How many requests there may be (`lateen.dev`, RateLimitPolicy; Envoy, "Rate limit").
 
+mod wire;
+
 use std::time::Duration;
 
 use mesh_types::Strng;

@@ -1,5 +1,7 @@
 //! Timeouts, retries and their budgets.
 
+mod wire;
+
 use std::time::Duration;
 
 use mesh_types::Strng;

@@ -1,5 +1,7 @@
 //! Which requests go where (Gateway API: HTTPRoute, GRPCRoute, TLSRoute, TCPRoute; Istio: VirtualService).
 
+mod wire;
+
 use ipnet::IpNet;
 use mesh_types::Strng;
 

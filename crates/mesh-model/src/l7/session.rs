@@ -1,5 +1,7 @@
 //! What keeps a client at one endpoint (Gateway API, GEP-1619; `lateen.dev`, SessionPolicy).
 
+mod wire;
+
 use std::time::Duration;
 
 use mesh_types::Strng;

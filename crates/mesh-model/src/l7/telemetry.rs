@@ -1,5 +1,7 @@
 //! What is logged, counted and traced (Istio, "Telemetry" and mesh configuration, `extensionProviders`).
 
+mod wire;
+
 use mesh_types::Strng;
 
 use super::ServicePort;

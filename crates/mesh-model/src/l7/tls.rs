@@ -1,5 +1,7 @@
 //! TLS at either side.
 
+mod wire;
+
 use std::fmt;
 
 use bytes::Bytes;

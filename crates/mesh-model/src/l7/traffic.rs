@@ -1,5 +1,7 @@
 //! How connections to a service are made and kept (Istio, "Destination Rule"). Absent fields are defaults.
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

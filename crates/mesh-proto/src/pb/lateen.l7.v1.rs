@@ -1887,9 +1887,16 @@ pub struct Distributions {
 pub struct Distribution {
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
-    /// Per cents that add up to 100.
-    #[prost(btree_map = "string, uint32", tag = "2")]
-    pub to: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, u32>,
+    /// Their per cents add up to 100.
+    #[prost(message, repeated, tag = "2")]
+    pub to: ::prost::alloc::vec::Vec<PlaceShare>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlaceShare {
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Failovers {

@@ -22,6 +22,17 @@ fn a_malformed_pattern_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_pattern_cannot_break_out_of_its_anchors() {
+    for text in ["a)|(b", "a)|(?:b", "(?x)a # b", ")("] {
+        match Pattern::new(text) {
+            Ok(pattern) => assert!(!pattern.is_match("xa") && !pattern.is_match("bx"), "{text}"),
+            Err(error) => assert!(!error.reason.is_empty()),
+        }
+    }
+    assert!(Pattern::new("a)|(b").is_err());
+}
+
+#[test]
 fn case_is_ignored_where_asked() {
     for (with, text) in [
         (TextMatch::Exact("Shop.Example".into()), "shop.example"),
