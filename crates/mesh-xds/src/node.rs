@@ -22,7 +22,7 @@ pub struct NodeInfo {
     pub namespace: String,
     /// The machine (`NODE_NAME`).
     pub node: String,
-    /// Other metadata with string values: `CLUSTER_ID`, the proxy's own.
+    /// Other metadata with string values: `CLUSTER_ID`, `GATEWAY_NAME`, the proxy's own.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -55,6 +55,24 @@ impl NodeInfo {
             node: node.to_owned(),
             metadata: BTreeMap::new(),
         }
+    }
+
+    /// A proxy of a gateway: a waypoint, or an ingress or egress gateway. The gateway is in the same namespace.
+    #[must_use]
+    pub fn waypoint(ip: Option<IpAddr>, name: &str, namespace: &str, node: &str, gateway: &str) -> Self {
+        Self {
+            kind: "waypoint".to_owned(),
+            metadata: BTreeMap::from([(GATEWAY_NAME.to_owned(), gateway.to_owned())]),
+            ..Self::ztunnel(ip, name, namespace, node)
+        }
+    }
+
+    /// The gateway that it is a proxy of, `<namespace>/<name>`: what is published for that is sent to it. It cannot be in
+    /// another namespace than the proxy itself, which is what its token is compared with.
+    #[must_use]
+    pub fn gateway(&self) -> Option<String> {
+        let name = self.metadata.get(GATEWAY_NAME).filter(|name| !name.is_empty())?;
+        Some(format!("{}/{name}", self.namespace))
     }
 
     /// The id on the wire.
@@ -148,6 +166,8 @@ const NAME: &str = "NAME";
 const NAMESPACE: &str = "NAMESPACE";
 const INSTANCE_IPS: &str = "INSTANCE_IPS";
 const NODE_NAME: &str = "NODE_NAME";
+/// Ours: istiod knows a gateway's proxies by the label `gateway.networking.k8s.io/gateway-name` of their pods.
+const GATEWAY_NAME: &str = "GATEWAY_NAME";
 /// How much of a malformed id is quoted.
 const MAX_QUOTED: usize = 256;
 

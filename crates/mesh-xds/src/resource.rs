@@ -59,6 +59,26 @@ impl TypeUrl {
     /// L4 authorization policies.
     pub const AUTHORIZATION: Self = Self(type_url::AUTHORIZATION);
 
+    /// Ports that gateways listen on.
+    pub const BIND: Self = Self(type_url::BIND);
+    /// Which requests go where.
+    pub const ROUTE: Self = Self(type_url::ROUTE);
+    /// Destinations that are no services.
+    pub const BACKEND: Self = Self(type_url::BACKEND);
+    /// What is attached to services, routes and gateways.
+    pub const POLICY: Self = Self(type_url::POLICY);
+
+    /// Every type that a control plane publishes, in the order of their references (see the crate's documentation): a
+    /// route comes after the policies that guard it, a bind after the routes that it serves.
+    pub const IN_ORDER: [Self; 6] = [
+        Self::AUTHORIZATION,
+        Self::ADDRESS,
+        Self::BACKEND,
+        Self::POLICY,
+        Self::ROUTE,
+        Self::BIND,
+    ];
+
     /// Another type.
     #[must_use]
     pub const fn of(url: &'static str) -> Self {

@@ -3,10 +3,12 @@
 
 mod cache;
 mod push;
+mod scope;
 mod service;
 mod session;
 mod stream;
 mod subscription;
+mod table;
 
 pub use cache::{Change, Published, ResourceCache};
 pub use push::{Chunks, Push};

@@ -2,7 +2,7 @@
 //! brought to sequence number *n* is sent the names that changed after *n*, each once, as they are now: however slow it
 //! is, it costs no queue. Names of removed resources stay in the log until every subscriber passed them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use xxhash_rust::xxh64::xxh64;
 
 use super::push::record;
+use super::scope::Scope;
+use super::table::{Content, Table};
 use crate::resource::TypeUrl;
 
 /// Everything that is published, of all types. Clones share it.
@@ -27,6 +29,7 @@ pub struct Change {
     type_url: TypeUrl,
     name: String,
     body: Option<Bytes>,
+    scope: Scope,
 }
 
 /// What a [`ResourceCache::publish`] did.
@@ -50,29 +53,6 @@ struct Shared {
 pub(super) struct Tables {
     pub(super) sequence: u64,
     pub(super) tables: Vec<Table>,
-}
-
-/// One type.
-#[derive(Debug)]
-pub(super) struct Table {
-    pub(super) type_url: TypeUrl,
-    resources: HashMap<Arc<str>, Entry>,
-    /// The last change of each name, in the order of the changes; no name stands twice.
-    log: BTreeMap<u64, Arc<str>>,
-    /// Removed names, by when and by name.
-    tombstones: BTreeMap<u64, Arc<str>>,
-    gone: HashMap<Arc<str>, u64>,
-    last_upsert: u64,
-    last_removal: u64,
-    /// Removals up to here may have been forgotten: who is behind must ask anew.
-    forgotten: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    version: u64,
-    record: Bytes,
-    sequence: u64,
 }
 
 /// How far one subscriber came with each type's removals; `u64::MAX` while it needs none.
@@ -140,7 +120,7 @@ impl ResourceCache {
     pub fn len(&self, type_url: TypeUrl) -> usize {
         let tables = self.shared.tables.read();
         let table = tables.tables.iter().find(|t| t.type_url == type_url);
-        table.map_or(0, |t| t.resources.len())
+        table.map_or(0, Table::len)
     }
 
     /// Names and versions of what is published of a type, ordered by name, for dumps.
@@ -148,9 +128,7 @@ impl ResourceCache {
     pub fn versions(&self, type_url: TypeUrl) -> BTreeMap<String, String> {
         let tables = self.shared.tables.read();
         let table = tables.tables.iter().find(|t| t.type_url == type_url);
-        let all = table.into_iter().flat_map(|t| &t.resources);
-        all.map(|(name, entry)| (name.to_string(), version(entry.version)))
-            .collect()
+        table.into_iter().flat_map(Table::versions).collect()
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
@@ -195,6 +173,17 @@ impl Change {
             type_url,
             name: name.into(),
             body: Some(body.into()),
+            scope: Scope::Everybody,
+        }
+    }
+
+    /// Only for proxies of these gateways, each `<namespace>/<name>`; of none, for nobody. Without it, for everybody who
+    /// asks. A proxy that may not see a resource any more is told that it is gone; others never hear its name.
+    #[must_use]
+    pub fn for_gateways<G: Into<String>>(self, gateways: impl IntoIterator<Item = G>) -> Self {
+        Self {
+            scope: Scope::of_gateways(gateways),
+            ..self
         }
     }
 
@@ -205,6 +194,7 @@ impl Change {
             type_url,
             name: name.into(),
             body: None,
+            scope: Scope::Everybody,
         }
     }
 }
@@ -222,14 +212,19 @@ impl Reader {
 struct Prepared {
     type_url: TypeUrl,
     name: Arc<str>,
-    content: Option<(u64, Bytes)>,
+    content: Option<Content>,
 }
 
 impl From<Change> for Prepared {
     fn from(change: Change) -> Self {
         let content = change.body.map(|body| {
-            let hash = xxh64(&body, 0);
-            (hash, record(change.type_url, &change.name, &version(hash), body))
+            let version_hash = xxh64(&body, 0);
+            let version = version(version_hash);
+            Content {
+                version: version_hash,
+                record: record(change.type_url, &change.name, &version, body),
+                scope: change.scope,
+            }
         });
         Self {
             type_url: change.type_url,
@@ -245,7 +240,7 @@ impl Tables {
         let found = self.tables.iter_mut().find(|t| t.type_url == change.type_url);
         let table = found.unwrap_or_else(|| panic!("the cache was not made for {}", change.type_url));
         let changed = match change.content {
-            Some((version, record)) => table.upsert(change.name, version, record, next),
+            Some(content) => table.upsert(change.name, content, next),
             None => table.remove(change.name, next),
         };
         if changed {
@@ -254,145 +249,10 @@ impl Tables {
     }
 }
 
-impl Table {
-    fn new(type_url: TypeUrl) -> Self {
-        Self {
-            type_url,
-            resources: HashMap::new(),
-            log: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-            gone: HashMap::new(),
-            last_upsert: 0,
-            last_removal: 0,
-            forgotten: 0,
-        }
-    }
-
-    fn upsert(&mut self, name: Arc<str>, version: u64, record: Bytes, sequence: u64) -> bool {
-        // The hash names a version; whether something changed is decided by the bytes.
-        let present = self.resources.get(&name);
-        if present.is_some_and(|entry| entry.record == record) {
-            return false;
-        }
-        if let Some(last) = present.map(|entry| entry.sequence).or_else(|| self.revive(&name)) {
-            self.log.remove(&last);
-        }
-        self.log.insert(sequence, name.clone());
-        let entry = Entry {
-            version,
-            record,
-            sequence,
-        };
-        self.resources.insert(name, entry);
-        self.last_upsert = sequence;
-        true
-    }
-
-    fn remove(&mut self, name: Arc<str>, sequence: u64) -> bool {
-        let Some(entry) = self.resources.remove(&name) else {
-            return false;
-        };
-        self.log.remove(&entry.sequence);
-        self.log.insert(sequence, name.clone());
-        self.tombstones.insert(sequence, name.clone());
-        self.gone.insert(name, sequence);
-        self.last_removal = sequence;
-        true
-    }
-
-    fn revive(&mut self, name: &str) -> Option<u64> {
-        let removed = self.gone.remove(name)?;
-        self.tombstones.remove(&removed);
-        Some(removed)
-    }
-
-    /// Forgets removals that every subscriber passed, and the oldest beyond a bound even if one did not: it then has
-    /// to ask anew.
-    fn forget(&mut self, floor: u64) {
-        let bound = MAX_TOMBSTONES.max(self.resources.len());
-        while let Some(oldest) = self.tombstones.first_entry() {
-            let sequence = *oldest.key();
-            if sequence > floor && self.gone.len() <= bound {
-                return;
-            }
-            self.gone.remove(&oldest.remove());
-            self.log.remove(&sequence);
-            self.forgotten = sequence;
-        }
-    }
-
-    pub(super) fn last_upsert(&self) -> u64 {
-        self.last_upsert
-    }
-
-    pub(super) fn last_change(&self) -> u64 {
-        self.last_upsert.max(self.last_removal)
-    }
-
-    /// Whether a subscriber at this position can still be told everything that was removed since.
-    pub(super) fn remembers(&self, position: u64) -> bool {
-        position >= self.forgotten
-    }
-
-    /// Whether a resource is among those that [`Table::upserts_after`] gives.
-    pub(super) fn changed_after(&self, position: u64, name: &str) -> bool {
-        self.resources
-            .get(name)
-            .is_some_and(|entry| entry.sequence > position)
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<Bytes> {
-        self.resources.get(name).map(|entry| entry.record.clone())
-    }
-
-    /// Everything that differs from what a client says it holds, in the order of the changes, and what it holds that is
-    /// not there.
-    pub(super) fn difference(
-        &self,
-        held: &BTreeMap<String, String>,
-        wanted: impl Fn(&str) -> bool,
-    ) -> (Vec<Bytes>, Vec<Arc<str>>) {
-        let differs = |name: &str, entry: &Entry| held.get(name).is_none_or(|v| *v != version(entry.version));
-        let present = self
-            .log
-            .values()
-            .filter_map(|name| Some((name, self.resources.get(name)?)));
-        let upserts = present.filter(|(name, entry)| wanted(name) && differs(name, entry));
-        let removed = held
-            .keys()
-            .filter(|name| !self.resources.contains_key(name.as_str()));
-        (
-            upserts.map(|(_, entry)| entry.record.clone()).collect(),
-            removed.map(|name| Arc::from(name.as_str())).collect(),
-        )
-    }
-
-    /// Resources that changed after a position, in the order of their changes.
-    pub(super) fn upserts_after(&self, position: u64, wanted: impl Fn(&str) -> bool) -> Vec<Bytes> {
-        let after = self.log.range(position + 1..).filter(|(_, name)| wanted(name));
-        after.filter_map(|(_, name)| self.get(name)).collect()
-    }
-
-    /// Names that were removed after a position and are still gone.
-    pub(super) fn removals_after(&self, position: u64, wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
-        if self.last_removal <= position {
-            return Vec::new();
-        }
-        let after = self.log.range(position + 1..).filter(|(_, name)| wanted(name));
-        after
-            .filter(|(_, name)| !self.resources.contains_key(*name))
-            .map(|(_, name)| name.clone())
-            .collect()
-    }
-}
-
 /// The version of a resource: a hash of its content, so that it is the same after a restart and from every replica.
-fn version(hash: u64) -> String {
+pub(super) fn version(hash: u64) -> String {
     format!("{hash:016x}")
 }
-
-/// Removals that are remembered for slow subscribers, when fewer resources than that are present.
-const MAX_TOMBSTONES: usize = 10_000;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use tracing::info;
 
 use super::cache::{Reader, ResourceCache, Tables};
 use super::push::Push;
+use super::scope::Viewer;
 use super::subscription::{Contents, Subscription, Waiting};
 use crate::node::{InvalidNode, NodeInfo};
 use crate::resource::TypeUrl;
@@ -27,6 +28,7 @@ pub struct ServerSession {
     cache: ResourceCache,
     reader: Arc<Reader>,
     node: Option<NodeInfo>,
+    viewer: Viewer,
     subscriptions: Vec<Option<Subscription>>,
     /// Types that are not served; each is answered once, with nothing.
     unknown: BTreeMap<String, bool>,
@@ -93,6 +95,7 @@ impl ServerSession {
             reader: cache.reader(),
             cache,
             node: None,
+            viewer: Viewer::default(),
             subscriptions: (0..types).map(|_| None).collect(),
             unknown: BTreeMap::new(),
             pushes: 0,
@@ -111,9 +114,9 @@ impl ServerSession {
     /// Fails when the request breaks the protocol: the stream must end.
     pub fn receive(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
         if self.node.is_none() {
-            self.node = Some(NodeInfo::try_from(
-                request.node.as_ref().ok_or(InvalidNode::Missing)?,
-            )?);
+            let node = NodeInfo::try_from(request.node.as_ref().ok_or(InvalidNode::Missing)?)?;
+            self.viewer = Viewer::of(&node);
+            self.node = Some(node);
         }
         if request.type_url.is_empty() {
             return Err(Ended::NoType);
@@ -211,7 +214,7 @@ impl ServerSession {
         }
         let referrers_wait = pending[index + 1..].iter().any(|p| *p != Waiting::Nothing);
         let nonce = (self.pushes + 1).to_string();
-        let contents = subscription.take(table, tables.sequence, !referrers_wait, &nonce);
+        let contents = subscription.take(table, &self.viewer, tables.sequence, !referrers_wait, &nonce);
         self.reader.advance(index, subscription.removals());
         Ok(contents.map(|contents| self.number(table.type_url.as_str().into(), tables.sequence, contents)))
     }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tracing::{debug, warn};
 
-use super::cache::Table;
+use super::scope::Viewer;
 use super::session::{Ended, SubscriptionStatus};
+use super::table::Table;
 use crate::resource::TypeUrl;
 
 #[derive(Debug)]
@@ -194,11 +195,12 @@ impl Subscription {
     pub(super) fn take(
         &mut self,
         table: &Table,
+        viewer: &Viewer,
         sequence: u64,
         removals_may_go: bool,
         nonce: &str,
     ) -> Option<Contents> {
-        let contents = self.contents(table, sequence, removals_may_go)?;
+        let contents = self.contents(table, viewer, sequence, removals_may_go)?;
         self.outstanding = Some(Outstanding {
             nonce: nonce.to_owned(),
             brings_to: self.upserts.min(self.removals),
@@ -206,7 +208,13 @@ impl Subscription {
         Some(contents)
     }
 
-    fn contents(&mut self, table: &Table, sequence: u64, removals_may_go: bool) -> Option<Contents> {
+    fn contents(
+        &mut self,
+        table: &Table,
+        viewer: &Viewer,
+        sequence: u64,
+        removals_may_go: bool,
+    ) -> Option<Contents> {
         let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
         let scope = &self.scope;
         let wanted = |name: &str| match scope {
@@ -214,29 +222,29 @@ impl Subscription {
             Scope::Names(names) => names.contains(name),
         };
         if let Owed::First(held) = &owed {
-            let (resources, mut removed) = table.difference(held, wanted);
+            let (resources, mut removed) = table.difference(held, viewer, wanted);
             if let Scope::Names(names) = scope {
                 let absent = names
                     .iter()
-                    .filter(|n| table.get(n).is_none() && !held.contains_key(*n));
+                    .filter(|n| table.get(n, viewer).is_none() && !held.contains_key(*n));
                 removed.extend(absent.map(|n| Arc::from(n.as_str())));
             }
             (self.upserts, self.removals) = (sequence, sequence);
             return Some(Contents { resources, removed });
         }
         let mut contents = Contents {
-            resources: table.upserts_after(self.upserts, wanted),
+            resources: table.upserts_after(self.upserts, viewer, wanted),
             removed: Vec::new(),
         };
         if removals_may_go {
-            contents.removed = table.removals_after(self.removals, wanted);
+            contents.removed = table.removals_after(self.removals, viewer, wanted);
         }
         let mut answer = false;
         if let Owed::Names(names) = owed {
             answer = true;
             for name in names {
-                let included = table.changed_after(self.upserts, &name) && wanted(&name);
-                match table.get(&name) {
+                let included = table.changed_after(self.upserts, &name, viewer) && wanted(&name);
+                match table.get(&name, viewer) {
                     Some(_) if included => {}
                     Some(record) => contents.resources.push(record),
                     None if contents.removed.iter().any(|n| **n == *name) => {}

@@ -2,6 +2,7 @@ use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::*;
 use crate::node::NodeInfo;
+use crate::server::table::MAX_TOMBSTONES;
 use crate::server::{Ended, ServerSession};
 
 const ADDRESS: TypeUrl = TypeUrl::ADDRESS;

@@ -1,3 +1,5 @@
+mod scopes;
+
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use mesh_proto::google::rpc::Status;
 
