@@ -149,7 +149,7 @@ pub async fn start(
 
     let readiness = Readiness::new();
     let outputs = Outputs {
-        cache: ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]),
+        cache: ResourceCache::new(&TypeUrl::IN_ORDER),
         assignments: Assignments::new(),
         registrations: RegistrationBoard::default(),
     };

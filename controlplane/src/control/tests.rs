@@ -27,7 +27,7 @@ impl Fixture {
         let line = ["lateen-controlplane", "--config-dir", "c", "--state-dir", "s"];
         let args = CommandLine::try_parse_from(line).unwrap().serve.unwrap();
         let outputs = Outputs {
-            cache: ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]),
+            cache: ResourceCache::new(&TypeUrl::IN_ORDER),
             assignments: Assignments::new(),
             registrations: RegistrationBoard::default(),
         };

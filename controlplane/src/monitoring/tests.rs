@@ -9,7 +9,7 @@ fn pages(readiness: &Readiness) -> Pages {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Arc::new(TokenKey::load_or_create(dir.path()).unwrap());
     let admission = XdsAdmission(Authenticator::new(tokens, TrustDomain::default()));
-    let cache = ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]);
+    let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
     let (ask, _) = mpsc::channel(1);
     let views = Views {
         ask,

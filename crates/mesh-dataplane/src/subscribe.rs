@@ -1,7 +1,12 @@
 //! xDS batches become updates of the state.
 
+use std::fmt::Display;
+use std::sync::Arc;
+
+use mesh_model::l7::{Backend, Bind, Policy, Route};
 use mesh_model::{Address, Authorization};
-use mesh_state::{StateWriter, Update};
+use mesh_state::l7::L7Kind;
+use mesh_state::{L7Update, L7Writer, StateWriter, Update};
 use mesh_types::Strng;
 use mesh_xds::{ApplyBatch, Batch, Rejected, Resource, TypeUrl};
 
@@ -12,75 +17,161 @@ use mesh_xds::{ApplyBatch, Batch, Rejected, Resource, TypeUrl};
 #[derive(Debug)]
 pub struct Subscription {
     state: StateWriter,
+    l7: Option<L7Writer>,
 }
 
 /// What a proxy follows, in the order of references: a policy before the workloads that name it.
 pub const TYPES: [TypeUrl; 2] = [TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS];
 
+/// What a gateway's proxy follows: also what it serves, of which the control plane sends it what is its own.
+pub const GATEWAY_TYPES: [TypeUrl; 6] = TypeUrl::IN_ORDER;
+
 impl Subscription {
-    /// Writes into this state.
+    /// Writes into this state; for [`TYPES`].
     #[must_use]
     pub fn new(state: StateWriter) -> Self {
-        Self { state }
+        Self { state, l7: None }
+    }
+
+    /// Writes into both; for [`GATEWAY_TYPES`].
+    #[must_use]
+    pub fn of_gateway(state: StateWriter, l7: L7Writer) -> Self {
+        Self { state, l7: Some(l7) }
     }
 }
 
 impl ApplyBatch for Subscription {
     fn apply(&mut self, batch: Batch) -> Result<(), Vec<Rejected>> {
-        let decode = match batch.type_url {
-            TypeUrl::ADDRESS => decode_address,
-            TypeUrl::AUTHORIZATION => decode_authorization,
-            other => return Err(refuse_all(&batch, other)),
-        };
-        let mut updates = Vec::with_capacity(batch.resources.len() + batch.removed.len());
-        let mut rejected = Vec::new();
-        for name in batch.removed {
-            updates.push(removal(batch.type_url, name));
-        }
-        for resource in batch.resources {
-            let name = resource.name.clone();
-            match decode(resource) {
-                Ok(update) => updates.push(update),
-                Err(reason) => {
-                    tracing::warn!(%name, %reason, "refused a resource of the control plane");
-                    rejected.push(Rejected { name, reason });
-                }
+        match Kind::of(batch.type_url) {
+            Some(Kind::Address) => self.apply_mesh(batch, decode_address, Update::RemoveAddress),
+            Some(Kind::Authorization) => {
+                self.apply_mesh(batch, decode_authorization, Update::RemoveAuthorization)
             }
-        }
-        self.state.apply(updates);
-        if rejected.is_empty() {
-            Ok(())
-        } else {
-            Err(rejected)
+            Some(Kind::Gateway(kind)) => self.apply_l7(batch, kind),
+            None => Err(refuse_all(&batch)),
         }
     }
+}
+
+impl Subscription {
+    fn apply_mesh(
+        &mut self,
+        batch: Batch,
+        decode: fn(Resource) -> Result<Update, String>,
+        remove: fn(Strng) -> Update,
+    ) -> Result<(), Vec<Rejected>> {
+        let (updates, outcome) = decode_all(batch, decode, remove);
+        self.state.apply(updates);
+        outcome
+    }
+
+    fn apply_l7(&mut self, batch: Batch, kind: L7Kind) -> Result<(), Vec<Rejected>> {
+        let Some(l7) = &mut self.l7 else {
+            return Err(refuse_all(&batch));
+        };
+        let decode = match kind {
+            L7Kind::Bind => decode_bind,
+            L7Kind::Route => decode_route,
+            L7Kind::Backend => decode_backend,
+            L7Kind::Policy => decode_policy,
+        };
+        let (updates, outcome) = decode_all(batch, decode, |name| L7Update::Remove(kind, name));
+        l7.apply(updates);
+        outcome
+    }
+}
+
+/// What the resources of a type become.
+enum Kind {
+    Address,
+    Authorization,
+    Gateway(L7Kind),
+}
+
+impl Kind {
+    fn of(type_url: TypeUrl) -> Option<Self> {
+        match type_url {
+            TypeUrl::ADDRESS => Some(Self::Address),
+            TypeUrl::AUTHORIZATION => Some(Self::Authorization),
+            TypeUrl::BIND => Some(Self::Gateway(L7Kind::Bind)),
+            TypeUrl::ROUTE => Some(Self::Gateway(L7Kind::Route)),
+            TypeUrl::BACKEND => Some(Self::Gateway(L7Kind::Backend)),
+            TypeUrl::POLICY => Some(Self::Gateway(L7Kind::Policy)),
+            _ => None,
+        }
+    }
+}
+
+/// What is good becomes updates; what is not is named.
+fn decode_all<U>(
+    batch: Batch,
+    decode: fn(Resource) -> Result<U, String>,
+    remove: impl Fn(Strng) -> U,
+) -> (Vec<U>, Result<(), Vec<Rejected>>) {
+    let mut updates = Vec::with_capacity(batch.resources.len() + batch.removed.len());
+    let mut rejected = Vec::new();
+    updates.extend(batch.removed.into_iter().map(|name| remove(name.into())));
+    for resource in batch.resources {
+        let name = resource.name.clone();
+        match decode(resource) {
+            Ok(update) => updates.push(update),
+            Err(reason) => {
+                tracing::warn!(%name, %reason, "refused a resource of the control plane");
+                rejected.push(Rejected { name, reason });
+            }
+        }
+    }
+    let outcome = match rejected.is_empty() {
+        true => Ok(()),
+        false => Err(rejected),
+    };
+    (updates, outcome)
 }
 
 fn decode_address(resource: Resource) -> Result<Update, String> {
     Address::decode(&resource.name, resource.body)
         .map(Update::from)
-        .map_err(|e| e.to_string())
+        .map_err(text)
 }
 
 fn decode_authorization(resource: Resource) -> Result<Update, String> {
     Authorization::decode(&resource.name, resource.body)
         .map(Update::Authorization)
-        .map_err(|e| e.to_string())
+        .map_err(text)
 }
 
-fn removal(type_url: TypeUrl, name: String) -> Update {
-    let name = Strng::from(name);
-    if type_url == TypeUrl::AUTHORIZATION {
-        Update::RemoveAuthorization(name)
-    } else {
-        Update::RemoveAddress(name)
-    }
+fn decode_bind(resource: Resource) -> Result<L7Update, String> {
+    Bind::decode(&resource.name, resource.body)
+        .map(|bind| L7Update::Bind(Arc::new(bind)))
+        .map_err(text)
 }
 
-fn refuse_all(batch: &Batch, type_url: TypeUrl) -> Vec<Rejected> {
+fn decode_route(resource: Resource) -> Result<L7Update, String> {
+    Route::decode(&resource.name, resource.body)
+        .map(|route| L7Update::Route(Arc::new(route)))
+        .map_err(text)
+}
+
+fn decode_backend(resource: Resource) -> Result<L7Update, String> {
+    Backend::decode(&resource.name, resource.body)
+        .map(|backend| L7Update::Backend(Arc::new(backend)))
+        .map_err(text)
+}
+
+fn decode_policy(resource: Resource) -> Result<L7Update, String> {
+    Policy::decode(&resource.name, resource.body)
+        .map(|policy| L7Update::Policy(Arc::new(policy)))
+        .map_err(text)
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn refuse_all(batch: &Batch) -> Vec<Rejected> {
     let refuse = |resource: &Resource| Rejected {
         name: resource.name.clone(),
-        reason: format!("type {type_url} is not known here"),
+        reason: format!("type {} is not known here", batch.type_url),
     };
     batch.resources.iter().map(refuse).collect()
 }

@@ -18,7 +18,7 @@ pub fn fuzz(data: &[u8]) {
 }
 
 fn server(messages: &[&[u8]]) {
-    let cache = ResourceCache::new(&[TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS]);
+    let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
     cache.publish(vec![
         Change::upsert(TypeUrl::ADDRESS, "a", "1"),
         Change::upsert(TypeUrl::AUTHORIZATION, "p", "1"),
@@ -35,6 +35,7 @@ fn server(messages: &[&[u8]]) {
         cache.publish(vec![
             Change::upsert(TypeUrl::ADDRESS, "a", body),
             Change::remove(TypeUrl::AUTHORIZATION, "p"),
+            Change::upsert(TypeUrl::ROUTE, "r", "1").for_gateways([format!("ns/{}", round % 2)]),
         ]);
         while let Ok(Some(push)) = session.next_push() {
             push.decode().expect("a push of ours decodes");

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use mesh_model::Workload;
+use mesh_model::l7::bind::{BindProtocol, Serves};
 use mesh_model::policy::{Action, Scope};
 use mesh_state::{Settings, StateReader, mesh};
 use mesh_types::{Identity, NamespacedName, WorkloadUid};
@@ -117,4 +118,68 @@ fn an_unknown_type_is_refused_by_name() {
         removed: Vec::new(),
     };
     assert_eq!(subscription.apply(batch).unwrap_err()[0].name, "a");
+}
+
+#[test]
+fn what_a_gateway_serves_goes_into_its_own_state() {
+    let (writer, _reader) = mesh(Settings::default());
+    let (l7_writer, l7) = mesh_state::l7::l7();
+    let mut subscription = Subscription::of_gateway(writer, l7_writer);
+    let bind = waypoint_bind();
+    let name = bind.key().to_string();
+    let good = resource(&name, bind.encode());
+    let bad = resource("shop/waypoint/bad", bind.encode());
+    let rejected = subscription
+        .apply(of_type(TypeUrl::BIND, vec![bad, good]))
+        .unwrap_err();
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(
+        rejected[0].reason,
+        r#"bind "shop/waypoint/bad": name: the content is that of "shop/waypoint/mesh""#
+    );
+    assert!(l7.snapshot().bind(&name).is_some());
+    // The removal of a route of that name is none of the bind's business.
+    for (type_url, left) in [(TypeUrl::ROUTE, 1), (TypeUrl::BIND, 0)] {
+        let removal = Batch {
+            type_url,
+            resources: Vec::new(),
+            removed: vec![name.clone()],
+        };
+        subscription.apply(removal).unwrap();
+        assert_eq!(l7.snapshot().binds().count(), left);
+    }
+}
+
+#[test]
+fn every_type_of_a_gateway_is_known_to_it_and_only_to_it() {
+    let (writer, _reader) = mesh(Settings::default());
+    let mut gateway = Subscription::of_gateway(writer, mesh_state::l7::l7().0);
+    let (mut node, _reader) = start();
+    for type_url in GATEWAY_TYPES {
+        let batch = || of_type(type_url, vec![resource("x", Bytes::from_static(b"\xff"))]);
+        let reason =
+            |subscription: &mut Subscription| subscription.apply(batch()).unwrap_err()[0].reason.clone();
+        assert!(!reason(&mut gateway).contains("not known here"), "{type_url}");
+        let known = TYPES.contains(&type_url);
+        assert_eq!(!reason(&mut node).contains("not known here"), known, "{type_url}");
+    }
+}
+
+fn of_type(type_url: TypeUrl, resources: Vec<Resource>) -> Batch {
+    Batch {
+        type_url,
+        resources,
+        removed: Vec::new(),
+    }
+}
+
+fn waypoint_bind() -> Bind {
+    Bind {
+        gateway: NamespacedName::new("shop", "waypoint"),
+        listener: "mesh".into(),
+        port: 15008,
+        protocol: BindProtocol::Hbone {
+            serves: Serves::Services,
+        },
+    }
 }

@@ -31,7 +31,11 @@ fn a_node_that_says_too_little_is_named() {
 fn a_gateways_proxy_says_which_gateway_in_its_own_namespace() {
     let info = NodeInfo::waypoint(None, "waypoint-abc", "shop", "n1", "waypoint");
     let node = Node::from(&info);
-    assert!(node.id.starts_with("waypoint~1.1.1.1~waypoint-abc.shop~"), "{}", node.id);
+    assert!(
+        node.id.starts_with("waypoint~1.1.1.1~waypoint-abc.shop~"),
+        "{}",
+        node.id
+    );
     let info = NodeInfo::try_from(&node).unwrap();
     assert_eq!(info.gateway().as_deref(), Some("shop/waypoint"));
     assert_eq!(NodeInfo::ztunnel(None, "z", "shop", "n1").gateway(), None);

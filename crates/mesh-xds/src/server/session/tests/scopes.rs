@@ -106,16 +106,16 @@ fn a_resource_that_moves_goes_from_the_one_and_comes_to_the_other() {
     }
     // The body is the same: it is the audience that changes.
     cache.publish(vec![for_gateways("r", "1", &["b"])]);
-    assert_eq!((a.take(), a.names()), (Some("- r".to_owned()), vec![]));
-    assert_eq!((b.take(), b.names()), (Some("+ r".to_owned()), vec!["r"]));
+    assert_eq!((a.take(), a.names()), (Some("Route -r".to_owned()), vec![]));
+    assert_eq!((b.take(), b.names()), (Some("Route +r".to_owned()), vec!["r"]));
     assert_eq!(c.take(), None);
     // Who was told is not told again.
     cache.publish(vec![for_gateways("r", "2", &["b"])]);
-    assert_eq!((a.take(), b.take()), (None, Some("+ r".to_owned())));
+    assert_eq!((a.take(), b.take()), (None, Some("Route +r".to_owned())));
     cache.publish(vec![Change::remove(ROUTE, "r")]);
     assert_eq!(
         (a.take(), b.take(), c.take()),
-        (None, Some("- r".to_owned()), None)
+        (None, Some("Route -r".to_owned()), None)
     );
     assert!(c.heard.is_empty(), "{:?}", c.heard);
 }
@@ -128,7 +128,7 @@ fn a_resource_that_comes_back_for_others_is_gone_for_who_had_it() {
     a.take();
     cache.publish(vec![Change::remove(ROUTE, "r")]);
     cache.publish(vec![for_gateways("r", "1", &["b"])]);
-    assert_eq!(a.take(), Some("- r".to_owned()));
+    assert_eq!(a.take(), Some("Route -r".to_owned()));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn asking_by_name_shows_nothing_that_is_for_others() {
     cache.publish(vec![for_gateways("r", "1", &["a"])]);
     let mut ztunnel = Subscriber::new(&cache);
     ztunnel.subscribe(ROUTE, &["r"], &[]).unwrap();
-    assert_eq!(summary(ztunnel.push()), "- r");
+    assert_eq!(summary(ztunnel.push()), "Route -r");
     ztunnel.subscribe(ROUTE, &["r"], &[]).unwrap();
 }
 
