@@ -1,7 +1,7 @@
 //! Which policies count where?
 //!
 //! # Layout
-//! - this file: [`Policies`], all that a proxy knows, and the [`Place`]s at which they count.
+//! - this file: the [`Place`]s at which policies count, and where they are found there: [`AttachedPolicies`].
 //! - [`effective`]: what counts for a request or connection that came in somewhere.
 //! - [`destination`]: what counts for connections to somewhere.
 //!
@@ -22,7 +22,13 @@ use super::{ObjectRef, ServicePort};
 pub use destination::{EffectiveDestination, UnknownSubset};
 pub use effective::{Effective, LoggedTo};
 
-/// All policies that a proxy knows, by what they are attached to.
+/// Policies by what they are attached to.
+pub trait AttachedPolicies {
+    /// Those that name a target, in any order.
+    fn attached_to<'p>(&'p self, target: &Target) -> impl Iterator<Item = &'p Arc<Policy>>;
+}
+
+/// All policies that somebody knows who has no other order for them.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     by_key: HashMap<Strng, Arc<Policy>>,
@@ -117,28 +123,12 @@ impl Policies {
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
+}
 
-    /// Those that are attached to a place, each once: the most specific ones first, then the older, then by name.
-    fn found(&self, place: &Place) -> Vec<Found<'_>> {
-        let mut found: Vec<Found<'_>> = Vec::new();
-        let mut seen = BTreeSet::new();
-        for target in place.targets().iter().rev() {
-            let Some((target, keys)) = self.by_target.get_key_value(target) else {
-                continue;
-            };
-            let policies = keys.iter().filter(|key| seen.insert(*key));
-            let policies = policies.filter_map(|key| self.by_key.get(key));
-            found.extend(policies.map(|policy| Found { policy, target }));
-        }
-        found.sort_by(|a, b| {
-            let age = |found: &Found<'_>| (found.policy.created, found.policy.object.name.clone());
-            b.target
-                .rank()
-                .cmp(&a.target.rank())
-                .then_with(|| age(a).cmp(&age(b)))
-                .then_with(|| a.policy.object.cmp(&b.policy.object))
-        });
-        found
+impl AttachedPolicies for Policies {
+    fn attached_to<'p>(&'p self, target: &Target) -> impl Iterator<Item = &'p Arc<Policy>> {
+        let keys = self.by_target.get(target).into_iter().flatten();
+        keys.filter_map(|key| self.by_key.get(key))
     }
 }
 
@@ -195,8 +185,10 @@ impl Place {
         self
     }
 
-    /// Everything that it is at, the most specific last.
-    fn targets(&self) -> Vec<Target> {
+    /// Everything that it is at, the most specific last. What counts at the place changes only when something that is
+    /// attached to one of these does.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Target> {
         let gateway = &self.gateway;
         let mut targets = vec![
             Target::Mesh,
@@ -247,6 +239,32 @@ impl<'p> Found<'p> {
             target: self.target.clone(),
         }
     }
+}
+
+/// Those that are attached to a place, each once: the most specific ones first, then the older, then by name.
+fn found<'p>(policies: &'p impl AttachedPolicies, place: &Place) -> Vec<Found<'p>> {
+    let mut found: Vec<Found<'p>> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for target in place.targets().iter().rev() {
+        for policy in policies.attached_to(target) {
+            let named = policy.targets.iter().find(|named| *named == target);
+            let first = seen.insert((&policy.object, policy.kind.label()));
+            found.extend(named.filter(|_| first).map(|target| Found { policy, target }));
+        }
+    }
+    found.sort_by(|a, b| {
+        let (p, q) = (a.policy, b.policy);
+        let age = p
+            .created
+            .cmp(&q.created)
+            .then_with(|| p.object.name.cmp(&q.object.name));
+        b.target
+            .rank()
+            .cmp(&a.target.rank())
+            .then(age)
+            .then_with(|| p.object.cmp(&q.object))
+    });
+    found
 }
 
 /// All that are of one kind.

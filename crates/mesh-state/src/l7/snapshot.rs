@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use mesh_model::l7::attach::AttachedPolicies;
 use mesh_model::l7::route::RouteParent;
 use mesh_model::l7::{Backend, Bind, Policy, Route, ServicePort, Target};
 use mesh_types::Strng;
@@ -133,6 +134,12 @@ impl L7Snapshot {
         changed |= next.routes.change(routes, next.generation);
         changed |= next.policies.change(policies, next.generation);
         changed.then_some(next)
+    }
+}
+
+impl AttachedPolicies for L7Snapshot {
+    fn attached_to<'p>(&'p self, target: &Target) -> impl Iterator<Item = &'p Arc<Policy>> {
+        self.policies_of(target).into_iter().flat_map(Attached::iter)
     }
 }
 

@@ -1,3 +1,4 @@
+use mesh_model::l7::attach::{Effective, Place};
 use mesh_model::l7::backend::Location;
 use mesh_model::l7::bind::{BindProtocol, Serves};
 use mesh_model::l7::policy::{PathNormalization, PolicyKind};
@@ -186,6 +187,27 @@ fn only_places_that_a_change_touches_get_a_new_generation() {
     assert_eq!(generation(&cart), Some(Generation(1)));
     let policies = snapshot.policies_of(&Target::Mesh).map(Attached::generation);
     assert_eq!(policies, Some(Generation(2)));
+}
+
+#[test]
+fn policies_count_where_the_snapshot_has_them() {
+    let (mut writer, reader) = l7();
+    let gateway = NamespacedName::new("shop", "waypoint");
+    let at = Place::at(gateway.clone()).with_service(port("web", 80));
+    writer.apply(vec![
+        policy("mesh", &[Target::Mesh]),
+        policy("web", &[Target::Mesh, Target::Service(port("web", 80).service)]),
+    ]);
+    let snapshot = reader.snapshot();
+    let counts = |place: &Place| {
+        Effective::at(&*snapshot, place)
+            .path_normalization
+            .unwrap()
+            .object
+    };
+    assert_eq!(counts(&at), object("MeshConfig", "web"));
+    assert_eq!(Effective::at(&*snapshot, &at).attached.len(), 2);
+    assert_eq!(counts(&Place::at(gateway)), object("MeshConfig", "mesh"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use mesh_types::Strng;
 
-use super::{Attached, Given, Merging, Place, Policies, all, explain, first};
+use super::{Attached, AttachedPolicies, Given, Merging, Place, explain, first, found};
 use crate::l7::health::HealthCheck;
 use crate::l7::policy::PolicyKind;
 use crate::l7::resilience::RetryBudget;
@@ -37,27 +37,29 @@ pub struct UnknownSubset {
     pub subset: Strng,
 }
 
-impl Policies {
+impl EffectiveDestination {
     /// What counts for connections to a service or backend, which the place names, and to a subset of it. What is
     /// attached to the route does not count here.
     ///
     /// # Errors
     /// When nobody defines the subset.
     pub fn towards(
-        &self,
+        policies: &impl AttachedPolicies,
         place: &Place,
         subset: Option<&Strng>,
-    ) -> Result<EffectiveDestination, UnknownSubset> {
-        let found = self.found(&Place {
-            route: None,
-            rule: None,
-            ..place.clone()
-        });
-        let rules = all(&found, |kind| match kind {
+    ) -> Result<Self, UnknownSubset> {
+        let found = found(
+            policies,
+            &Place {
+                route: None,
+                rule: None,
+                ..place.clone()
+            },
+        );
+        let rules = first(&found, |kind| match kind {
             PolicyKind::Traffic(rules) => Some(&**rules),
             _ => None,
         });
-        let rules = rules.into_iter().next();
         let defined = rules.as_ref().and_then(|rules| rules.value.subset(subset?));
         if let (Some(subset), None) = (subset, defined) {
             return Err(UnknownSubset {
@@ -79,7 +81,7 @@ impl Policies {
             PolicyKind::RetryBudget(budget) => Some(budget),
             _ => None,
         });
-        Ok(EffectiveDestination {
+        Ok(Self {
             labels,
             backend_tls: backend_tls.or_else(|| of_traffic(traffic.as_ref()?, block)),
             retry_budget: retry_budget.or_else(|| of_traffic(traffic.as_ref()?, |t| t.value.retry_budget)),

@@ -2,7 +2,7 @@
 
 use mesh_types::Strng;
 
-use super::{Attached, Found, Given, Merging, Place, Policies, all, explain, first};
+use super::{Attached, AttachedPolicies, Found, Given, Merging, Place, all, explain, first, found};
 use crate::l7::authentication::Authentication;
 use crate::l7::authorization::{Authorization, Authorizer};
 use crate::l7::filter::Fault;
@@ -51,12 +51,12 @@ pub struct LoggedTo {
     pub filter: Option<Strng>,
 }
 
-impl Policies {
+impl Effective {
     /// What counts for a request or connection that came in at a place.
     #[must_use]
-    pub fn at(&self, place: &Place) -> Effective {
-        let found = self.found(place);
-        Effective {
+    pub fn at(policies: &impl AttachedPolicies, place: &Place) -> Self {
+        let found = found(policies, place);
+        Self {
             authorizations: all(&found, |kind| match kind {
                 PolicyKind::Authorization(policy) => Some(policy),
                 _ => None,
@@ -98,9 +98,7 @@ impl Policies {
             attached: explain(&found, merging),
         }
     }
-}
 
-impl Effective {
     /// The authorization policies, compiled.
     #[must_use]
     pub fn authorizer(&self) -> Authorizer {

@@ -85,7 +85,7 @@ fn other_places_are_not_touched() {
     let place = Place::at(gateway())
         .with_service(service())
         .with_route(object("route"), None);
-    assert_eq!(policies.at(&place), Effective::default());
+    assert_eq!(Effective::at(&policies, &place), Effective::default());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn all_authorizations_count_each_once() {
     ]
     .into_iter()
     .collect();
-    let effective = policies.at(&Place::at(gateway()).with_service(service()));
+    let effective = Effective::at(&policies, &Place::at(gateway()).with_service(service()));
     let names: Vec<_> = effective
         .authorizations
         .iter()
@@ -128,10 +128,10 @@ fn what_is_changed_or_gone_no_longer_counts() {
         fault(2),
     ));
     assert_eq!(status(&policies, &place), 2);
-    assert!(policies.at(&Place::at(gateway())).fault.is_none());
+    assert!(Effective::at(&policies, &Place::at(gateway())).fault.is_none());
     policies.remove("Fault/ns/p/fault");
     assert!(policies.is_empty());
-    assert!(policies.at(&place).fault.is_none());
+    assert!(Effective::at(&policies, &place).fault.is_none());
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn logs_of_the_most_specific_target_replace_the_others_and_keep_the_filter() {
         })
     };
     let mut policies = Policies::default();
-    assert_eq!(policies.at(&Place::at(gateway())).logging, None);
+    assert_eq!(Effective::at(&policies, &Place::at(gateway())).logging, None);
     let mesh = [Target::Mesh];
     policies.insert(policy(
         "mesh",
@@ -166,7 +166,7 @@ fn logs_of_the_most_specific_target_replace_the_others_and_keep_the_filter() {
         logging(&["/b"], Some("g")),
     ));
     let paths = |policies: &Policies, place: &Place| -> Vec<String> {
-        let logged = policies.at(place).logging.unwrap();
+        let logged = Effective::at(policies, place).logging.unwrap();
         let shown = logged.iter().map(|given| {
             let LogSink::File { path, .. } = &given.value.sink else {
                 panic!("all go to files")
@@ -178,7 +178,11 @@ fn logs_of_the_most_specific_target_replace_the_others_and_keep_the_filter() {
     let place = Place::at(gateway()).with_service(service());
     assert_eq!(paths(&policies, &place), ["/a f", "/b g"]);
     assert_eq!(paths(&policies, &Place::at(gateway())), ["/dev/stdout f"]);
-    let counts: Vec<_> = policies.at(&place).attached.iter().map(|a| a.counts).collect();
+    let counts: Vec<_> = Effective::at(&policies, &place)
+        .attached
+        .iter()
+        .map(|a| a.counts)
+        .collect();
     assert_eq!(counts, [true, true, false]);
     let port = [Target::ServicePort(service())];
     policies.insert(policy("off", Created::unknown(), &port, logging(&[], None)));
@@ -207,7 +211,7 @@ fn metrics_go_from_the_general_to_the_specific() {
     ]
     .into_iter()
     .collect();
-    let effective = policies.at(&Place::at(gateway()));
+    let effective = Effective::at(&policies, &Place::at(gateway()));
     let labels: Vec<_> = effective
         .metrics
         .iter()
@@ -218,7 +222,7 @@ fn metrics_go_from_the_general_to_the_specific() {
 
 #[test]
 fn defaults_where_nobody_says_anything() {
-    let effective = Policies::default().at(&Place::at(gateway()));
+    let effective = Effective::at(&Policies::default(), &Place::at(gateway()));
     assert_eq!(effective.path_normalization(), PathNormalization::Base);
     assert!(!effective.forwards_client_identity());
     let mut policies = Policies::default();
@@ -231,7 +235,7 @@ fn defaults_where_nobody_says_anything() {
         &[Target::Gateway(gateway())],
         told,
     ));
-    let effective = policies.at(&Place::at(gateway()));
+    let effective = Effective::at(&policies, &Place::at(gateway()));
     assert_eq!(effective.path_normalization(), PathNormalization::MergeSlashes);
     assert!(effective.forwards_client_identity());
 }
@@ -273,7 +277,7 @@ fn towards_a_service() {
         port: 443,
         ..service()
     });
-    let v2 = policies.towards(&place, Some(&"v2".into())).unwrap();
+    let v2 = EffectiveDestination::towards(&policies, &place, Some(&"v2".into())).unwrap();
     assert_eq!(v2.labels, [("version".into(), "v2".into())]);
     assert_eq!(v2.traffic.as_ref().unwrap().object.name.name, "rule");
     assert_eq!(v2.backend_tls.unwrap().value, BackendTls::Off);
@@ -297,11 +301,11 @@ fn towards_a_service() {
     };
     policies.insert(policy("young", Created::at(9), &at_service, tls("young")));
     policies.insert(policy("old", Created::at(1), &at_service, tls("old")));
-    let effective = policies.towards(&place, None).unwrap();
+    let effective = EffectiveDestination::towards(&policies, &place, None).unwrap();
     assert_eq!(effective.backend_tls.unwrap().object.name.name, "old");
-    let unknown = policies.towards(&place, Some(&"v3".into()));
+    let unknown = EffectiveDestination::towards(&policies, &place, Some(&"v3".into()));
     assert_eq!(unknown.unwrap_err(), UnknownSubset { subset: "v3".into() });
-    let nobody = Policies::default().towards(&place, Some(&"v2".into()));
+    let nobody = EffectiveDestination::towards(&Policies::default(), &place, Some(&"v2".into()));
     assert!(nobody.is_err());
 }
 
@@ -357,7 +361,7 @@ fn fault(status: u16) -> PolicyKind {
 }
 
 fn status(policies: &Policies, place: &Place) -> u16 {
-    let fault = policies.at(place).fault.expect("a fault is attached");
+    let fault = Effective::at(policies, place).fault.expect("a fault is attached");
     match fault.value.abort {
         Some((Abort::Http(status), _)) => status,
         other => panic!("{other:?} is no status"),
