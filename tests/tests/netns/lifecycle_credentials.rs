@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
+use lab::access::AccessLine;
 use lab::capture::Capture;
 use lab::lab::Options;
 
@@ -13,6 +14,7 @@ use crate::hbone::{certificate_by_token, certificate_for};
 use crate::lifecycle_load::Load;
 use crate::lifecycle_restart::{LIMIT, Pair};
 use crate::party::{ENROLLED, Party, knows_service};
+use crate::trace::Trace;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -45,7 +47,9 @@ fn short_lived() -> Options {
 
 fn renewal(lab: &mut Lab) -> Result<()> {
     let pair = Pair::start(lab)?;
-    let mut held = hold(pair.one.namespace(), pair.two.echo())?;
+    let mut trace = Trace::follow(lab)?;
+    let held = hold(pair.one.namespace(), pair.two.echo())?;
+    let client = held.local()?.to_string();
     for node in 0..2 {
         for _ in 0..2 {
             let before = serials(lab, node)?;
@@ -57,7 +61,17 @@ fn renewal(lab: &mut Lab) -> Result<()> {
         }
     }
     pair.answered(10)?;
-    held.echo("with the certificate of long ago")?;
+    // What was open ends with the certificates that it was opened with, and one of the two ends says so.
+    let fate = held.end();
+    ensure!(fate.is_rejection(), "with the certificate of long ago: {fate:?}");
+    let outbound = [("direction", "outbound"), ("src.addr", client.as_str())];
+    let line = trace.expect_error(0, &outbound, "server side")?;
+    let reason = "a certificate of the connection has expired";
+    let says = |line: &AccessLine| line.get("error").is_some_and(|e| e.contains(reason));
+    lab::wait::until(reason, LIMIT, || {
+        let found = says(&line) || trace.rest().iter().any(|(_, line)| says(line));
+        found.then_some(())
+    })?;
     pair.nothing_failed("certificates renewed several times")
 }
 
