@@ -1,7 +1,12 @@
-//! Namespace, Node, ServiceAccount and Pod, as far as a mesh needs them (Kubernetes API reference, "core/v1").
+//! Namespace, Node, ServiceAccount, Pod, ConfigMap and Secret, as far as a mesh needs them (Kubernetes API reference, "core/v1").
+
+mod config;
 
 use mesh_types::Strng;
 use serde::Deserialize;
+
+pub(crate) use config::ConfigMapFields;
+pub use config::{ConfigMap, Secret, SecretBytes, SecretContent};
 
 use crate::object::Metadata;
 

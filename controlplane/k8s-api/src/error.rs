@@ -136,6 +136,19 @@ impl FieldPath {
         self.with(Segment::Item(index))
     }
 
+    /// A path further inside the thing that this path leads to.
+    pub(crate) fn join(&self, inner: &Self) -> Self {
+        let mut path = self.clone();
+        path.0.extend(inner.0.iter().cloned());
+        path
+    }
+
+    /// The path from a field on, where this path leads through it.
+    pub(crate) fn inside(&self, field: &str) -> Option<Self> {
+        let (first, rest) = self.0.split_first()?;
+        (*first == Segment::Field(field.to_owned())).then(|| Self(rest.to_vec()))
+    }
+
     /// Puts a step in front: paths of decoding errors grow from the inside out.
     pub(crate) fn prepend(&mut self, segment: Segment) {
         self.0.insert(0, segment);

@@ -30,6 +30,8 @@ pub enum Group {
     Telemetry,
     /// `extensions.istio.io`.
     Extensions,
+    /// `lateen.dev`: our own.
+    Lateen,
 }
 
 /// What becomes of fields that a kind does not have.
@@ -76,7 +78,7 @@ fn unknown_value(found: &str, known: Vec<String>) -> Reason {
 }
 
 impl Group {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Core,
         Self::Discovery,
         Self::Gateway,
@@ -84,6 +86,7 @@ impl Group {
         Self::Security,
         Self::Telemetry,
         Self::Extensions,
+        Self::Lateen,
     ];
 
     /// The group's name; empty for the core group.
@@ -97,6 +100,7 @@ impl Group {
             Self::Security => "security.istio.io",
             Self::Telemetry => "telemetry.istio.io",
             Self::Extensions => "extensions.istio.io",
+            Self::Lateen => "lateen.dev",
         }
     }
 
@@ -108,27 +112,17 @@ impl Group {
             Self::Networking => &["v1", "v1beta1", "v1alpha3"],
             Self::Security => &["v1", "v1beta1"],
             Self::Telemetry => &["v1", "v1alpha1"],
-            Self::Extensions => &["v1alpha1"],
-        }
-    }
-
-    /// A policy that is misread opens a door; a route that is misread sends traffic elsewhere, and says so.
-    pub(crate) fn unknown_fields(self) -> UnknownFields {
-        match self {
-            Self::Core | Self::Discovery => UnknownFields::Tolerated,
-            Self::Gateway | Self::Networking | Self::Telemetry | Self::Extensions => UnknownFields::Warned,
-            Self::Security => UnknownFields::Refused,
+            Self::Extensions | Self::Lateen => &["v1alpha1"],
         }
     }
 
     /// The kinds of a group that are not read, and why.
     fn others(self) -> &'static [(&'static str, IgnoredReason)] {
-        use IgnoredReason::{NotNeeded, UnsupportedKind};
+        use IgnoredReason::{NotNeeded, Refused, UnsupportedKind};
         match self {
             Self::Core => &[
                 ("Binding", NotNeeded),
                 ("ComponentStatus", NotNeeded),
-                ("ConfigMap", NotNeeded),
                 ("Endpoints", NotNeeded),
                 ("Event", NotNeeded),
                 ("LimitRange", NotNeeded),
@@ -137,33 +131,29 @@ impl Group {
                 ("PodTemplate", NotNeeded),
                 ("ReplicationController", NotNeeded),
                 ("ResourceQuota", NotNeeded),
-                ("Secret", NotNeeded),
                 ("Status", NotNeeded),
             ],
             Self::Discovery => &[],
-            Self::Gateway => &[
-                ("BackendTLSPolicy", UnsupportedKind),
-                ("GRPCRoute", UnsupportedKind),
-                ("HTTPRoute", UnsupportedKind),
-                ("ListenerSet", UnsupportedKind),
-                ("ReferenceGrant", UnsupportedKind),
-                ("TCPRoute", UnsupportedKind),
-                ("TLSRoute", UnsupportedKind),
-                ("UDPRoute", UnsupportedKind),
-            ],
+            Self::Gateway => &[("ListenerSet", UnsupportedKind), ("UDPRoute", UnsupportedKind)],
             Self::Networking => &[
-                ("DestinationRule", UnsupportedKind),
-                ("EnvoyFilter", UnsupportedKind),
-                ("Gateway", UnsupportedKind),
-                ("ProxyConfig", UnsupportedKind),
-                ("Sidecar", UnsupportedKind),
-                ("VirtualService", UnsupportedKind),
+                ("EnvoyFilter", Refused { instead: NO_ENVOY }),
+                ("Gateway", Refused { instead: NO_GATEWAY }),
+                ("Sidecar", Refused { instead: NO_SIDECAR }),
             ],
-            Self::Security => &[("RequestAuthentication", UnsupportedKind)],
-            Self::Telemetry => &[("Telemetry", UnsupportedKind)],
+            Self::Security | Self::Telemetry | Self::Lateen => &[],
             Self::Extensions => &[
-                ("TrafficExtension", UnsupportedKind),
-                ("WasmPlugin", UnsupportedKind),
+                (
+                    "TrafficExtension",
+                    Refused {
+                        instead: NO_EXTENSION,
+                    },
+                ),
+                (
+                    "WasmPlugin",
+                    Refused {
+                        instead: NO_EXTENSION,
+                    },
+                ),
             ],
         }
     }
@@ -176,3 +166,28 @@ impl Group {
         }
     }
 }
+
+impl Kind {
+    /// A policy that is misread opens a door; a route that is misread sends traffic elsewhere, and says so.
+    pub(crate) fn unknown_fields(self) -> UnknownFields {
+        match (self, self.group()) {
+            (Self::ReferenceGrant | Self::BackendTlsPolicy, _) | (_, Group::Security) => {
+                UnknownFields::Refused
+            }
+            // Most of Istio's mesh configuration is about proxies and parts that there are none of here.
+            (Self::MeshConfig, _) => UnknownFields::Warned,
+            (_, Group::Lateen) => UnknownFields::Refused,
+            (_, Group::Core | Group::Discovery) => UnknownFields::Tolerated,
+            (_, Group::Gateway | Group::Networking | Group::Telemetry | Group::Extensions) => {
+                UnknownFields::Warned
+            }
+        }
+    }
+}
+
+const NO_ENVOY: &str = "there is no Envoy to patch; see RateLimitPolicy, HealthCheckPolicy, SessionPolicy and FaultFilter \
+                        of lateen.dev, external authorization and processing by providers, header filters of routes";
+const NO_GATEWAY: &str = "use a Gateway of gateway.networking.k8s.io";
+const NO_SIDECAR: &str =
+    "there are no sidecars to configure; what a proxy needs to know follows from what it serves";
+const NO_EXTENSION: &str = "proxies run no foreign code; use external authorization or external processing";

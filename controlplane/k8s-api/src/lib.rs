@@ -8,8 +8,10 @@
 //! - [`parse`]: the way in, a YAML file's text to objects or errors, document by document.
 //! - [`object`]: what every object has, and the sum of all kinds.
 //! - [`core`]: Namespace, Node, ServiceAccount, Pod. [`service`]: Service, EndpointSlice.
-//! - [`gateway`]: Gateway API. [`networking`], [`security`]: Istio's groups of these names.
+//! - [`gateway`]: Gateway API. [`networking`], [`security`], [`telemetry`]: Istio's groups of these names.
+//! - [`mesh`]: the mesh's own configuration.
 //! - [`kinds`]: the API groups, their versions, and what each kind is to us.
+//! - [`value`]: durations and percentages, as each group writes them.
 //! - [`validate`]: what the schema cannot say (names, ports, ranges, fields that exclude one another).
 //! - [`error`]: where something is wrong, in which object and field, and why; always one line.
 //! - `tree`, `decode`: YAML to a tree that knows its lines, and the tree to typed objects.
@@ -22,13 +24,16 @@ pub mod error;
 pub mod fuzz;
 pub mod gateway;
 pub mod kinds;
+pub mod mesh;
 pub mod networking;
 pub mod object;
 pub mod parse;
 pub mod security;
 pub mod service;
+pub mod telemetry;
 mod tree;
 pub mod validate;
+pub mod value;
 
 pub use error::{FieldPath, ParseError, Position, Reason};
 pub use kinds::Group;

@@ -6,13 +6,19 @@ use std::fmt;
 use mesh_types::Strng;
 use serde::Deserialize;
 
-use crate::core::{Namespace, Node, Pod, ServiceAccount};
+use crate::core::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount};
 use crate::error::{ParseError, Position};
-use crate::gateway::{Gateway, GatewayClass};
+use crate::gateway::{
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute,
+};
 use crate::kinds::Group;
-use crate::networking::{ServiceEntry, WorkloadEntry, WorkloadGroup};
-use crate::security::{AuthorizationPolicy, PeerAuthentication};
+use crate::mesh::MeshConfig;
+use crate::networking::{
+    DestinationRule, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry, WorkloadGroup,
+};
+use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::service::{EndpointSlice, Service};
+use crate::telemetry::Telemetry;
 
 /// Labels or annotations.
 pub type Labels = BTreeMap<Strng, Strng>;
@@ -57,6 +63,11 @@ pub enum IgnoredReason {
     NotNeeded,
     /// The kind configures a mesh, but not this one yet: worth a warning.
     UnsupportedKind,
+    /// The kind configures a mesh, but will not configure this one: worth a warning.
+    Refused {
+        /// What serves its purposes here.
+        instead: &'static str,
+    },
 }
 
 /// Which object of the understood kinds: what a source removes an object by.
@@ -128,6 +139,7 @@ macro_rules! kinds {
         /// One object of any kind.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
+        #[expect(clippy::large_enum_variant, reason = "an object is moved once, from its file to its place")]
         pub enum Object {
             $($(#[$doc])+ $variant($type),)+
             /// A kind that changes nothing.
@@ -190,22 +202,50 @@ kinds! {
     Service(Service) = "Service", Core, Namespaced;
     /// `v1` ServiceAccount.
     ServiceAccount(ServiceAccount) = "ServiceAccount", Core, Namespaced;
+    /// `v1` ConfigMap.
+    ConfigMap(ConfigMap) = "ConfigMap", Core, Namespaced;
+    /// `v1` Secret.
+    Secret(Secret) = "Secret", Core, Namespaced;
     /// `discovery.k8s.io/v1` EndpointSlice.
     EndpointSlice(EndpointSlice) = "EndpointSlice", Discovery, Namespaced;
     /// `gateway.networking.k8s.io/v1` GatewayClass.
     GatewayClass(GatewayClass) = "GatewayClass", Gateway, Cluster;
     /// `gateway.networking.k8s.io/v1` Gateway.
     Gateway(Gateway) = "Gateway", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1` HTTPRoute.
+    HttpRoute(HttpRoute) = "HTTPRoute", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1` GRPCRoute.
+    GrpcRoute(GrpcRoute) = "GRPCRoute", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1` TLSRoute.
+    TlsRoute(TlsRoute) = "TLSRoute", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1alpha2` TCPRoute.
+    TcpRoute(TcpRoute) = "TCPRoute", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1beta1` ReferenceGrant.
+    ReferenceGrant(ReferenceGrant) = "ReferenceGrant", Gateway, Namespaced;
+    /// `gateway.networking.k8s.io/v1` BackendTLSPolicy.
+    BackendTlsPolicy(BackendTlsPolicy) = "BackendTLSPolicy", Gateway, Namespaced;
     /// `networking.istio.io/v1` ServiceEntry.
     ServiceEntry(ServiceEntry) = "ServiceEntry", Networking, Namespaced;
     /// `networking.istio.io/v1` WorkloadEntry.
     WorkloadEntry(WorkloadEntry) = "WorkloadEntry", Networking, Namespaced;
     /// `networking.istio.io/v1` WorkloadGroup.
     WorkloadGroup(WorkloadGroup) = "WorkloadGroup", Networking, Namespaced;
+    /// `networking.istio.io/v1` DestinationRule.
+    DestinationRule(DestinationRule) = "DestinationRule", Networking, Namespaced;
+    /// `networking.istio.io/v1` VirtualService.
+    VirtualService(VirtualService) = "VirtualService", Networking, Namespaced;
+    /// `networking.istio.io/v1beta1` ProxyConfig.
+    ProxyConfig(ProxyConfig) = "ProxyConfig", Networking, Namespaced;
     /// `security.istio.io/v1` AuthorizationPolicy.
     AuthorizationPolicy(AuthorizationPolicy) = "AuthorizationPolicy", Security, Namespaced;
     /// `security.istio.io/v1` PeerAuthentication.
     PeerAuthentication(PeerAuthentication) = "PeerAuthentication", Security, Namespaced;
+    /// `security.istio.io/v1` RequestAuthentication.
+    RequestAuthentication(RequestAuthentication) = "RequestAuthentication", Security, Namespaced;
+    /// `telemetry.istio.io/v1` Telemetry.
+    Telemetry(Telemetry) = "Telemetry", Telemetry, Namespaced;
+    /// The mesh's own configuration: the `v1` ConfigMap `istio`, or `lateen.dev/v1alpha1` MeshConfig.
+    MeshConfig(Box<MeshConfig>) = "MeshConfig", Lateen, Namespaced;
 }
 
 /// Where the objects of a kind live.
@@ -259,6 +299,16 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for IgnoredReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotNeeded => f.write_str("the mesh needs nothing of this kind"),
+            Self::UnsupportedKind => f.write_str("this kind is not supported"),
+            Self::Refused { instead } => write!(f, "this kind is not supported: {instead}"),
+        }
     }
 }
 

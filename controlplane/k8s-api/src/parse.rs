@@ -3,10 +3,11 @@
 use mesh_types::Strng;
 use serde::de::DeserializeOwned;
 
-use crate::core::{Namespace, Node, Pod, ServiceAccount};
+use crate::core::{ConfigMap, ConfigMapFields, Namespace, Node, Pod, Secret, ServiceAccount};
 use crate::decode::{self, DecodeError, nearest};
 use crate::error::{FieldPath, ParseError, Position, Reason, Segment};
 use crate::kinds::{Known, UnknownFields, known};
+use crate::mesh::MeshConfigSpec;
 use crate::object::{IgnoredObject, Kind, Located, Metadata, Object, ObjectRef, Resource};
 use crate::security::{AuthorizationPolicy, PeerAuthentication};
 use crate::service::{EndpointSlice, Service};
@@ -110,6 +111,14 @@ struct Envelope<'a> {
     metadata: Metadata,
     /// What was found while decoding, and is no error.
     warnings: Vec<ParseError>,
+    /// The `spec`, where it is a text inside the object.
+    inner: Option<Inner>,
+}
+
+/// A `spec` that is a text inside the object.
+struct Inner {
+    field: FieldPath,
+    tree: Tree,
 }
 
 impl<'a> Envelope<'a> {
@@ -156,6 +165,7 @@ impl<'a> Envelope<'a> {
             kind,
             metadata,
             warnings: Vec::new(),
+            inner: None,
         })
     }
 
@@ -186,15 +196,32 @@ impl<'a> Envelope<'a> {
                 spec: self.spec(kind)?,
             }),
             Kind::ServiceAccount => Object::ServiceAccount(ServiceAccount { metadata }),
+            Kind::ConfigMap => return self.config_map(metadata),
+            Kind::Secret => Object::Secret(Secret {
+                metadata,
+                content: decode::lenient(self.tree).map_err(|e| self.located(e, None))?,
+            }),
             Kind::EndpointSlice => Object::EndpointSlice(EndpointSlice {
                 metadata,
                 spec: decode::lenient(self.tree).map_err(|e| self.located(e, None))?,
             }),
             Kind::GatewayClass => Object::GatewayClass(self.resource(kind)?),
             Kind::Gateway => Object::Gateway(self.resource_with_status(kind)?),
+            Kind::HttpRoute => Object::HttpRoute(self.resource(kind)?),
+            Kind::GrpcRoute => Object::GrpcRoute(self.resource(kind)?),
+            Kind::TlsRoute => Object::TlsRoute(self.resource(kind)?),
+            Kind::TcpRoute => Object::TcpRoute(self.resource(kind)?),
+            Kind::ReferenceGrant => Object::ReferenceGrant(self.resource(kind)?),
+            Kind::BackendTlsPolicy => Object::BackendTlsPolicy(self.resource(kind)?),
             Kind::ServiceEntry => Object::ServiceEntry(self.resource_with_status(kind)?),
             Kind::WorkloadEntry => Object::WorkloadEntry(self.resource(kind)?),
             Kind::WorkloadGroup => Object::WorkloadGroup(self.resource(kind)?),
+            Kind::DestinationRule => Object::DestinationRule(self.resource(kind)?),
+            Kind::VirtualService => Object::VirtualService(self.resource(kind)?),
+            Kind::ProxyConfig => Object::ProxyConfig(self.resource(kind)?),
+            Kind::RequestAuthentication => Object::RequestAuthentication(self.resource(kind)?),
+            Kind::Telemetry => Object::Telemetry(self.resource(kind)?),
+            Kind::MeshConfig => Object::MeshConfig(Box::new(self.resource(kind)?)),
             Kind::AuthorizationPolicy => Object::AuthorizationPolicy(AuthorizationPolicy {
                 metadata,
                 spec: self.spec(kind)?,
@@ -204,6 +231,46 @@ impl<'a> Envelope<'a> {
                 spec: self.spec(kind)?,
             }),
         })
+    }
+
+    /// A ConfigMap; the one that holds the mesh's configuration is that.
+    fn config_map(&mut self, metadata: Metadata) -> Result<Object, Box<ParseError>> {
+        let fields: ConfigMapFields = decode::lenient(self.tree).map_err(|e| self.located(e, None))?;
+        if metadata.name == MESH_CONFIG_NAME
+            && let Some(mesh) = self.tree.field("data").and_then(|d| d.field(MESH_CONFIG_KEY))
+            && let Value::String(text) = &mesh.value
+        {
+            let spec = self.mesh_config(text, mesh.at)?;
+            return Ok(Object::MeshConfig(Box::new(Resource {
+                metadata,
+                spec,
+                status: (),
+            })));
+        }
+        Ok(Object::ConfigMap(ConfigMap {
+            metadata,
+            data: fields.data,
+        }))
+    }
+
+    /// The mesh's configuration, a YAML text inside the object's. `at` is where that text begins.
+    fn mesh_config(&mut self, text: &str, at: Position) -> Result<MeshConfigSpec, Box<ParseError>> {
+        let whole = FieldPath::from("data").field(MESH_CONFIG_KEY);
+        let tree = Tree::parse(text, at.line)
+            .map_err(|e| Box::new(self.error(e.at, whole.join(&e.field), e.reason)))?;
+        if matches!(tree.value, Value::Null) {
+            return Ok(MeshConfigSpec::default());
+        }
+        let mut warnings = Vec::new();
+        let spec = decode::decode(&tree, UnknownFields::Warned, &mut warnings);
+        for warning in warnings {
+            let warning = self.error(warning.at, whole.join(&warning.path), warning.reason);
+            self.warnings.push(warning);
+        }
+        let spec =
+            spec.map_err(|e| Box::new(self.error(e.at.unwrap_or(at), whole.join(&e.path), e.reason)))?;
+        self.inner = Some(Inner { field: whole, tree });
+        Ok(spec)
     }
 
     fn resource<S: DeserializeOwned + Default>(
@@ -233,7 +300,7 @@ impl<'a> Envelope<'a> {
         let Some(tree) = self.tree.field_or_null("spec") else {
             return Ok(T::default());
         };
-        let rules = kind.group().unknown_fields();
+        let rules = kind.unknown_fields();
         if matches!(tree.value, Value::Null) && rules != UnknownFields::Refused {
             return Ok(T::default());
         }
@@ -257,7 +324,7 @@ impl<'a> Envelope<'a> {
 
     /// Beside a policy's `spec` nothing unknown may stand: a `spce` must not leave a policy empty.
     fn check_top_level(&mut self, kind: Kind) -> Result<(), Box<ParseError>> {
-        let (Value::Map(entries), rules) = (&self.tree.value, kind.group().unknown_fields()) else {
+        let (Value::Map(entries), rules) = (&self.tree.value, kind.unknown_fields()) else {
             return Ok(());
         };
         for entry in entries.iter().filter(|e| !TOP_LEVEL.contains(&e.key.as_str())) {
@@ -306,7 +373,14 @@ impl<'a> Envelope<'a> {
     }
 
     fn violation(&self, Violation { field, reason }: Violation) -> ParseError {
-        self.error(self.tree.position_of(&field), field, Reason::Invalid(reason))
+        let reason = Reason::Invalid(reason);
+        match (&self.inner, field.inside("spec")) {
+            (Some(inner), Some(path)) => {
+                let at = inner.tree.position_of(&path);
+                self.error(at, inner.field.join(&path), reason)
+            }
+            _ => self.error(self.tree.position_of(&field), field, reason),
+        }
     }
 
     fn fault(&self, field: &'static str, reason: Reason) -> Box<ParseError> {
@@ -339,6 +413,9 @@ fn named(tree: &Tree) -> ObjectRef {
 }
 
 const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+/// Where Istio keeps the mesh's configuration.
+const MESH_CONFIG_NAME: &str = "istio";
+const MESH_CONFIG_KEY: &str = "mesh";
 /// What kubectl uses where a namespaced object names no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 

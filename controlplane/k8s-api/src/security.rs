@@ -1,12 +1,20 @@
 //! Istio's policy kinds, whole: a field that is not here is an error (`security.istio.io/v1`, Istio reference pages
 //! "Authorization Policy" and "PeerAuthentication").
 
+mod condition_key;
+mod request_authentication;
+
 use std::collections::BTreeMap;
 
 use mesh_types::Strng;
 use serde::{Deserialize, Deserializer};
 
 use crate::object::{Labels, Metadata};
+pub use condition_key::ConditionKey;
+pub(crate) use condition_key::PLAIN as PLAIN_CONDITION_KEYS;
+pub use request_authentication::{
+    ClaimToHeader, JwtHeader, JwtKeys, JwtRule, RequestAuthentication, RequestAuthenticationSpec,
+};
 
 /// Who may reach a workload.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -184,7 +192,7 @@ pub struct Operation {
     /// None of these.
     #[serde(deserialize_with = "filled")]
     pub not_methods: Vec<Strng>,
-    /// HTTP paths.
+    /// HTTP paths: a text with a `*` at one end, or a template with the segments `{*}` and `{**}`.
     #[serde(deserialize_with = "filled")]
     pub paths: Vec<Strng>,
     /// None of these.
@@ -196,7 +204,7 @@ pub struct Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Condition {
-    /// The attribute (Istio reference, "Authorization Policy Conditions").
+    /// The attribute; [`ConditionKey::parse`] reads it.
     pub key: Strng,
     /// Any of these.
     #[serde(default, deserialize_with = "filled")]

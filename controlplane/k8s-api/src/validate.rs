@@ -3,17 +3,26 @@
 //! The same checks serve files, the command line and admission; they look at one object alone.
 //!
 //! # Layout
-//! - [`names`]: the grammars of names, labels and addresses.
-//! - `core`: Pods, Services, EndpointSlices. `gateway`, `networking`, `security`: the groups of these names.
+//! - [`names`]: the grammars of names, labels and addresses. [`http`]: those of HTTP. [`patterns`]: regular
+//!   expressions and path templates.
+//! - `core`: Pods, Services, EndpointSlices. `gateway`, `networking`, `security`, `telemetry`: the groups of these
+//!   names. `mesh`: the mesh's own configuration.
 
 mod core;
 mod gateway;
+pub mod http;
+mod mesh;
 pub mod names;
 mod networking;
+pub mod patterns;
 mod security;
+mod telemetry;
+
+use std::time::Duration;
 
 use crate::error::FieldPath;
 use crate::object::{Kind, Labels, Metadata, Object};
+use crate::value::IstioDuration;
 
 /// Something that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,51 +46,39 @@ pub struct Findings {
 #[must_use]
 pub fn object(object: &Object) -> Findings {
     let mut check = Check::default();
+    if let (Some(key), Some(metadata)) = (object.key(), object.metadata()) {
+        check.metadata(metadata, key.kind);
+    }
+    let c = &mut check;
     match object {
-        Object::Namespace(o) => check.metadata(&o.metadata, Kind::Namespace),
-        Object::Node(o) => check.metadata(&o.metadata, Kind::Node),
-        Object::Pod(o) => {
-            check.metadata(&o.metadata, Kind::Pod);
-            core::pod(&mut check, o);
-        }
-        Object::Service(o) => {
-            check.metadata(&o.metadata, Kind::Service);
-            core::service(&mut check, o);
-        }
-        Object::ServiceAccount(o) => check.metadata(&o.metadata, Kind::ServiceAccount),
-        Object::EndpointSlice(o) => {
-            check.metadata(&o.metadata, Kind::EndpointSlice);
-            core::endpoint_slice(&mut check, o);
-        }
-        Object::GatewayClass(o) => {
-            check.metadata(&o.metadata, Kind::GatewayClass);
-            gateway::gateway_class(&mut check, o);
-        }
-        Object::Gateway(o) => {
-            check.metadata(&o.metadata, Kind::Gateway);
-            gateway::gateway(&mut check, o);
-        }
-        Object::ServiceEntry(o) => {
-            check.metadata(&o.metadata, Kind::ServiceEntry);
-            networking::service_entry(&mut check, o);
-        }
-        Object::WorkloadEntry(o) => {
-            check.metadata(&o.metadata, Kind::WorkloadEntry);
-            networking::workload_entry(&mut check, o);
-        }
-        Object::WorkloadGroup(o) => {
-            check.metadata(&o.metadata, Kind::WorkloadGroup);
-            networking::workload_group(&mut check, o);
-        }
-        Object::AuthorizationPolicy(o) => {
-            check.metadata(&o.metadata, Kind::AuthorizationPolicy);
-            security::authorization_policy(&mut check, o);
-        }
-        Object::PeerAuthentication(o) => {
-            check.metadata(&o.metadata, Kind::PeerAuthentication);
-            security::peer_authentication(&mut check, o);
-        }
-        Object::Ignored(_) => {}
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::ServiceAccount(_)
+        | Object::ConfigMap(_)
+        | Object::Secret(_)
+        | Object::Ignored(_) => {}
+        Object::Pod(o) => core::pod(c, o),
+        Object::Service(o) => core::service(c, o),
+        Object::EndpointSlice(o) => core::endpoint_slice(c, o),
+        Object::GatewayClass(o) => gateway::gateway_class(c, o),
+        Object::Gateway(o) => gateway::gateway(c, o),
+        Object::HttpRoute(o) => gateway::http_route(c, o),
+        Object::GrpcRoute(o) => gateway::grpc_route(c, o),
+        Object::TlsRoute(o) => gateway::tls_route(c, o),
+        Object::TcpRoute(o) => gateway::tcp_route(c, o),
+        Object::ReferenceGrant(o) => gateway::reference_grant(c, o),
+        Object::BackendTlsPolicy(o) => gateway::backend_tls_policy(c, o),
+        Object::ServiceEntry(o) => networking::service_entry(c, o),
+        Object::WorkloadEntry(o) => networking::workload_entry(c, o),
+        Object::WorkloadGroup(o) => networking::workload_group(c, o),
+        Object::DestinationRule(o) => networking::destination_rule(c, o),
+        Object::VirtualService(o) => networking::virtual_service(c, o),
+        Object::ProxyConfig(o) => networking::proxy_config(c, o),
+        Object::RequestAuthentication(o) => security::request_authentication(c, o),
+        Object::Telemetry(o) => telemetry::telemetry(c, o),
+        Object::MeshConfig(o) => mesh::mesh_config(c, o),
+        Object::AuthorizationPolicy(o) => security::authorization_policy(c, o),
+        Object::PeerAuthentication(o) => security::peer_authentication(c, o),
     }
     check.findings
 }
@@ -127,6 +124,20 @@ impl Check {
     fn grammar(&mut self, field: FieldPath, result: Result<(), String>) {
         if let Err(reason) = result {
             self.refuse(field, reason);
+        }
+    }
+
+    /// Notes that a duration is zero.
+    fn positive(&mut self, field: FieldPath, duration: Option<IstioDuration>) {
+        if duration.is_some_and(|d| d.0 < Duration::from_millis(1)) {
+            self.refuse(field, "is less than 1ms");
+        }
+    }
+
+    /// Notes that a number is no percentage.
+    fn percent(&mut self, field: FieldPath, percent: f64) {
+        if !(0.0..=100.0).contains(&percent) {
+            self.refuse(field, format!("{percent} is not from 0 to 100"));
         }
     }
 

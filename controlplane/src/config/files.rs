@@ -265,10 +265,10 @@ fn read(file: &FileName, text: &str) -> Result<Good, Vec<String>> {
         good.warnings.extend(told);
         match (object.value.key(), &object.value) {
             (Some(key), _) => good.objects.push((key, Arc::new(object))),
-            (None, Object::Ignored(ignored)) if ignored.reason == IgnoredReason::UnsupportedKind => {
+            (None, Object::Ignored(ignored)) if ignored.reason != IgnoredReason::NotNeeded => {
                 good.warnings.push(format!(
-                    "{file}:{}: {} ({}) has no effect: this kind is not supported",
-                    object.at, ignored.object, ignored.api_version
+                    "{file}:{}: {} ({}) has no effect: {}",
+                    object.at, ignored.object, ignored.api_version, ignored.reason
                 ));
             }
             (None, _) => {}

@@ -184,7 +184,7 @@ fn unknown_kinds_are_errors_in_our_groups_only() {
     assert_eq!(ignored("v1", "Event"), IgnoredReason::NotNeeded);
     assert_eq!(ignored("apps/v1", "Deployment"), IgnoredReason::NotNeeded);
     assert_eq!(
-        ignored("networking.istio.io/v1", "EnvoyFilter"),
+        ignored("gateway.networking.k8s.io/v1", "ListenerSet"),
         IgnoredReason::UnsupportedKind
     );
     assert_eq!(

@@ -1,53 +1,28 @@
 //! The two policy kinds: the rules of Istio's CRDs and of its admission webhook.
 
+mod request_authentication;
+
 use mesh_types::Strng;
 
-use super::{Check, names};
+use super::{Check, http, names, patterns};
 use crate::error::FieldPath;
 use crate::security::{
-    Action, AuthorizationPolicy, Condition, Operation, PeerAuthentication, Rule, Source, TargetRef,
-    WorkloadSelector,
+    Action, AuthorizationPolicy, Condition, ConditionKey, Operation, PLAIN_CONDITION_KEYS,
+    PeerAuthentication, Rule, Source, TargetRef, WorkloadSelector,
 };
+
+pub(super) use request_authentication::request_authentication;
 
 pub(super) fn authorization_policy(check: &mut Check, policy: &AuthorizationPolicy) {
     let spec = &policy.spec;
     let path = FieldPath::from("spec");
-    let attachments = [
-        spec.selector.is_some(),
-        spec.target_ref.is_some(),
-        !spec.target_refs.is_empty(),
-    ];
-    if attachments.iter().filter(|a| **a).count() > 1 {
-        check.refuse(
-            path.clone(),
-            "may have only one of selector, targetRef and targetRefs",
-        );
-    }
-    if let Some(selector) = &spec.selector {
-        self::selector(check, &path.field("selector"), selector);
-    }
-    if let Some(target) = &spec.target_ref {
-        target_ref(
-            check,
-            &path.field("targetRef"),
-            target,
-            &policy.metadata.namespace,
-        );
-    }
-    if spec.target_refs.len() > MAX_TARGET_REFS {
-        check.refuse(
-            path.field("targetRefs"),
-            format!("has more than {MAX_TARGET_REFS} items"),
-        );
-    }
-    for (i, target) in spec.target_refs.iter().enumerate() {
-        target_ref(
-            check,
-            &path.field("targetRefs").item(i),
-            target,
-            &policy.metadata.namespace,
-        );
-    }
+    attachment(
+        check,
+        &policy.metadata.namespace,
+        spec.selector.as_ref(),
+        spec.target_ref.as_ref(),
+        &spec.target_refs,
+    );
     match (spec.action, &spec.provider) {
         (Action::Custom, None) => {
             check.refuse(path.field("provider"), "is required when the action is CUSTOM")
@@ -58,6 +33,32 @@ pub(super) fn authorization_policy(check: &mut Check, policy: &AuthorizationPoli
         _ => {}
     }
     rules(check, &path.field("rules"), spec.action, &spec.rules);
+}
+
+/// What a policy is for: the workloads with some labels, or targets of its own namespace.
+pub(super) fn attachment(
+    check: &mut Check,
+    own_namespace: &Strng,
+    selector: Option<&WorkloadSelector>,
+    target: Option<&TargetRef>,
+    targets: &[TargetRef],
+) {
+    let path = FieldPath::from("spec");
+    let attachments = [selector.is_some(), target.is_some(), !targets.is_empty()];
+    if attachments.iter().filter(|a| **a).count() > 1 {
+        let reason = "may have only one of selector, targetRef and targetRefs";
+        check.refuse(path.clone(), reason);
+    }
+    if let Some(selector) = selector {
+        self::selector(check, &path.field("selector"), selector);
+    }
+    if let Some(target) = target {
+        target_ref(check, &path.field("targetRef"), target, own_namespace);
+    }
+    check.at_most(&path.field("targetRefs"), targets.len(), MAX_TARGET_REFS);
+    for (i, target) in targets.iter().enumerate() {
+        target_ref(check, &path.field("targetRefs").item(i), target, own_namespace);
+    }
 }
 
 pub(super) fn peer_authentication(check: &mut Check, policy: &PeerAuthentication) {
@@ -203,32 +204,34 @@ fn service_accounts(check: &mut Check, path: &FieldPath, values: &[Strng]) {
             format!("has more than {MAX_SERVICE_ACCOUNTS} items"),
         );
     }
-    each(check, path, values, |value| {
-        let (namespace, name) = value.split_once('/').map_or((None, value), |(n, s)| (Some(n), s));
-        let well_formed = namespace.is_none_or(|n| names::label(n).is_ok()) && names::subdomain(name).is_ok();
-        if well_formed {
-            Ok(())
-        } else {
-            Err(format!(
-                "{value:?} is neither <name> nor <namespace>/<name>; wildcards are not supported"
-            ))
-        }
-    });
+    each(check, path, values, service_account);
+}
+
+fn service_account(value: &str) -> Result<(), String> {
+    let (namespace, name) = value.split_once('/').map_or((None, value), |(n, s)| (Some(n), s));
+    if namespace.is_none_or(|n| names::label(n).is_ok()) && names::subdomain(name).is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "{value:?} is neither <name> nor <namespace>/<name>; wildcards are not supported"
+    ))
 }
 
 fn operation(check: &mut Check, path: &FieldPath, operation: &Operation) {
     if *operation == Operation::default() {
         check.refuse(path.clone(), "is empty: it would match every operation");
     }
-    for (name, values) in [
-        ("hosts", &operation.hosts),
-        ("notHosts", &operation.not_hosts),
+    for (name, values) in [("hosts", &operation.hosts), ("notHosts", &operation.not_hosts)] {
+        no_empty_values(check, &path.field(name), values);
+    }
+    for (name, methods) in [
         ("methods", &operation.methods),
         ("notMethods", &operation.not_methods),
-        ("paths", &operation.paths),
-        ("notPaths", &operation.not_paths),
     ] {
-        no_empty_values(check, &path.field(name), values);
+        each(check, &path.field(name), methods, http::method);
+    }
+    for (name, paths) in [("paths", &operation.paths), ("notPaths", &operation.not_paths)] {
+        each(check, &path.field(name), paths, patterns::authorization_path);
     }
     for (name, ports) in [("ports", &operation.ports), ("notPorts", &operation.not_ports)] {
         each(check, &path.field(name), ports, |p| names::port(p).map(drop));
@@ -239,28 +242,33 @@ fn condition(check: &mut Check, path: &FieldPath, condition: &Condition) {
     if condition.values.is_empty() && condition.not_values.is_empty() {
         check.refuse(path.clone(), "needs values or notValues");
     }
-    let attribute = WHEN_KEYS.contains(&condition.key.as_str())
-        || WHEN_PREFIXES
-            .iter()
-            .any(|p| condition.key.starts_with(p) && condition.key.ends_with(']'))
-        || condition.key.starts_with(FILTER_PREFIX);
-    if !attribute {
-        let reason = match crate::decode::nearest(&condition.key, &WHEN_KEYS) {
+    let Some(key) = ConditionKey::parse(&condition.key) else {
+        let known = PLAIN_CONDITION_KEYS.map(|(name, _)| name);
+        let reason = match crate::decode::nearest(&condition.key, &known) {
             Some(nearest) => format!("{:?} is no attribute; did you mean {nearest:?}?", condition.key),
             None => format!("{:?} is no attribute", condition.key),
         };
-        check.refuse(path.field("key"), reason);
+        return check.refuse(path.field("key"), reason);
+    };
+    if let ConditionKey::RequestHeader(name) = &key {
+        check.grammar(path.field("key"), http::header_name(name));
+    }
+    if let ConditionKey::EnvoyFilter(_) = key {
+        let reason = "is about a filter of Envoy's, which is not here: an ALLOW rule with it never matches, a DENY \
+                      rule goes without it";
+        check.warn(path.field("key"), reason);
     }
     for (name, values) in [
         ("values", &condition.values),
         ("notValues", &condition.not_values),
     ] {
         let path = path.field(name);
-        match condition.key.as_str() {
-            "source.ip" | "destination.ip" | "remote.ip" => {
+        match key {
+            ConditionKey::SourceIp | ConditionKey::DestinationIp | ConditionKey::RemoteIp => {
                 each(check, &path, values, |v| names::ip_block(v).map(drop));
             }
-            "destination.port" => each(check, &path, values, |v| names::port(v).map(drop)),
+            ConditionKey::DestinationPort => each(check, &path, values, |v| names::port(v).map(drop)),
+            ConditionKey::SourceServiceAccount => each(check, &path, values, service_account),
             _ => no_empty_values(check, &path, values),
         }
     }
@@ -293,21 +301,3 @@ const TARGETS: [(&str, &str); 4] = [
     ("gateway.networking.k8s.io", "GatewayClass"),
     ("networking.istio.io", "ServiceEntry"),
 ];
-/// Istio reference, "Authorization Policy Conditions".
-const WHEN_KEYS: [&str; 13] = [
-    "source.ip",
-    "remote.ip",
-    "source.namespace",
-    "source.principal",
-    "source.serviceAccount",
-    "source.trustDomain",
-    "request.auth.principal",
-    "request.auth.audiences",
-    "request.auth.presenter",
-    "request.headers",
-    "destination.ip",
-    "destination.port",
-    "connection.sni",
-];
-const WHEN_PREFIXES: [&str; 2] = ["request.headers[", "request.auth.claims["];
-const FILTER_PREFIX: &str = "experimental.envoy.filters.";

@@ -1,5 +1,8 @@
 mod entries;
 mod gateway;
+mod mesh;
+mod routes;
+mod traffic;
 
 use crate::parse;
 
@@ -220,5 +223,58 @@ fn custom_needs_a_provider() {
     refused(
         &authorization("{action: CUSTOM, provider: {name: x}, rules: [{}]}"),
         &[],
+    );
+}
+
+#[test]
+fn requests_are_described_in_known_words() {
+    let operation = |o: &str| authorization(&format!("{{rules: [{{to: [{{operation: {o}}}]}}]}}"));
+    accepted(&operation(
+        "{hosts: [\"*.example.com\"], methods: [GET, \"*\"], paths: [/a*, \"/x/{*}/y\", \"/z/{**}\"], notPaths: [\"*/b\"]}",
+    ));
+    let at = "spec.rules[0].to[0].operation";
+    for (text, reason) in [
+        (
+            "{paths: [\"/{x}\"]}",
+            ".paths[0]: \"/{x}\" has a segment with braces",
+        ),
+        ("{notPaths: [\"/{**}/{*}\"]}", ".notPaths[0]: "),
+        (
+            "{methods: [\"GET POST\"]}",
+            ".methods[0]: \"GET POST\" is no HTTP method",
+        ),
+        ("{hosts: [\"\"]}", ".hosts[0]: is empty"),
+    ] {
+        refused(&operation(text), &[&format!("{at}{reason}")]);
+    }
+    let when = |key: &str, value: &str| {
+        authorization(&format!(
+            "{{rules: [{{when: [{{key: {key:?}, values: [{value:?}]}}]}}]}}"
+        ))
+    };
+    for (key, value) in [
+        ("request.headers[X-A]", "x*"),
+        ("request.auth.claims[a][b]", "v"),
+        ("request.auth.presenter", "v"),
+        ("source.serviceAccount", "ns/a"),
+        ("remote.ip", "10.0.0.0/8"),
+        ("connection.sni", "*.example.com"),
+    ] {
+        accepted(&when(key, value));
+    }
+    for (key, value, reason) in [
+        ("request.headers", "x", "key: \"request.headers\" is no attribute"),
+        ("request.headers[a b]", "x", "key: \"a b\" is no header's name"),
+        ("request.headers[a][b]", "x", "key: "),
+        ("request.auth.claims[]", "x", "key: "),
+        ("request.auth.claims[a]b", "x", "key: "),
+        ("source.serviceAccount", "a/*", "values[0]: \"a/*\" is neither"),
+        ("destination.port", "0", "values[0]: "),
+    ] {
+        refused(&when(key, value), &[&format!("spec.rules[0].when[0].{reason}")]);
+    }
+    warned(
+        &when("experimental.envoy.filters.a[b]", "x"),
+        &["spec.rules[0].when[0].key: is about a filter of Envoy's"],
     );
 }
