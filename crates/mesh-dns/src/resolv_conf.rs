@@ -48,16 +48,31 @@ impl ResolvConf {
         match &*read {
             Some((at, servers)) if now.duration_since(*at) < REREAD => servers.clone(),
             last => {
-                let servers = match (fs::read_to_string(&self.0.path), last) {
-                    (Ok(text), _) => parse(&text).into(),
-                    (Err(_), Some((_, servers))) => servers.clone(),
-                    (Err(error), None) => {
-                        tracing::warn!(path = %self.0.path.display(), %error, "no DNS servers are known");
-                        Arc::from([])
-                    }
-                };
+                let last = last.as_ref().map(|(_, servers)| servers);
+                let servers = self.0.read_again(last);
                 *read = Some((now, servers.clone()));
                 servers
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What is wrong is said once, not at each reading.
+    fn read_again(&self, last: Option<&Arc<[SocketAddr]>>) -> Arc<[SocketAddr]> {
+        let path = self.path.display();
+        match (fs::read_to_string(&self.path), last) {
+            (Ok(text), last) => {
+                let servers = parse(&text);
+                if servers.is_empty() && last.is_none_or(|last| !last.is_empty()) {
+                    tracing::warn!(%path, "no DNS server is named that every namespace reaches; loopback addresses do not count");
+                }
+                servers.into()
+            }
+            (Err(_), Some(last)) => last.clone(),
+            (Err(error), None) => {
+                tracing::warn!(%path, %error, "no DNS server is known");
+                Arc::from([])
             }
         }
     }
