@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-testkit", FLOORS_0_TO_2),
     // 4 products
     ("ztunnel", FLOORS_0_TO_3),
+    ("waypoint", FLOORS_0_TO_3),
     ("controlplane-k8s-api", &["mesh-types"]),
     ("controlplane-collections", &[]),
     (
@@ -134,7 +135,7 @@ const FLOORS_0_TO_3: &[&str] = &[
 
 /// Outside crates that only some of ours may use: the lower half stays free of runtimes and transports.
 const ONLY_FOR: &[(&str, &[&str])] = &[
-    ("h2", &["mesh-hbone", "mesh-tests"]),
+    ("h2", &["mesh-hbone", "waypoint", "mesh-tests"]),
     (
         "tonic",
         &[
@@ -194,6 +195,7 @@ fn the_testkit_is_for_tests_of_upper_floors() {
     let upper = [
         "mesh-dataplane",
         "ztunnel",
+        "waypoint",
         "controlplane",
         "cni-agent",
         "mesh-tests",

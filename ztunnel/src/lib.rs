@@ -5,14 +5,12 @@
 //! - [`app`]: wires everything together; the life of the process.
 //! - [`workloads`]: which pods are served: events of the node agent, start and stop, listeners.
 //! - [`worker`]: one thread of the data plane, and what its connections share.
-//! - [`accept`]: the loop behind every listener.
 //! - [`unsynced`]: connections that come before the first configuration is complete.
 //! - [`outbound`]: connections of the pods: accept, plan, connect, relay, record.
 //! - [`inbound`]: connections to the pods, through tunnels: accept, admit, forward, relay, record.
 //! - [`passthrough`]: connections to the pods, in plaintext.
 //! - [`local`]: who the pod is in whose namespace a connection was accepted.
 //! - [`dns`]: the DNS server of every pod; host names of workloads.
-//! - [`drain_signal`]: a pod's drain, as its connections see it.
 //! - [`connections`]: the open connections, for people.
 //! - [`admin`]: the admin server's pages.
 //!
@@ -22,14 +20,12 @@
 //! every port of every pod, made inside the pod's namespace; a connection stays on the worker that accepted it, with that
 //! worker's tunnels, until it ends.
 
-pub mod accept;
 pub mod admin;
 pub mod app;
 
 pub mod config;
 pub mod connections;
 pub mod dns;
-pub mod drain_signal;
 pub mod inbound;
 pub mod local;
 pub mod outbound;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mesh_dataplane::accept::accept_loop;
+use mesh_dataplane::drain_signal::DrainSignal;
 use mesh_dataplane::enforce::Enforcer;
 use mesh_dataplane::record::Traffic;
 use mesh_hbone::{HboneOptions, Pool, ReceiveBudget};
@@ -22,10 +24,8 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 
-use crate::accept::accept_loop;
 use crate::connections::Connections;
 use crate::dns::{self, Dns};
-use crate::drain_signal::DrainSignal;
 use crate::inbound::admit::Standing;
 use crate::local::LocalPod;
 use crate::unsynced::{self, Door};

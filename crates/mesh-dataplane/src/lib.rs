@@ -7,12 +7,16 @@
 //! - [`record`]: one access log line and one set of metrics for each connection.
 //! - [`labels`]: a workload as telemetry headers tell it to the other end, and back.
 //! - [`enforce`]: asks again, whenever the state changes, whether each open connection is still allowed.
+//! - [`accept`]: the loop behind every listener.
+//! - [`drain_signal`]: a drain, as the connections of one worker see it.
 //! - [`bootstrap`]: the channels to the control plane, from settings.
 //!
 //! Mechanism (sockets, TLS) and meaning (workloads, policies) meet here and in the products, and nowhere else. Nothing
 //! here starts a task.
 
+pub mod accept;
 pub mod bootstrap;
+pub mod drain_signal;
 pub mod enforce;
 pub mod identities;
 pub mod labels;

@@ -1,7 +1,7 @@
-//! A pod's drain, as its connections on one worker see it.
+//! A drain, as the connections of one worker see it.
 //!
 //! Every connection could watch the drain itself, but then each would take the drain's lock whenever bytes arrive. Here a
-//! connection looks at one flag of its own thread, and one task per pod and worker watches the drain.
+//! connection looks at one flag of its own thread, and one task per listener and worker watches the drain.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use mesh_runtime::drain::DrainWatcher;
 use tokio::sync::oneshot;
 
-/// The signal of a pod on a worker. When it is dropped, [`DrainSignal::new`]'s future ends.
+/// The signal on a worker. When it is dropped, [`DrainSignal::new`]'s future ends.
 #[derive(Debug)]
 pub struct DrainSignal {
     shared: Rc<Shared>,
@@ -78,7 +78,7 @@ async fn follow(shared: Rc<Shared>, mut drain: DrainWatcher, gone: oneshot::Rece
     };
     tokio::select! {
         () = phases => {}
-        // Nobody sends: the signal is gone, and with it the pod's last connection.
+        // Nobody sends: the signal is gone, and with it the last connection.
         _ = gone => {}
     }
 }

@@ -1,0 +1,88 @@
+//! The admin server's pages: `/config_dump`, `/quitquitquit`, and those of the libraries.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use mesh_runtime::admin::{Routes, json, text};
+use mesh_runtime::signals::StopRequest;
+use mesh_state::StateReader;
+use mesh_state::dump::Dump;
+use mesh_state::l7::L7Reader;
+use mesh_xds::{ClientHandle, ClientStatus};
+use serde::Serialize;
+
+use crate::config::Config;
+
+/// What the pages show.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The configuration of the process.
+    pub config: Arc<Config>,
+    /// The mesh.
+    pub state: StateReader,
+    /// What is served.
+    pub l7: L7Reader,
+    /// The control plane's stream.
+    pub xds: ClientHandle,
+}
+
+/// `/config_dump`. Keys and tokens are not in it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigDump<'a> {
+    version: BuildInfo,
+    config: &'a Config,
+    binds: Vec<String>,
+    routes: Vec<String>,
+    backends: Vec<String>,
+    policies: Vec<String>,
+    #[serde(flatten)]
+    state: Dump,
+    control_plane: ClientStatus,
+}
+
+/// What was built.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BuildInfo {
+    /// The product.
+    pub component: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// `release` or `debug`.
+    pub build_profile: &'static str,
+}
+
+/// This build.
+pub const BUILD: BuildInfo = BuildInfo {
+    component: "waypoint",
+    version: env!("CARGO_PKG_VERSION"),
+    build_profile: if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    },
+};
+
+/// `GET /config_dump` and `POST /quitquitquit`.
+#[must_use]
+pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
+    Routes::new()
+        .get("/config_dump", "everything this proxy knows", move |_| {
+            let l7 = shown.l7.snapshot();
+            let dump = ConfigDump {
+                version: BUILD,
+                config: &shown.config,
+                binds: l7.binds().map(|bind| bind.key().to_string()).collect(),
+                routes: l7.routes().map(|route| route.key().to_string()).collect(),
+                backends: l7.backends().map(|backend| backend.name.to_string()).collect(),
+                policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
+                state: shown.state.dump(),
+                control_plane: shown.xds.status(),
+            };
+            std::future::ready(json(StatusCode::OK, &dump))
+        })
+        .post("/quitquitquit", "drains and ends the process", move |_| {
+            stop.request();
+            std::future::ready(text(StatusCode::OK, "shutdown now\n"))
+        })
+}

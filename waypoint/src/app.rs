@@ -1,0 +1,110 @@
+//! Wires everything together: the life of the process, from the environment to the last drained connection.
+
+mod binds;
+mod control;
+mod servers;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use mesh_net::process::{keep_freed_memory, raise_nofile_limit};
+use mesh_runtime::drain::{self, DrainMode};
+use mesh_runtime::env::ProcessEnv;
+use mesh_runtime::logging::{self, LogControl};
+use mesh_runtime::metrics;
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::signals::StopSignals;
+use mesh_runtime::supervise::supervisor;
+use tokio::runtime::LocalOptions;
+
+use crate::admin::{self, BUILD};
+use crate::config::{self, Config};
+use crate::telemetry::Telemetry;
+use control::Control;
+
+/// Runs the proxy until it is told to stop. What goes wrong is said on standard error.
+#[must_use]
+pub fn run() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lateen-waypoint: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
+    keep_freed_memory(KEPT_MEMORY);
+    let read = config::read(&ProcessEnv).context("environment")?;
+    let (log, _written_out) = logging::init(&read.config.log_filter, read.config.log_format)?;
+    tracing::info!(
+        version = BUILD.version,
+        workers = read.config.worker_threads,
+        gateway = %read.config.node.gateway,
+        identity = %read.config.node.identity,
+        "waypoint starts"
+    );
+    for warning in &read.warnings {
+        tracing::warn!("{warning}");
+    }
+    match raise_nofile_limit() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .context("control runtime")?;
+    let ended = runtime.block_on(live(Arc::new(read.config), log));
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
+    }
+    ended
+}
+
+/// The control thread.
+async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
+    let mut stop = StopSignals::install().context("signal handlers")?;
+    let (tasks, mut failures) = supervisor();
+    let registry = metrics::registry(BUILD.component, BUILD.version);
+    let telemetry = Telemetry::new(&registry);
+    let readiness = Readiness::new();
+    let (pages_drain, pages_watcher) = drain::channel();
+
+    let control = Control::start(&config, &tasks, &telemetry, &readiness)?;
+    let pages = admin::routes(control.shown(&config), stop.request())
+        .merge(log.routes())
+        .with_index();
+    servers::start(&tasks, &pages_watcher, config.pages, pages, &registry, &readiness)?;
+    drop(pages_watcher);
+    let stopping = readiness.clone();
+
+    let (stop_binds, binds_stopped) = control.serve_binds(&config, &tasks, &readiness);
+    let ended = tokio::select! {
+        reason = stop.wait() => {
+            tracing::info!(%reason, deadline = ?config.drain, "draining");
+            Ok(())
+        }
+        failure = failures.next() => Err(failure),
+    };
+    // Whoever still asks is told to go elsewhere.
+    let _unready = stopping.block("draining");
+    tasks.stopping();
+    // The task is gone already only if it failed.
+    let _ = stop_binds.send(());
+    tokio::select! {
+        waited = tokio::time::timeout(config.drain + drain::CUT_GRACE * 2, binds_stopped) => if waited.is_err() {
+            tracing::warn!("the drain did not end in time");
+        },
+        failure = failures.next() => tracing::warn!(%failure, "while draining"),
+    }
+    pages_drain.drain(DrainMode::Immediate, Duration::ZERO).await;
+    tracing::info!("waypoint ends");
+    ended.map_err(anyhow::Error::from)
+}
+
+/// For each thread, as ztunnel.
+const KEPT_MEMORY: i32 = 4 << 20;

@@ -1,0 +1,186 @@
+//! The one type of body: of requests and answers, towards clients and endpoints.
+//!
+//! # Layout
+//! - this file: [`Body`], a stream of frames, and why it ends early.
+//! - [`replay`]: a request's body that can be sent again, while it is short.
+
+pub mod replay;
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+pub use replay::{Replay, ReplayBody};
+
+/// A body.
+pub struct Body {
+    content: Content,
+    watcher: Option<Box<dyn Watch>>,
+}
+
+enum Content {
+    Empty,
+    Full(Bytes),
+    Incoming(Incoming),
+    Replay(ReplayBody),
+}
+
+/// Sees what passes, and how it ends.
+pub trait Watch {
+    /// So many bytes of data passed.
+    fn data(&mut self, bytes: usize);
+
+    /// Trailers passed.
+    fn trailers(&mut self, _trailers: &http::HeaderMap) {}
+
+    /// It is over, once: well, or because of this. Not called when the body is dropped before its end.
+    fn ended(&mut self, result: Result<(), &BodyError>);
+
+    /// Asked before each frame: whether it must end here, for instance because its time is over.
+    fn poll_cut(&mut self, _cx: &mut Context<'_>) -> Poll<BodyError> {
+        Poll::Pending
+    }
+}
+
+/// Why a body ended early.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The sender broke it off, or broke the protocol.
+    #[error("{0}")]
+    Broken(std::sync::Arc<hyper::Error>),
+    /// Its time is over.
+    #[error("the time for it is over")]
+    TimedOut,
+    /// It is not allowed any more.
+    #[error("a policy does not allow it any more")]
+    Denied,
+    /// The beginning is needed again and is not kept.
+    #[error("it is too long to be sent again")]
+    NotKept,
+}
+
+impl Body {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::of(Content::Empty)
+    }
+
+    /// These bytes.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        match bytes.is_empty() {
+            true => Self::empty(),
+            false => Self::of(Content::Full(bytes)),
+        }
+    }
+
+    /// The same, watched. A body that is over already ends at once.
+    #[must_use]
+    pub fn watched(mut self, mut watcher: impl Watch + 'static) -> Self {
+        if self.is_end_stream() {
+            watcher.ended(Ok(()));
+            return self;
+        }
+        debug_assert!(self.watcher.is_none(), "one watcher sees everything");
+        self.watcher = Some(Box::new(watcher));
+        self
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            watcher: None,
+        }
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Content::Incoming(incoming) => Pin::new(incoming)
+                .poll_frame(cx)
+                .map_err(|e| BodyError::Broken(e.into())),
+            Content::Replay(replay) => replay.poll_frame(cx),
+        }
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        Self::of(Content::Incoming(incoming))
+    }
+}
+
+impl From<ReplayBody> for Body {
+    fn from(replay: ReplayBody) -> Self {
+        Self::of(Content::Replay(replay))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(watcher) = &mut this.watcher
+            && let Poll::Ready(error) = watcher.poll_cut(cx)
+        {
+            watcher.ended(Err(&error));
+            this.watcher = None;
+            this.content = Content::Empty;
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = ready!(this.poll_content(cx));
+        if let Some(mut watcher) = this.watcher.take() {
+            match &frame {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        watcher.data(data.len());
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        watcher.trailers(trailers);
+                    }
+                    // Whoever sends it may ask for nothing behind the last frame.
+                    match this.is_end_stream() {
+                        true => watcher.ended(Ok(())),
+                        false => this.watcher = Some(watcher),
+                    }
+                }
+                Some(Err(error)) => watcher.ended(Err(error)),
+                None => watcher.ended(Ok(())),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Full(_) => false,
+            Content::Incoming(incoming) => incoming.is_end_stream(),
+            Content::Replay(replay) => replay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Incoming(incoming) => incoming.size_hint(),
+            Content::Replay(replay) => replay.size_hint(),
+        }
+    }
+}

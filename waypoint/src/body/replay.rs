@@ -1,0 +1,246 @@
+//! A request's body that can be sent again while it is short: one buffer for retries and copies.
+//!
+//! Frames pass through as they come; their first [`LIMIT`] bytes are kept (shared with what is sent, not copied). Beyond
+//! that nothing is kept, and the request can be tried only once more than it was, that is: not again.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BodyError;
+
+/// A body, to be sent any number of times while it is short. Clones are the same body.
+#[derive(Clone)]
+pub struct Replay {
+    shared: Rc<RefCell<Shared>>,
+}
+
+/// One time that it is sent.
+pub struct ReplayBody {
+    shared: Rc<RefCell<Shared>>,
+    /// How many of the kept frames were sent.
+    sent: usize,
+    trailers_sent: bool,
+    /// Which time it is: only the last one may read on.
+    turn: u64,
+}
+
+struct Shared {
+    source: Incoming,
+    kept: VecDeque<Bytes>,
+    kept_bytes: usize,
+    trailers: Option<HeaderMap>,
+    /// More came than is kept.
+    overflown: bool,
+    ended: bool,
+    error: Option<BodyError>,
+    turn: u64,
+    received: u64,
+    on_end: Option<Waker>,
+    /// What it may have in all, told in advance.
+    hint: SizeHint,
+}
+
+impl Replay {
+    /// Of what comes in.
+    #[must_use]
+    pub fn new(source: Incoming) -> Self {
+        let (ended, hint) = (source.is_end_stream(), source.size_hint());
+        Self {
+            shared: Rc::new(RefCell::new(Shared {
+                source,
+                kept: VecDeque::new(),
+                kept_bytes: 0,
+                trailers: None,
+                overflown: false,
+                ended,
+                error: None,
+                turn: 0,
+                received: 0,
+                on_end: None,
+                hint,
+            })),
+        }
+    }
+
+    /// The body from its beginning; what was sent before ends.
+    ///
+    /// Sent again after it has become too long, it fails with [`BodyError::NotKept`].
+    #[must_use]
+    pub fn body(&self) -> ReplayBody {
+        let mut shared = self.shared.borrow_mut();
+        shared.turn += 1;
+        ReplayBody {
+            shared: self.shared.clone(),
+            sent: 0,
+            trailers_sent: false,
+            turn: shared.turn,
+        }
+    }
+
+    /// Whether it could be sent from its beginning now.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        let shared = self.shared.borrow();
+        !shared.overflown && shared.error.is_none()
+    }
+
+    /// Whether all of it has come.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.shared.borrow().ended
+    }
+
+    /// Waits until all of it has come, or it broke off.
+    pub async fn completed(&self) {
+        std::future::poll_fn(|cx| {
+            let mut shared = self.shared.borrow_mut();
+            if shared.ended || shared.error.is_some() {
+                return Poll::Ready(());
+            }
+            shared.on_end = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The whole of it, if it has come and is kept.
+    #[must_use]
+    pub fn whole(&self) -> Option<Bytes> {
+        let shared = self.shared.borrow();
+        if !shared.ended || shared.overflown {
+            return None;
+        }
+        Some(match shared.kept.len() {
+            0 => Bytes::new(),
+            1 => shared.kept[0].clone(),
+            _ => shared.kept.iter().flatten().copied().collect(),
+        })
+    }
+
+    /// Bytes that have come.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.shared.borrow().received
+    }
+
+    /// Why it broke off, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<BodyError> {
+        self.shared.borrow().error.clone()
+    }
+}
+
+impl ReplayBody {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let source = self.shared.clone();
+        let shared = source.borrow_mut();
+        if self.turn != shared.turn {
+            return Poll::Ready(Some(Err(BodyError::NotKept)));
+        }
+        if let Some(kept) = shared.kept.get(self.sent) {
+            self.sent += 1;
+            return Poll::Ready(Some(Ok(Frame::data(kept.clone()))));
+        }
+        if shared.overflown && self.sent == 0 {
+            return Poll::Ready(Some(Err(BodyError::NotKept)));
+        }
+        if !shared.ended {
+            return self.poll_source(shared, cx);
+        }
+        let trailers = shared.trailers.clone().filter(|_| !self.trailers_sent);
+        self.trailers_sent = true;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let shared = self.shared.borrow();
+        let all_sent = shared.overflown || self.sent == shared.kept.len();
+        shared.ended && all_sent && (self.trailers_sent || shared.trailers.is_none())
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let shared = self.shared.borrow();
+        match shared.hint.exact() {
+            // What is left of it, for this time.
+            Some(all) if self.sent == 0 => SizeHint::with_exact(all),
+            _ => SizeHint::default(),
+        }
+    }
+
+    fn poll_source(
+        &mut self,
+        mut shared: std::cell::RefMut<'_, Shared>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(std::pin::Pin::new(&mut shared.source).poll_frame(cx));
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                let error = BodyError::Broken(error.into());
+                shared.error = Some(error.clone());
+                shared.wake();
+                return Poll::Ready(Some(Err(error)));
+            }
+            None => {
+                shared.end();
+                return Poll::Ready(None);
+            }
+        };
+        match frame.data_ref() {
+            Some(data) => {
+                shared.received += data.len() as u64;
+                shared.keep(data.clone());
+                // After an overflow any number but 0 says that this time it was sent from its beginning.
+                self.sent = if shared.overflown {
+                    usize::MAX
+                } else {
+                    shared.kept.len()
+                };
+            }
+            None => {
+                shared.trailers = frame.trailers_ref().cloned();
+                self.trailers_sent = true;
+            }
+        }
+        if shared.source.is_end_stream() {
+            shared.end();
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Shared {
+    fn end(&mut self) {
+        self.ended = true;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.on_end.take() {
+            waker.wake();
+        }
+    }
+
+    fn keep(&mut self, data: Bytes) {
+        self.kept_bytes += data.len();
+        if self.overflown || self.kept_bytes > LIMIT {
+            self.overflown = true;
+            self.kept.clear();
+            return;
+        }
+        self.kept.push_back(data);
+    }
+}
+
+/// As much as linkerd2-proxy and agentgateway keep: most request bodies that are worth a retry are shorter.
+pub const LIMIT: usize = 64 * 1024;

@@ -1,0 +1,158 @@
+//! What does a client speak? Its first bytes say it, where the configuration does not.
+//!
+//! [`classify`] is pure and asks for more only as long as what came could still become something it knows. A client that
+//! says nothing is waiting for the server: after [`PATIENCE`] the connection is taken for one whose server speaks first.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mesh_model::AppProtocol;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::stream::Stream;
+
+/// What a client speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2 without TLS, which says so first (RFC 9113, section 3.3).
+    Http2,
+    /// TLS, and the server name that was asked for.
+    Tls(Option<String>),
+    /// Something else, or nothing yet.
+    Tcp,
+}
+
+/// What some first bytes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clue {
+    /// It is this.
+    Is(Spoken),
+    /// More bytes are needed.
+    More,
+}
+
+/// What a stream is, by what its port is declared to be and, as far as needed, by its first bytes, which are put back.
+///
+/// # Errors
+/// Fails when the client goes away meanwhile.
+pub async fn detect(stream: &mut Stream, declared: AppProtocol) -> std::io::Result<Spoken> {
+    let patience = match declared {
+        AppProtocol::Tcp => return Ok(Spoken::Tcp),
+        // A client of HTTP speaks first, whenever it likes.
+        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => HEADER_PATIENCE,
+        AppProtocol::Tls => HEADER_PATIENCE,
+        AppProtocol::Unknown => PATIENCE,
+    };
+    let first = Instant::now() + patience;
+    let mut seen = BytesMut::new();
+    let spoken = loop {
+        // Once something came that may become a request, its rest is waited for: to be slow is no way around HTTP.
+        let deadline = if seen.is_empty() {
+            first
+        } else {
+            first.max(Instant::now() + REST_PATIENCE)
+        };
+        match timeout_at(deadline, stream.read_buf(&mut seen)).await {
+            Err(_) => break settle(declared, &seen),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(0)) => break settle(declared, &seen),
+            Ok(Ok(_)) => {}
+        }
+        match classify(&seen) {
+            Clue::Is(spoken) => break reconcile(declared, spoken),
+            Clue::More if seen.len() >= LIMIT => break Spoken::Tcp,
+            Clue::More => {}
+        }
+    };
+    stream.unread(seen.freeze());
+    Ok(spoken)
+}
+
+/// What these first bytes say.
+#[must_use]
+pub fn classify(first: &[u8]) -> Clue {
+    if first.is_empty() {
+        return Clue::More;
+    }
+    if first.len() < PREFACE.len() && PREFACE.starts_with(first) {
+        return Clue::More;
+    }
+    if first.starts_with(PREFACE) {
+        return Clue::Is(Spoken::Http2);
+    }
+    if first[0] == tls::HANDSHAKE {
+        return tls::classify(first);
+    }
+    classify_http1(first)
+}
+
+/// A request line: a method of capital letters, a space, a target, and `HTTP/1.` before the line's end.
+fn classify_http1(first: &[u8]) -> Clue {
+    let tcp = Clue::Is(Spoken::Tcp);
+    let method = first
+        .iter()
+        .take_while(|b| b.is_ascii_uppercase() || **b == b'-')
+        .count();
+    if method > LONGEST_METHOD || (method == 0 && !first.is_empty()) {
+        return tcp;
+    }
+    let Some(rest) = first.get(method..).filter(|rest| !rest.is_empty()) else {
+        return Clue::More;
+    };
+    if rest[0] != b' ' {
+        return tcp;
+    }
+    let Some(end) = rest.iter().position(|b| *b == b'\n') else {
+        let printable = rest.iter().all(|b| *b >= b' ' && *b != 0x7f || *b == b'\r');
+        return if printable { Clue::More } else { tcp };
+    };
+    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    let version = line.len().checked_sub(8).map(|at| &line[at..at + 7]);
+    if version == Some(b"HTTP/1.") {
+        return Clue::Is(Spoken::Http1);
+    }
+    tcp
+}
+
+/// Nothing more comes, or not soon.
+fn settle(declared: AppProtocol, seen: &BytesMut) -> Spoken {
+    match declared {
+        AppProtocol::Http11 => Spoken::Http1,
+        AppProtocol::Http2 | AppProtocol::Grpc if seen.is_empty() => Spoken::Http2,
+        AppProtocol::Http2 | AppProtocol::Grpc => Spoken::Http1,
+        AppProtocol::Tls => Spoken::Tls(None),
+        AppProtocol::Unknown | AppProtocol::Tcp => Spoken::Tcp,
+    }
+}
+
+/// What was declared binds: bytes on an HTTP port are never passed on as bytes, which would go around its policies.
+fn reconcile(declared: AppProtocol, spoken: Spoken) -> Spoken {
+    match (declared, spoken) {
+        (AppProtocol::Unknown, spoken) => spoken,
+        (AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc, Spoken::Http2) => Spoken::Http2,
+        // What is no HTTP gets HTTP's answer to it.
+        (AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc, _) => Spoken::Http1,
+        (AppProtocol::Tls, Spoken::Tls(name)) => Spoken::Tls(name),
+        (AppProtocol::Tls | AppProtocol::Tcp, _) => Spoken::Tcp,
+    }
+}
+
+mod tls;
+
+/// How long a client may be silent before it is taken for one that waits for the server. Half of the shortest time in
+/// which people notice; a client that speaks first does so within a round trip.
+pub const PATIENCE: Duration = Duration::from_millis(50);
+/// For the rest of what begins like a request line or a ClientHello.
+const REST_PATIENCE: Duration = Duration::from_secs(1);
+/// On a port that is declared to be HTTP or TLS the client speaks first; as long as a request's header may take.
+const HEADER_PATIENCE: Duration = Duration::from_secs(60);
+/// A request line or ClientHello longer than this is not waited for.
+const LIMIT: usize = 16 * 1024;
+const LONGEST_METHOD: usize = 32;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests;

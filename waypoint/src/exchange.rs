@@ -1,0 +1,77 @@
+//! One request being served: what filters see and change.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::request::Parts;
+use mesh_model::l7::request::Request;
+use mesh_state::l7::L7Snapshot;
+
+use crate::connection::Accepted;
+use crate::proxy::http::story::Story;
+use crate::reply::LocalReply;
+use crate::route::{Compiled, Routed};
+use crate::worker::Worker;
+
+/// A request on its way through the filters.
+pub struct Exchange {
+    /// The head, as it goes on: normalised, and changed by filters.
+    pub head: Parts,
+    /// The authority that is asked for: `:authority`, or Host; the head carries neither.
+    pub authority: HeaderValue,
+    /// Who asks, and for what.
+    pub accepted: Arc<Accepted>,
+    /// What was served when the request began: it is judged by nothing newer.
+    pub snapshot: Arc<L7Snapshot>,
+    /// What of it applies to what is asked for.
+    pub compiled: Rc<Compiled>,
+    /// Where it goes; chosen before any filter.
+    pub routed: Option<Routed>,
+    /// Whether it is one of gRPC.
+    pub grpc: bool,
+    /// The protocol to change to, where it asks for one.
+    pub upgrade: Option<HeaderValue>,
+    /// What is told about it.
+    pub story: Story,
+    /// What its worker shares.
+    pub worker: Rc<Worker>,
+}
+
+impl Exchange {
+    /// The request as decisions see it.
+    #[must_use]
+    pub fn view(&self) -> Request<'_> {
+        view(&self.head, &self.authority)
+    }
+}
+
+/// A head as decisions see it.
+pub(crate) fn view<'a>(head: &'a Parts, authority: &'a HeaderValue) -> Request<'a> {
+    Request {
+        method: &head.method,
+        // TLS of clients ends elsewhere.
+        scheme: "http",
+        // It was checked to be ASCII.
+        authority: authority.to_str().unwrap_or_default(),
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+    }
+}
+
+/// Whether a request goes on.
+pub type Next = ControlFlow<LocalReply>;
+
+/// One step on the way of a request; [`crate::filters`] has the order.
+///
+/// A filter that has nothing to do for a request returns at once. It may wait, change the head, and answer instead of the
+/// endpoint. What it learns for logs and metrics it notes in [`Exchange::story`].
+pub trait Filter {
+    /// What it does to requests.
+    fn request(&self, exchange: &mut Exchange) -> impl Future<Output = Next>;
+
+    /// What it does to answers, also to those from here; in the opposite order.
+    fn response(&self, _exchange: &mut Exchange, _answer: &mut http::response::Parts) {}
+}

@@ -1,0 +1,71 @@
+//! Who asks, for the application: headers that a client could forge go, and those that are true come.
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::exchange::{Exchange, Filter, Next};
+
+/// Cleans and sets `x-forwarded-*`, `x-request-id`, `x-forwarded-client-cert`.
+pub(crate) struct Identity;
+
+impl Filter for Identity {
+    async fn request(&self, exchange: &mut Exchange) -> Next {
+        let headers = &mut exchange.head.headers;
+        for name in &FORGEABLE {
+            headers.remove(name);
+        }
+        if let Ok(peer) = HeaderValue::from_str(&exchange.accepted.client.peer.ip().to_string()) {
+            append(headers, &FORWARDED_FOR, &peer);
+        }
+        if !headers.contains_key(FORWARDED_PROTO) {
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        if !headers.contains_key(REQUEST_ID) {
+            headers.insert(REQUEST_ID, request_id());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Joins what is there with a comma.
+fn append(headers: &mut http::HeaderMap, name: &HeaderName, value: &HeaderValue) {
+    let joined = match headers.get(name) {
+        Some(present) => HeaderValue::from_bytes(&[present.as_bytes(), b",", value.as_bytes()].concat()),
+        None => Ok(value.clone()),
+    };
+    if let Ok(joined) = joined {
+        headers.insert(name, joined);
+    }
+}
+
+/// A random UUID (RFC 9562, section 5.4).
+fn request_id() -> HeaderValue {
+    let bits = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let mut text = String::with_capacity(36);
+    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    for (n, part) in parts.into_iter().enumerate() {
+        let dash = if n == 0 { "" } else { "-" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{dash}{part}");
+    }
+    HeaderValue::from_str(&text).expect("hexadecimal digits and dashes are a header value")
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What only proxies may say: Envoy's own words, the client's certificate, and what an earlier proxy is told by.
+const FORGEABLE: [HeaderName; 9] = [
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-istio-attributes"),
+    HeaderName::from_static("x-envoy-internal"),
+    HeaderName::from_static("x-envoy-external-address"),
+    HeaderName::from_static("x-envoy-decorator-operation"),
+    HeaderName::from_static("x-envoy-peer-metadata"),
+    HeaderName::from_static("x-envoy-peer-metadata-id"),
+    HeaderName::from_static("x-envoy-original-path"),
+    HeaderName::from_static("x-envoy-attempt-count"),
+];

@@ -1,0 +1,34 @@
+//! The binary: arguments, then [`waypoint::app`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use waypoint::admin::BUILD;
+
+/// The waypoint of Lateen: L7 routing, resilience, policy and telemetry.
+///
+/// Everything is configured by environment variables, which are those of Istio's waypoint.
+#[derive(Debug, Parser)]
+#[command(name = "lateen-waypoint", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Proxy,
+    /// Print what was built, as JSON
+    Version,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.unwrap_or(Command::Proxy) {
+        Command::Proxy => waypoint::app::run(),
+        Command::Version => {
+            println!("{}", serde_json::json!(BUILD));
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! A request to an endpoint: tries, timeouts, retries, and the answer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::{Body as _, Incoming};
+use mesh_model::AppProtocol;
+use mesh_model::l7::resilience::{Retry, RetryBudget};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::retry::{self, Outcome};
+use super::story::Story;
+use super::tail::{self, Counted, Tail};
+use super::{Connection, Upgraded, head, local_through};
+use crate::body::{Body, Replay};
+use crate::exchange::{Exchange, view};
+use crate::filters;
+use crate::filters::authorization::request_denied;
+use crate::flags::ResponseFlag;
+use crate::reply::LocalReply;
+use crate::route::Forward;
+use crate::standing::Standing;
+use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
+use crate::upstream::pick::{Ask, LeastRequest};
+use crate::upstream::{Cluster, Endpoint, Pick};
+use crate::worker::Worker;
+
+/// A request and where it goes.
+struct Forwarding {
+    cluster: Rc<Cluster>,
+    retry: Rc<Retry>,
+    per_try: Option<Duration>,
+    version: HttpVersion,
+    body: Option<Replay>,
+    /// Endpoints that were tried in vain.
+    tried: Vec<Rc<Endpoint>>,
+    counted: Vec<Counted>,
+}
+
+/// Forwards a request; gives the answer of an endpoint, or one from here.
+pub(super) async fn forward(
+    connection: &Rc<Connection>,
+    mut exchange: Exchange,
+    forward: Forward,
+    body: Incoming,
+) -> Response<Body> {
+    let cluster = exchange.worker.upstream.cluster(&forward.cluster);
+    exchange.story.upstream_cluster = Some(cluster.name().clone());
+    exchange.story.route = Some(
+        forward
+            .rule
+            .as_ref()
+            .map_or_else(|| "default".into(), |rule| rule.name()),
+    );
+    if !cluster.exists() {
+        return local_through(exchange, LocalReply::invalid_route());
+    }
+    let body = (!body.is_end_stream()).then(|| Replay::new(body));
+    let mut forwarding = Forwarding {
+        version: version(&exchange, &cluster),
+        per_try: forward.retry.per_try_timeout.or(forward.timeouts.per_try),
+        retry: forward.retry,
+        counted: vec![Counted::new(&cluster.active)],
+        cluster,
+        body: body.clone(),
+        tried: Vec::new(),
+    };
+    let Some(limit) = forward.timeouts.request.filter(|limit| !limit.is_zero()) else {
+        let result = forwarding.tries(&mut exchange).await;
+        return finish(connection, exchange, forwarding, result, None).await;
+    };
+    // It counts from the request's last byte.
+    let over = async {
+        if let Some(body) = &body {
+            body.completed().await;
+        }
+        let deadline = Instant::now() + limit;
+        sleep_until(deadline).await;
+    };
+    let began = Instant::now();
+    let result = tokio::select! {
+        biased;
+        result = forwarding.tries(&mut exchange) => result,
+        () = over => Err(LocalReply::timed_out()),
+    };
+    finish(connection, exchange, forwarding, result, Some(began + limit)).await
+}
+
+impl Forwarding {
+    /// Tries until there is an answer that is not to be tried again, or nothing is left to try.
+    async fn tries(&mut self, exchange: &mut Exchange) -> Result<Answered, LocalReply> {
+        let (mut retries, mut free, mut alone) = (0, 0, exchange.upgrade.is_some());
+        let mut retrying: Option<Counted> = None;
+        loop {
+            let Some(endpoint) = self.pick() else {
+                return Err(LocalReply::no_healthy_upstream());
+            };
+            exchange.story.attempts += 1;
+            exchange.story.upstream = Some(endpoint.address);
+            exchange.story.upstream_workload.clone_from(&endpoint.workload);
+            let busy = Counted::new(&endpoint.active);
+            let (error, outcome) = match self.attempt(exchange, &endpoint, alone).await {
+                Ok(answered) => {
+                    let (status, headers) = (answered.response.status(), answered.response.headers());
+                    let again = self.may_retry(exchange, retries) && {
+                        let outcome = Outcome::Answered(status, headers);
+                        retry::wanted(&self.retry, outcome) && self.body.as_ref().is_none_or(Replay::is_kept)
+                    };
+                    if !again {
+                        if retries > 0 && retries >= self.retry.attempts && status.is_server_error() {
+                            exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
+                        }
+                        self.counted.push(busy);
+                        self.counted.extend(retrying);
+                        return Ok(answered);
+                    }
+                    drop(answered);
+                    retries += 1;
+                    retrying = Some(self.next_try(endpoint, retries).await);
+                    continue;
+                }
+                Err(Failed::Try(TryError::NotSent(_))) if free < FREE_TRIES => {
+                    free += 1;
+                    continue;
+                }
+                // Whoever keeps connections meets such as are just being closed: once, and then not on a kept one.
+                Err(Failed::Try(TryError::Stale(_)))
+                    if free < FREE_TRIES && retry::idempotent(&exchange.head.method) && self.is_kept() =>
+                {
+                    free += 1;
+                    alone = true;
+                    continue;
+                }
+                Err(failed) => failed.meaning(self.body.as_ref()),
+            };
+            if let Some(outcome) = outcome
+                && self.may_retry(exchange, retries)
+                && self.is_kept()
+                && retry::wanted(&self.retry, outcome)
+            {
+                retries += 1;
+                retrying = Some(self.next_try(endpoint, retries).await);
+                continue;
+            }
+            if retries > 0 && retries >= self.retry.attempts {
+                exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
+            }
+            exchange.story.upstream_failure = error.1;
+            return Err(error.0);
+        }
+    }
+
+    fn pick(&self) -> Option<Rc<Endpoint>> {
+        let endpoints = self.cluster.endpoints();
+        let places = self.tried.iter().filter_map(|tried| {
+            let same = |e: &Rc<Endpoint>| e.address == tried.address;
+            endpoints.iter().position(same)
+        });
+        let tried: Vec<usize> = match self.retry.avoid_previous {
+            true => places.collect(),
+            false => Vec::new(),
+        };
+        let ask = Ask {
+            tried: &tried,
+            hash: None,
+        };
+        LeastRequest
+            .pick(&endpoints, &ask)
+            .map(|place| endpoints[place].clone())
+    }
+
+    async fn attempt(
+        &self,
+        exchange: &Exchange,
+        endpoint: &Endpoint,
+        alone: bool,
+    ) -> Result<Answered, Failed> {
+        let body = self
+            .body
+            .as_ref()
+            .map_or_else(Body::empty, |body| body.body().into());
+        let request = request(exchange, self.version, body);
+        let shared = exchange.worker.upstream.shared();
+        let send = endpoint.http.send(shared, endpoint, self.version, request, alone);
+        match self.per_try.filter(|limit| !limit.is_zero()) {
+            None => send.await.map_err(Failed::Try),
+            Some(limit) => match timeout(limit, send).await {
+                Ok(sent) => sent.map_err(Failed::Try),
+                Err(_) => Err(Failed::TimedOut),
+            },
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.body.as_ref().is_none_or(Replay::is_kept)
+    }
+
+    fn may_retry(&self, exchange: &Exchange, retries: u32) -> bool {
+        retries < self.retry.attempts
+            && exchange.upgrade.is_none()
+            && retry::within(
+                &RetryBudget::default(),
+                self.cluster.active.get(),
+                self.cluster.retrying.get(),
+            )
+    }
+
+    async fn next_try(&mut self, failed: Rc<Endpoint>, n: u32) -> Counted {
+        let counted = Counted::new(&self.cluster.retrying);
+        self.tried.push(failed);
+        sleep(retry::pause(&self.retry, n, fastrand::f64())).await;
+        counted
+    }
+}
+
+/// Why a try gave no answer.
+enum Failed {
+    Try(TryError),
+    TimedOut,
+}
+
+impl Failed {
+    /// The answer if it is not tried again, with the reason for people; and what conditions for retries see.
+    fn meaning(self, body: Option<&Replay>) -> ((LocalReply, Option<String>), Option<Outcome<'static>>) {
+        let sent = body.is_none_or(Replay::is_complete);
+        let unavailable = |details, reason: &str, flag| {
+            let message =
+                format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, details, message).flagged(flag)
+        };
+        // The client broke its own request off.
+        if body.is_some_and(|body| body.error().is_some()) {
+            let reply = LocalReply::new(StatusCode::BAD_REQUEST, "downstream_request_broken", "")
+                .flagged(ResponseFlag::DownstreamConnectionTermination);
+            return ((reply, None), None);
+        }
+        match self {
+            Self::TimedOut => {
+                let reply = LocalReply::timed_out();
+                let details = "response_timeout_per_try";
+                ((LocalReply { details, ..reply }, None), Some(Outcome::TimedOut))
+            }
+            Self::Try(TryError::Connect(error)) => {
+                let flag = ResponseFlag::UpstreamConnectionFailure;
+                let reply = unavailable(
+                    "upstream_reset_before_response_started{connection_failure}",
+                    "connection failure",
+                    flag,
+                );
+                ((reply, Some(error.to_string())), Some(Outcome::ConnectFailure))
+            }
+            Self::Try(TryError::RefusedStream(error)) => {
+                let flag = ResponseFlag::UpstreamRemoteReset;
+                let reply = unavailable(
+                    "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                    "remote refused stream reset",
+                    flag,
+                );
+                ((reply, Some(error.to_string())), Some(Outcome::RefusedStream))
+            }
+            Self::Try(TryError::Lost(Lost::Reset, error)) => {
+                let flag = ResponseFlag::UpstreamRemoteReset;
+                let reply = unavailable(
+                    "upstream_reset_before_response_started{remote_reset}",
+                    "remote reset",
+                    flag,
+                );
+                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
+            }
+            Self::Try(TryError::Lost(Lost::Protocol, error)) => {
+                let reply = LocalReply::new(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_reset_before_response_started{protocol_error}",
+                    "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+                )
+                .flagged(ResponseFlag::UpstreamProtocolError);
+                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
+            }
+            Self::Try(TryError::Lost(_, error) | TryError::Stale(error) | TryError::NotSent(error)) => {
+                let flag = ResponseFlag::UpstreamConnectionTermination;
+                let reply = unavailable(
+                    "upstream_reset_before_response_started{connection_termination}",
+                    "connection termination",
+                    flag,
+                );
+                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
+            }
+        }
+    }
+}
+
+/// The request as it goes to an endpoint.
+fn request(exchange: &Exchange, version: HttpVersion, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    request.method_mut().clone_from(&exchange.head.method);
+    *request.headers_mut() = exchange.head.headers.clone();
+    match version {
+        HttpVersion::Http1 => {
+            request.uri_mut().clone_from(&exchange.head.uri);
+            let headers = request.headers_mut();
+            headers.insert(header::HOST, exchange.authority.clone());
+            headers.remove(header::TE);
+            if let Some(protocol) = &exchange.upgrade {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::UPGRADE, protocol.clone());
+            }
+        }
+        HttpVersion::Http2 => {
+            *request.version_mut() = Version::HTTP_2;
+            *request.uri_mut() = absolute(exchange);
+        }
+    }
+    request
+}
+
+fn absolute(exchange: &Exchange) -> Uri {
+    let mut parts = exchange.head.uri.clone().into_parts();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = http::uri::Authority::try_from(exchange.authority.as_bytes()).ok();
+    // Without an authority (HTTP/1.0) it stays a path; the multiplexer then sends none.
+    Uri::from_parts(parts).unwrap_or_else(|_| exchange.head.uri.clone())
+}
+
+/// What the endpoint speaks: what its port declares, else what the client speaks.
+fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
+    if exchange.upgrade.is_some() {
+        return HttpVersion::Http1;
+    }
+    match cluster.protocol() {
+        AppProtocol::Http2 | AppProtocol::Grpc => HttpVersion::Http2,
+        AppProtocol::Http11 => HttpVersion::Http1,
+        AppProtocol::Unknown | AppProtocol::Tcp | AppProtocol::Tls => match exchange.head.version {
+            Version::HTTP_2 => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
+        },
+    }
+}
+
+/// The answer to the client: its head now, its body as it comes.
+async fn finish(
+    connection: &Rc<Connection>,
+    mut exchange: Exchange,
+    forwarding: Forwarding,
+    result: Result<Answered, LocalReply>,
+    deadline: Option<Instant>,
+) -> Response<Body> {
+    let received = forwarding.body.as_ref().map_or(0, Replay::received);
+    exchange.story.received = received;
+    let answered = match result {
+        Ok(answered) => answered,
+        Err(reply) => return local_through(exchange, reply),
+    };
+    let Answered { response, lease } = answered;
+    let (mut head, body) = response.into_parts();
+    exchange.story.answered_with(head.status);
+    exchange.story.details = "via_upstream";
+    exchange.story.grpc_status = tail::grpc_status(&head.headers);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(endpoint) = (match exchange.upgrade {
+            Some(_) => lease.upgraded().await,
+            None => None,
+        }) else {
+            let reply = LocalReply::new(StatusCode::BAD_GATEWAY, "unexpected_upgrade", "")
+                .flagged(ResponseFlag::UpstreamProtocolError);
+            return local_through(exchange, reply);
+        };
+        let (standing, story) = stand(exchange);
+        *connection.upgraded.borrow_mut() = Some(Upgraded {
+            endpoint,
+            standing,
+            story,
+        });
+        return Response::from_parts(head, Body::empty());
+    }
+    head::strip_hop(&mut head.headers);
+    head.headers.remove(header::TE);
+    head.version = Version::HTTP_11;
+    filters::response(&mut exchange, &mut head);
+    // What has a length is over soon enough; a stream may last for days.
+    let (standing, story) = match body.size_hint().exact() {
+        None if !body.is_end_stream() => {
+            let (standing, story) = stand(exchange);
+            (Some(standing), story)
+        }
+        _ => (None, exchange.story),
+    };
+    let tail = Tail {
+        story: Some(story),
+        standing,
+        lease: Some(lease),
+        deadline: deadline.map(|at| Box::pin(sleep_until(at))),
+        counted: forwarding.counted,
+        received: forwarding.body,
+    };
+    Response::from_parts(head, Body::from(body).watched(tail))
+}
+
+/// The request must stay allowed while its answer, or what it changed to, lasts.
+fn stand(exchange: Exchange) -> (Standing, Story) {
+    let Exchange {
+        head,
+        authority,
+        accepted,
+        worker,
+        story,
+        ..
+    } = exchange;
+    let check = move |worker: &Worker| {
+        let snapshot = worker.snapshot();
+        let compiled = worker
+            .tables
+            .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+        let request = view(&head, &authority);
+        request_denied(&compiled.authorizer, &request, &accepted).is_none()
+    };
+    (worker.standings.track(Box::new(check)), story)
+}
+
+/// Tries that do not count, because nobody can have seen the request.
+const FREE_TRIES: u32 = 3;

@@ -1,0 +1,165 @@
+//! Is this head one that is passed on, and as what? Pure.
+//!
+//! What two readers of a request could take for different things is refused (RFC 9112, sections 3.2 and 6; RFC 9113,
+//! section 8.3.1): which host is meant, above all. Fields that are meant for the next hop only go
+//! (RFC 9110, section 7.6.1).
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode, Uri, Version};
+use mesh_types::Strng;
+
+use crate::reply::{LocalReply, is_grpc};
+use crate::telemetry::RequestLine;
+
+/// A head that is passed on.
+pub(crate) struct Prepared {
+    /// Without authority, Host and fields of this hop; its URI is path and query.
+    pub(crate) head: Parts,
+    /// The authority that is asked for.
+    pub(crate) authority: HeaderValue,
+    /// Whether it is one of gRPC.
+    pub(crate) grpc: bool,
+    /// The protocol to change to.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// For logs.
+    pub(crate) line: RequestLine,
+}
+
+/// A head that is not.
+#[derive(Debug)]
+pub(crate) struct Malformed {
+    pub(crate) reply: LocalReply,
+    pub(crate) line: RequestLine,
+}
+
+/// Reads a head as hyper gave it.
+///
+/// # Errors
+/// The answer.
+pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
+    let grpc = is_grpc(&head.headers);
+    let mut line = RequestLine {
+        method: head.method.clone(),
+        path: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
+        authority: Strng::default(),
+        version: head.version,
+        grpc,
+        id: text(&head.headers, "x-request-id"),
+        user_agent: text(&head.headers, "user-agent"),
+        forwarded_for: text(&head.headers, "x-forwarded-for"),
+    };
+    let authority = match authority(&head) {
+        Ok(authority) => authority,
+        Err(details) => {
+            let reply = LocalReply::bad_request(details);
+            return Err(Box::new(Malformed { reply, line }));
+        }
+    };
+    line.authority = String::from_utf8_lossy(authority.as_bytes()).as_ref().into();
+    if head.method == Method::CONNECT {
+        let reply = LocalReply::new(StatusCode::METHOD_NOT_ALLOWED, "connect_not_allowed", "");
+        return Err(Box::new(Malformed { reply, line }));
+    }
+    let upgrade = upgrade(&head);
+    head.headers.remove(header::HOST);
+    strip_hop(&mut head.headers);
+    // What asked for it was answered here already, when its body was first read.
+    head.headers.remove(header::EXPECT);
+    head.uri = match head.uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    };
+    Ok(Prepared {
+        head,
+        authority,
+        grpc,
+        upgrade,
+        line,
+    })
+}
+
+/// Takes away what is meant for this hop only: what Connection names, and what is known to be.
+pub(crate) fn strip_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    // `te: trailers` is the only one with a meaning beyond (gRPC relies on it).
+    let trailers = headers.get_all(header::TE).iter().any(|te| {
+        let mut codings = te.as_bytes().split(|b| *b == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The one authority that a request means.
+fn authority(head: &Parts) -> Result<HeaderValue, &'static str> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("http1.multiple_hosts");
+    }
+    let named = head.uri.authority();
+    let authority = match (named, host) {
+        (Some(named), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(named.as_str().as_bytes()) => {
+            return Err("host_differs_from_authority");
+        }
+        (Some(named), _) => HeaderValue::from_str(named.as_str()).map_err(|_| "invalid_authority")?,
+        (None, Some(host)) => host.clone(),
+        (None, None) if head.version == Version::HTTP_10 => HeaderValue::from_static(""),
+        (None, None) => return Err("missing_host_header"),
+    };
+    // RFC 9110, 4.2.4: userinfo is a disguise. The rest are no characters of a host.
+    let strange = |b: &u8| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
+    if authority.as_bytes().iter().any(strange) || !authority.as_bytes().is_ascii() {
+        return Err("invalid_authority");
+    }
+    Ok(authority)
+}
+
+/// The protocol that the client would rather speak (RFC 9110, section 7.8).
+fn upgrade(head: &Parts) -> Option<HeaderValue> {
+    if head.version != Version::HTTP_11 {
+        return None;
+    }
+    let asked = head.headers.get_all(header::CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|b| *b == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    // To change to HTTP/2 in the middle of a connection is history (RFC 9113, section 3.1).
+    let protocol = head.headers.get(header::UPGRADE)?;
+    (asked && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<Strng> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).as_ref().into())
+}
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+#[cfg(test)]
+mod tests;

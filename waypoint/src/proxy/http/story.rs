@@ -1,0 +1,67 @@
+//! What is told about a request or connection, however it ends: once, at the latest when it is dropped.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::flags::ResponseFlag;
+use crate::reply::LocalReply;
+use crate::telemetry::{Report, Telemetry};
+
+/// A report that is going to be made. Dropped without [`Story::complete`], the client went away.
+#[derive(Debug)]
+pub struct Story {
+    telemetry: Telemetry,
+    report: Box<Report>,
+    complete: bool,
+}
+
+impl Story {
+    /// Of what begins.
+    #[must_use]
+    pub fn new(telemetry: Telemetry, report: Report) -> Self {
+        Self {
+            telemetry,
+            report: Box::new(report),
+            complete: false,
+        }
+    }
+
+    /// It is answered from here.
+    pub fn reply(&mut self, reply: &LocalReply) {
+        self.report.answered_with(reply.status);
+        self.report.details = reply.details;
+        if let Some(flag) = reply.flag {
+            self.report.flags.add(flag);
+        }
+    }
+
+    /// It came to its end.
+    pub fn complete(mut self) {
+        self.complete = true;
+    }
+}
+
+impl Deref for Story {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl DerefMut for Story {
+    fn deref_mut(&mut self) -> &mut Report {
+        &mut self.report
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.report
+                .flags
+                .add(ResponseFlag::DownstreamConnectionTermination);
+            self.report.details = "downstream_remote_disconnect";
+        }
+        self.telemetry.finished(&self.report);
+    }
+}

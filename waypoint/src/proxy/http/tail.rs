@@ -1,0 +1,135 @@
+//! The body of an answer on its way to the client, and what ends with it.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Response};
+use tokio::time::Sleep;
+
+use super::story::Story;
+use crate::body::{Body, BodyError, Watch};
+use crate::flags::ResponseFlag;
+use crate::standing::Standing;
+use crate::upstream::http::Lease;
+
+/// Counts something while it is held.
+#[derive(Debug)]
+pub(crate) struct Counted(Rc<Cell<u32>>);
+
+/// What lasts as long as an answer.
+pub(crate) struct Tail {
+    /// `None` after the end.
+    pub(crate) story: Option<Story>,
+    /// The endpoint's connection.
+    pub(crate) lease: Option<Lease>,
+    /// When its time is over.
+    pub(crate) deadline: Option<Pin<Box<Sleep>>>,
+    /// Ends it when it is not allowed any more; only what may last has one.
+    pub(crate) standing: Option<Standing>,
+    /// The endpoint's and the destination's books.
+    pub(crate) counted: Vec<Counted>,
+    /// How much of the request's body has come, once it is over.
+    pub(crate) received: Option<crate::body::Replay>,
+}
+
+/// An answer from here.
+pub(super) fn local(story: Story, response: Response<Body>) -> Response<Body> {
+    let tail = Tail {
+        story: Some(story),
+        lease: None,
+        deadline: None,
+        standing: None,
+        counted: Vec::new(),
+        received: None,
+    };
+    response.map(|body| body.watched(tail))
+}
+
+impl Watch for Tail {
+    fn data(&mut self, bytes: usize) {
+        if let Some(story) = &mut self.story {
+            story.sent += bytes as u64;
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(story) = &mut self.story {
+            story.grpc_status = grpc_status(trailers).or(story.grpc_status);
+        }
+    }
+
+    fn ended(&mut self, result: Result<(), &BodyError>) {
+        if let Some(received) = &self.received
+            && let Some(story) = &mut self.story
+        {
+            story.received = received.received();
+        }
+        let Some(mut story) = self.story.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                if let Some(lease) = self.lease.take() {
+                    lease.done();
+                }
+            }
+            Err(BodyError::TimedOut) => {
+                story.flags.add(ResponseFlag::UpstreamRequestTimeout);
+                story.details = "response_timeout";
+            }
+            Err(BodyError::Denied) => {
+                story.flags.add(ResponseFlag::LocalReset);
+                story.details = "rbac_access_denied";
+            }
+            Err(error) => {
+                story.flags.add(ResponseFlag::UpstreamConnectionTermination);
+                story.details = "upstream_reset_after_response_started";
+                story.upstream_failure = Some(error.to_string());
+            }
+        }
+        self.counted.clear();
+        story.complete();
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if let Some(standing) = &mut self.standing
+            && standing.poll_revoked(cx).is_ready()
+        {
+            return Poll::Ready(BodyError::Denied);
+        }
+        match &mut self.deadline {
+            Some(deadline) => deadline.as_mut().poll(cx).map(|()| BodyError::TimedOut),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        if let Some(received) = &self.received
+            && let Some(story) = &mut self.story
+        {
+            story.received = received.received();
+        }
+    }
+}
+
+/// The status in headers or trailers.
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl Counted {
+    pub(crate) fn new(counter: &Rc<Cell<u32>>) -> Self {
+        counter.set(counter.get() + 1);
+        Self(counter.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! One request, one rule, one destination.
+
+use std::rc::Rc;
+
+use http::StatusCode;
+use mesh_model::l7::filter::Filter;
+use mesh_model::l7::request::{Claims, Client, Request};
+use mesh_model::l7::resilience::Retry;
+use mesh_model::l7::route::{Destination, HttpAction, HttpBackend};
+use mesh_model::l7::select::{Selected, Spread, pick_backend};
+
+use super::{Compiled, Forward, Routed, Rule, Tables};
+use crate::frontend::Frontend;
+use crate::reply::LocalReply;
+use crate::upstream::ClusterKey;
+
+impl Tables {
+    /// Where a request goes.
+    #[must_use]
+    pub fn route(
+        &self,
+        compiled: &Compiled,
+        frontend: &Frontend,
+        request: &Request<'_>,
+        client: &Client<'_>,
+        claims: &Claims,
+    ) -> Routed {
+        if !compiled.routes.has_http(client) {
+            return self.straight(frontend);
+        }
+        match compiled.routes.select(request, client, claims) {
+            Some(selected) => self.follow(compiled, &selected),
+            None => Routed::Reply(Box::new(LocalReply::no_route())),
+        }
+    }
+
+    fn follow(&self, compiled: &Compiled, selected: &Selected<'_>) -> Routed {
+        let rule = selected.rule;
+        if rule
+            .filters
+            .iter()
+            .any(|filter| matches!(filter, Filter::Invalid(_)))
+        {
+            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+        }
+        match &rule.action {
+            HttpAction::Forward(backends) => self.forward(compiled, selected, backends),
+            HttpAction::Respond(respond) => {
+                let status =
+                    StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Routed::Reply(Box::new(LocalReply::new(
+                    status,
+                    "direct_response",
+                    respond.body.clone(),
+                )))
+            }
+            HttpAction::Redirect(_) => Routed::Reply(Box::new(LocalReply::invalid_route())),
+        }
+    }
+
+    fn forward(&self, compiled: &Compiled, selected: &Selected<'_>, backends: &[HttpBackend]) -> Routed {
+        let spread = compiled.spread(selected);
+        let Some(backend) = pick_backend(backends, spread.next()) else {
+            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+        };
+        let cluster = match &backend.destination {
+            Destination::Service { service, subset } => ClusterKey::Service(service.clone(), subset.clone()),
+            Destination::Backend(name) => ClusterKey::Backend(name.clone()),
+            Destination::Invalid(_) => return Routed::Reply(Box::new(LocalReply::invalid_route())),
+        };
+        Routed::Forward(Forward {
+            cluster,
+            timeouts: selected.rule.timeouts,
+            retry: self.retry_of(selected),
+            rule: Some(Rule {
+                route: selected.route.clone(),
+                rule: selected.rule_index,
+                backend: backends.iter().position(|b| std::ptr::eq(b, backend)),
+                matched: selected.match_index,
+            }),
+        })
+    }
+
+    fn retry_of(&self, selected: &Selected<'_>) -> Rc<Retry> {
+        match &selected.rule.retry {
+            Some(retry) => Rc::new(retry.clone()),
+            None => self.default_retry.clone(),
+        }
+    }
+}
+
+impl Compiled {
+    /// The shares of a rule go on where they were, request after request.
+    fn spread(&self, selected: &Selected<'_>) -> Rc<Spread> {
+        let key = (selected.route.key(), selected.rule_index);
+        let mut spreads = self.spreads.borrow_mut();
+        let spread = spreads
+            .entry(key)
+            .or_insert_with(|| Rc::new(Spread::new(fastrand::u64(..))));
+        spread.clone()
+    }
+}

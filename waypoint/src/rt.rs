@@ -1,0 +1,15 @@
+//! The runtime as hyper sees it: tasks stay on their worker.
+
+use mesh_runtime::supervise::Tasks;
+
+/// Starts hyper's tasks on the current worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Local(pub(crate) Tasks);
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        self.0.spawn_local("HTTP/2 stream", async move {
+            task.await;
+        });
+    }
+}

@@ -1,0 +1,71 @@
+//! How connections and requests are treated: every number beside its reason.
+
+use std::time::Duration;
+
+/// Limits and timers of the data path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of a request's header, and of an answer's.
+    ///
+    /// 60 KiB, as Envoy.
+    pub header_bytes: usize,
+    /// Headers of a request, and of an answer.
+    ///
+    /// 100, as Envoy.
+    pub headers: usize,
+    /// From the first byte of a request's header to its last.
+    ///
+    /// 60 s, as Istio's edge profile.
+    pub header_timeout: Duration,
+    /// A client's connection without a request.
+    ///
+    /// 1 h, as Envoy.
+    pub idle_timeout: Duration,
+    /// A connection to an endpoint without a request.
+    ///
+    /// 60 s. Envoy's hour is longer than what most servers keep (nginx: 75 s), so that the next request meets a
+    /// connection which is just being closed.
+    pub upstream_idle: Duration,
+    /// For a connection to an endpoint to come about.
+    ///
+    /// 10 s, as Istio.
+    pub connect_timeout: Duration,
+    /// Connections without a request that are kept for each endpoint and worker.
+    pub upstream_idle_connections: usize,
+    /// Streams at once on one HTTP/2 connection.
+    ///
+    /// 1024, Envoy's newer default.
+    pub max_streams: u32,
+    /// Streams at once on one HTTP/2 connection to an endpoint, before another is made.
+    ///
+    /// 100: what servers allow most often (RFC 9113, section 6.5.2, recommends no less).
+    pub upstream_streams: u32,
+    /// Of one HTTP/2 stream, unread.
+    ///
+    /// 1 MiB: 800 Mbit/s over a round trip of 10 ms; Envoy's edge profile has 64 KiB, its default 16 MiB.
+    pub stream_window: u32,
+    /// Of one HTTP/2 connection, unread.
+    pub connection_window: u32,
+    /// A tunnel's connection takes no further stream after this, more or less by a fifth, so that clients spread anew over
+    /// all replicas.
+    pub tunnel_age: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            header_bytes: 60 * 1024,
+            headers: 100,
+            header_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60 * 60),
+            upstream_idle: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            upstream_idle_connections: 256,
+            max_streams: 1024,
+            upstream_streams: 100,
+            stream_window: 1024 * 1024,
+            connection_window: 4 * 1024 * 1024,
+            tunnel_age: Duration::from_secs(10 * 60),
+        }
+    }
+}

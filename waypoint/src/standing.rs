@@ -1,0 +1,140 @@
+//! What must stay allowed while it lasts: long streams, changed protocols, connections.
+//!
+//! A change of routes closes nothing. A change of what is allowed ends what is not allowed any more: every change of the
+//! mesh or of policies asks again, for everything that is open.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::worker::Worker;
+
+/// What is open on a worker.
+#[derive(Default)]
+pub struct Standings {
+    open: Rc<RefCell<Open>>,
+}
+
+/// Something that is open, until it is dropped.
+pub struct Standing {
+    key: u64,
+    entry: Rc<Entry>,
+    open: Rc<RefCell<Open>>,
+}
+
+/// Whether it is still allowed, as things are now.
+pub type Check = Box<dyn Fn(&Worker) -> bool>;
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    entries: HashMap<u64, Rc<Entry>>,
+}
+
+struct Entry {
+    check: Check,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    revoked: bool,
+    waker: Option<Waker>,
+}
+
+impl Standings {
+    /// Something that was just allowed.
+    #[must_use]
+    pub fn track(&self, check: Check) -> Standing {
+        let entry = Rc::new(Entry {
+            check,
+            state: RefCell::default(),
+        });
+        let mut open = self.open.borrow_mut();
+        let key = open.next;
+        open.next += 1;
+        open.entries.insert(key, entry.clone());
+        Standing {
+            key,
+            entry,
+            open: self.open.clone(),
+        }
+    }
+
+    /// How much is open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.borrow().entries.len()
+    }
+
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Asks again at each change; ends with the worker.
+    pub(crate) fn follow(&self, worker: &Rc<Worker>) -> impl Future<Output = ()> + use<> {
+        let (mut mesh, mut l7) = (worker.state.generation(), worker.l7_generation());
+        let worker = Rc::downgrade(worker);
+        async move {
+            loop {
+                let changed = tokio::select! {
+                    changed = mesh.changed() => changed,
+                    changed = l7.changed() => changed,
+                };
+                let (Ok(()), Some(worker)) = (changed, worker.upgrade()) else {
+                    return;
+                };
+                worker.standings.ask_again(&worker);
+            }
+        }
+    }
+
+    fn ask_again(&self, worker: &Worker) {
+        let entries: Vec<_> = self.open.borrow().entries.values().cloned().collect();
+        for entry in entries {
+            if !(entry.check)(worker) {
+                entry.revoke();
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn revoke(&self) {
+        let mut state = self.state.borrow_mut();
+        state.revoked = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Standing {
+    /// Ready once it is not allowed any more.
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.entry.state.borrow_mut();
+        if state.revoked {
+            return Poll::Ready(());
+        }
+        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Resolves once it is not allowed any more.
+    pub async fn revoked(&mut self) {
+        std::future::poll_fn(|cx| self.poll_revoked(cx)).await;
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.open.borrow_mut().entries.remove(&self.key);
+    }
+}
