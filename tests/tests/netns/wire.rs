@@ -331,12 +331,17 @@ fn requests(lab: &mut Lab) -> Result<()> {
         let address = line.get("src.addr").unwrap_or_default();
         let attacker = scene.attacker.pod.v4().to_string();
         ensure!(address.starts_with(&attacker), "{line:?}");
-        // More headers than anybody needs: no tunnel, and no memory for them.
+        // More headers than anybody needs: no tunnel, and a line that says so.
         let padding = "x".repeat(200_000);
-        let asked = hbone
+        let status = hbone
             .ask_with(Method::CONNECT, &target, &[("baggage", &padding)])
-            .await;
-        ensure!(!matches!(asked, Ok(StatusCode::OK)), "{asked:?}");
+            .await?;
+        ensure!(status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{status}");
+        trace.expect_error(
+            1,
+            &[("direction", "inbound")],
+            "bytes of headers, more than 65536",
+        )?;
         Ok(())
     })?;
     scene.undisturbed(&mut trace)
