@@ -9,7 +9,7 @@
 //! - [`object`]: what every object has, and the sum of all kinds.
 //! - [`core`]: Namespace, Node, ServiceAccount, Pod. [`service`]: Service, EndpointSlice.
 //! - [`gateway`]: Gateway API. [`networking`], [`security`], [`telemetry`]: Istio's groups of these names.
-//! - [`mesh`]: the mesh's own configuration.
+//! - [`lateen`]: our own kinds. [`mesh`]: the mesh's own configuration.
 //! - [`kinds`]: the API groups, their versions, and what each kind is to us.
 //! - [`value`]: durations and percentages, as each group writes them.
 //! - [`validate`]: what the schema cannot say (names, ports, ranges, fields that exclude one another).
@@ -24,6 +24,7 @@ pub mod error;
 pub mod fuzz;
 pub mod gateway;
 pub mod kinds;
+pub mod lateen;
 pub mod mesh;
 pub mod networking;
 pub mod object;

@@ -12,6 +12,7 @@ use crate::gateway::{
     BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute,
 };
 use crate::kinds::Group;
+use crate::lateen::{FaultFilter, HealthCheckPolicy, RateLimitPolicy, SessionPolicy};
 use crate::mesh::MeshConfig;
 use crate::networking::{
     DestinationRule, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry, WorkloadGroup,
@@ -244,6 +245,14 @@ kinds! {
     RequestAuthentication(RequestAuthentication) = "RequestAuthentication", Security, Namespaced;
     /// `telemetry.istio.io/v1` Telemetry.
     Telemetry(Telemetry) = "Telemetry", Telemetry, Namespaced;
+    /// `lateen.dev/v1alpha1` RateLimitPolicy.
+    RateLimitPolicy(RateLimitPolicy) = "RateLimitPolicy", Lateen, Namespaced;
+    /// `lateen.dev/v1alpha1` HealthCheckPolicy.
+    HealthCheckPolicy(HealthCheckPolicy) = "HealthCheckPolicy", Lateen, Namespaced;
+    /// `lateen.dev/v1alpha1` SessionPolicy.
+    SessionPolicy(SessionPolicy) = "SessionPolicy", Lateen, Namespaced;
+    /// `lateen.dev/v1alpha1` FaultFilter.
+    FaultFilter(FaultFilter) = "FaultFilter", Lateen, Namespaced;
     /// The mesh's own configuration: the `v1` ConfigMap `istio`, or `lateen.dev/v1alpha1` MeshConfig.
     MeshConfig(Box<MeshConfig>) = "MeshConfig", Lateen, Namespaced;
 }

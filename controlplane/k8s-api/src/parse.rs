@@ -221,6 +221,10 @@ impl<'a> Envelope<'a> {
             Kind::ProxyConfig => Object::ProxyConfig(self.resource(kind)?),
             Kind::RequestAuthentication => Object::RequestAuthentication(self.resource(kind)?),
             Kind::Telemetry => Object::Telemetry(self.resource(kind)?),
+            Kind::RateLimitPolicy => Object::RateLimitPolicy(self.resource(kind)?),
+            Kind::HealthCheckPolicy => Object::HealthCheckPolicy(self.required(kind)?),
+            Kind::SessionPolicy => Object::SessionPolicy(self.required(kind)?),
+            Kind::FaultFilter => Object::FaultFilter(self.resource(kind)?),
             Kind::MeshConfig => Object::MeshConfig(Box::new(self.resource(kind)?)),
             Kind::AuthorizationPolicy => Object::AuthorizationPolicy(AuthorizationPolicy {
                 metadata,
@@ -282,6 +286,17 @@ impl<'a> Envelope<'a> {
             spec: self.spec(kind)?,
             status: (),
         })
+    }
+
+    /// A kind that says nothing without its `spec`, whose default would be something that nobody wrote.
+    fn required<S: DeserializeOwned + Default>(
+        &mut self,
+        kind: Kind,
+    ) -> Result<Resource<S>, Box<ParseError>> {
+        match self.tree.field("spec") {
+            Some(_) => self.resource(kind),
+            None => Err(self.fault("spec", Reason::Missing)),
+        }
     }
 
     fn resource_with_status<S, T>(&mut self, kind: Kind) -> Result<Resource<S, T>, Box<ParseError>>

@@ -6,11 +6,12 @@
 //! - [`names`]: the grammars of names, labels and addresses. [`http`]: those of HTTP. [`patterns`]: regular
 //!   expressions and path templates.
 //! - `core`: Pods, Services, EndpointSlices. `gateway`, `networking`, `security`, `telemetry`: the groups of these
-//!   names. `mesh`: the mesh's own configuration.
+//!   names. `mesh`: the mesh's own configuration. `lateen`: our own kinds.
 
 mod core;
 mod gateway;
 pub mod http;
+mod lateen;
 mod mesh;
 pub mod names;
 mod networking;
@@ -76,6 +77,10 @@ pub fn object(object: &Object) -> Findings {
         Object::ProxyConfig(o) => networking::proxy_config(c, o),
         Object::RequestAuthentication(o) => security::request_authentication(c, o),
         Object::Telemetry(o) => telemetry::telemetry(c, o),
+        Object::RateLimitPolicy(o) => lateen::rate_limit_policy(c, o),
+        Object::HealthCheckPolicy(o) => lateen::health_check_policy(c, o),
+        Object::SessionPolicy(o) => lateen::session_policy(c, o),
+        Object::FaultFilter(o) => lateen::fault_filter(c, o),
         Object::MeshConfig(o) => mesh::mesh_config(c, o),
         Object::AuthorizationPolicy(o) => security::authorization_policy(c, o),
         Object::PeerAuthentication(o) => security::peer_authentication(c, o),

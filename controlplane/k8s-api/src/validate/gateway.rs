@@ -11,4 +11,5 @@ mod rules;
 
 pub(super) use gateway::{gateway, gateway_class};
 pub(super) use policies::{backend_tls_policy, reference_grant};
+pub(super) use refs::{backend, targets};
 pub(super) use routes::{grpc_route, http_route, tcp_route, tls_route};

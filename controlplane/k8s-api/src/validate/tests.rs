@@ -1,5 +1,6 @@
 mod entries;
 mod gateway;
+mod lateen;
 mod mesh;
 mod routes;
 mod traffic;

@@ -55,7 +55,7 @@ pub(super) fn backends<'a>(
     }
 }
 
-pub(super) fn backend(check: &mut Check, path: &FieldPath, backend: &BackendObjectRef) {
+pub(in crate::validate) fn backend(check: &mut Check, path: &FieldPath, backend: &BackendObjectRef) {
     check.grammar(path.field("group"), names::group(&backend.group));
     check.grammar(path.field("kind"), names::kind(&backend.kind));
     // A backend may be a host name of its own kind (`networking.istio.io` Hostname), which may have a wildcard.

@@ -1,0 +1,20 @@
+//! `lateen.dev`: what neither Gateway API nor Istio has a word for. Small and whole; a field that does not exist is an
+//! error. Policies attach by `targetRefs` to objects of their own namespace, or to a section of one (GEP-713).
+
+mod fault_filter;
+mod health_check_policy;
+mod rate_limit_policy;
+mod session_policy;
+
+pub use fault_filter::{FaultAbort, FaultDelay, FaultError, FaultFilter, FaultFilterSpec};
+pub use health_check_policy::{
+    GrpcHealthCheck, HealthCheckPolicy, HealthCheckPolicySpec, HealthProbe, HttpHealthCheck, StatusRange,
+    TcpHealthCheck,
+};
+pub use rate_limit_policy::{
+    DescriptorAttribute, DescriptorEntry, DescriptorSource, FailureMode, GlobalDescriptor, GlobalRateLimit,
+    LocalLimit, LocalRateLimit, RateLimitPolicy, RateLimitPolicySpec, TextMatch,
+};
+pub use session_policy::{
+    SessionCarrier, SessionCookieSpec, SessionHeader, SessionPolicy, SessionPolicySpec,
+};

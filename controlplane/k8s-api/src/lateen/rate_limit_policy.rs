@@ -1,0 +1,191 @@
+//! RateLimitPolicy: how many requests there may be.
+
+use mesh_types::Strng;
+use serde::Deserialize;
+
+use crate::gateway::{BackendObjectRef, PolicyTarget};
+use crate::object::Resource;
+use crate::value::GatewayDuration;
+
+/// How many requests there may be.
+pub type RateLimitPolicy = Resource<RateLimitPolicySpec>;
+
+/// What a [`RateLimitPolicy`] says: limits that each proxy counts, limits that a service counts, or both. A request
+/// that exceeds one is answered with 429.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RateLimitPolicySpec {
+    /// What it is for: Services, ServiceEntries, Gateways, routes, or sections of them.
+    pub target_refs: Vec<PolicyTarget>,
+    /// Limits that each proxy counts for itself.
+    pub local: Option<LocalRateLimit>,
+    /// Limits that a service counts.
+    pub global: Option<GlobalRateLimit>,
+}
+
+/// Limits that each proxy counts for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct LocalRateLimit {
+    /// Every one that a request counts for must have room.
+    pub limits: Vec<LocalLimit>,
+}
+
+/// A bucket of tokens for each combination of the descriptor's values; a request takes one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LocalLimit {
+    /// What tells the buckets apart; one for all where empty. Requests that lack an entry, or whose value does not
+    /// match, do not count here.
+    #[serde(default)]
+    pub by: Vec<DescriptorEntry>,
+    /// So many tokens come back …
+    pub requests: u32,
+    /// … in so long.
+    pub interval: GatewayDuration,
+    /// How many there may be at once; `requests` where absent.
+    #[serde(default)]
+    pub burst: Option<u32>,
+}
+
+/// A part of a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "DescriptorEntryFields")]
+pub struct DescriptorEntry {
+    /// What a rate-limit service knows it by.
+    pub key: Strng,
+    /// Where its value comes from.
+    pub source: DescriptorSource,
+    /// What the value must be; anything where absent.
+    pub value: Option<TextMatch>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DescriptorSource {
+    /// The request, or its connection.
+    Attribute(DescriptorAttribute),
+    /// A header.
+    Header(Strng),
+    /// A claim of the request's token; dots lead into it.
+    Claim(Strng),
+    /// It is always this.
+    Constant(Strng),
+}
+
+/// What a request or its connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum DescriptorAttribute {
+    /// The path, without the query.
+    Path,
+    /// The method.
+    Method,
+    /// The host.
+    Authority,
+    /// The client's identity.
+    SourcePrincipal,
+    /// The client's namespace.
+    SourceNamespace,
+    /// The client's address.
+    RemoteAddress,
+}
+
+/// What a text must be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TextMatch {
+    /// This one.
+    Exact(Strng),
+    /// One that begins so.
+    Prefix(Strng),
+    /// One that ends so.
+    Suffix(Strng),
+    /// One that matches as a whole (RE2).
+    Regex(Strng),
+}
+
+/// Limits that a service counts (`envoy.service.ratelimit.v3`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GlobalRateLimit {
+    /// The service.
+    pub backend_ref: BackendObjectRef,
+    /// The name space of its descriptors.
+    pub domain: Strng,
+    /// What is sent; a descriptor of which a request lacks an entry is left out.
+    pub descriptors: Vec<GlobalDescriptor>,
+    /// What no answer means.
+    #[serde(default)]
+    pub failure_mode: FailureMode,
+    /// How long an answer may take; 100 ms where absent.
+    #[serde(default)]
+    pub timeout: Option<GatewayDuration>,
+}
+
+/// A descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GlobalDescriptor {
+    /// Its parts, in this order.
+    pub entries: Vec<DescriptorEntry>,
+}
+
+/// What no answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+pub enum FailureMode {
+    /// The request passes.
+    #[default]
+    Open,
+    /// The request is answered with 500.
+    Closed,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DescriptorEntryFields {
+    key: Option<Strng>,
+    attribute: Option<DescriptorAttribute>,
+    header: Option<Strng>,
+    claim: Option<Strng>,
+    constant: Option<Strng>,
+    value: Option<TextMatch>,
+}
+
+impl TryFrom<DescriptorEntryFields> for DescriptorEntry {
+    type Error = &'static str;
+
+    fn try_from(fields: DescriptorEntryFields) -> Result<Self, &'static str> {
+        let sources = [
+            fields.attribute.map(DescriptorSource::Attribute),
+            fields.header.map(DescriptorSource::Header),
+            fields.claim.map(DescriptorSource::Claim),
+            fields.constant.map(DescriptorSource::Constant),
+        ];
+        let mut sources = sources.into_iter().flatten();
+        let (Some(source), None) = (sources.next(), sources.next()) else {
+            return Err("needs exactly one of attribute, header, claim and constant");
+        };
+        Ok(Self {
+            key: fields.key.unwrap_or_else(|| source.key()),
+            source,
+            value: fields.value,
+        })
+    }
+}
+
+impl DescriptorSource {
+    /// What it is known by where nothing else is said.
+    fn key(&self) -> Strng {
+        match self {
+            Self::Attribute(attribute) => match attribute {
+                DescriptorAttribute::Path => "path".into(),
+                DescriptorAttribute::Method => "method".into(),
+                DescriptorAttribute::Authority => "authority".into(),
+                DescriptorAttribute::SourcePrincipal => "source_principal".into(),
+                DescriptorAttribute::SourceNamespace => "source_namespace".into(),
+                DescriptorAttribute::RemoteAddress => "remote_address".into(),
+            },
+            Self::Header(name) => name.to_ascii_lowercase().into(),
+            Self::Claim(name) => name.clone(),
+            Self::Constant(_) => "generic_key".into(),
+        }
+    }
+}

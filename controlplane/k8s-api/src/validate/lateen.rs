@@ -1,0 +1,221 @@
+//! Our own kinds.
+
+use std::time::Duration;
+
+use crate::error::FieldPath;
+use crate::gateway::CookieLifetime;
+use crate::lateen::{
+    DescriptorEntry, DescriptorSource, FaultError, FaultFilter, GlobalRateLimit, HealthCheckPolicy,
+    HealthProbe, HttpHealthCheck, LocalLimit, RateLimitPolicy, SessionCarrier, SessionPolicy, TextMatch,
+};
+use crate::validate::{Check, gateway, http, names, patterns};
+use crate::value::GatewayDuration;
+
+pub(super) fn rate_limit_policy(check: &mut Check, policy: &RateLimitPolicy) {
+    let (spec, path) = (&policy.spec, FieldPath::from("spec"));
+    gateway::targets(
+        check,
+        &path.field("targetRefs"),
+        &spec.target_refs,
+        &TRAFFIC_TARGETS,
+    );
+    if spec.local.is_none() && spec.global.is_none() {
+        check.refuse(path.clone(), "needs local or global");
+    }
+    if let Some(local) = &spec.local {
+        let path = path.field("local").field("limits");
+        if local.limits.is_empty() {
+            check.refuse(path.clone(), "is required");
+        }
+        check.at_most(&path, local.limits.len(), MAX_LIMITS);
+        for (i, limit) in local.limits.iter().enumerate() {
+            local_limit(check, &path.item(i), limit);
+        }
+    }
+    if let Some(global) = &spec.global {
+        global_limit(check, &path.field("global"), global);
+    }
+}
+
+fn local_limit(check: &mut Check, path: &FieldPath, limit: &LocalLimit) {
+    entries(check, &path.field("by"), &limit.by);
+    if limit.requests == 0 {
+        check.refuse(path.field("requests"), "0 would let nothing pass");
+    }
+    positive(check, path.field("interval"), Some(limit.interval));
+    if limit.burst.is_some_and(|b| b == 0) {
+        check.refuse(path.field("burst"), "0 would let nothing pass");
+    }
+}
+
+fn global_limit(check: &mut Check, path: &FieldPath, global: &GlobalRateLimit) {
+    gateway::backend(check, &path.field("backendRef"), &global.backend_ref);
+    if global.domain.is_empty() {
+        check.refuse(path.field("domain"), "is empty");
+    }
+    positive(check, path.field("timeout"), global.timeout);
+    let path = path.field("descriptors");
+    if global.descriptors.is_empty() {
+        check.refuse(path.clone(), "is required");
+    }
+    check.at_most(&path, global.descriptors.len(), MAX_LIMITS);
+    for (i, descriptor) in global.descriptors.iter().enumerate() {
+        let path = path.item(i).field("entries");
+        if descriptor.entries.is_empty() {
+            check.refuse(path.clone(), "is required");
+        }
+        entries(check, &path, &descriptor.entries);
+    }
+}
+
+fn entries(check: &mut Check, path: &FieldPath, entries: &[DescriptorEntry]) {
+    check.at_most(path, entries.len(), MAX_ENTRIES);
+    for (i, entry) in entries.iter().enumerate() {
+        let path = path.item(i);
+        if entry.key.is_empty() {
+            check.refuse(path.field("key"), "is empty");
+        }
+        match &entry.source {
+            DescriptorSource::Header(name) => check.grammar(path.field("header"), http::header_name(name)),
+            DescriptorSource::Claim(name) if name.split('.').any(str::is_empty) => {
+                check.refuse(path.field("claim"), "names no claim");
+            }
+            DescriptorSource::Constant(text) if text.is_empty() => {
+                check.refuse(path.field("constant"), "is empty");
+            }
+            DescriptorSource::Attribute(_) | DescriptorSource::Claim(_) | DescriptorSource::Constant(_) => {}
+        }
+        match &entry.value {
+            Some(TextMatch::Regex(pattern)) => {
+                check.grammar(path.field("value").field("regex"), patterns::regex(pattern));
+            }
+            Some(TextMatch::Exact(text) | TextMatch::Prefix(text) | TextMatch::Suffix(text))
+                if text.is_empty() =>
+            {
+                check.refuse(path.field("value"), "is empty; leave it out for any");
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn health_check_policy(check: &mut Check, policy: &HealthCheckPolicy) {
+    let (spec, path) = (&policy.spec, FieldPath::from("spec"));
+    gateway::targets(
+        check,
+        &path.field("targetRefs"),
+        &spec.target_refs,
+        &SERVICE_TARGETS,
+    );
+    match &spec.probe {
+        HealthProbe::Http(probe) => http_probe(check, &path.field("http"), probe),
+        HealthProbe::Grpc(_) | HealthProbe::Tcp(_) => {}
+    }
+    positive(check, path.field("interval"), spec.interval);
+    positive(check, path.field("timeout"), spec.timeout);
+    for (name, threshold) in [
+        ("unhealthyThreshold", spec.unhealthy_threshold),
+        ("healthyThreshold", spec.healthy_threshold),
+    ] {
+        if threshold == Some(0) {
+            check.refuse(path.field(name), "must be at least 1");
+        }
+    }
+}
+
+fn http_probe(check: &mut Check, path: &FieldPath, probe: &HttpHealthCheck) {
+    // A query may follow.
+    let bare = probe.path.split('?').next().unwrap_or_default();
+    check.grammar(path.field("path"), http::path(bare));
+    if let Some(host) = &probe.host {
+        check.grammar(path.field("host"), names::domain(host));
+    }
+    for (i, range) in probe.expected_statuses.iter().enumerate() {
+        let field = path.field("expectedStatuses").item(i);
+        let ends = http::status(u32::from(range.first)).and_then(|()| http::status(u32::from(range.last)));
+        check.grammar(field.clone(), ends);
+        if range.first > range.last {
+            check.refuse(
+                field,
+                format!("{}-{} ends before it begins", range.first, range.last),
+            );
+        }
+    }
+}
+
+pub(super) fn session_policy(check: &mut Check, policy: &SessionPolicy) {
+    let (spec, path) = (&policy.spec, FieldPath::from("spec"));
+    gateway::targets(
+        check,
+        &path.field("targetRefs"),
+        &spec.target_refs,
+        &SESSION_TARGETS,
+    );
+    match &spec.carrier {
+        SessionCarrier::Cookie(cookie) => {
+            let field = path.field("cookie");
+            check.grammar(field.field("name"), http::header_name(&cookie.name));
+            if cookie.lifetime == CookieLifetime::Permanent && spec.absolute_timeout.is_none() {
+                let reason = "is required for a permanent cookie";
+                check.refuse(path.field("absoluteTimeout"), reason);
+            }
+        }
+        SessionCarrier::Header(header) => {
+            let grammar = http::changeable_header(&header.name);
+            check.grammar(path.field("header").field("name"), grammar);
+        }
+    }
+    positive(check, path.field("absoluteTimeout"), spec.absolute_timeout);
+    positive(check, path.field("idleTimeout"), spec.idle_timeout);
+    if let (Some(idle), Some(absolute)) = (spec.idle_timeout, spec.absolute_timeout)
+        && idle > absolute
+    {
+        check.warn(
+            path.field("idleTimeout"),
+            "has no effect: the session has ended by then",
+        );
+    }
+}
+
+pub(super) fn fault_filter(check: &mut Check, filter: &FaultFilter) {
+    let (spec, path) = (&filter.spec, FieldPath::from("spec"));
+    if spec.delay.is_none() && spec.abort.is_none() {
+        check.refuse(path.clone(), "needs delay or abort");
+    }
+    if let Some(delay) = &spec.delay {
+        let path = path.field("delay");
+        positive(check, path.field("fixedDelay"), Some(delay.fixed_delay));
+        check.percent(path.field("percentage"), delay.percentage);
+    }
+    if let Some(abort) = &spec.abort {
+        let path = path.field("abort");
+        if let FaultError::Http(status) = abort.error {
+            check.grammar(path.field("httpStatus"), http::status(u32::from(status)));
+        }
+        check.percent(path.field("percentage"), abort.percentage);
+    }
+}
+
+fn positive(check: &mut Check, field: FieldPath, duration: Option<GatewayDuration>) {
+    if duration.is_some_and(|d| d.0 < Duration::from_millis(1)) {
+        check.refuse(field, "is less than 1ms");
+    }
+}
+
+const SERVICE_TARGETS: [(&str, &str); 2] = [("", "Service"), ("networking.istio.io", "ServiceEntry")];
+const SESSION_TARGETS: [(&str, &str); 4] = [
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "GRPCRoute"),
+];
+const TRAFFIC_TARGETS: [(&str, &str); 5] = [
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "GRPCRoute"),
+];
+/// So that a request is decided quickly however long the list.
+const MAX_LIMITS: usize = 32;
+const MAX_ENTRIES: usize = 8;
