@@ -55,6 +55,37 @@ fn generated_code_matches_its_proto_files() {
     }
 }
 
+/// Of our own messages for waypoints, every message, enum, field and choice has a comment.
+#[test]
+fn every_part_of_the_waypoints_configuration_is_documented() {
+    let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mesh-proto/proto");
+    let files = FILES.iter().filter(|file| file.starts_with("lateen/l7/"));
+    let mut bare = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(protos.join(file)).expect("a .proto file");
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        for (number, pair) in lines.windows(2).enumerate() {
+            let (before, line) = (pair[0], pair[1]);
+            let declares = ["message ", "enum "].iter().any(|word| line.starts_with(word));
+            // Zero values say "not said" everywhere, and some values' names say all; oneofs are described by their cases.
+            let field = line.ends_with(';')
+                && line.contains(" = ")
+                && !line.starts_with("//")
+                && !is_enum_value(line);
+            if (declares || field) && !before.starts_with("//") {
+                bare.push(format!("{file}:{}: {line}", number + 2));
+            }
+        }
+    }
+    assert!(bare.is_empty(), "no comment:\n{}", bare.join("\n"));
+}
+
+fn is_enum_value(line: &str) -> bool {
+    let name = line.split(" = ").next().unwrap_or_default();
+    name.chars()
+        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
 fn generate(protos: &Path) -> BTreeMap<String, String> {
     let out = tempfile::tempdir().expect("a temporary directory");
     let descriptors = protox::compile(FILES, [protos]).expect("the .proto files compile");

@@ -8,14 +8,17 @@ pub struct ObjectRef {
     /// Empty for objects of the whole mesh.
     #[prost(string, tag = "2")]
     pub namespace: ::prost::alloc::string::String,
+    /// Not empty.
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
 }
 /// A Kubernetes object of a kind that the field says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NamespacedName {
+    /// Not empty; without a slash.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
+    /// Not empty; without a slash.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
 }
@@ -75,6 +78,7 @@ pub struct NamedMatch {
     /// The name; headers' are in lower case.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// How its value must be.
     #[prost(message, optional, tag = "2")]
     pub value: ::core::option::Option<TextMatch>,
 }
@@ -91,8 +95,10 @@ pub struct IpRange {
 /// A pair; what name and value are is said by the field.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyValue {
+    /// Not empty.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
+    /// May be empty.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
 }
@@ -159,6 +165,7 @@ pub mod jwt_rule {
         /// Here, as JSON.
         #[prost(string, tag = "3")]
         Inline(::prost::alloc::string::String),
+        /// There; fetched by the proxy.
         #[prost(message, tag = "4")]
         Remote(super::RemoteKeys),
         /// They cannot be known; why, for people. No token is accepted.
@@ -166,6 +173,7 @@ pub mod jwt_rule {
         Unusable(::prost::alloc::string::String),
     }
 }
+/// Keys to be fetched.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoteKeys {
     /// `https` or `http`.
@@ -185,15 +193,18 @@ pub struct TokenLocation {
 pub mod token_location {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Location {
+        /// In a header.
         #[prost(message, tag = "1")]
         Header(super::TokenHeader),
         /// A query parameter.
         #[prost(string, tag = "2")]
         Query(::prost::alloc::string::String),
+        /// In a cookie of this name, a token of HTTP.
         #[prost(string, tag = "3")]
         Cookie(::prost::alloc::string::String),
     }
 }
+/// A header with a token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenHeader {
     /// In lower case.
@@ -203,11 +214,13 @@ pub struct TokenHeader {
     #[prost(string, tag = "2")]
     pub prefix: ::prost::alloc::string::String,
 }
+/// A header that gets a claim.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimHeader {
     /// In lower case.
     #[prost(string, tag = "1")]
     pub header: ::prost::alloc::string::String,
+    /// Which claim.
     #[prost(message, optional, tag = "2")]
     pub claim: ::core::option::Option<ClaimPath>,
 }
@@ -250,6 +263,7 @@ pub mod external_auth {
         Http(super::HttpExternalAuth),
     }
 }
+/// How a service is asked by a plain request.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HttpExternalAuth {
     /// In front of the path; begins with a slash. Empty: nothing.
@@ -271,6 +285,7 @@ pub struct HttpExternalAuth {
     #[prost(message, repeated, tag = "6")]
     pub downstream_headers_on_deny: ::prost::alloc::vec::Vec<TextMatch>,
 }
+/// How much of a body is sent along.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExternalAuthBody {
     /// In bytes; not 0.
@@ -283,6 +298,7 @@ pub struct ExternalAuthBody {
     #[prost(bool, tag = "3")]
     pub as_bytes: bool,
 }
+/// An authorization policy for requests, and for connections through a waypoint.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Authorization {
     /// Any rule may match. None: nothing matches.
@@ -320,10 +336,13 @@ pub mod authorization {
 /// One of `from`, one of `to` and all of `when` must match; what is empty matches anything.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuthorizationRule {
+    /// Where it comes from; any of these. None: anywhere.
     #[prost(message, repeated, tag = "1")]
     pub from: ::prost::alloc::vec::Vec<Source>,
+    /// What it does; any of these. None: anything.
     #[prost(message, repeated, tag = "2")]
     pub to: ::prost::alloc::vec::Vec<Operation>,
+    /// Further conditions; all of these.
     #[prost(message, repeated, tag = "3")]
     pub when: ::prost::alloc::vec::Vec<Condition>,
 }
@@ -362,8 +381,10 @@ pub struct Operation {
     /// Ports of the service or workload.
     #[prost(message, optional, tag = "2")]
     pub ports: ::core::option::Option<PortValues>,
+    /// The method, as sent.
     #[prost(message, optional, tag = "3")]
     pub methods: ::core::option::Option<TextValues>,
+    /// The path without the query, normalised.
     #[prost(message, optional, tag = "4")]
     pub paths: ::core::option::Option<PathValues>,
 }
@@ -377,8 +398,10 @@ pub struct Condition {
 pub mod condition {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Condition {
+        /// Of a text.
         #[prost(message, tag = "1")]
         Text(super::TextCondition),
+        /// Of an address.
         #[prost(message, tag = "2")]
         Ip(super::IpCondition),
         /// The port of the service or workload.
@@ -390,16 +413,20 @@ pub mod condition {
         Unknown(::prost::alloc::string::String),
     }
 }
+/// A condition on a text.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TextCondition {
+    /// Which text.
     #[prost(message, optional, tag = "1")]
     pub attribute: ::core::option::Option<TextAttribute>,
     /// Absent: anything.
     #[prost(message, optional, tag = "2")]
     pub values: ::core::option::Option<TextValues>,
 }
+/// A condition on an address.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IpCondition {
+    /// Which address.
     #[prost(enumeration = "IpAttribute", tag = "1")]
     pub attribute: i32,
     /// Absent: anything.
@@ -416,6 +443,7 @@ pub struct TextAttribute {
 pub mod text_attribute {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Attribute {
+        /// One without an argument.
         #[prost(enumeration = "super::NamedAttribute", tag = "1")]
         Named(i32),
         /// `request.headers\[name\]`, the name in lower case.
@@ -442,30 +470,39 @@ pub struct TextValues {
 /// As TextValues, of addresses.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IpValues {
+    /// One of these. None: anything.
     #[prost(message, repeated, tag = "1")]
     pub any: ::prost::alloc::vec::Vec<IpRange>,
+    /// None of these.
     #[prost(message, repeated, tag = "2")]
     pub none: ::prost::alloc::vec::Vec<IpRange>,
+    /// As TextValues.broken.
     #[prost(bool, tag = "3")]
     pub broken: bool,
 }
 /// As TextValues, of ports; 1 to 65535.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PortValues {
+    /// One of these. None: anything.
     #[prost(uint32, repeated, tag = "1")]
     pub any: ::prost::alloc::vec::Vec<u32>,
+    /// None of these.
     #[prost(uint32, repeated, tag = "2")]
     pub none: ::prost::alloc::vec::Vec<u32>,
+    /// As TextValues.broken.
     #[prost(bool, tag = "3")]
     pub broken: bool,
 }
 /// As TextValues, of paths.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathValues {
+    /// One of these. None: anything.
     #[prost(message, repeated, tag = "1")]
     pub any: ::prost::alloc::vec::Vec<PathPattern>,
+    /// None of these.
     #[prost(message, repeated, tag = "2")]
     pub none: ::prost::alloc::vec::Vec<PathPattern>,
+    /// As TextValues.broken.
     #[prost(bool, tag = "3")]
     pub broken: bool,
 }
@@ -479,8 +516,10 @@ pub struct PathPattern {
 pub mod path_pattern {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Pattern {
+        /// As a text.
         #[prost(message, tag = "1")]
         Text(super::TextMatch),
+        /// By its segments.
         #[prost(message, tag = "2")]
         Template(super::PathTemplate),
     }
@@ -488,9 +527,11 @@ pub mod path_pattern {
 /// A path by segments: `/a/{*}/b`, `/a/{**}`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathTemplate {
+    /// In order.
     #[prost(message, repeated, tag = "1")]
     pub segments: ::prost::alloc::vec::Vec<PathSegment>,
 }
+/// One segment, or several.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PathSegment {
     #[prost(oneof = "path_segment::Segment", tags = "1, 2, 3")]
@@ -603,6 +644,7 @@ impl IpAttribute {
         }
     }
 }
+/// A destination that routes and policies name by its name.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Backend {
     /// What routes and policies call it; not empty.
@@ -620,10 +662,13 @@ pub mod backend {
     /// Where it is.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Location {
+        /// At known addresses.
         #[prost(message, tag = "3")]
         Static(super::StaticLocation),
+        /// At one name.
         #[prost(message, tag = "4")]
         Dns(super::DnsLocation),
+        /// At whatever name is asked for.
         #[prost(message, tag = "5")]
         Dynamic(super::DynamicLocation),
     }
@@ -631,9 +676,11 @@ pub mod backend {
 /// At these addresses. None: it has no endpoint.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StaticLocation {
+    /// All of them; each is one endpoint.
     #[prost(message, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<SocketAddress>,
 }
+/// An address and a port.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SocketAddress {
     /// 4 or 16 bytes, in network order.
@@ -681,6 +728,7 @@ pub mod tls_termination {
         Terminate(super::TerminateTls),
     }
 }
+/// How TLS ends here.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TerminateTls {
     /// Chosen by server name; the first for others. At least one.
@@ -783,12 +831,16 @@ pub mod bind {
     /// What comes in.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Protocol {
+        /// Tunnels from the mesh.
         #[prost(message, tag = "4")]
         Hbone(super::HboneBind),
+        /// Bytes from the node's proxy, which terminated the tunnel.
         #[prost(message, tag = "5")]
         Proxy(super::ProxyBind),
+        /// Bytes as they are.
         #[prost(message, tag = "6")]
         Plain(super::PlainBind),
+        /// TLS.
         #[prost(message, tag = "7")]
         Tls(super::TlsBind),
     }
@@ -796,6 +848,7 @@ pub mod bind {
 /// Tunnels from the mesh (HTTP/2 CONNECT in mutual TLS): each says for which service or workload it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HboneBind {
+    /// What may be addressed.
     #[prost(enumeration = "Serves", tag = "1")]
     pub serves: i32,
 }
@@ -803,20 +856,24 @@ pub struct HboneBind {
 /// for which service or workload they are, and in TLV 0xD0 who the client is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProxyBind {
+    /// What may be addressed.
     #[prost(enumeration = "Serves", tag = "1")]
     pub serves: i32,
 }
 /// Bytes as they are.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlainBind {
+    /// What is served.
     #[prost(message, optional, tag = "1")]
     pub frontend: ::core::option::Option<Frontend>,
 }
 /// TLS.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TlsBind {
+    /// What becomes of the TLS.
     #[prost(message, optional, tag = "1")]
     pub termination: ::core::option::Option<TlsTermination>,
+    /// What is served within it.
     #[prost(message, optional, tag = "2")]
     pub frontend: ::core::option::Option<Frontend>,
 }
@@ -939,6 +996,7 @@ pub struct Destination {
 pub mod destination {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Destination {
+        /// To a service.
         #[prost(message, tag = "1")]
         Service(super::ServiceDestination),
         /// A Backend, by its resource name.
@@ -953,6 +1011,7 @@ pub mod destination {
 /// To a service.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServiceDestination {
+    /// Which.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<ServicePort>,
     /// The subset of its DestinationRule; not empty. Absent: all endpoints.
@@ -969,18 +1028,25 @@ pub struct Filter {
 pub mod filter {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Filter {
+        /// Changes the request's headers.
         #[prost(message, tag = "1")]
         RequestHeaders(super::HeaderEdits),
+        /// Changes the answer's headers.
         #[prost(message, tag = "2")]
         ResponseHeaders(super::HeaderEdits),
+        /// Changes where the request says it goes.
         #[prost(message, tag = "3")]
         Rewrite(super::Rewrite),
+        /// Sends a copy elsewhere.
         #[prost(message, tag = "4")]
         Mirror(super::Mirror),
+        /// Answers browsers' questions about who may ask.
         #[prost(message, tag = "5")]
         Cors(super::Cors),
+        /// Delays or breaks off requests.
         #[prost(message, tag = "6")]
         Fault(super::Fault),
+        /// Asks somebody else whether the request may pass.
         #[prost(message, tag = "7")]
         ExternalAuth(super::ExternalAuth),
         /// The object has a filter that cannot be carried out; why, for people. Every request of the rule is answered with 500.
@@ -998,12 +1064,16 @@ pub struct BackendFilter {
 pub mod backend_filter {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Filter {
+        /// Changes the request's headers.
         #[prost(message, tag = "1")]
         RequestHeaders(super::HeaderEdits),
+        /// Changes the answer's headers.
         #[prost(message, tag = "2")]
         ResponseHeaders(super::HeaderEdits),
+        /// Changes where the request says it goes.
         #[prost(message, tag = "3")]
         Rewrite(super::Rewrite),
+        /// Sends a copy elsewhere.
         #[prost(message, tag = "4")]
         Mirror(super::Mirror),
         /// Sends the client elsewhere instead.
@@ -1061,6 +1131,7 @@ pub mod path_rewrite {
         Regex(super::RegexRewrite),
     }
 }
+/// A replacement.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegexRewrite {
     /// As TextMatch.regex, but it may match a part.
@@ -1082,12 +1153,14 @@ pub struct Redirect {
     /// Absent: the scheme's own port if a scheme is given, else the port that was asked for.
     #[prost(message, optional, tag = "3")]
     pub port: ::core::option::Option<RedirectPort>,
+    /// The path. Absent: as it was asked for.
     #[prost(message, optional, tag = "4")]
     pub path: ::core::option::Option<PathRewrite>,
     /// 301, 302, 303, 307 or 308.
     #[prost(uint32, tag = "5")]
     pub status: u32,
 }
+/// The port of a redirect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RedirectPort {
     #[prost(oneof = "redirect_port::Port", tags = "1, 2")]
@@ -1118,6 +1191,7 @@ pub struct Respond {
 /// Sends a copy elsewhere, whose answer is dropped.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Mirror {
+    /// Where the copy goes.
     #[prost(message, optional, tag = "1")]
     pub destination: ::core::option::Option<Destination>,
     /// How many requests.
@@ -1127,6 +1201,7 @@ pub struct Mirror {
 /// Answers browsers' questions about who may ask (the Fetch standard, "CORS protocol").
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cors {
+    /// Any of these, compared with the header Origin. None: nobody.
     #[prost(message, repeated, tag = "1")]
     pub allow_origins: ::prost::alloc::vec::Vec<TextMatch>,
     /// `*` for any.
@@ -1158,8 +1233,10 @@ pub struct Fault {
     #[prost(message, optional, tag = "2")]
     pub abort: ::core::option::Option<FaultAbort>,
 }
+/// How long some requests wait.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FaultDelay {
+    /// The wait.
     #[prost(message, optional, tag = "1")]
     pub duration: ::core::option::Option<
         super::super::super::google::protobuf::Duration,
@@ -1168,6 +1245,7 @@ pub struct FaultDelay {
     #[prost(message, optional, tag = "2")]
     pub share: ::core::option::Option<Share>,
 }
+/// How some requests fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FaultAbort {
     /// How many requests.
@@ -1188,6 +1266,7 @@ pub mod fault_abort {
         Grpc(u32),
     }
 }
+/// How endpoints are asked if they are well.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HealthCheck {
     /// How often; not 0.
@@ -1213,8 +1292,10 @@ pub mod health_check {
     /// With what they are asked.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Probe {
+        /// A request.
         #[prost(message, tag = "1")]
         Http(super::HttpProbe),
+        /// A call of gRPC's health service.
         #[prost(message, tag = "2")]
         Grpc(super::GrpcProbe),
         /// A connection.
@@ -1238,8 +1319,10 @@ pub struct HttpProbe {
 /// HTTP statuses, 200 to 599, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRange {
+    /// The lowest.
     #[prost(uint32, tag = "1")]
     pub first: u32,
+    /// The highest; not below `first`.
     #[prost(uint32, tag = "2")]
     pub last: u32,
 }
@@ -1250,6 +1333,7 @@ pub struct GrpcProbe {
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
 }
+/// Limits on requests.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RateLimit {
     #[prost(oneof = "rate_limit::Counted", tags = "1, 2")]
@@ -1267,8 +1351,10 @@ pub mod rate_limit {
         Global(super::GlobalLimit),
     }
 }
+/// Limits that each proxy counts for itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LocalLimits {
+    /// All of them hold.
     #[prost(message, repeated, tag = "1")]
     pub limits: ::prost::alloc::vec::Vec<LocalLimit>,
 }
@@ -1309,8 +1395,10 @@ pub struct GlobalLimit {
     #[prost(bool, tag = "5")]
     pub fail_open: bool,
 }
+/// What a request is counted as.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Descriptor {
+    /// In order.
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<DescriptorEntry>,
 }
@@ -1332,6 +1420,7 @@ pub mod descriptor_entry {
     /// Where its value comes from.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Source {
+        /// One without an argument.
         #[prost(enumeration = "super::DescriptorAttribute", tag = "2")]
         Attribute(i32),
         /// A header, in lower case.
@@ -1345,6 +1434,7 @@ pub mod descriptor_entry {
         Constant(::prost::alloc::string::String),
     }
 }
+/// Where a value comes from that needs no argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum DescriptorAttribute {
@@ -1434,6 +1524,7 @@ pub struct RetryCondition {
 pub mod retry_condition {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Condition {
+        /// A failure that has a name.
         #[prost(enumeration = "super::RetryOn", tag = "1")]
         On(i32),
         /// This status; 200 to 599.
@@ -1487,12 +1578,15 @@ pub mod session {
     /// How the client carries it.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Carrier {
+        /// In a cookie.
         #[prost(message, tag = "2")]
         Cookie(super::SessionCookie),
+        /// In a header.
         #[prost(message, tag = "3")]
         Header(super::Empty),
     }
 }
+/// How long a cookie lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionCookie {
     /// The cookie ends at the absolute timeout, not with the browser's session.
@@ -1555,6 +1649,7 @@ impl RetryOn {
         }
     }
 }
+/// What is logged.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AccessLogging {
     /// Where to. None: logging is off.
@@ -1574,6 +1669,7 @@ pub struct LogSink {
 pub mod log_sink {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Sink {
+        /// A file, or standard output.
         #[prost(message, tag = "1")]
         File(super::FileLog),
         /// A collector, by OTLP.
@@ -1581,14 +1677,17 @@ pub mod log_sink {
         Otlp(super::OtlpLog),
     }
 }
+/// A file to append to.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FileLog {
     /// `/dev/stdout` for standard output; not empty.
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
+    /// How each record is written.
     #[prost(message, optional, tag = "2")]
     pub format: ::core::option::Option<LogFormat>,
 }
+/// A collector of OpenTelemetry logs, over gRPC.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OtlpLog {
     /// Where the collector is.
@@ -1620,22 +1719,26 @@ pub mod log_format {
         /// A text with operators (`%REQ(:METHOD)%`).
         #[prost(string, tag = "3")]
         Text(::prost::alloc::string::String),
+        /// JSON with these fields.
         #[prost(message, tag = "4")]
         Json(super::JsonFormat),
     }
 }
+/// A record as a JSON object.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JsonFormat {
     /// Values with operators.
     #[prost(message, repeated, tag = "1")]
     pub fields: ::prost::alloc::vec::Vec<KeyValue>,
 }
+/// What is counted.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Metrics {
     /// In this order.
     #[prost(message, repeated, tag = "1")]
     pub overrides: ::prost::alloc::vec::Vec<MetricOverride>,
 }
+/// A change of metrics.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MetricOverride {
     /// The name, as Prometheus has it (`istio_requests_total`); not empty. Absent: all.
@@ -1644,9 +1747,11 @@ pub struct MetricOverride {
     /// It is not counted; false takes an earlier one back. Absent: neither.
     #[prost(bool, optional, tag = "2")]
     pub disabled: ::core::option::Option<bool>,
+    /// Changes of labels.
     #[prost(message, repeated, tag = "3")]
     pub tags: ::prost::alloc::vec::Vec<MetricTag>,
 }
+/// A change of a label.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MetricTag {
     /// The label; not empty.
@@ -1656,6 +1761,7 @@ pub struct MetricTag {
     #[prost(string, optional, tag = "2")]
     pub expression: ::core::option::Option<::prost::alloc::string::String>,
 }
+/// What is traced.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tracing {
     /// Where spans go. Absent: nowhere, but the context is passed on.
@@ -1674,6 +1780,7 @@ pub struct Tracing {
     #[prost(message, repeated, tag = "5")]
     pub tags: ::prost::alloc::vec::Vec<TraceTag>,
 }
+/// Where spans go.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceExporter {
     #[prost(oneof = "trace_exporter::Protocol", tags = "1, 2, 3")]
@@ -1694,14 +1801,17 @@ pub mod trace_exporter {
         Zipkin(super::HttpCollector),
     }
 }
+/// A collector that is reached over HTTP.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HttpCollector {
+    /// Where it is.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<ServicePort>,
     /// Begins with a slash.
     #[prost(string, tag = "2")]
     pub path: ::prost::alloc::string::String,
 }
+/// A tag of every span.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceTag {
     /// Not empty.
@@ -1714,6 +1824,7 @@ pub struct TraceTag {
 pub mod trace_tag {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Value {
+        /// This text.
         #[prost(string, tag = "2")]
         Literal(::prost::alloc::string::String),
         /// An environment variable of the proxy: key, and the value when it is not set.
@@ -1727,6 +1838,7 @@ pub mod trace_tag {
         Formatted(::prost::alloc::string::String),
     }
 }
+/// A DestinationRule's content, for the service that it is attached to.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TrafficRules {
     /// For every port without its own. Absent: defaults.
@@ -1755,6 +1867,7 @@ pub struct Subset {
     #[prost(btree_map = "uint32, message", tag = "4")]
     pub ports: ::prost::alloc::collections::BTreeMap<u32, TrafficSettings>,
 }
+/// Settings in blocks; an absent one is inherited, or the default.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TrafficSettings {
     /// Which endpoint gets a request.
@@ -1792,6 +1905,7 @@ pub struct Balancer {
 pub mod balancer {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Balancer {
+        /// One that needs no key.
         #[prost(enumeration = "super::SimpleBalancer", tag = "1")]
         Simple(i32),
         /// The same one for equal keys.
@@ -1799,6 +1913,7 @@ pub mod balancer {
         ConsistentHash(super::ConsistentHash),
     }
 }
+/// Equal keys go to the same endpoint.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConsistentHash {
     /// What is hashed.
@@ -1816,6 +1931,7 @@ pub mod consistent_hash {
         /// A header, in lower case.
         #[prost(string, tag = "1")]
         Header(::prost::alloc::string::String),
+        /// A cookie, which is made where a lifetime is given and none is there.
         #[prost(message, tag = "2")]
         Cookie(super::HashCookie),
         /// The client's address.
@@ -1836,8 +1952,10 @@ pub mod consistent_hash {
         Maglev(u32),
     }
 }
+/// A cookie that is hashed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HashCookie {
+    /// A token of HTTP.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Its path. Absent: none is given.
@@ -1877,40 +1995,51 @@ pub mod locality_rules {
         Priority(super::LabelPriority),
     }
 }
+/// Shares, by where the client is.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Distributions {
+    /// One for each place that clients are in.
     #[prost(message, repeated, tag = "1")]
     pub distributions: ::prost::alloc::vec::Vec<Distribution>,
 }
 /// Where the traffic of one place goes. Places are patterns: `region/zone/*`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Distribution {
+    /// Where the client is; not empty.
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
     /// Their per cents add up to 100.
     #[prost(message, repeated, tag = "2")]
     pub to: ::prost::alloc::vec::Vec<PlaceShare>,
 }
+/// The share of one place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlaceShare {
+    /// Not empty.
     #[prost(string, tag = "1")]
     pub place: ::prost::alloc::string::String,
+    /// In per cent; at most 100.
     #[prost(uint32, tag = "2")]
     pub percent: u32,
 }
+/// Where traffic goes after its own region.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Failovers {
+    /// One for each region.
     #[prost(message, repeated, tag = "1")]
     pub failovers: ::prost::alloc::vec::Vec<Failover>,
 }
 /// From one region to another.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failover {
+    /// A region; not empty.
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
+    /// Another region; not empty.
     #[prost(string, tag = "2")]
     pub to: ::prost::alloc::string::String,
 }
+/// Labels that endpoints have in common with the client.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LabelPriority {
     /// Names; `label=value` for a value of its own.
@@ -2024,6 +2153,7 @@ pub struct OutlierDetection {
     #[prost(uint32, tag = "7")]
     pub min_health_percent: u32,
 }
+/// How endpoints are chosen without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SimpleBalancer {
@@ -2067,6 +2197,7 @@ impl SimpleBalancer {
         }
     }
 }
+/// Which HTTP is spoken towards the endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum HttpVersionPolicy {
@@ -2102,6 +2233,7 @@ impl HttpVersionPolicy {
         }
     }
 }
+/// Version of a PROXY protocol header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ProxyProtocolVersion {
@@ -2136,6 +2268,7 @@ impl ProxyProtocolVersion {
 /// A policy object, or one of several things that it says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Policy {
+    /// The object: AuthorizationPolicy, DestinationRule, RateLimitPolicy.
     #[prost(message, optional, tag = "1")]
     pub object: ::core::option::Option<ObjectRef>,
     /// What it is attached to; any of them. None: nothing.
@@ -2226,8 +2359,10 @@ pub mod target {
         /// One listener of a gateway.
         #[prost(message, tag = "4")]
         Listener(super::ListenerTarget),
+        /// Every port of a service.
         #[prost(message, tag = "5")]
         Service(super::ServiceName),
+        /// One port of a service.
         #[prost(message, tag = "6")]
         ServicePort(super::ServicePort),
         /// A Backend, by its resource name.
@@ -2241,16 +2376,20 @@ pub mod target {
         RouteRule(super::RouteRuleTarget),
     }
 }
+/// One listener of a gateway.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListenerTarget {
+    /// The gateway.
     #[prost(message, optional, tag = "1")]
     pub gateway: ::core::option::Option<NamespacedName>,
     /// The listener's name in it.
     #[prost(string, tag = "2")]
     pub listener: ::prost::alloc::string::String,
 }
+/// One rule of a route.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RouteRuleTarget {
+    /// The route, by its object.
     #[prost(message, optional, tag = "1")]
     pub route: ::core::option::Option<ObjectRef>,
     /// The rule's name.
@@ -2331,10 +2470,13 @@ pub mod route {
     /// What it routes.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Rules {
+        /// Requests.
         #[prost(message, tag = "7")]
         Http(super::HttpRules),
+        /// Connections, by what their TLS handshake says.
         #[prost(message, tag = "8")]
         Tls(super::TlsRules),
+        /// Connections.
         #[prost(message, tag = "9")]
         Tcp(super::TcpRules),
     }
@@ -2363,8 +2505,10 @@ pub mod route_parent {
 /// Routes requests.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HttpRules {
+    /// Which of several rules that match takes a request.
     #[prost(enumeration = "Order", tag = "1")]
     pub order: i32,
+    /// In the order of the object.
     #[prost(message, repeated, tag = "2")]
     pub rules: ::prost::alloc::vec::Vec<HttpRule>,
 }
@@ -2398,10 +2542,13 @@ pub mod http_rule {
     /// What becomes of it.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Action {
+        /// It goes on.
         #[prost(message, tag = "4")]
         Forward(super::ForwardAction),
+        /// The client is sent elsewhere.
         #[prost(message, tag = "5")]
         Redirect(super::Redirect),
+        /// It is answered here.
         #[prost(message, tag = "6")]
         Respond(super::Respond),
     }
@@ -2474,6 +2621,7 @@ pub mod path_match {
 /// A claim to compare with.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimMatch {
+    /// Which claim.
     #[prost(message, optional, tag = "1")]
     pub claim: ::core::option::Option<ClaimPath>,
     /// The value; of a list, any item.
@@ -2493,6 +2641,7 @@ pub struct HttpBackend {
     /// Its share, relative to the others'; at most 1,000,000.
     #[prost(uint32, tag = "1")]
     pub weight: u32,
+    /// Where the share goes.
     #[prost(message, optional, tag = "2")]
     pub destination: ::core::option::Option<Destination>,
     /// Done after the rule's, in this order.
@@ -2502,6 +2651,7 @@ pub struct HttpBackend {
 /// Routes connections by what their TLS handshake says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TlsRules {
+    /// The first that matches takes the connection.
     #[prost(message, repeated, tag = "1")]
     pub rules: ::prost::alloc::vec::Vec<TlsRule>,
 }
@@ -2521,6 +2671,7 @@ pub struct TlsRule {
 /// Routes connections.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TcpRules {
+    /// The first that matches takes the connection.
     #[prost(message, repeated, tag = "1")]
     pub rules: ::prost::alloc::vec::Vec<TcpRule>,
 }
@@ -2543,6 +2694,7 @@ pub struct TcpBackend {
     /// Its share, relative to the others'; at most 1,000,000.
     #[prost(uint32, tag = "1")]
     pub weight: u32,
+    /// Where the share goes.
     #[prost(message, optional, tag = "2")]
     pub destination: ::core::option::Option<Destination>,
 }
