@@ -11,6 +11,7 @@
 //! - [`gateway`]: Gateway API. [`networking`], [`security`], [`telemetry`]: Istio's groups of these names.
 //! - [`lateen`]: our own kinds. [`mesh`]: the mesh's own configuration.
 //! - [`kinds`]: the API groups, their versions, and what each kind is to us.
+//! - [`references`]: what an object refers to, with the field that does.
 //! - [`value`]: durations and percentages, as each group writes them.
 //! - [`validate`]: what the schema cannot say (names, ports, ranges, fields that exclude one another).
 //! - [`error`]: where something is wrong, in which object and field, and why; always one line.
@@ -29,6 +30,7 @@ pub mod mesh;
 pub mod networking;
 pub mod object;
 pub mod parse;
+pub mod references;
 pub mod security;
 pub mod service;
 pub mod telemetry;

@@ -138,8 +138,9 @@ fn twice_in_one_file_the_first_counts() {
 fn an_unsupported_kind_is_a_warning() {
     let mut files = ConfigFiles::default();
     let text =
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n";
+        "apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nmetadata: {name: e, namespace: shop}\n";
     assert_eq!(files.update(&file("a.yaml"), text), Verdict::Good);
     let warnings = &files.status()[0].warnings;
-    assert!(warnings[0].contains("VirtualService shop/v"), "{warnings:?}");
+    assert!(warnings[0].contains("EnvoyFilter shop/e"), "{warnings:?}");
+    assert!(warnings[0].contains("RateLimitPolicy"), "{warnings:?}");
 }
