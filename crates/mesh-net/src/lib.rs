@@ -7,6 +7,7 @@
 //! - [`orig_dst`]: where a captured connection wanted to go.
 //! - [`dial`]: connections out of a namespace, from a chosen source address; errors that say whose fault it was.
 //! - [`datagram`]: UDP sockets, bound or with one peer.
+//! - [`readable`]: waiting for any descriptor.
 //! - [`relay`]: bytes between two streams of chunks; the hot path of the product.
 //! - [`seqpacket`]: packets and descriptors over Unix sockets.
 //! - [`proxy_protocol`]: the PROXY protocol's header, version 2.
@@ -24,6 +25,7 @@ pub mod netns;
 pub mod orig_dst;
 pub mod process;
 pub mod proxy_protocol;
+pub mod readable;
 pub mod relay;
 pub mod seqpacket;
 

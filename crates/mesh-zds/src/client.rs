@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_net::Netns;
 use mesh_net::seqpacket::SeqPacket;
+use mesh_net::{Netns, NetnsId};
 use tokio::time::{Instant, sleep_until};
 
 use crate::message::{Answer, MAX_PACKET, PodEvent, Refused};
@@ -17,6 +17,8 @@ pub struct ZdsClient {
     path: PathBuf,
     link: Link,
     backoff: Duration,
+    /// A namespace that is no pod's.
+    own: Option<NetnsId>,
 }
 
 /// What comes from the agent. `Connected` starts a new snapshot: pods that are not listed between it and
@@ -90,7 +92,16 @@ impl ZdsClient {
             path: path.into(),
             link: Link::Down(Instant::now()),
             backoff: BACKOFF_MIN,
+            own: None,
         }
+    }
+
+    /// Refuses this namespace, ztunnel's own, as a pod's: its listeners would stand where ztunnel's connections begin,
+    /// and take in what it sends.
+    #[must_use]
+    pub fn refuse(mut self, own: NetnsId) -> Self {
+        self.own = Some(own);
+        self
     }
 
     /// What comes next; connects and reconnects as needed, 10 ms doubling to 15 s apart. May be cancelled and called
@@ -125,7 +136,7 @@ impl ZdsClient {
                 Ok(Step::Connected)
             }
             Link::Up(connection) => {
-                let event = connection.receive().await?;
+                let event = connection.receive(self.own).await?;
                 if connection.session.phase() == Phase::Live {
                     self.backoff = BACKOFF_MIN;
                 }
@@ -158,7 +169,7 @@ impl Reply<'_> {
 // === impl Connection ===
 
 impl Connection {
-    async fn receive(&mut self) -> Result<PodEvent<Netns>, ClientError> {
+    async fn receive(&mut self, own: Option<NetnsId>) -> Result<PodEvent<Netns>, ClientError> {
         if self.session.answer_due() {
             let dropped = Err(Refused("ztunnel gave no answer".to_owned()));
             self.unsent = Some(self.session.answer(&dropped)?);
@@ -173,6 +184,11 @@ impl Connection {
                 Err(error) => (None, Some(error)),
             };
             match self.session.packet(&packet[..received.len], netns)? {
+                Incoming::Deliver(event) if own.is_some() && event.netns().map(Netns::id) == own => {
+                    tracing::error!("the node agent sent ztunnel's own network namespace as a pod's");
+                    let refused = Refused("the descriptor is of ztunnel's own network namespace".to_owned());
+                    self.unsent = Some(self.session.answer(&Err(refused))?);
+                }
                 Incoming::Deliver(event) => return Ok(event),
                 Incoming::Refuse(refusal, fault) => {
                     tracing::warn!(%fault, not_netns = not_netns.map(tracing::field::display), "the node agent sent a packet that makes no sense");

@@ -170,6 +170,15 @@ impl<N> PodEvent<N> {
         }
     }
 
+    /// The pod's network namespace, where the message carries one.
+    #[must_use]
+    pub fn netns(&self) -> Option<&N> {
+        match self {
+            Self::Add { netns, .. } => Some(netns),
+            _ => None,
+        }
+    }
+
     /// Reads a packet and the descriptor that came with it.
     ///
     /// # Errors

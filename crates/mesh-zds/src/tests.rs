@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_net::Netns;
 use mesh_net::seqpacket::SeqPacket;
@@ -126,6 +127,26 @@ async fn a_refusal_reaches_the_caller_in_ztunnels_words() {
         agent.events.lock().last(),
         Some(ServerEvent::Refused(..))
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ztunnels_own_namespace_is_no_pods() {
+    let agent = Agent::start();
+    let own = Netns::current().expect("own namespace").id();
+    let mut client = ZdsClient::new(&agent.path).refuse(own);
+    take(&mut client).await;
+    take(&mut client).await;
+    // Nothing is delivered of it, and the connection goes on.
+    let add = agent.server.add(pod(1));
+    let (added, ()) = tokio::join!(add, async {
+        tokio::select! {
+            delivery = client.next() => panic!("{delivery:?}"),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    });
+    let refused = "the descriptor is of ztunnel's own network namespace".to_owned();
+    assert_eq!(added, Err(ZdsError::Refused(refused)));
+    assert_eq!(agent.server.connected(), 1);
 }
 
 #[tokio::test(start_paused = true)]

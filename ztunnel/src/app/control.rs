@@ -10,6 +10,7 @@ use mesh_dataplane::bootstrap::{Server, connect};
 use mesh_dataplane::identities::Patient;
 use mesh_dataplane::record::Traffic;
 use mesh_dataplane::subscribe::{Subscription, TYPES};
+use mesh_net::Netns;
 use mesh_net::orig_dst;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::supervise::Tasks;
@@ -117,7 +118,14 @@ impl Control {
             tasks.clone(),
             readiness.block("workload proxy manager"),
         );
-        let agent = ZdsClient::new(&config.pods.agent_socket);
+        let mut agent = ZdsClient::new(&config.pods.agent_socket);
+        match Netns::current() {
+            Ok(own) => agent = agent.refuse(own.id()),
+            // Nothing that this process does works without its own namespace; the pods' are another matter.
+            Err(error) => {
+                tracing::warn!(%error, "this process's network namespace cannot be told from pods'")
+            }
+        }
         let deadline = config.termination_deadline;
         tasks.critical_local("workload proxy manager", async move {
             let stop = async {
