@@ -44,6 +44,15 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The connection ended before the answer: the agent was stopped or killed meanwhile.
+    #[error(
+        "the node agent at {path} ended before it answered (stopped, killed or restarted meanwhile): nothing is \
+         known to be done, so the runtime has to ask again; if this repeats, the agent's log says why it ends"
+    )]
+    Ended {
+        /// The socket.
+        path: String,
+    },
     /// The answer is no HTTP, or endless.
     #[error("the node agent's answer is malformed: {0}")]
     Malformed(&'static str),
@@ -59,11 +68,16 @@ pub fn ask(socket: &Path, event: &Event, within: Duration) -> Result<Answer, Age
         UnixStream::connect(socket).map_err(|source| AgentError::Unreachable { path: path(), source })?;
     let deadline = Deadline::after(within);
     match exchange(stream, event, &deadline) {
+        Ok(bytes) if head_end(&bytes).is_none() && bytes.len() < MAX_ANSWER => {
+            Err(AgentError::Ended { path: path() })
+        }
         Ok(bytes) => parse(&bytes),
         Err(error) if is_timeout(&error) => Err(AgentError::TimedOut {
             path: path(),
             seconds: within.as_secs(),
         }),
+        // A process that is killed with unread bytes resets.
+        Err(error) if has_ended(&error) => Err(AgentError::Ended { path: path() }),
         Err(source) => Err(AgentError::Broken { path: path(), source }),
     }
 }
@@ -156,6 +170,13 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
         }
     }
     text
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -1,11 +1,11 @@
 //! What each CNI command does.
 //!
 //! ADD fails unless the agent says that the pod is in order: an absent, silent or refusing agent is an error with a
-//! reason, never a pod outside the mesh. DEL always succeeds: the agent finds out by itself what is gone.
+//! reason, never a pod outside the mesh. Only the mesh's own pods, which the agent needs, start without it. DEL always succeeds: the agent finds out by itself what is gone.
 
 use crate::agent::{self, AgentError, Answer};
 use crate::event::{AddEvent, Event, GcEvent, SandboxEvent};
-use crate::spec::{CniError, CniVersion, Command, Environment, ErrorCode, NetworkConfig, Sandbox};
+use crate::spec::{CniError, CniVersion, Command, Environment, ErrorCode, NetworkConfig, PodArgs, Sandbox};
 
 /// What the process says and how it ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +99,9 @@ fn add(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> R
             "CNI_ARGS names no pod (K8S_POD_NAMESPACE and K8S_POD_NAME): whether it belongs to the mesh is unknown",
         )
     })?;
+    if config.exempt.holds(&pod.namespace, &pod.name) {
+        return Ok(previous.get().to_owned());
+    }
     let event = Event::Add(AddEvent {
         netns,
         pod_name: pod.name,
@@ -114,6 +117,10 @@ fn add(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> R
 fn check(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> Result<(), CniError> {
     let sandbox = Sandbox::from_environment(environment)?;
     config.previous()?;
+    let exempt = |pod: &PodArgs| config.exempt.holds(&pod.namespace, &pod.name);
+    if sandbox.pod.as_ref().is_some_and(exempt) {
+        return Ok(());
+    }
     accepted(agent.ask(config, &Event::Check(sandbox_event(sandbox))))
 }
 

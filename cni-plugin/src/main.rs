@@ -74,6 +74,10 @@ asks the node agent (lateen-node), and ADD succeeds only once the agent says tha
 Keys of its network configuration:
   cni_agent_run_dir      directory of the agent's socket, pluginevent.sock   [/var/run/istio-cni]
   agent_timeout_seconds  how long the agent may take                         [15]
+  pod_namespace          namespace of the mesh's own pods, which start without the agent; nobody else may
+                         be able to make pods there                          [no such pods]
+  exempt_pod_prefixes    what the names of the mesh's own pods begin with    [istio-cni-node-, lateen-node-,
+                         ztunnel-, istiod-, lateen-controlplane-]
 
 Options:
   -h, --help     print this

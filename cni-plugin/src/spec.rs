@@ -79,6 +79,32 @@ pub struct NetworkConfig {
     pub prev_result: Option<Box<RawValue>>,
     /// The sandboxes that still exist (GC only).
     pub valid_attachments: Option<Vec<String>>,
+    /// Which pods start without the agent.
+    pub exempt: Exempt,
+}
+
+/// The mesh's own pods of a node, which the agent needs before it can say yes to any other: they pass without it, and are
+/// never captured. Without a namespace there are none.
+///
+/// The plugin knows of a pod its namespace and name, no more. A name proves nothing, so nobody but the mesh's operator
+/// may be able to make pods in that namespace.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Exempt {
+    namespace: Option<String>,
+    prefixes: Vec<String>,
+}
+
+impl Exempt {
+    /// Whether this pod is one of them.
+    #[must_use]
+    pub fn holds(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_deref() == Some(namespace)
+            && self.prefixes.iter().any(|prefix| {
+                // What comes behind is what a DaemonSet or Deployment adds.
+                name.strip_prefix(prefix.as_str())
+                    .is_some_and(|rest| !rest.is_empty())
+            })
+    }
 }
 
 /// An error as the specification wants it (section 5, "Error").
@@ -254,6 +280,9 @@ struct RawConfig {
     agent_timeout_seconds: Option<u64>,
     #[serde(rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<RawAttachment>>,
+    /// The namespace of the mesh's own pods; upstream's key.
+    pod_namespace: Option<String>,
+    exempt_pod_prefixes: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -287,7 +316,22 @@ impl NetworkConfig {
         let attachments = raw
             .valid_attachments
             .map(|all| all.into_iter().map(|a| a.container_id).collect());
+        let prefixes = raw.exempt_pod_prefixes.unwrap_or_else(|| {
+            let own = OWN_PODS.iter().copied();
+            own.map(str::to_owned).collect()
+        });
+        if prefixes.iter().any(String::is_empty) {
+            return Err(CniError::new(
+                ErrorCode::InvalidConfig,
+                "exempt_pod_prefixes in the network configuration holds an empty prefix: every pod would begin with it",
+            ));
+        }
+        let exempt = Exempt {
+            namespace: raw.pod_namespace.filter(|namespace| !namespace.is_empty()),
+            prefixes,
+        };
         Ok(Self {
+            exempt,
             version,
             agent_socket: run_dir.join(EVENT_SOCKET),
             agent_timeout: Duration::from_secs(seconds.clamp(1, 600)),
@@ -427,6 +471,15 @@ fn is_object_name(text: &str, longest: usize) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
 }
 
+/// The mesh's own pods: the agent under upstream's name and ours, the node proxy, the control plane. The agent cannot
+/// answer for itself, and without the other two it can for nobody.
+const OWN_PODS: [&str; 5] = [
+    "istio-cni-node-",
+    "lateen-node-",
+    "ztunnel-",
+    "istiod-",
+    "lateen-controlplane-",
+];
 /// Upstream's directory and name of the agent's socket.
 const RUN_DIR: &str = "/var/run/istio-cni";
 const EVENT_SOCKET: &str = "pluginevent.sock";

@@ -38,17 +38,41 @@ fn yes_and_no_are_told_apart() {
 
 #[test]
 fn an_answer_that_is_none_is_an_error() {
-    for answer in [
-        &b""[..],
-        b"HTTP/1.1 200",
-        b"SSH-2.0\r\n\r\n",
-        b"HTTP/1.1 2x0 OK\r\n\r\n",
-    ] {
+    for answer in [&b"SSH-2.0\r\n\r\n"[..], b"HTTP/1.1 2x0 OK\r\n\r\n"] {
         assert!(
             matches!(answered(answer), Err(AgentError::Malformed(_))),
             "{answer:?}"
         );
     }
+}
+
+#[test]
+fn an_agent_that_ends_before_its_answer_is_named_with_what_to_do() {
+    for answer in [&b""[..], b"HTTP/1.1 200"] {
+        let ended = answered(answer).expect_err("no answer");
+        assert!(matches!(ended, AgentError::Ended { .. }), "{ended:?}");
+        let text = ended.to_string();
+        assert!(
+            text.contains("a.sock ended before it answered (stopped, killed or restarted"),
+            "{text}"
+        );
+        assert!(text.contains("has to ask again"), "{text}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_with_the_request_unread_has_ended_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.sock");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let agent = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a plugin");
+        // The rest stays unread, so that the end of this socket is a reset.
+        stream.read_exact(&mut [0; 4]).expect("a request");
+    });
+    let ended = ask(&path, &Event::Status, Duration::from_secs(20)).expect_err("no answer");
+    agent.join().expect("the agent ends");
+    assert!(matches!(ended, AgentError::Ended { .. }), "{ended:?}");
 }
 
 #[test]

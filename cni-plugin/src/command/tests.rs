@@ -101,6 +101,56 @@ fn add_fails_closed() {
 }
 
 #[test]
+fn the_meshs_own_pods_start_without_the_agent_and_nobody_else_does() {
+    let run_as = |command: &str, pod: &str, extra: &str| {
+        let mut environment = environment(command);
+        let (namespace, name) = pod.split_once('/').expect("namespace/name");
+        let args = format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}");
+        environment.insert("CNI_ARGS".to_owned(), args);
+        let config = format!(
+            r#"{{"cniVersion":"1.0.0","name":"n","type":"lateen-cni",{extra}"prevResult":{PREVIOUS}}}"#
+        );
+        let agent = Agent::absent();
+        let success = run(&environment, config.as_bytes(), &agent).success;
+        // Whoever passes, passes without a question.
+        assert_eq!(success, agent.asked.take().is_empty(), "{pod}");
+        success
+    };
+    let ours = r#""pod_namespace":"istio-system","#;
+    for pod in [
+        "istio-cni-node-x7",
+        "lateen-node-x7",
+        "ztunnel-9sd2f",
+        "istiod-1-2",
+    ] {
+        let pod = format!("istio-system/{pod}");
+        assert!(run_as("ADD", &pod, ours), "{pod}");
+        assert!(run_as("CHECK", &pod, ours), "{pod}");
+        assert!(!run_as("ADD", &pod, ""), "{pod} without the namespace configured");
+    }
+    for pod in [
+        "shop/ztunnel-9sd2f",
+        "istio-system/ztunnel-",
+        "istio-system/my-ztunnel-1",
+        "istio-system/waypoint-1",
+    ] {
+        assert!(!run_as("ADD", pod, ours), "{pod}");
+    }
+    let listed = r#""pod_namespace":"mesh","exempt_pod_prefixes":["node-agent-"],"#;
+    assert!(run_as("ADD", "mesh/node-agent-1", listed));
+    assert!(!run_as("ADD", "mesh/ztunnel-1", listed));
+}
+
+#[test]
+fn an_exemption_of_everything_is_refused() {
+    let config =
+        br#"{"cniVersion":"1.0.0","name":"n","type":"lateen-cni","pod_namespace":"a","exempt_pod_prefixes":[""]}"#;
+    let (code, message) = error(&run(&environment("ADD"), config, &Agent::absent()));
+    assert_eq!(code, 7);
+    assert!(message.contains("exempt_pod_prefixes"), "{message}");
+}
+
+#[test]
 fn add_never_succeeds_without_asking() {
     let yes = Agent::saying(200, "");
     let mut podless = environment("ADD");
