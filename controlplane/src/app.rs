@@ -19,6 +19,7 @@ use controlplane_ca::serving;
 use controlplane_ca::token::{TokenKey, TokenSubject};
 use futures_util::Stream;
 use mesh_certs::CaServer;
+use mesh_grpc::lifetime;
 use mesh_grpc::serve::Accepted;
 use mesh_register::server::{Assignments, RegisterServer};
 use mesh_runtime::drain::{self, DrainMode, DrainTrigger, DrainWatcher};
@@ -348,8 +349,11 @@ fn no_such_family(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported || e.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-/// Moves clients between replicas, as istiod's chart does.
-const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
-const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(10);
+/// Moves clients between replicas, as istiod does: a connection takes nothing new from the moment when the first stream
+/// on it may be too old, and its streams then end one by one, each at its own time ([`mesh_grpc::lifetime`]).
+const CONNECTION_AGE: Duration = lifetime::MAX_AGE.saturating_sub(STREAM_AGE_SPREAD);
+/// For a stream that was opened last.
+const CONNECTION_AGE_GRACE: Duration = lifetime::MAX_AGE;
+const STREAM_AGE_SPREAD: Duration = Duration::from_secs(6 * 60);
 /// errno(3), the same on every Linux architecture that Rust supports except MIPS and SPARC.
 const EAFNOSUPPORT: i32 = 97;

@@ -14,6 +14,7 @@ use mesh_xds::ResourceCache;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::address_claims::AddressClaims;
 use crate::address_store::AddressStore;
 use crate::config::source::ConfigBatch;
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
@@ -29,6 +30,8 @@ pub struct Control {
     leases: Leases,
     /// Where each workload belongs, by the manifests.
     assigned: BTreeMap<NamespacedName, Place>,
+    /// Which addresses places may claim, by the manifests.
+    claims: AddressClaims,
     store: RegistrationStore,
     address_store: AddressStore,
     outputs: Outputs,
@@ -90,6 +93,7 @@ impl Control {
             derivation,
             leases,
             assigned: BTreeMap::new(),
+            claims: AddressClaims::default(),
             store: stores.registrations,
             address_store: stores.addresses,
             outputs,
@@ -150,6 +154,7 @@ impl Control {
 
     fn take_config(&mut self, batch: ConfigBatch) {
         if !batch.changes.is_empty() {
+            self.claims.apply(&batch.changes);
             self.derivation.apply(batch.changes);
             self.take_assignments();
             if let Some(addresses) = self.derivation.take_addresses() {
@@ -210,6 +215,11 @@ impl Control {
             return Outcome::NotAssigned;
         }
         let workload = report.workload.clone();
+        let mut addresses = report.addresses.iter();
+        if let Err(refused) = addresses.try_for_each(|address| self.claims.check(place, *address)) {
+            tracing::warn!(%place, %workload, "report refused: {refused}");
+            return Outcome::Invalid(refused.to_string());
+        }
         match self.leases.report(place, report, now) {
             Ok(changes) => {
                 self.note(changes);
@@ -220,9 +230,7 @@ impl Control {
                 match refused {
                     // The other place may let go of it.
                     ReportRefused::AddressTaken { .. } => Outcome::Unavailable(refused.to_string()),
-                    ReportRefused::NoAddress(_) | ReportRefused::NotAnAddress { .. } => {
-                        Outcome::Invalid(refused.to_string())
-                    }
+                    ReportRefused::NoAddress(_) => Outcome::Invalid(refused.to_string()),
                 }
             }
         }

@@ -158,7 +158,7 @@ fn registration(record: Record) -> index::Registration {
         uid,
         addresses,
         redirection,
-        ready,
+        network_ready,
     } = report;
     index::Registration {
         node: place.as_str().into(),
@@ -169,7 +169,7 @@ fn registration(record: Record) -> index::Registration {
             Redirection::Pending => index::registration::Redirection::Pending,
             Redirection::Enabled => index::registration::Redirection::Enabled,
         },
-        ready,
+        ready: network_ready,
         live,
     }
 }

@@ -67,14 +67,6 @@ pub enum ReportRefused {
     /// Nothing can be reached without an address.
     #[error("the report of {0} has no address")]
     NoAddress(NamespacedName),
-    /// An address that no workload can have.
-    #[error("address {address} of {workload} is not a workload's")]
-    NotAnAddress {
-        /// The address.
-        address: IpAddr,
-        /// Whose it would be.
-        workload: NamespacedName,
-    },
 }
 
 impl Leases {
@@ -188,12 +180,6 @@ impl Leases {
             return Err(ReportRefused::NoAddress(report.workload.clone()));
         }
         for address in &report.addresses {
-            if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-                return Err(ReportRefused::NotAnAddress {
-                    address: *address,
-                    workload: report.workload.clone(),
-                });
-            }
             let holder = self.holders.get(address).filter(|h| **h != report.workload);
             let Some(record) = holder.and_then(|h| self.records.get(h)) else {
                 continue;

@@ -11,14 +11,16 @@
 //! # Layout
 //! - [`app`]: wiring, and nothing else. [`args`]: the command line.
 //! - [`config`]: the directory of YAML files, with its last good content.
-//! - [`control`]: the loop that changes anything; the only owner of the next three.
+//! - [`control`]: the loop that changes anything; the only owner of the next four.
 //! - [`derivation`]: the index, in the words of this crate.
+//! - [`address_claims`]: which addresses a place may claim, by the manifests; pure.
 //! - [`leases`]: who runs where, as the places say it, and for how long they are believed; pure.
 //! - [`registration_store`], [`address_store`]: leases, and addresses of hosts, in the state directory. [`state_file`]:
 //!   writing a file in one step.
 //! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
 
+pub mod address_claims;
 pub mod address_store;
 pub mod app;
 pub mod args;

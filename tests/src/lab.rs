@@ -370,8 +370,9 @@ fn lay_the_wire() -> Result<()> {
 
 fn node_yaml(index: usize) -> String {
     let (name, zone) = (node_name(index), ["a", "b"][index % 2]);
+    let (v4, v6) = (node::pods_v4(index), node::pods_v6(index));
     format!(
-        "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels: {{topology.kubernetes.io/region: lab, topology.kubernetes.io/zone: lab-{zone}}}\n"
+        "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels: {{topology.kubernetes.io/region: lab, topology.kubernetes.io/zone: lab-{zone}}}\nspec:\n  podCIDRs: [{v4}, \"{v6}\"]\n"
     )
 }
 

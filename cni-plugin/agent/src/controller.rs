@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::enroll::{Action, Answer, Event, PodKey, Record, RequestId, SandboxName, State};
 use crate::metrics::Metrics;
 use crate::state_file::StateFile;
-use operations::Operations;
+use operations::{Operations, PodWatch};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +81,8 @@ pub struct Controller {
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     /// Operations and timers; each ends with the event that it leads to.
     work: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Each ends when the rules of its pod have changed.
+    watches: FuturesUnordered<BoxFuture<'static, Option<PodWatch>>>,
     not_ready: (Option<BlockReady>, Option<BlockReady>),
     last_request: u64,
 }
@@ -151,6 +153,7 @@ impl Controller {
             inbox,
             waiting: HashMap::new(),
             work: FuturesUnordered::new(),
+            watches: FuturesUnordered::new(),
             not_ready: (Some(conditions.assignments), Some(conditions.host)),
             last_request: 0,
         };
@@ -169,12 +172,20 @@ impl Controller {
                     None => return,
                 },
                 Some(event) = self.work.next(), if !self.work.is_empty() => Some(event),
+                Some(watch) = self.watches.next(), if !self.watches.is_empty() => watch.map(|watch| {
+                    let changed = Event::RulesChanged(watch.key().clone());
+                    self.watches.push(Box::pin(watch.changed()));
+                    changed
+                }),
                 Some(event) = assignments.next() => Some(Event::Assignment(event)),
                 Ok(()) = connected.changed() => connected.borrow_and_update().then_some(Event::Connected),
                 _ = audit.tick() => Some(Event::Audit),
             };
             if let Some(event) = event {
                 self.handle(event);
+            }
+            for watch in self.operations.take_watches() {
+                self.watches.push(Box::pin(watch.changed()));
             }
         }
     }

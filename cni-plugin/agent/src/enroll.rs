@@ -63,6 +63,8 @@ pub enum Event {
     RetryHost,
     /// Time to look whether everything still is as it should be.
     Audit,
+    /// Somebody, perhaps this agent, changed the rules of a pod.
+    RulesChanged(PodKey),
     /// The state file could not be written.
     PersistFailed(String),
 }
@@ -252,6 +254,11 @@ impl State {
             Event::Audit => {
                 self.pods.values_mut().for_each(Pod::doubt);
                 self.host.done = None;
+            }
+            Event::RulesChanged(key) => {
+                if let Some(pod) = self.pods.get_mut(&key) {
+                    pod.doubt();
+                }
             }
             Event::PersistFailed(reason) => {
                 let reason = format!("the agent's state file cannot be written: {reason}");

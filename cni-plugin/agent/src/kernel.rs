@@ -2,10 +2,11 @@
 //!
 //! `nft` is executed inside the namespace that the rules are for; everything it does is one transaction. Policy routing
 //! goes by netlink ([`routes`]). While nobody touches a namespace's rules
-//! ([`generation`]) they are not listed again: an audit of many pods costs next to nothing.
+//! ([`generation`]) they are not listed again: an audit of many pods costs next to nothing. [`watch`] says when somebody did.
 
 pub mod generation;
 pub mod routes;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::io;
@@ -99,8 +100,11 @@ impl Kernel {
         options: &plan::PodOptions,
         memory: Memory,
     ) -> Result<Vec<Finding>, KernelError> {
+        // The routes first: marks that lead nowhere send what answers ztunnel out of a running pod, to a client that
+        // resets it. Routes without marks do nothing.
+        let routes = routes::ensure(netns, &plan::policy_routes()).await?;
         let mut findings = self.ensure(netns, &plan::pod(options), memory).await?;
-        findings.extend(routes::ensure(netns, &plan::policy_routes()).await?);
+        findings.extend(routes);
         Ok(findings)
     }
 

@@ -1,7 +1,7 @@
 //! Who sent a request: by the token in its header, or by the certificate of its connection.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mesh_grpc::caller::{ConnectionInfo, bearer_token};
 use mesh_grpc::{AuthenticateCaller, Denied};
@@ -39,29 +39,41 @@ impl Authenticator {
         connection: Option<&ConnectionInfo>,
         now: SystemTime,
     ) -> Result<Caller, Denied> {
+        self.judge_until(metadata, connection, now)
+            .map(|(caller, _)| caller)
+    }
+
+    /// As [`Self::judge`], and until when the same request would pass.
+    fn judge_until(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<&ConnectionInfo>,
+        now: SystemTime,
+    ) -> Result<(Caller, SystemTime), Denied> {
         let unauthenticated = |reason: String| Denied::Unauthenticated(reason);
         let certificates = connection.map(|c| &c.certificates[..]).unwrap_or_default();
         if metadata.contains_key("authorization") || certificates.is_empty() {
             let token = bearer_token(metadata)?;
-            let subject = self.tokens.verify(token, now);
-            return subject
-                .map(Caller::Token)
+            let verified = self.tokens.verify_until(token, now);
+            return verified
+                .map(|(subject, end)| (Caller::Token(subject), end))
                 .map_err(|e| unauthenticated(e.to_string()));
         }
         let identity = peer_identity(certificates).map_err(|e| unauthenticated(e.to_string()))?;
         // The handshake checked this, perhaps long ago.
-        if !is_valid_at(&certificates[0], now) {
+        let end = end_of(&certificates[0]).filter(|end| now <= *end);
+        let Some(end) = end else {
             return Err(unauthenticated(format!(
                 "the certificate of {identity} has expired"
             )));
-        }
+        };
         if *identity.trust_domain() != self.trust_domain {
             return Err(unauthenticated(format!(
                 "{identity} is not of {}",
                 self.trust_domain
             )));
         }
-        Ok(Caller::Mesh(identity))
+        Ok((Caller::Mesh(identity), end))
     }
 }
 
@@ -75,14 +87,17 @@ impl AuthenticateCaller for Authenticator {
     ) -> Result<Caller, Denied> {
         self.judge(metadata, connection, SystemTime::now())
     }
+
+    fn good_for(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Option<Duration> {
+        let now = SystemTime::now();
+        let (_, end) = self.judge_until(metadata, connection, now).ok()?;
+        Some(end.duration_since(now).unwrap_or_default())
+    }
 }
 
-fn is_valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
-        return false;
-    };
-    let not_after: SystemTime = parsed.validity().not_after.to_datetime().into();
-    now <= not_after
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.to_datetime().into())
 }
 
 #[cfg(test)]

@@ -164,6 +164,18 @@ impl TokenKey {
     /// # Errors
     /// See [`InvalidToken`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<TokenSubject, InvalidToken> {
+        self.verify_until(token, now).map(|(subject, _)| subject)
+    }
+
+    /// As [`Self::verify`], and until when it is to be believed.
+    ///
+    /// # Errors
+    /// See [`InvalidToken`].
+    pub fn verify_until(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<(TokenSubject, SystemTime), InvalidToken> {
         if token.len() > MAX_BYTES {
             return Err(InvalidToken::TooLong);
         }
@@ -180,7 +192,11 @@ impl TokenKey {
                 _ => InvalidToken::Claims,
             })?
             .claims;
-        check_claims(claims, unix(now))
+        let end = claims.exp.saturating_add(LEEWAY);
+        let subject = check_claims(claims, unix(now))?;
+        // A time that no clock can show never comes.
+        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end));
+        Ok((subject, end.unwrap_or(now + MAX_TTL)))
     }
 
     fn check_header(&self, header: &Header) -> Result<(), InvalidToken> {

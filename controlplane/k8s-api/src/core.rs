@@ -2,6 +2,7 @@
 
 mod config;
 
+use ipnet::IpNet;
 use mesh_types::Strng;
 use serde::Deserialize;
 
@@ -17,11 +18,33 @@ pub struct Namespace {
     pub metadata: Metadata,
 }
 
-/// A Node: its labels say where it stands.
+/// A Node: its labels say where it stands, its ranges which addresses its Pods may have.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Node {
     /// Metadata.
     pub metadata: Metadata,
+    /// What it is to be.
+    pub spec: NodeSpec,
+}
+
+/// What a Node is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSpec {
+    /// The first range of its Pods' addresses.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<Strng>,
+    /// All ranges of its Pods' addresses.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<Strng>,
+}
+
+impl NodeSpec {
+    /// The ranges of its Pods' addresses, those that can be read; empty when somebody else gives addresses.
+    pub fn pod_ranges(&self) -> impl Iterator<Item = IpNet> {
+        let all = self.pod_cidrs.iter().chain(&self.pod_cidr);
+        all.filter_map(|range| range.parse().ok())
+    }
 }
 
 /// A ServiceAccount: that it is there is all that matters.

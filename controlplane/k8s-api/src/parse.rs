@@ -185,7 +185,10 @@ impl<'a> Envelope<'a> {
         let metadata = self.metadata_of(kind);
         Ok(match kind {
             Kind::Namespace => Object::Namespace(Namespace { metadata }),
-            Kind::Node => Object::Node(Node { metadata }),
+            Kind::Node => Object::Node(Node {
+                metadata,
+                spec: self.spec(kind)?,
+            }),
             Kind::Pod => Object::Pod(Pod {
                 metadata,
                 spec: self.spec(kind)?,

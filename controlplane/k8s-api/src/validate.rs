@@ -5,7 +5,7 @@
 //! # Layout
 //! - [`names`]: the grammars of names, labels and addresses. [`http`]: those of HTTP. [`patterns`]: regular
 //!   expressions and path templates.
-//! - `core`: Pods, Services, EndpointSlices. `gateway`, `networking`, `security`, `telemetry`: the groups of these
+//! - `core`: Nodes, Pods, Services, EndpointSlices. `gateway`, `networking`, `security`, `telemetry`: the groups of these
 //!   names. `mesh`: the mesh's own configuration. `lateen`: our own kinds.
 
 mod core;
@@ -53,11 +53,11 @@ pub fn object(object: &Object) -> Findings {
     let c = &mut check;
     match object {
         Object::Namespace(_)
-        | Object::Node(_)
         | Object::ServiceAccount(_)
         | Object::ConfigMap(_)
         | Object::Secret(_)
         | Object::Ignored(_) => {}
+        Object::Node(o) => core::node(c, o),
         Object::Pod(o) => core::pod(c, o),
         Object::Service(o) => core::service(c, o),
         Object::EndpointSlice(o) => core::endpoint_slice(c, o),

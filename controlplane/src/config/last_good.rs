@@ -1,6 +1,7 @@
 //! The last good content of each configuration file, kept in the state directory, so that a restart beside a broken file
 //! serves what was served before.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,8 @@ use crate::state_file;
 #[derive(Debug)]
 pub struct LastGood {
     dir: PathBuf,
+    /// The hashes of what is on the disk.
+    kept: BTreeMap<FileName, u64>,
 }
 
 /// What the store holds.
@@ -52,7 +55,8 @@ impl LastGood {
         let dir = state_dir.join(DIRECTORY);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(error(&dir))?;
-        Ok(Self { dir })
+        let kept = BTreeMap::new();
+        Ok(Self { dir, kept })
     }
 
     /// Everything that is kept. A record that cannot be read is left out and reported: it was written in one step, so
@@ -60,7 +64,7 @@ impl LastGood {
     ///
     /// # Errors
     /// Fails when the directory cannot be listed.
-    pub fn load(&self) -> Result<Kept, LastGoodError> {
+    pub fn load(&mut self) -> Result<Kept, LastGoodError> {
         let mut kept = Kept::default();
         for entry in fs::read_dir(&self.dir).map_err(error(&self.dir))? {
             let path = entry.map_err(error(&self.dir))?.path();
@@ -70,37 +74,68 @@ impl LastGood {
             let record = fs::read(&path)
                 .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).map_err(io::Error::from));
             match record {
-                Ok(record) => kept.records.push((FileName::new(&record.file), record.text)),
+                Ok(record) => {
+                    let file = FileName::new(&record.file);
+                    // A record under another name than its file's would stay beside the one that is written next.
+                    if path == self.path_of(&file) {
+                        self.kept.insert(file.clone(), hash(&record.text));
+                    }
+                    kept.records.push((file, record.text));
+                }
                 Err(source) => kept.unreadable.push(LastGoodError { path, source }),
             }
         }
         Ok(kept)
     }
 
-    /// Keeps a file's content, in one step. It does not wait for the disk, which a change of policy would have to wait
-    /// for in turn: a power failure within seconds of an edit may take the record, and then a restart beside a broken
-    /// file says that it is not ready instead.
-    ///
-    /// # Errors
-    /// Fails when it cannot be written.
-    pub fn store(&self, file: &FileName, text: &str) -> Result<(), LastGoodError> {
-        let path = self.path_of(file);
-        let record = Record {
-            file: file.as_str().to_owned(),
-            text: text.to_owned(),
-        };
-        state_file::write(&path, &record).map_err(error(&path))
+    /// Keeps the contents of files, each in one step. When it returns, they are on the disk, except for those that an
+    /// error is returned for. What is kept already is not written again.
+    pub fn store(&mut self, files: &[(FileName, String)]) -> Vec<LastGoodError> {
+        let mut errors = Vec::new();
+        let mut staged = Vec::new();
+        for (file, text) in files {
+            let content = hash(text);
+            if self.kept.get(file) == Some(&content) {
+                continue;
+            }
+            let path = self.path_of(file);
+            let record = Record {
+                file: file.as_str().to_owned(),
+                text: text.clone(),
+            };
+            match state_file::stage(&path, &record) {
+                Ok(stage) => staged.push((file.clone(), content, path, stage)),
+                Err(e) => errors.push(error(&path)(e)),
+            }
+        }
+        if staged.is_empty() {
+            return errors;
+        }
+        let mut put = Vec::new();
+        for (file, content, path, stage) in staged {
+            match stage.sync().and_then(|()| stage.put()) {
+                Ok(()) => put.push((file, content)),
+                Err(e) => errors.push(error(&path)(e)),
+            }
+        }
+        match state_file::sync_directory(&self.dir) {
+            Ok(()) => self.kept.extend(put),
+            Err(e) => errors.push(error(&self.dir)(e)),
+        }
+        errors
     }
 
     /// Forgets a file.
     ///
     /// # Errors
     /// Fails when its record cannot be removed.
-    pub fn remove(&self, file: &FileName) -> Result<(), LastGoodError> {
+    pub fn remove(&mut self, file: &FileName) -> Result<(), LastGoodError> {
+        self.kept.remove(file);
         let path = self.path_of(file);
         match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(error(&path)(e)),
-            _ => Ok(()),
+            Ok(()) => state_file::sync_directory(&self.dir).map_err(error(&self.dir)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(error(&path)(e)),
         }
     }
 
@@ -109,6 +144,10 @@ impl LastGood {
         let hash = xxh64(file.as_str().as_bytes(), 0);
         self.dir.join(format!("{hash:016x}.{ENDING}"))
     }
+}
+
+fn hash(text: &str) -> u64 {
+    xxh64(text.as_bytes(), 0)
 }
 
 fn error(path: &Path) -> impl Fn(io::Error) -> LastGoodError {

@@ -76,7 +76,7 @@ impl ConfigSource {
             source,
         });
         drop(listed?);
-        let last_good = LastGood::open(state_dir)?;
+        let mut last_good = LastGood::open(state_dir)?;
         let kept = last_good.load()?;
         for error in kept.unreadable {
             tracing::warn!("a last good configuration is lost: {error}");
@@ -148,8 +148,16 @@ impl ConfigSource {
 
     fn take_scan(&mut self, scan: Scan) {
         let changed = !(scan.changed.is_empty() && scan.removed.is_empty());
+        let mut good = Vec::new();
         for (file, text) in scan.changed {
-            self.take(&file, text.map_err(|e| e.to_string()));
+            if let Some(text) = self.take(&file, text.map_err(|e| e.to_string())) {
+                good.push((file, text));
+            }
+        }
+        // Before anybody is told of it: what was served once is served again after a restart beside a broken file.
+        for e in self.last_good.store(&good) {
+            // It counts all the same.
+            tracing::error!("last good configuration cannot be kept: {e}");
         }
         for file in &scan.removed {
             self.drop_file(file);
@@ -176,7 +184,8 @@ impl ConfigSource {
         self.stale = false;
     }
 
-    fn take(&mut self, file: &FileName, text: Result<String, String>) {
+    /// Takes a file's content; gives it back if it is good.
+    fn take(&mut self, file: &FileName, text: Result<String, String>) -> Option<String> {
         let verdict = match &text {
             Ok(text) => self.files.update(file, text),
             Err(reason) => self.files.unreadable(file, reason),
@@ -184,10 +193,7 @@ impl ConfigSource {
         match (verdict, text) {
             (Verdict::Good, Ok(text)) => {
                 tracing::info!(%file, "configuration read");
-                if let Err(e) = self.last_good.store(file, &text) {
-                    // It counts all the same; only a restart beside a broken file would miss it.
-                    tracing::error!("last good configuration cannot be kept: {e}");
-                }
+                return Some(text);
             }
             (Verdict::KeptLastGood(errors), _) => {
                 for error in errors {
@@ -201,6 +207,7 @@ impl ConfigSource {
             }
             (Verdict::Good, Err(_)) | (Verdict::StillBroken, _) => {}
         }
+        None
     }
 
     fn drop_file(&mut self, file: &FileName) {

@@ -88,7 +88,7 @@ impl Fixture {
             uid: uid.to_owned(),
             addresses: vec![address.parse().unwrap()],
             redirection: Redirection::Enabled,
-            ready: true,
+            network_ready: true,
         };
         self.ask(|answer| PlaceEvent::Report(Place::new(place), report, answer))
             .await
@@ -249,5 +249,38 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
             .unwrap()
             .len(),
         1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_not_a_workloads_of_this_node_is_refused_with_its_reason() {
+    let state = tempfile::tempdir().unwrap();
+    let mut f = Fixture::start(state.path());
+    f.write("ns.yaml", NAMESPACE).await;
+    f.write("cart.yaml", &pod("node-a")).await;
+    let service = "{apiVersion: v1, kind: Service, metadata: {namespace: shop, name: till}, spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}}";
+    f.write("service.yaml", service).await;
+    let node = "{apiVersion: v1, kind: Node, metadata: {name: node-a}, spec: {podCIDRs: [10.0.0.0/24, 10.96.0.0/24]}}";
+    f.write("node.yaml", node).await;
+    for (address, reason) in [
+        (
+            "10.96.0.1",
+            "address 10.96.0.1 is the virtual address of Service shop/till",
+        ),
+        (
+            "10.0.1.1",
+            "address 10.0.1.1 is outside of the ranges of node node-a (spec.podCIDRs: 10.0.0.0/24, 10.96.0.0/24)",
+        ),
+        ("127.0.0.1", "address 127.0.0.1 is a loopback address"),
+    ] {
+        assert_eq!(
+            f.report("node-a", "shop/cart", "1", address).await,
+            Outcome::Invalid(reason.to_owned())
+        );
+    }
+    assert_eq!(f.live(), []);
+    assert_eq!(
+        f.report("node-a", "shop/cart", "1", "10.0.0.1").await,
+        Outcome::Accepted
     );
 }

@@ -11,7 +11,7 @@ fn report(workload: &str, address: &str) -> Report {
         uid: "1".to_owned(),
         addresses: vec![address.parse().unwrap()],
         redirection: Redirection::Enabled,
-        ready: true,
+        network_ready: true,
     }
 }
 

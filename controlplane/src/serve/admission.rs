@@ -1,5 +1,7 @@
 //! Who may open which stream.
 
+use std::time::Duration;
+
 use controlplane_ca::authenticator::Authenticator;
 use controlplane_ca::caller::Caller;
 use mesh_grpc::{AuthenticateCaller, ConnectionInfo, Denied};
@@ -19,6 +21,10 @@ impl AuthenticateCaller for XdsAdmission {
         connection: Option<&ConnectionInfo>,
     ) -> Result<Caller, Denied> {
         self.0.authenticate(metadata, connection).await
+    }
+
+    fn good_for(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Option<Duration> {
+        self.0.good_for(metadata, connection)
     }
 }
 

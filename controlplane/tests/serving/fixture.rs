@@ -333,7 +333,7 @@ impl Agent {
             uid: uid.to_owned(),
             addresses: vec![address.parse().unwrap()],
             redirection: Redirection::Enabled,
-            ready: true,
+            network_ready: true,
         };
         self.handle.report(report).await
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use tonic::Status;
@@ -24,6 +25,12 @@ pub trait AuthenticateCaller: Send + Sync + 'static {
         metadata: &MetadataMap,
         connection: Option<&ConnectionInfo>,
     ) -> impl Future<Output = Result<Self::Caller, Denied>> + Send;
+
+    /// How long what such a request shows stays good from now on; nothing where it does not end by itself. Streams that
+    /// it opened end then ([`crate::Lifetime`]).
+    fn good_for(&self, _: &MetadataMap, _: Option<&ConnectionInfo>) -> Option<Duration> {
+        None
+    }
 }
 
 /// The connection that a request came on; [`crate::serve`] puts it into every request's extensions.
@@ -35,10 +42,12 @@ pub struct ConnectionInfo {
     pub certificates: Arc<[CertificateDer<'static>]>,
 }
 
-/// Why a caller was turned away. The text is for our own log: callers learn only the kind, which tells a prober nothing.
+/// Why a caller was turned away. The text is for our own log. A caller that could not prove who it is learns what was
+/// wrong with what it showed, which it knows and its operator needs; all others learn only the kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It is not known who calls; another token may help.
+    /// It is not known who calls; another token may help. The text is told to the caller: it must say what is wrong with
+    /// its credentials, and never repeat them or anything that is not in them.
     #[error("not authenticated: {0}")]
     Unauthenticated(String),
     /// The caller is known and may not do this.
@@ -99,7 +108,7 @@ impl Denied {
     #[must_use]
     pub fn to_status(&self) -> Status {
         match self {
-            Self::Unauthenticated(_) => Status::unauthenticated("the caller is not authenticated"),
+            Self::Unauthenticated(reason) => Status::unauthenticated(format!("not authenticated: {reason}")),
             Self::Forbidden(_) => Status::permission_denied("the caller may not do this"),
             Self::Unavailable(_) => Status::unavailable("the caller cannot be judged now"),
         }

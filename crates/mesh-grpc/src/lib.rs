@@ -7,6 +7,7 @@
 //! - [`channel`]: a reconnecting channel with the token and extra headers on every request.
 //! - [`connect`]: one connection: resolve, dial, TLS with the trust read anew.
 //! - [`caller`]: the server's side of credentials: [`AuthenticateCaller`] and what it is shown.
+//! - [`lifetime`]: how long a server lets a stream go on.
 //! - [`serve`]: accepting TLS connections for a tonic server without letting a slow handshake hold up others.
 //! - [`backoff`]: delays between attempts.
 //! - [`fuzz`]: fuzz target of headers and addresses.
@@ -20,6 +21,7 @@ pub mod caller;
 pub mod channel;
 pub mod connect;
 pub mod fuzz;
+pub mod lifetime;
 pub mod serve;
 pub mod token;
 
@@ -28,4 +30,5 @@ pub use backoff::Backoff;
 pub use caller::{AuthenticateCaller, ConnectionInfo, Denied};
 pub use channel::{ChannelConfig, ChannelError, Credentials, GrpcChannel, channel, channel_over};
 pub use connect::{Security, TlsTrust};
+pub use lifetime::Lifetime;
 pub use token::TokenSource;

@@ -64,8 +64,9 @@ pub struct Report {
     pub addresses: Vec<IpAddr>,
     /// Whether its traffic passes the node proxy.
     pub redirection: Redirection,
-    /// Whether it is ready, as far as the place knows.
-    pub ready: bool,
+    /// Whether its network is complete, as far as the place knows. Whether its program serves is for probes to say.
+    #[serde(alias = "ready")]
+    pub network_ready: bool,
 }
 
 /// Whether a workload's traffic passes the node proxy.

@@ -157,7 +157,7 @@ fn encode_report(id: u64, report: Report) -> wire::Report {
             Redirection::Pending => wire::Redirection::Pending,
             Redirection::Enabled => wire::Redirection::Enabled,
         } as i32,
-        ready: report.ready,
+        network_ready: report.network_ready,
     }
 }
 
@@ -179,7 +179,7 @@ fn decode_report(report: wire::Report) -> Result<Report, Malformed> {
         uid: text("report.uid", report.uid)?,
         addresses: addresses.collect::<Result<_, _>>()?,
         redirection,
-        ready: report.ready,
+        network_ready: report.network_ready,
     })
 }
 

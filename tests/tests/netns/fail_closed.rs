@@ -50,6 +50,11 @@ pub(crate) const TESTS: &[Test] = &[
         options: hurried,
         run: flushed_rules,
     },
+    Test {
+        name: "rules_that_somebody_removed_from_a_pod_are_put_back_without_waiting_for_the_audit",
+        options: without_audit,
+        run: flushed_rules,
+    },
 ];
 
 /// Agents that give up early and look often.
@@ -57,6 +62,14 @@ fn hurried() -> Options {
     let env = [("ADD_DEADLINE_SECONDS", "3"), ("AUDIT_INTERVAL_SECONDS", "1")];
     Options {
         agent_env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        ..Options::default()
+    }
+}
+
+/// Agents that find nothing by looking while a test runs: only what they hear of.
+fn without_audit() -> Options {
+    Options {
+        agent_env: [("AUDIT_INTERVAL_SECONDS".to_owned(), "600".to_owned())].into(),
         ..Options::default()
     }
 }

@@ -191,6 +191,7 @@ fn change(lab: &mut Lab, set: impl Fn(&Lab, bool) -> Result<()>) -> Result<()> {
                 .iter()
                 .any(|c| lost.at <= c.end && lost.at + lost.took >= c.start);
             ensure!(during && lost.came_to_nothing(), "{ledger}: {lost:?}");
+            println!("lost: {lost:?}");
         }
     }
     Ok(())

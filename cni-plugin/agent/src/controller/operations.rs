@@ -1,6 +1,7 @@
 //! What each operation does to the kernel, ztunnel and the control plane.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use mesh_net::Netns;
 use mesh_register::{Redirection, RegisterHandle, Report, ReportError, Withdrawal};
 use mesh_zds::{Pod, PodInfo, PodUid, ZdsError, ZdsServer};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
+use crate::kernel::watch::RulesWatch;
 use crate::kernel::{Kernel, KernelError, Memory};
 use crate::metrics::Metrics;
 
@@ -62,14 +65,62 @@ pub struct Held {
     namespaces: HashMap<PodKey, Netns>,
     /// Pods whose rules were in place, in the namespace that is held: what is missing later was removed by somebody.
     ruled: HashSet<PodKey>,
+    /// Subscriptions to the rules of pods, which end when this end is dropped; nothing where there can be none.
+    watched: HashMap<PodKey, Option<oneshot::Sender<Infallible>>>,
+    /// Subscriptions that nobody listens to yet.
+    fresh: Vec<PodWatch>,
     /// The addresses that the node's rules held for last.
     host: Option<BTreeSet<IpAddr>>,
+}
+
+/// A subscription to the rules of one pod.
+#[derive(Debug)]
+pub struct PodWatch {
+    key: PodKey,
+    watch: RulesWatch,
+    ended: oneshot::Receiver<Infallible>,
+    /// Nothing is told before: whoever changes rules without end must not keep the agent busy.
+    rests_until: Instant,
 }
 
 impl Held {
     fn let_go(&mut self, key: &PodKey) {
         self.namespaces.remove(key);
+        self.unruled(key);
+    }
+
+    fn unruled(&mut self, key: &PodKey) {
         self.ruled.remove(key);
+        self.watched.remove(key);
+    }
+}
+
+// === impl PodWatch ===
+
+impl PodWatch {
+    /// Whose rules.
+    #[must_use]
+    pub fn key(&self) -> &PodKey {
+        &self.key
+    }
+
+    /// Returns itself when the rules have changed, by whomever; nothing when the subscription has ended.
+    pub async fn changed(mut self) -> Option<Self> {
+        let changed = async {
+            sleep_until(self.rests_until).await;
+            self.watch.changed().await
+        };
+        let changed = tokio::select! {
+            biased;
+            _ = &mut self.ended => return None,
+            changed = changed => changed,
+        };
+        if let Err(error) = changed {
+            tracing::warn!(pod = %self.key.0, %error, "changes of a pod's rules are not heard of any more");
+            return None;
+        }
+        self.rests_until = Instant::now() + BETWEEN_CHANGES;
+        Some(self)
     }
 }
 
@@ -94,8 +145,14 @@ impl Operations {
             .insert(key.clone(), netns)
             .is_none_or(|before| before.id() != id)
         {
-            held.ruled.remove(&key);
+            held.unruled(&key);
         }
+    }
+
+    /// Subscriptions to pods' rules that were made since the last call.
+    #[must_use]
+    pub fn take_watches(&self) -> Vec<PodWatch> {
+        std::mem::take(&mut self.world.held.lock().fresh)
     }
 
     /// Lets go of everything of a pod.
@@ -194,6 +251,8 @@ impl World {
             ))
         })?;
         let had_them = self.held.lock().ruled.contains(&record.key);
+        // Before they are looked at: nothing is missed in between.
+        self.watch(record, &netns);
         let memory = if had_them { Memory::Valid } else { Memory::Stale };
         let findings = self.kernel.ensure_pod(&netns, &options, memory).await;
         let findings = findings.map_err(|e| rules_failure(record, &e))?;
@@ -204,10 +263,34 @@ impl World {
         Ok(())
     }
 
+    /// Subscribes to the pod's rules, once; the regular look goes on in any case.
+    fn watch(&self, record: &Record, netns: &Netns) {
+        let key = &record.key;
+        if self.held.lock().watched.contains_key(key) {
+            return;
+        }
+        let (end, ended) = oneshot::channel();
+        let mut end = Some(end);
+        match RulesWatch::open(netns) {
+            Ok(watch) => self.held.lock().fresh.push(PodWatch {
+                key: key.clone(),
+                watch,
+                ended,
+                rests_until: Instant::now(),
+            }),
+            Err(error) => {
+                tracing::warn!(pod = %record.pod, %error, "changes of the pod's rules are only found by the regular look");
+                end = None;
+            }
+        }
+        self.held.lock().watched.insert(key.clone(), end);
+    }
+
     /// First nothing new is redirected, then ztunnel lets go of what it carries, and only then the rest goes: without it
     /// the ends of those connections would not hear that they were cut, and send on, in the clear.
     async fn remove_rules(&self, record: &Record) -> Result<(), Failure> {
         let netns = self.namespace(record)?;
+        self.held.lock().watched.remove(&record.key);
         let released = self.kernel.release_pod(&netns).await;
         released.map_err(|e| rules_failure(record, &e))?;
         self.proxy_del(record).await?;
@@ -215,7 +298,7 @@ impl World {
             .clear_pod(&netns)
             .await
             .map_err(|e| rules_failure(record, &e))?;
-        self.held.lock().ruled.remove(&record.key);
+        self.held.lock().unruled(&record.key);
         tracing::info!(pod = %record.pod, "a running pod has left the mesh");
         Ok(())
     }
@@ -255,7 +338,7 @@ impl World {
             uid: record.key.0.clone(),
             addresses: record.ips.clone(),
             redirection,
-            ready: true,
+            network_ready: true,
         });
         match timeout(REPORT_DEADLINE, report).await {
             Ok(Ok(())) => {
@@ -371,4 +454,6 @@ fn rules_failure(record: &Record, error: &KernelError) -> Failure {
 const PROXY_DEADLINE: Duration = Duration::from_secs(6);
 /// Every connected ztunnel answers within 5 s or is cut off; another message may be ahead.
 const PROXY_DEL_DEADLINE: Duration = Duration::from_secs(12);
+/// Between two times that the rules of one pod are looked at because they changed.
+const BETWEEN_CHANGES: Duration = Duration::from_millis(50);
 const REPORT_DEADLINE: Duration = Duration::from_secs(5);

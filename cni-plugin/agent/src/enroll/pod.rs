@@ -103,6 +103,8 @@ pub(super) struct Pod {
     reported: Option<Redirection>,
     /// Its namespace was found to be the one that it was, since the last doubt.
     seen: bool,
+    /// There was doubt while it was being looked at: what is found then may be older.
+    doubted: bool,
     /// It has run outside the mesh, so its traffic must not stop on the way in.
     running: bool,
     leaving: Option<Leaving>,
@@ -138,6 +140,7 @@ impl Pod {
             proxy: Proxy::Absent,
             reported: None,
             seen: true,
+            doubted: false,
             running: false,
             leaving: None,
             busy: None,
@@ -214,6 +217,7 @@ impl Pod {
     /// What is known of it may be wrong.
     pub(super) fn doubt(&mut self) {
         self.seen = false;
+        self.doubted = self.busy.is_some();
     }
 
     pub(super) fn try_now(&mut self) {
@@ -369,6 +373,7 @@ impl Pod {
             Operation::Report(_) => self.reported = None,
             _ => {}
         }
+        self.doubted = false;
         self.busy = Some((operation, epoch));
     }
 
@@ -383,10 +388,10 @@ impl Pod {
             .take_if(|problem| problem.of == discriminant(&operation));
         match operation {
             Operation::EnsureRules(settings) => {
-                self.seen = true;
+                self.seen = !self.doubted;
                 self.rules = Rules::These(settings);
             }
-            Operation::EnsureNamespace => self.seen = true,
+            Operation::EnsureNamespace => self.seen = !self.doubted,
             Operation::RemoveRules => {
                 self.rules = Rules::None;
                 self.record.enrolment = None;

@@ -549,6 +549,33 @@ fn an_audit_looks_at_every_pod_and_at_the_node() {
 }
 
 #[test]
+fn changed_rules_are_looked_at_at_once_and_those_of_others_are_not() {
+    let mut bench = Bench::with(&[member(1), member(2)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.event(Event::Add(RequestId(2), record(2)));
+    bench.settle();
+    bench.take_log();
+    bench.event(Event::RulesChanged(record(1).key));
+    bench.event(Event::RulesChanged(PodKey("nobody".to_owned())));
+    bench.settle();
+    assert_eq!(bench.take_log(), [format!("uid-1 {RULES}")]);
+}
+
+#[test]
+fn rules_that_change_while_they_are_looked_at_are_looked_at_again_once() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    bench.take_log();
+    bench.event(Event::RulesChanged(record(1).key));
+    // The look has begun, and may have seen what was before.
+    bench.event(Event::RulesChanged(record(1).key));
+    bench.settle();
+    let look = format!("uid-1 {RULES}");
+    assert_eq!(bench.take_log(), [look.clone(), look]);
+}
+
+#[test]
 fn a_check_looks_now() {
     let mut bench = Bench::with(&[member(1)]);
     bench.event(Event::Check(RequestId(1), sandbox(1)));
@@ -612,7 +639,7 @@ fn every_interleaving_ends_where_it_should() {
             let n = u8::try_from(below(4)).expect("small");
             requests += 1;
             let request = RequestId(requests);
-            match below(12) {
+            match below(13) {
                 0 | 1 => bench.event(Event::Add(request, record(n))),
                 2 => bench.event(Event::Del(request, sandbox(n))),
                 3 => bench.event(Event::Check(request, sandbox(n))),
@@ -629,6 +656,7 @@ fn every_interleaving_ends_where_it_should() {
                 7 => bench.event(Event::Deadline(RequestId(1 + below(requests)))),
                 8 => drop(bench.end(Err(Failure::Unavailable("away".to_owned())))),
                 9 => drop(bench.end(Err(Failure::Refused("no".to_owned())))),
+                11 => bench.event(Event::RulesChanged(record(n).key)),
                 10 => bench.retry(&format!("uid-{n}")),
                 _ => drop(bench.end(Ok(()))),
             }

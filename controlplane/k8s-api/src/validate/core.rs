@@ -1,11 +1,21 @@
-//! Pods, Services and EndpointSlices.
+//! Nodes, Pods, Services and EndpointSlices.
 
 use std::collections::HashSet;
 
 use super::{Check, names};
-use crate::core::{Container, Pod};
+use crate::core::{Container, Node, Pod};
 use crate::error::FieldPath;
 use crate::service::{AddressType, EndpointSlice, Service, ServiceType, TargetPort};
+
+pub(super) fn node(check: &mut Check, node: &Node) {
+    let spec = FieldPath::from("spec");
+    if let Some(range) = node.spec.pod_cidr.as_deref().filter(|r| !r.is_empty()) {
+        check.grammar(spec.field("podCIDR"), names::ip_range(range));
+    }
+    for (i, range) in node.spec.pod_cidrs.iter().enumerate() {
+        check.grammar(spec.field("podCIDRs").item(i), names::ip_range(range));
+    }
+}
 
 pub(super) fn pod(check: &mut Check, pod: &Pod) {
     let spec = FieldPath::from("spec");

@@ -265,6 +265,15 @@ pub fn locality(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A range of addresses with its length.
+///
+/// # Errors
+/// Says that it is none.
+pub fn ip_range(text: &str) -> Result<(), String> {
+    let parsed = text.parse::<IpNet>().map(drop);
+    parsed.map_err(|_| format!("{text:?} is not a range like 10.244.1.0/24"))
+}
+
 fn is_label(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 63

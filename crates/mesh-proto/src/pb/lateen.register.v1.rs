@@ -45,8 +45,10 @@ pub struct Report {
     pub addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(enumeration = "Redirection", tag = "5")]
     pub redirection: i32,
+    /// The workload's network is complete, as far as the place knows. Whether its program serves is not the place's to say:
+    /// that is for probes (Kubernetes: the Pod's status).
     #[prost(bool, tag = "6")]
-    pub ready: bool,
+    pub network_ready: bool,
 }
 /// The workload is gone (CNI DEL): its addresses are free.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

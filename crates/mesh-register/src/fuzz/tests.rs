@@ -41,7 +41,7 @@ fn requests() -> Vec<u8> {
         uid: "2f3e".to_owned(),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
         redirection: Redirection::Enabled,
-        ready: true,
+        network_ready: true,
     };
     let withdrawal = Withdrawal {
         workload: workload(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::Stream;
-use mesh_grpc::{AuthenticateCaller, Denied};
+use mesh_grpc::{AuthenticateCaller, Denied, Lifetime};
 use mesh_proto::lateen::register::v1::registration_server::{Registration, RegistrationServer};
 use mesh_proto::lateen::register::v1::{RegisterRequest, RegisterResponse};
 use parking_lot::Mutex;
@@ -124,12 +124,14 @@ where
             info!(peer = ?connection.and_then(|c| c.peer), "registration refused: {denied}");
             denied.to_status()
         })?;
+        let good_for = self.shared.authenticate.good_for(request.metadata(), connection);
+        let lifetime = Lifetime::new(good_for, fastrand::f64());
         if !self.shared.assignments.is_ready() {
             return Err(Status::unavailable(
                 "the control plane has not loaded everything yet",
             ));
         }
-        let stream = PlaceStream::new(self.shared.clone(), place, request.into_inner());
+        let stream = PlaceStream::new(self.shared.clone(), place, request.into_inner(), lifetime);
         Ok(Response::new(Box::pin(stream.into_responses())))
     }
 }

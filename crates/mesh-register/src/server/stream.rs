@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
+use mesh_grpc::lifetime::{Lifetime, StreamEnd};
 use mesh_proto::lateen::register::v1::{RegisterRequest, RegisterResponse};
 use mesh_types::NamespacedName;
 use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
 use tonic::{Status, Streaming};
 use tracing::{debug, info};
 
@@ -26,6 +28,9 @@ pub(super) struct PlaceStream<A, R: Registrar> {
     joined: Option<Joined>,
     /// A report under way; the next request is read when it is answered.
     answering: Option<Answering>,
+    end: StreamEnd,
+    /// When that is.
+    ends: Pin<Box<Sleep>>,
 }
 
 /// After the greeting.
@@ -44,13 +49,20 @@ where
     A: Send + Sync + 'static,
     R: Registrar,
 {
-    pub(super) fn new(shared: Arc<Shared<A, R>>, place: Place, requests: Streaming<RegisterRequest>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<A, R>>,
+        place: Place,
+        requests: Streaming<RegisterRequest>,
+        lifetime: Lifetime,
+    ) -> Self {
         Self {
             shared,
             place,
             requests,
             joined: None,
             answering: None,
+            end: lifetime.end,
+            ends: Box::pin(sleep(lifetime.after)),
         }
     }
 
@@ -90,6 +102,8 @@ where
                     self.answering = None;
                     return Ok(Some(response));
                 }
+                // Not while a report is under way: it gets its answer first.
+                () = self.ends.as_mut(), if self.answering.is_none() => return Err(self.end.to_status()),
                 changed = joined.assigned.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is going away"))?;
                     // Waiting has marked it as seen; it is when all of it was told.

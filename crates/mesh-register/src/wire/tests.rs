@@ -6,7 +6,7 @@ fn report() -> Report {
         uid: "2f3e".to_owned(),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
         redirection: Redirection::Enabled,
-        ready: true,
+        network_ready: true,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, header};
-use mesh_grpc::{AuthenticateCaller, Denied};
+use mesh_grpc::{AuthenticateCaller, Denied, Lifetime};
 use mesh_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::SERVICE_NAME;
 use mesh_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use parking_lot::Mutex;
@@ -121,6 +121,8 @@ async fn open<A: AdmitNode>(
         info!(peer = ?connection.and_then(|c| c.peer), "xDS client refused: {denied}");
         denied.to_status()
     })?;
+    let good_for = shared.admission.good_for(&metadata, connection);
+    let lifetime = Lifetime::new(good_for, fastrand::f64());
     if !shared.cache.is_ready() {
         debug!("xDS stream refused: not everything is loaded yet");
         return Err(Status::unavailable(
@@ -130,7 +132,7 @@ async fn open<A: AdmitNode>(
     let decoder = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default().decoder();
     let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-    let stream = SubscriberStream::new(id, shared, caller, requests);
+    let stream = SubscriberStream::new(id, shared, caller, requests, lifetime);
     let mut response = Response::new(stream.into_body());
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);

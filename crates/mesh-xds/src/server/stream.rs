@@ -1,6 +1,7 @@
 //! One stream: its response body, polled by the connection, drives everything. While the client does not read, it is
 //! not polled, and changes merge in the cache.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +9,10 @@ use futures_util::{FutureExt, StreamExt, stream};
 use http::HeaderMap;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use mesh_grpc::lifetime::{Lifetime, StreamEnd};
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::codec::Streaming;
 use tonic::{Code, Status};
@@ -28,6 +31,9 @@ pub(super) struct SubscriberStream<A: AdmitNode> {
     requests: Streaming<DeltaDiscoveryRequest>,
     changes: watch::Receiver<u64>,
     sending: Option<Chunks>,
+    end: StreamEnd,
+    /// When that is.
+    ends: Pin<Box<Sleep>>,
 }
 
 impl<A: AdmitNode> SubscriberStream<A> {
@@ -36,6 +42,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
         shared: Arc<Shared<A>>,
         caller: A::Caller,
         requests: Streaming<DeltaDiscoveryRequest>,
+        lifetime: Lifetime,
     ) -> Self {
         let changes = shared.cache.changes();
         let session = ServerSession::new(shared.cache.clone());
@@ -49,6 +56,8 @@ impl<A: AdmitNode> SubscriberStream<A> {
             requests,
             changes,
             sending: None,
+            end: lifetime.end,
+            ends: Box::pin(sleep(lifetime.after)),
         }
     }
 
@@ -71,6 +80,10 @@ impl<A: AdmitNode> SubscriberStream<A> {
         loop {
             if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
                 return Ok(chunk);
+            }
+            // Between two responses: whoever is told something is told all of it.
+            if self.ends.deadline() <= Instant::now() {
+                return Err(self.end.to_status());
             }
             // Marked before looking: a change that comes meanwhile wakes again.
             self.changes.mark_unchanged();
@@ -98,6 +111,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
                 changed = self.changes.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is going away"))?;
                 }
+                () = self.ends.as_mut() => return Err(self.end.to_status()),
             }
         }
     }

@@ -18,7 +18,7 @@ fn report(workload: &str, uid: &str) -> Report {
         uid: uid.to_owned(),
         addresses: vec!["10.0.0.1".parse().unwrap()],
         redirection: Redirection::Enabled,
-        ready: true,
+        network_ready: true,
     }
 }
 

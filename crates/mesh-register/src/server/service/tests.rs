@@ -31,6 +31,11 @@ impl AuthenticateCaller for Tokens {
     ) -> Result<String, Denied> {
         Ok(mesh_grpc::caller::bearer_token(metadata)?.to_owned())
     }
+
+    fn good_for(&self, metadata: &MetadataMap, _: Option<&ConnectionInfo>) -> Option<Duration> {
+        let brief = mesh_grpc::caller::bearer_token(metadata) == Ok("brief");
+        brief.then_some(Duration::from_secs(5))
+    }
 }
 
 /// Writes down what it is told.
@@ -188,7 +193,7 @@ fn report(name: &str, uid: &str) -> Report {
         uid: uid.to_owned(),
         addresses: vec!["10.0.0.1".parse().unwrap()],
         redirection: Redirection::Enabled,
-        ready: true,
+        network_ready: true,
     }
 }
 
@@ -265,6 +270,28 @@ async fn leases_are_renewed_three_times_in_their_life() {
         assert_eq!(control.line().await, "n1 renewed");
     }
     assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_credentials_and_the_next_one_tells_everything_again() {
+    let (channel, accepted) = pipes("brief");
+    let mut control = ControlPlane::start(&accepted);
+    control.assignments.set_ready();
+    let (handle, _events, _running) = join(channel, "i1");
+    assert!(control.line().await.starts_with("brief connected"));
+    handle.report(report("a", "1")).await.unwrap();
+    assert_eq!(control.line().await, "brief reports default/a 1");
+    let opened = tokio::time::Instant::now();
+    // No renewal comes before: a third of the lease is ten seconds.
+    let line = control.line().await;
+    let after = opened.elapsed();
+    assert_eq!(line, "brief disconnected");
+    assert!(
+        after > Duration::from_secs(4) && after <= Duration::from_secs(10),
+        "{after:?}"
+    );
+    assert!(control.line().await.starts_with("brief connected"));
+    assert_eq!(control.line().await, "brief reports default/a 1");
 }
 
 #[tokio::test(start_paused = true)]

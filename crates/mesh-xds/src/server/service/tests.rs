@@ -17,7 +17,7 @@ use crate::server::Change;
 const ADDRESS: TypeUrl = TypeUrl::ADDRESS;
 const AUTHORIZATION: TypeUrl = TypeUrl::AUTHORIZATION;
 
-/// Lets in whoever has the token `good`, and only nodes in its namespace.
+/// Lets in whoever has the token `good`, and only nodes in its namespace. The token `brief` is good for a minute.
 struct Gate;
 
 impl AuthenticateCaller for Gate {
@@ -29,9 +29,14 @@ impl AuthenticateCaller for Gate {
         _: Option<&ConnectionInfo>,
     ) -> Result<&'static str, Denied> {
         match mesh_grpc::caller::bearer_token(metadata)? {
-            "good" => Ok("istio-system"),
+            "good" | "brief" => Ok("istio-system"),
             _ => Err(Denied::Unauthenticated("bad token".to_owned())),
         }
+    }
+
+    fn good_for(&self, metadata: &MetadataMap, _: Option<&ConnectionInfo>) -> Option<Duration> {
+        let brief = mesh_grpc::caller::bearer_token(metadata) == Ok("brief");
+        brief.then_some(Duration::from_secs(60))
     }
 }
 
@@ -234,6 +239,72 @@ async fn a_reconnect_resumes_without_a_resend_and_learns_what_went_meanwhile() {
 }
 
 /// Serves until it is aborted, which ends every connection; another one may serve then.
+/// When each stream opened and ended: changes of the handle's state, a moment after they happened.
+async fn ends(handle: &ClientHandle, during: Duration) -> Vec<Duration> {
+    let begun = tokio::time::Instant::now();
+    let mut ends = Vec::new();
+    let mut connected = handle.status().connected;
+    while begun.elapsed() < during {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let now = handle.status().connected;
+        if connected && !now {
+            ends.push(begun.elapsed());
+        }
+        connected = now;
+    }
+    ends
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_credentials_and_the_next_one_resumes() {
+    let cache = cache();
+    cache.publish(vec![put(ADDRESS, "w", "1"), put(AUTHORIZATION, "p", "1")]);
+    cache.set_ready();
+    let (channel, accepted) = pipes("brief");
+    let server = serve(&cache, accepted);
+    let (held, handle, _running) = start(channel);
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let (ends, ()) = tokio::join!(ends(&handle, Duration::from_secs(100)), async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cache.publish(vec![put(ADDRESS, "w", "2")]);
+        // About when the stream ends.
+        while begun.elapsed() < Duration::from_secs(66) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            cache.publish(vec![put(ADDRESS, "clock", &format!("{:?}", begun.elapsed()))]);
+        }
+        cache.publish(vec![put(ADDRESS, "clock", "last")]);
+    });
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    let spread = Duration::from_secs(59)..Duration::from_millis(65_500);
+    assert!(spread.contains(&ends[0]), "{ends:?}");
+    assert_eq!(held.resources(), "clock=last p=1 w=2");
+    assert!(
+        handle.status().last_error.unwrap().contains("have expired"),
+        "the client is told why"
+    );
+    assert_eq!(server.subscribers().len(), 1);
+    // The policy, which did not change, was sent once.
+    let sent = held.0.lock().batches.clone();
+    let policies = sent.iter().filter(|b| *b == "Authorization +1 -0");
+    assert_eq!(policies.count(), 1, "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_stream_ends_before_half_an_hour() {
+    let cache = cache();
+    cache.set_ready();
+    let (channel, accepted) = pipes("good");
+    let _server = serve(&cache, accepted);
+    let (_, handle, _running) = start(channel);
+    handle.ready().wait_for(|ready| *ready).await.unwrap();
+    let ends = ends(&handle, Duration::from_secs(31 * 60)).await;
+    let spread = Duration::from_secs(24 * 60 - 1)..Duration::from_secs(30 * 60 + 1);
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert!(spread.contains(&ends[0]), "{ends:?}");
+    assert_eq!(handle.status().last_error, None, "nothing is wrong");
+}
+
 fn serve_for_a_while(
     cache: &ResourceCache,
     accepted: &Arc<tokio::sync::Mutex<mpsc::Receiver<DuplexStream>>>,
@@ -268,7 +339,7 @@ async fn callers_without_a_good_token_or_with_a_false_name_are_refused() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
         handle.status().last_error.as_deref(),
-        Some("the caller is not authenticated")
+        Some("not authenticated: bad token")
     );
 
     let (channel, accepted) = pipes("good");
