@@ -23,16 +23,22 @@ fn exactly_one_bearer_token() {
 }
 
 #[test]
-fn a_refused_caller_learns_only_the_kind() {
-    let status = Denied::Unauthenticated("pod uid 7 is not on node n1".to_owned()).to_status();
+fn who_is_not_known_learns_what_is_wrong_with_its_credentials_and_everybody_else_only_the_kind() {
+    let status = Denied::Unauthenticated("the token has expired".to_owned()).to_status();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
-    assert!(!status.message().contains("n1"));
-    assert_eq!(
-        Denied::Forbidden(String::new()).to_status().code(),
-        tonic::Code::PermissionDenied
-    );
-    assert_eq!(
-        Denied::Unavailable(String::new()).to_status().code(),
-        tonic::Code::Unavailable
-    );
+    assert_eq!(status.message(), "not authenticated: the token has expired");
+    for (denied, code) in [
+        (
+            Denied::Forbidden("shop/web does not run on n1".to_owned()),
+            tonic::Code::PermissionDenied,
+        ),
+        (
+            Denied::Unavailable("the list of n1 is not loaded".to_owned()),
+            tonic::Code::Unavailable,
+        ),
+    ] {
+        let status = denied.to_status();
+        assert_eq!(status.code(), code);
+        assert!(!status.message().contains("n1"), "{}", status.message());
+    }
 }
