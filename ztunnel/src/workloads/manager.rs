@@ -20,6 +20,7 @@ use mesh_runtime::supervise::Tasks;
 use mesh_state::StateReader;
 use mesh_types::Identity;
 use mesh_zds::{Answer, Delivery, PodEvent, PodInfo, PodUid, Refused, ZdsClient};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::pod_proxy::{Running, StartPods};
@@ -33,6 +34,8 @@ pub struct Manager<S: StartPods, K> {
     table: PodTable,
     tasks: Tasks,
     pods: BTreeMap<PodUid, Pod<S::Netns>>,
+    /// Drains of removed pods; each ends with its other end.
+    ending: Vec<oneshot::Receiver<()>>,
     /// The pods that the snapshot under way has listed.
     listed: Option<BTreeSet<PodUid>>,
     /// Closed by the first snapshot.
@@ -74,6 +77,7 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
             table,
             tasks,
             pods: BTreeMap::new(),
+            ending: Vec::new(),
             listed: None,
             unready: Some(unready),
             disconnected: None,
@@ -216,9 +220,24 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
                 if let Some(identity) = identity {
                     self.identities.leave(&identity);
                 }
-                self.tasks.spawn("pod drain", cut(running.drain));
+                let (over, ended) = oneshot::channel();
+                self.tasks.spawn("pod drain", async move {
+                    cut(running.drain).await;
+                    drop(over);
+                });
+                self.ending.push(ended);
             }
             Phase::Pending => self.table.gone(uid),
+        }
+    }
+
+    /// Waits until the pods that were removed have no listener and no connection left. The agent is answered only then:
+    /// it tells everybody next that nobody is there, and whoever connects in the clear because of that must not be let
+    /// in here; and it takes away the rules that carry the ends of connections to their clients.
+    pub async fn ended(&mut self) {
+        for ended in std::mem::take(&mut self.ending) {
+            // Nothing is ever sent; the other end goes when all is over.
+            let _ = ended.await;
         }
     }
 
@@ -278,6 +297,7 @@ impl<S: StartPods<Netns = Netns>, K: KeepCertificates> Manager<S, K> {
             Delivery::Disconnected(error) => self.say_disconnected(error.to_string()),
             Delivery::Pod(event, reply) => {
                 let answer = self.handle(event);
+                self.ended().await;
                 if let Err(error) = reply.send(answer).await {
                     tracing::warn!(%error, "answer to the node agent");
                 }

@@ -234,6 +234,44 @@ async fn certificates_follow_the_pods() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removed_pod_is_acknowledged_once_nothing_of_it_is_left() {
+    let mut lab = lab();
+    lab.manager.handle(add("web", 1)).expect("started");
+    lab.manager.ended().await;
+    lab.manager
+        .handle(PodEvent::Del {
+            uid: PodUid::new("web"),
+        })
+        .expect("known");
+    let (_, _, mut watcher) = lab.starter.0.borrow_mut().running.remove(0);
+    {
+        let mut ended = std::pin::pin!(lab.manager.ended());
+        tokio::select! {
+            biased;
+            () = &mut ended => panic!("a listener is still there"),
+            () = watcher.cut() => {}
+        }
+        tokio::select! {
+            biased;
+            () = &mut ended => panic!("a listener is still there"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(watcher);
+        ended.await;
+    }
+    // What never ends does not hold up the agent for ever.
+    lab.manager.handle(add("stuck", 2)).expect("started");
+    let begun = Instant::now();
+    lab.manager
+        .handle(PodEvent::Del {
+            uid: PodUid::new("stuck"),
+        })
+        .expect("known");
+    lab.manager.ended().await;
+    assert!(begun.elapsed() <= Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_drains_all_pods_within_one_deadline() {
     let mut lab = lab();
     lab.manager.handle(add("web", 1)).unwrap();
