@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use mesh_model::l7::request::Request;
 use mesh_state::l7::L7Snapshot;
 
@@ -29,6 +29,8 @@ pub struct Exchange {
     pub compiled: Rc<Compiled>,
     /// Where it goes; chosen before any filter.
     pub routed: Option<Routed>,
+    /// What its answer gets beside.
+    pub annotations: Option<HeaderMap>,
     /// Whether it is one of gRPC.
     pub grpc: bool,
     /// The protocol to change to, where it asks for one.
@@ -40,6 +42,18 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The filters of the rule that takes it.
+    #[must_use]
+    pub fn rule_filters(&self) -> &[mesh_model::l7::filter::Filter] {
+        match &self.routed {
+            Some(Routed::Forward(forward)) => {
+                let rule = forward.rule.as_ref().and_then(|rule| rule.http());
+                rule.map_or(&[], |rule| &rule.filters)
+            }
+            _ => &[],
+        }
+    }
+
     /// The request as decisions see it.
     #[must_use]
     pub fn view(&self) -> Request<'_> {

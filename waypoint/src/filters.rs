@@ -6,9 +6,15 @@
 //! One file each. A new one is put into [`request`] at its place in that order, and into [`response`] at the same place
 //! from the other end.
 //! - `authorization`: may it pass?
+//! - `cors`: what browsers are told.
+//! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
+//! - `fault`: delays and failures on purpose.
 //! - [`identity`]: who asks, for the application: forged headers go, true ones come.
 
 pub(crate) mod authorization;
+pub(crate) mod cors;
+pub(crate) mod edits;
+pub(crate) mod fault;
 pub mod identity;
 
 use std::ops::ControlFlow;
@@ -22,10 +28,13 @@ use crate::exchange::{Exchange, Filter, Next};
 pub async fn request(exchange: &mut Exchange) -> Next {
     identity::Identity.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;
+    fault::Fault.request(exchange).await?;
+    cors::Cors.request(exchange).await?;
     ControlFlow::Continue(())
 }
 
 /// Everything that is done to an answer, in the opposite order.
 pub fn response(exchange: &mut Exchange, answer: &mut http::response::Parts) {
+    cors::Cors.response(exchange, answer);
     identity::Identity.response(exchange, answer);
 }

@@ -153,11 +153,14 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 // === impl Listener ===
 
 impl Listener {
-    /// Runs one connection's future until it ends or its time is over.
-    pub(crate) fn spawn(&self, name: &'static str, connection: impl Future<Output = ()> + 'static) {
-        let listener = self.drain.listener();
-        self.worker
-            .tasks
-            .spawn_local(name, listener.until_cut(connection));
+    /// Runs one connection's future until it ends or its time is over. Until then the drain is not over, and its signal
+    /// lives.
+    pub(crate) fn spawn(self: &Rc<Self>, name: &'static str, connection: impl Future<Output = ()> + 'static) {
+        let held = self.clone();
+        let cut = self.drain.listener().until_cut(connection);
+        self.worker.tasks.spawn_local(name, async move {
+            cut.await;
+            drop(held);
+        });
     }
 }

@@ -12,8 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesh_model::l7::authorization::Authorizer;
+use mesh_model::l7::policy::PathNormalization;
 use mesh_model::l7::resilience::{Retry, Timeouts};
-use mesh_model::l7::route::{HttpRule, RouteParent, Rules};
+use mesh_model::l7::route::{HttpAction, HttpBackend, HttpRule, RouteParent, Rules};
 use mesh_model::l7::select::{Hostnames, RouteTable, Spread};
 use mesh_model::l7::{Policy, PolicyKind, Route, ServicePort, Target};
 use mesh_state::Generation;
@@ -74,6 +75,8 @@ pub struct Compiled {
     pub routes: RouteTable,
     /// Its policies.
     pub authorizer: Authorizer,
+    /// How paths are made comparable.
+    pub normalization: PathNormalization,
     /// Shares of rules' destinations.
     spreads: RefCell<HashMap<(Strng, usize), Rc<Spread>>>,
 }
@@ -182,6 +185,11 @@ fn compile(snapshot: &L7Snapshot, place: &Place, gateway: &Gateway) -> Compiled 
         .filter_map(|target| snapshot.policies_of(target))
         .flat_map(|attached| attached.iter())
         .collect();
+    // The targets come from the widest to the narrowest.
+    let normalization = policies.iter().rev().find_map(|policy| match policy.kind {
+        PolicyKind::PathNormalization(mode) => Some(mode),
+        _ => None,
+    });
     // One that is attached to several of them counts once.
     policies.sort_by_cached_key(|policy| policy.key());
     policies.dedup_by_key(|policy| policy.key());
@@ -192,6 +200,7 @@ fn compile(snapshot: &L7Snapshot, place: &Place, gateway: &Gateway) -> Compiled 
     Compiled {
         routes: RouteTable::compile(routes, hostnames),
         authorizer: Authorizer::compile(authorizations),
+        normalization: normalization.unwrap_or_default(),
         spreads: RefCell::default(),
     }
 }
@@ -251,6 +260,15 @@ impl Rule {
         match &self.route.rules {
             Rules::Http { rules, .. } => rules.get(self.rule),
             _ => None,
+        }
+    }
+
+    /// The destination itself.
+    #[must_use]
+    pub fn http_backend(&self) -> Option<&HttpBackend> {
+        match &self.http()?.action {
+            HttpAction::Forward(backends) => backends.get(self.backend?),
+            HttpAction::Redirect(_) | HttpAction::Respond(_) => None,
         }
     }
 

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use lab::{App, Lab, get, http1, http2, in_lab, in_lab_with_threads, post, read};
 use mesh_model::l7::authorization::{Action, Authorization, Operation, PathPattern, Rule, Values};
+use mesh_model::l7::filter::{
+    Abort, Fault, Filter, HeaderEdits, PathRewrite, Redirect, RedirectPort, Rewrite, Share,
+};
 use mesh_model::l7::resilience::Timeouts;
 use mesh_model::l7::route::{
     Destination, HttpAction, HttpBackend, HttpRule, Order, Route, RouteParent, Rules,
@@ -496,17 +499,121 @@ fn a_drain_lets_requests_end_and_says_so_to_the_client() {
     in_lab(|lab| async move {
         shop(&lab, App::Http).await;
         let address = lab.open_plain("shop", 80);
-        let mut http = http1(TcpStream::connect(address).await.unwrap()).await;
-        read(http.send_request(get("/")).await.unwrap()).await;
-        let slow = http.send_request(get("/slow"));
-        let drained = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            lab.drain(Duration::from_secs(10)).await
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let half = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 4\r\n\r\nha";
+        stream.write_all(half).await.unwrap();
+        let drained = lab.drain(Duration::from_secs(30));
+        let client = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            stream.write_all(b"lf").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
         };
-        let (answer, drained) = tokio::join!(async { read(slow.await.unwrap()).await }, drained);
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.headers["connection"], "close");
+        let (answer, drained) = tokio::join!(client, drained);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("body: half"),
+            "{answer}"
+        );
+        assert!(answer.contains("connection: close"), "{answer}");
         assert_eq!(drained, Drained::Complete);
-        assert!(TcpStream::connect(address).await.is_err());
+    });
+}
+
+/// A route to the service itself, changed by `change`.
+fn ruled(change: impl FnOnce(&mut HttpRule)) -> L7Update {
+    let mut route = route("rule", &[("shop", 1)]);
+    let Rules::Http { rules, .. } = &mut route.rules else {
+        unreachable!("it was made so")
+    };
+    change(&mut rules[0]);
+    L7Update::Route(Arc::new(route))
+}
+
+#[test]
+fn requests_and_answers_are_edited_as_the_rule_says() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        lab.serve([ruled(|rule| {
+            let edits = |name: &str| HeaderEdits {
+                set: vec![(name.into(), "yes".into())],
+                remove: vec!["x-gone".into()],
+                ..HeaderEdits::default()
+            };
+            rule.filters = vec![
+                Filter::RequestHeaders(edits("x-asked")),
+                Filter::ResponseHeaders(edits("x-answered")),
+                Filter::Rewrite(Rewrite {
+                    authority: Some("other".into()),
+                    path: Some(PathRewrite::Full("/new".into())),
+                }),
+            ];
+        })]);
+        let address = lab.open_plain("shop", 80);
+        let mut http = http1(TcpStream::connect(address).await.unwrap()).await;
+        let mut request = get("/old/%7Epath?q=1");
+        request.headers_mut().insert("x-gone", "1".parse().unwrap());
+        let answer = read(http.send_request(request).await.unwrap()).await;
+        assert!(answer.body.contains("GET /new?q=1\n"), "{}", answer.body);
+        assert!(answer.body.contains("host: other\n") && answer.body.contains("x-asked: yes\n"));
+        assert!(!answer.body.contains("x-gone"), "{}", answer.body);
+        assert_eq!(answer.headers["x-answered"], "yes");
+    });
+}
+
+#[test]
+fn redirects_and_faults_are_answered_here() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let address = lab.open_plain("shop", 80);
+        let mut http = http1(TcpStream::connect(address).await.unwrap()).await;
+        lab.serve([ruled(|rule| {
+            rule.action = HttpAction::Redirect(Redirect {
+                scheme: Some("https".into()),
+                hostname: Some("example.org".into()),
+                port: RedirectPort::Derived,
+                path: None,
+                status: 301,
+            });
+        })]);
+        let answer = read(http.send_request(get("/a?b")).await.unwrap()).await;
+        assert_eq!(answer.status, 301);
+        assert_eq!(answer.headers["location"], "https://example.org/a?b");
+        lab.serve([ruled(|rule| {
+            rule.filters = vec![Filter::Fault(Fault {
+                delay: None,
+                abort: Some((Abort::Http(418), Share::ALL)),
+            })];
+        })]);
+        let answer = read(http.send_request(get("/")).await.unwrap()).await;
+        assert_eq!(answer.status, 418);
+        let reports = lab.reports(2).await;
+        assert!(reports[1].flags.has(ResponseFlag::FaultInjected));
+    });
+}
+
+#[test]
+fn a_request_is_tried_again_and_not_for_longer_than_it_may_take() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let address = lab.open_plain("shop", 80);
+        let mut http = http1(TcpStream::connect(address).await.unwrap()).await;
+        // The application fails twice, the default has two more tries; the body is sent each time.
+        let answer = read(http.send_request(post("/flaky/2", "again")).await.unwrap()).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains("body: again\n"));
+        assert_eq!(lab.reports(1).await[0].attempts, 3);
+        lab.serve([ruled(|rule| {
+            rule.timeouts.request = Some(Duration::from_millis(50))
+        })]);
+        let answer = read(http.send_request(get("/slow")).await.unwrap()).await;
+        assert_eq!(answer.status, 504);
+        assert!(
+            lab.reports(2).await[1]
+                .flags
+                .has(ResponseFlag::UpstreamRequestTimeout)
+        );
     });
 }

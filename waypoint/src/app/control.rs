@@ -8,7 +8,7 @@ use mesh_certs::client::CaClientSettings;
 use mesh_certs::{CaClient, CertManager, WallClock};
 use mesh_dataplane::bootstrap::{Server, connect};
 use mesh_dataplane::identities::Patient;
-use mesh_dataplane::subscribe::{Subscription, TYPES};
+use mesh_dataplane::subscribe::{GATEWAY_TYPES, Subscription};
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::supervise::Tasks;
 use mesh_state::l7::{L7Reader, l7};
@@ -44,8 +44,13 @@ impl Control {
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
         let (writer, state) = mesh(mesh_state::Settings::default());
-        let (_l7_writer, l7) = l7();
-        let xds = start_xds(config, tasks, readiness, Subscription::new(writer))?;
+        let (l7_writer, l7) = l7();
+        let xds = start_xds(
+            config,
+            tasks,
+            readiness,
+            Subscription::of_gateway(writer, l7_writer),
+        )?;
         let certs = start_certificates(config, tasks)?;
         certs.warm(&config.node.identity);
         let gateway = Gateway {
@@ -125,12 +130,15 @@ fn start_xds(
     )
     .context("XDS_ADDRESS")?;
     let node = &config.node;
-    let mut info = NodeInfo {
-        kind: "waypoint".to_owned(),
-        ..NodeInfo::ztunnel(node.instance_ip, &node.pod_name, &node.pod_namespace, &node.name)
-    };
+    let mut info = NodeInfo::waypoint(
+        node.instance_ip,
+        &node.pod_name,
+        &node.pod_namespace,
+        &node.name,
+        &node.gateway.name,
+    );
     info.metadata.extend(node.metadata.iter().cloned());
-    let types = TYPES.to_vec();
+    let types = GATEWAY_TYPES.to_vec();
     let (handle, driver) = mesh_xds::client(&ClientConfig { node: info, types }, channel, subscription);
     tasks.critical("xds client", never_ends(driver));
     let synced = readiness.block("state manager");

@@ -14,7 +14,7 @@ mod retry;
 pub mod story;
 pub mod tail;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -51,6 +51,8 @@ use story::Story;
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) accepted: Arc<Accepted>,
+    /// A request has come.
+    pub(crate) began: Cell<bool>,
     /// Set by the request that changes the protocol.
     pub(crate) upgraded: RefCell<Option<Upgraded>>,
 }
@@ -73,6 +75,7 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = self.0.clone();
+        connection.began.set(true);
         Box::pin(async move { Ok(answer(&connection, request).await) })
     }
 }
@@ -93,15 +96,23 @@ pub(crate) async fn serve_http1(
         .max_header_size(settings.header_bytes)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), Requests(connection.clone()));
-    let mut draining = false;
+    let (mut asked, mut draining) = (false, false);
     let ended = {
         let mut drained = pin!(drain.draining());
         poll_fn(|cx| {
-            if !draining && drained.as_mut().poll(cx).is_ready() {
-                draining = true;
-                Pin::new(&mut http).graceful_shutdown();
+            asked = asked || drained.as_mut().poll(cx).is_ready();
+            loop {
+                // Its first bytes are here: a connection that is told to end before its first request was read would
+                // end without an answer.
+                if asked && !draining && connection.began.get() {
+                    draining = true;
+                    Pin::new(&mut http).graceful_shutdown();
+                }
+                let ended = http.poll_without_shutdown(cx);
+                if ended.is_ready() || !asked || draining || !connection.began.get() {
+                    return ended;
+                }
             }
-            http.poll_without_shutdown(cx)
         })
         .await
     };
@@ -167,7 +178,7 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>) -> Resp
         connection.worker.telemetry.clone(),
         Report::new(connection.accepted.clone()),
     );
-    let prepared = match head::prepare(head) {
+    let mut prepared = match head::prepare(head) {
         Ok(prepared) => prepared,
         Err(malformed) => {
             let Malformed { reply, line } = *malformed;
@@ -182,7 +193,9 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>) -> Resp
     let compiled = worker
         .tables
         .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+    head::normalize(&mut prepared.head, compiled.normalization);
     let mut exchange = Exchange {
+        annotations: None,
         grpc: prepared.grpc,
         upgrade: prepared.upgrade,
         head: prepared.head,
@@ -252,6 +265,7 @@ impl Connection {
         Self {
             worker,
             accepted: Arc::new(accepted),
+            began: Cell::new(false),
             upgraded: RefCell::new(None),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use http::StatusCode;
-use mesh_model::l7::filter::Filter;
+use http::{HeaderValue, StatusCode, header};
+use mesh_model::l7::edit::{Redirected, redirect};
+use mesh_model::l7::filter::{BackendFilter, Filter, Redirect};
 use mesh_model::l7::request::{Claims, Client, Request};
 use mesh_model::l7::resilience::Retry;
 use mesh_model::l7::route::{Destination, HttpAction, HttpBackend};
@@ -29,12 +30,19 @@ impl Tables {
             return self.straight(frontend);
         }
         match compiled.routes.select(request, client, claims) {
-            Some(selected) => self.follow(compiled, &selected),
+            Some(selected) => self.follow(compiled, frontend, request, &selected),
             None => Routed::Reply(Box::new(LocalReply::no_route())),
         }
     }
 
-    fn follow(&self, compiled: &Compiled, selected: &Selected<'_>) -> Routed {
+    fn follow(
+        &self,
+        compiled: &Compiled,
+        frontend: &Frontend,
+        request: &Request<'_>,
+        selected: &Selected<'_>,
+    ) -> Routed {
+        let sent = |to: &Redirect| sent_elsewhere(to, request, selected, frontend.port());
         let rule = selected.rule;
         if rule
             .filters
@@ -44,7 +52,7 @@ impl Tables {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         }
         match &rule.action {
-            HttpAction::Forward(backends) => self.forward(compiled, selected, backends),
+            HttpAction::Forward(backends) => self.forward(compiled, selected, backends, &sent),
             HttpAction::Respond(respond) => {
                 let status =
                     StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -54,15 +62,28 @@ impl Tables {
                     respond.body.clone(),
                 )))
             }
-            HttpAction::Redirect(_) => Routed::Reply(Box::new(LocalReply::invalid_route())),
+            HttpAction::Redirect(to) => sent(to),
         }
     }
 
-    fn forward(&self, compiled: &Compiled, selected: &Selected<'_>, backends: &[HttpBackend]) -> Routed {
+    fn forward(
+        &self,
+        compiled: &Compiled,
+        selected: &Selected<'_>,
+        backends: &[HttpBackend],
+        sent: &dyn Fn(&Redirect) -> Routed,
+    ) -> Routed {
         let spread = compiled.spread(selected);
         let Some(backend) = pick_backend(backends, spread.next()) else {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
+        for filter in &backend.filters {
+            match filter {
+                BackendFilter::Redirect(to) => return sent(to),
+                BackendFilter::Invalid(_) => return Routed::Reply(Box::new(LocalReply::invalid_route())),
+                _ => {}
+            }
+        }
         let cluster = match &backend.destination {
             Destination::Service { service, subset } => ClusterKey::Service(service.clone(), subset.clone()),
             Destination::Backend(name) => ClusterKey::Backend(name.clone()),
@@ -87,6 +108,17 @@ impl Tables {
             None => self.default_retry.clone(),
         }
     }
+}
+
+/// The answer that sends a client elsewhere.
+fn sent_elsewhere(to: &Redirect, request: &Request<'_>, selected: &Selected<'_>, port: u16) -> Routed {
+    let Redirected { status, location } = redirect(to, request, selected.matched(), port);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+    let reply = LocalReply::new(status, "direct_response", "");
+    Routed::Reply(Box::new(match HeaderValue::from_str(&location) {
+        Ok(location) => reply.with_header(header::LOCATION, location),
+        Err(_) => LocalReply::invalid_route(),
+    }))
 }
 
 impl Compiled {

@@ -17,9 +17,10 @@ use crate::body::{Body, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
 use crate::filters::authorization::request_denied;
+use crate::filters::edits::{self, Outgoing};
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
-use crate::route::Forward;
+use crate::route::{Forward, Rule};
 use crate::standing::Standing;
 use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
 use crate::upstream::pick::{Ask, LeastRequest};
@@ -32,6 +33,8 @@ struct Forwarding {
     retry: Rc<Retry>,
     per_try: Option<Duration>,
     version: HttpVersion,
+    outgoing: Outgoing,
+    rule: Option<Rule>,
     body: Option<Replay>,
     /// Endpoints that were tried in vain.
     tried: Vec<Rc<Endpoint>>,
@@ -59,6 +62,8 @@ pub(super) async fn forward(
     let body = (!body.is_end_stream()).then(|| Replay::new(body));
     let mut forwarding = Forwarding {
         version: version(&exchange, &cluster),
+        outgoing: edits::outgoing(&exchange, forward.rule.as_ref()),
+        rule: forward.rule.clone(),
         per_try: forward.retry.per_try_timeout.or(forward.timeouts.per_try),
         retry: forward.retry,
         counted: vec![Counted::new(&cluster.active)],
@@ -180,7 +185,7 @@ impl Forwarding {
             .body
             .as_ref()
             .map_or_else(Body::empty, |body| body.body().into());
-        let request = request(exchange, self.version, body);
+        let request = request(exchange, &self.outgoing, self.version, body);
         let shared = exchange.worker.upstream.shared();
         let send = endpoint.http.send(shared, endpoint, self.version, request, alone);
         match self.per_try.filter(|limit| !limit.is_zero()) {
@@ -291,15 +296,15 @@ impl Failed {
 }
 
 /// The request as it goes to an endpoint.
-fn request(exchange: &Exchange, version: HttpVersion, body: Body) -> Request<Body> {
+fn request(exchange: &Exchange, outgoing: &Outgoing, version: HttpVersion, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
-    request.method_mut().clone_from(&exchange.head.method);
-    *request.headers_mut() = exchange.head.headers.clone();
+    request.method_mut().clone_from(&outgoing.head.method);
+    *request.headers_mut() = outgoing.head.headers.clone();
     match version {
         HttpVersion::Http1 => {
-            request.uri_mut().clone_from(&exchange.head.uri);
+            request.uri_mut().clone_from(&outgoing.head.uri);
             let headers = request.headers_mut();
-            headers.insert(header::HOST, exchange.authority.clone());
+            headers.insert(header::HOST, outgoing.authority.clone());
             headers.remove(header::TE);
             if let Some(protocol) = &exchange.upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -308,18 +313,18 @@ fn request(exchange: &Exchange, version: HttpVersion, body: Body) -> Request<Bod
         }
         HttpVersion::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = absolute(exchange);
+            *request.uri_mut() = absolute(outgoing);
         }
     }
     request
 }
 
-fn absolute(exchange: &Exchange) -> Uri {
-    let mut parts = exchange.head.uri.clone().into_parts();
+fn absolute(outgoing: &Outgoing) -> Uri {
+    let mut parts = outgoing.head.uri.clone().into_parts();
     parts.scheme = Some(http::uri::Scheme::HTTP);
-    parts.authority = http::uri::Authority::try_from(exchange.authority.as_bytes()).ok();
+    parts.authority = http::uri::Authority::try_from(outgoing.authority.as_bytes()).ok();
     // Without an authority (HTTP/1.0) it stays a path; the multiplexer then sends none.
-    Uri::from_parts(parts).unwrap_or_else(|_| exchange.head.uri.clone())
+    Uri::from_parts(parts).unwrap_or_else(|_| outgoing.head.uri.clone())
 }
 
 /// What the endpoint speaks: what its port declares, else what the client speaks.
@@ -376,6 +381,7 @@ async fn finish(
     head::strip_hop(&mut head.headers);
     head.headers.remove(header::TE);
     head.version = Version::HTTP_11;
+    edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
     // What has a length is over soon enough; a stream may last for days.
     let (standing, story) = match body.size_hint().exact() {

@@ -6,7 +6,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
+use mesh_model::l7::edit;
+use mesh_model::l7::policy::PathNormalization;
 use mesh_types::Strng;
 
 use crate::reply::{LocalReply, is_grpc};
@@ -77,6 +80,22 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         upgrade,
         line,
     })
+}
+
+/// Makes the path comparable: what routes and policies see is what goes on.
+pub(crate) fn normalize(head: &mut Parts, mode: PathNormalization) {
+    let path = head.uri.path();
+    let normal = edit::normalize(path, mode);
+    if normal == path {
+        return;
+    }
+    let whole = match head.uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal.into_owned(),
+    };
+    if let Ok(whole) = PathAndQuery::try_from(whole) {
+        head.uri = Uri::from(whole);
+    }
 }
 
 /// Takes away what is meant for this hop only: what Connection names, and what is known to be.
