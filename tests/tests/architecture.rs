@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-xds", &["mesh-proto", "mesh-grpc"]),
     ("mesh-zds", &["mesh-types", "mesh-proto", "mesh-net"]),
     ("mesh-dns", &["mesh-types", "mesh-net"]),
+    ("mesh-extensions", &["mesh-proto"]),
     (
         "mesh-certs",
         &["mesh-types", "mesh-tls", "mesh-proto", "mesh-grpc"],
@@ -111,6 +112,7 @@ const FLOORS_0_TO_2: &[&str] = &[
     "mesh-xds",
     "mesh-zds",
     "mesh-dns",
+    "mesh-extensions",
     "mesh-certs",
     "mesh-register",
 ];
@@ -128,6 +130,7 @@ const FLOORS_0_TO_3: &[&str] = &[
     "mesh-xds",
     "mesh-zds",
     "mesh-dns",
+    "mesh-extensions",
     "mesh-certs",
     "mesh-register",
     "mesh-dataplane",

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 21] = [
+const FILES: [&str; 24] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
     "istio/ca.proto",
     "envoy/discovery.proto",
+    "envoy/external_auth.proto",
+    "envoy/external_processor.proto",
+    "envoy/rate_limit.proto",
     "lateen/register.proto",
     "lateen/l7/authentication.proto",
     "lateen/l7/authorization.proto",

@@ -7,10 +7,48 @@ pub mod envoy {
             }
         }
     }
+    pub mod extensions {
+        pub mod common {
+            pub mod ratelimit {
+                pub mod v3 {
+                    include!("envoy.extensions.common.ratelimit.v3.rs");
+                }
+            }
+        }
+        pub mod filters {
+            pub mod http {
+                pub mod ext_proc {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.http.ext_proc.v3.rs");
+                    }
+                }
+            }
+        }
+    }
+    pub mod r#type {
+        pub mod v3 {
+            include!("envoy.r#type.v3.rs");
+        }
+    }
     pub mod service {
+        pub mod auth {
+            pub mod v3 {
+                include!("envoy.service.auth.v3.rs");
+            }
+        }
         pub mod discovery {
             pub mod v3 {
                 include!("envoy.service.discovery.v3.rs");
+            }
+        }
+        pub mod ext_proc {
+            pub mod v3 {
+                include!("envoy.service.ext_proc.v3.rs");
+            }
+        }
+        pub mod ratelimit {
+            pub mod v3 {
+                include!("envoy.service.ratelimit.v3.rs");
             }
         }
     }
