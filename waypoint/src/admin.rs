@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use mesh_model::l7::Policy;
 use mesh_runtime::admin::{Routes, json, text};
 use mesh_runtime::signals::StopRequest;
 use mesh_state::StateReader;
@@ -12,6 +13,7 @@ use mesh_xds::{ClientHandle, ClientStatus};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::filters::not_enforced::why_not;
 
 /// What the pages show.
 #[derive(Clone, Debug)]
@@ -36,9 +38,27 @@ struct ConfigDump<'a> {
     routes: Vec<String>,
     backends: Vec<String>,
     policies: Vec<String>,
+    not_enforced: Vec<NotEnforced>,
     #[serde(flatten)]
     state: Dump,
     control_plane: ClientStatus,
+}
+
+/// A policy that this proxy does not carry out: what it is attached to is not served.
+#[derive(Serialize)]
+struct NotEnforced {
+    policy: String,
+    targets: Vec<String>,
+    reason: String,
+}
+
+fn not_enforced(policy: &Policy) -> Option<NotEnforced> {
+    let reason = why_not(policy)?;
+    Some(NotEnforced {
+        policy: policy.key().to_string(),
+        targets: policy.targets.iter().map(ToString::to_string).collect(),
+        reason: reason.to_string(),
+    })
 }
 
 /// What was built.
@@ -76,6 +96,7 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
                 routes: l7.routes().map(|route| route.key().to_string()).collect(),
                 backends: l7.backends().map(|backend| backend.name.to_string()).collect(),
                 policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
+                not_enforced: l7.policies().filter_map(|policy| not_enforced(policy)).collect(),
                 state: shown.state.dump(),
                 control_plane: shown.xds.status(),
             };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use mesh_model::l7::request::Request;
+use mesh_model::l7::request::{Claims, Request};
 use mesh_state::l7::L7Snapshot;
 
 use crate::connection::Accepted;
+use crate::filters::authorization::client;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed};
@@ -27,7 +28,9 @@ pub struct Exchange {
     pub snapshot: Arc<L7Snapshot>,
     /// What of it applies to what is asked for.
     pub compiled: Rc<Compiled>,
-    /// Where it goes; chosen before any filter.
+    /// What its token says, once that was verified.
+    pub claims: Claims,
+    /// Where it goes; known once tokens were looked at, since routes may match what they say.
     pub routed: Option<Routed>,
     /// What its answer gets beside.
     pub annotations: Option<HeaderMap>,
@@ -52,6 +55,18 @@ impl Exchange {
             }
             _ => &[],
         }
+    }
+
+    /// Chooses where it goes, by what it is now.
+    pub fn choose(&mut self) {
+        let routed = self.worker.tables.route(
+            &self.compiled,
+            &self.accepted.frontend,
+            &self.view(),
+            &client(&self.accepted, None),
+            &self.claims,
+        );
+        self.routed = Some(routed);
     }
 
     /// The request as decisions see it.

@@ -3,19 +3,22 @@
 //! router).
 //!
 //! # Layout
-//! One file each. A new one is put into [`request`] at its place in that order, and into [`response`] at the same place
+//! One file each; [`applied`] is what policies want of them, compiled. A new one is put into [`request`] at its place in that order, and into [`response`] at the same place
 //! from the other end.
+//! - `not_enforced`: what cannot be carried out here lets nothing pass.
 //! - `authorization`: may it pass?
 //! - `cors`: what browsers are told.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
 //! - `fault`: delays and failures on purpose.
 //! - [`identity`]: who asks, for the application: forged headers go, true ones come.
 
+pub mod applied;
 pub(crate) mod authorization;
 pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod fault;
 pub mod identity;
+pub mod not_enforced;
 
 use std::ops::ControlFlow;
 
@@ -26,7 +29,10 @@ use crate::exchange::{Exchange, Filter, Next};
 /// # Errors
 /// (Break) the answer, where one of them gives it.
 pub async fn request(exchange: &mut Exchange) -> Next {
+    not_enforced::Guard.request(exchange).await?;
     identity::Identity.request(exchange).await?;
+    exchange.choose();
+    not_enforced::RuleGuard.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;
     fault::Fault.request(exchange).await?;
     cors::Cors.request(exchange).await?;

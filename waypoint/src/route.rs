@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mesh_model::l7::authorization::Authorizer;
 use mesh_model::l7::policy::PathNormalization;
 use mesh_model::l7::resilience::{Retry, Timeouts};
 use mesh_model::l7::route::{HttpAction, HttpBackend, HttpRule, RouteParent, Rules};
@@ -22,6 +21,7 @@ use mesh_state::l7::L7Snapshot;
 use mesh_types::{Strng, WorkloadUid};
 use tokio::time::Instant;
 
+use crate::filters::applied::Applied;
 use crate::frontend::{Frontend, Gateway};
 use crate::reply::LocalReply;
 use crate::upstream::ClusterKey;
@@ -73,8 +73,8 @@ pub struct Tables {
 pub struct Compiled {
     /// Its routes.
     pub routes: RouteTable,
-    /// Its policies.
-    pub authorizer: Authorizer,
+    /// What policies want of the filters.
+    pub applied: Applied,
     /// How paths are made comparable.
     pub normalization: PathNormalization,
     /// Shares of rules' destinations.
@@ -193,13 +193,9 @@ fn compile(snapshot: &L7Snapshot, place: &Place, gateway: &Gateway) -> Compiled 
     // One that is attached to several of them counts once.
     policies.sort_by_cached_key(|policy| policy.key());
     policies.dedup_by_key(|policy| policy.key());
-    let authorizations = policies.iter().filter_map(|policy| match &policy.kind {
-        PolicyKind::Authorization(authorization) => Some((&policy.object, authorization)),
-        _ => None,
-    });
     Compiled {
         routes: RouteTable::compile(routes, hostnames),
-        authorizer: Authorizer::compile(authorizations),
+        applied: Applied::compile(policies.iter().map(|policy| &***policy)),
         normalization: normalization.unwrap_or_default(),
         spreads: RefCell::default(),
     }

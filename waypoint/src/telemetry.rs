@@ -65,8 +65,12 @@ pub struct Report {
     pub attempts: u32,
     /// The route, and its rule.
     pub route: Option<Strng>,
-    /// The policy that denied it.
+    /// The policy that denied it, and its rule.
     pub policy: Option<Strng>,
+    /// AUDIT rules that matched.
+    pub audited: Option<Strng>,
+    /// What policies on trial would have done.
+    pub dry_run: Option<Strng>,
 }
 
 /// What was asked for.
@@ -149,6 +153,8 @@ impl Telemetry {
             flags = %report.flags,
             details = report.details,
             policy = report.policy.as_deref(),
+            audited = report.audited.as_deref(),
+            dry_run = report.dry_run.as_deref(),
             bytes_received = report.received,
             bytes_sent = report.sent,
             duration = %format_args!("{duration}ms"),
@@ -190,6 +196,8 @@ impl Report {
             attempts: 0,
             route: None,
             policy: None,
+            audited: None,
+            dry_run: None,
         }
     }
 

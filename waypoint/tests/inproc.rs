@@ -1,6 +1,8 @@
 //! The data path end to end in one process: a client's tunnel, the waypoint, and endpoints in the mesh and outside.
 
 mod lab;
+#[path = "inproc/security.rs"]
+mod security;
 
 use std::sync::Arc;
 

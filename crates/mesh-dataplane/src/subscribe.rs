@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use mesh_model::l7::{Backend, Bind, Policy, Route};
+use mesh_model::l7::{Backend, Bind, Policy, PolicyKind, Route};
 use mesh_model::{Address, Authorization};
-use mesh_state::l7::L7Kind;
+use mesh_state::l7::{L7Kind, L7Snapshot};
 use mesh_state::{L7Update, L7Writer, StateWriter, Update};
 use mesh_types::Strng;
 use mesh_xds::{ApplyBatch, Batch, Rejected, Resource, TypeUrl};
@@ -13,7 +13,8 @@ use mesh_xds::{ApplyBatch, Batch, Rejected, Resource, TypeUrl};
 /// Takes what the control plane sends into the state.
 ///
 /// Decoding happens before the state is touched and holds nobody up. A resource that cannot be decoded is refused by
-/// name and what was there before stays in force; all others of its batch are applied.
+/// name and what was there before stays in force; all others of its batch are applied. Of a policy that is refused and was
+/// not there before, an unusable one is put in force in its place.
 #[derive(Debug)]
 pub struct Subscription {
     state: StateWriter,
@@ -69,13 +70,20 @@ impl Subscription {
         let Some(l7) = &mut self.l7 else {
             return Err(refuse_all(&batch));
         };
+        let policies = match kind {
+            L7Kind::Policy => batch.resources.clone(),
+            L7Kind::Bind | L7Kind::Route | L7Kind::Backend => Vec::new(),
+        };
         let decode = match kind {
             L7Kind::Bind => decode_bind,
             L7Kind::Route => decode_route,
             L7Kind::Backend => decode_backend,
             L7Kind::Policy => decode_policy,
         };
-        let (updates, outcome) = decode_all(batch, decode, |name| L7Update::Remove(kind, name));
+        let (mut updates, outcome) = decode_all(batch, decode, |name| L7Update::Remove(kind, name));
+        if let Err(rejected) = &outcome {
+            updates.extend(in_place_of(rejected, policies, &l7.snapshot(), &updates));
+        }
         l7.apply(updates);
         outcome
     }
@@ -162,6 +170,29 @@ fn decode_policy(resource: Resource) -> Result<L7Update, String> {
     Policy::decode(&resource.name, resource.body)
         .map(|policy| L7Update::Policy(Arc::new(policy)))
         .map_err(text)
+}
+
+/// Of policies that were refused and of which nothing better is in force: what they are attached to must not be served
+/// as if nobody had said anything.
+fn in_place_of(
+    rejected: &[Rejected],
+    policies: Vec<Resource>,
+    snapshot: &L7Snapshot,
+    updates: &[L7Update],
+) -> Vec<L7Update> {
+    let in_force = |name: &str| {
+        let removal = L7Update::Remove(L7Kind::Policy, name.into());
+        let policy = snapshot.policy(name).filter(|_| !updates.contains(&removal));
+        policy.is_some_and(|policy| !matches!(policy.kind, PolicyKind::Unusable(_)))
+    };
+    let refused = policies.into_iter().filter_map(|resource| {
+        let rejected = rejected.iter().find(|rejected| rejected.name == resource.name)?;
+        if in_force(&resource.name) {
+            return None;
+        }
+        Policy::unusable(&resource.name, resource.body, &rejected.reason)
+    });
+    refused.map(|policy| L7Update::Policy(Arc::new(policy))).collect()
 }
 
 fn text(error: impl Display) -> String {

@@ -87,6 +87,12 @@ pub fn l7() -> (L7Writer, L7Reader) {
 }
 
 impl L7Writer {
+    /// What is served now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<L7Snapshot> {
+        self.shared.load_full()
+    }
+
     /// Applies a batch, in order; of several updates of one thing the last one stays.
     ///
     /// Returns the generation that readers then see. A batch that changes nothing (a reconnect's resend) wakes nobody.

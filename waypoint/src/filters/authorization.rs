@@ -1,83 +1,181 @@
 //! May this request pass? Who asks was proved by the tunnel, what is asked for was normalised before.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use mesh_model::l7::authorization::{Authorizer, DenyReason, Verdict};
+use mesh_model::l7::authorization::{Decision, DenyReason, DryRun, Hit, Verdict};
 use mesh_model::l7::request::{Claims, Client, Local, Request};
+use mesh_types::Strng;
 
+use super::not_enforced;
 use crate::connection::Accepted;
 use crate::exchange::{Exchange, Filter, Next};
+use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::worker::Worker;
 
 /// Authorization policies.
 pub(crate) struct Authorization;
 
+/// Why a connection, or a request that passed once, is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// The policy and its rule.
+    pub(crate) policy: Strng,
+    /// For logs, in a word.
+    pub(crate) details: &'static str,
+}
+
 impl Filter for Authorization {
     async fn request(&self, exchange: &mut Exchange) -> Next {
         let compiled = exchange.compiled.clone();
-        if compiled.authorizer.is_empty() {
+        let authorizer = &compiled.applied.authorizer;
+        if authorizer.is_empty() {
             return ControlFlow::Continue(());
         }
-        let denied = {
-            let request = exchange.view();
-            let client = client(&exchange.accepted);
-            let decision =
-                compiled
-                    .authorizer
-                    .request(&request, &client, &Claims::default(), local(&exchange.accepted));
-            for trial in &decision.dry_run {
-                tracing::info!(?trial, "a policy on trial would have decided");
-            }
-            why(&decision.verdict)
-        };
-        match denied {
+        let decision = authorizer.request(
+            &exchange.view(),
+            &client(&exchange.accepted, None),
+            &exchange.claims,
+            local(&exchange.accepted),
+        );
+        note(&decision, &mut exchange.story);
+        match why(&decision.verdict) {
             None => ControlFlow::Continue(()),
             Some(policy) => {
-                exchange.story.policy = Some(policy.into());
+                exchange.story.policy = Some(policy);
                 ControlFlow::Break(LocalReply::denied())
             }
         }
     }
 }
 
-/// What denies a connection, if something does, as things are now.
-pub(crate) fn connection_denied(worker: &Worker, accepted: &Accepted) -> Option<String> {
+/// What denies a connection, if something does, as things are now. `server_name` is what its TLS handshake asks for.
+pub(crate) fn connection_denied(
+    worker: &Worker,
+    accepted: &Accepted,
+    server_name: Option<&str>,
+) -> Option<Denied> {
+    judge_connection(worker, accepted, server_name, None)
+}
+
+/// The same for a connection that begins, with what is to be noted about it.
+pub(crate) fn connection_denied_noting(
+    worker: &Worker,
+    accepted: &Accepted,
+    server_name: Option<&str>,
+    story: &mut Story,
+) -> Option<Denied> {
+    judge_connection(worker, accepted, server_name, Some(story))
+}
+
+fn judge_connection(
+    worker: &Worker,
+    accepted: &Accepted,
+    server_name: Option<&str>,
+    story: Option<&mut Story>,
+) -> Option<Denied> {
     let snapshot = worker.snapshot();
     let compiled = worker
         .tables
         .compiled(&snapshot, &accepted.frontend, &worker.gateway);
-    let decision = compiled.authorizer.connection(&client(accepted), local(accepted));
-    why(&decision.verdict)
+    let applied = &compiled.applied;
+    if let Some(policy) = applied.not_enforced.policy() {
+        return Some(Denied {
+            policy: policy.clone(),
+            details: not_enforced::DETAILS,
+        });
+    }
+    let client = client(accepted, server_name);
+    let decision = applied.authorizer.connection(&client, local(accepted));
+    if let Some(story) = story {
+        note(&decision, story);
+    }
+    Some(Denied {
+        policy: why(&decision.verdict)?,
+        details: DENIED,
+    })
 }
 
 /// What denies a request that passed once, if something does now.
 pub(crate) fn request_denied(
-    authorizer: &Authorizer,
+    worker: &Worker,
     request: &Request<'_>,
+    claims: &Claims,
     accepted: &Accepted,
-) -> Option<String> {
-    let decision = authorizer.request(request, &client(accepted), &Claims::default(), local(accepted));
-    why(&decision.verdict)
+) -> Option<Denied> {
+    let snapshot = worker.snapshot();
+    let compiled = worker
+        .tables
+        .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+    let applied = &compiled.applied;
+    if let Some(policy) = applied.not_enforced.policy() {
+        return Some(Denied {
+            policy: policy.clone(),
+            details: not_enforced::DETAILS,
+        });
+    }
+    let client = client(accepted, None);
+    let decision = applied
+        .authorizer
+        .request(request, &client, claims, local(accepted));
+    Some(Denied {
+        policy: why(&decision.verdict)?,
+        details: DENIED,
+    })
 }
 
-fn why(verdict: &Verdict<'_>) -> Option<String> {
+/// What is to be told beside the answer.
+fn note(decision: &Decision<'_>, story: &mut Story) {
+    if !decision.audited.is_empty() {
+        story.audited = Some(joined(&decision.audited, |hit| named(hit)));
+    }
+    if !decision.dry_run.is_empty() {
+        story.dry_run = Some(joined(&decision.dry_run, |trial| match trial {
+            DryRun::WouldDeny(hit) => format!("deny {}", named(hit)),
+            DryRun::WouldAllow(hit) => format!("allow {}", named(hit)),
+            DryRun::WouldAsk(hit) => format!("ask {}", named(hit)),
+            DryRun::NoAllowWouldMatch => "deny, no ALLOW policy would match".to_owned(),
+        }));
+    }
+}
+
+/// At most a few: a record is a line.
+fn joined<T>(items: &[T], name: impl Fn(&T) -> String) -> Strng {
+    let mut text = String::new();
+    for (n, item) in items.iter().take(NOTED).enumerate() {
+        let comma = if n == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{}", name(item));
+    }
+    if items.len() > NOTED {
+        let _ = write!(text, ", and {} more", items.len() - NOTED);
+    }
+    text.into()
+}
+
+/// A rule as logs name it.
+pub(super) fn named(hit: &Hit<'_>) -> String {
+    format!("{}[{}]", hit.policy, hit.rule)
+}
+
+fn why(verdict: &Verdict<'_>) -> Option<Strng> {
     match verdict {
         Verdict::Allow { .. } => None,
-        Verdict::Deny(DenyReason::Policy(hit)) => Some(format!("{}[{}]", hit.policy, hit.rule)),
-        Verdict::Deny(DenyReason::NoAllowMatched) => Some("no ALLOW policy matched".to_owned()),
+        Verdict::Deny(DenyReason::Policy(hit)) => Some(named(hit).into()),
+        Verdict::Deny(DenyReason::NoAllowMatched) => Some("no ALLOW policy matched".into()),
     }
 }
 
 /// The client as decisions see it.
-pub(crate) fn client(accepted: &Accepted) -> Client<'_> {
+pub(crate) fn client<'a>(accepted: &'a Accepted, server_name: Option<&'a str>) -> Client<'a> {
     let address: IpAddr = accepted.client.peer.ip().to_canonical();
     Client {
         identity: accepted.client.identity.as_ref(),
         address,
         remote_address: address,
-        server_name: None,
+        server_name,
         labels: &[],
     }
 }
@@ -89,3 +187,6 @@ pub(crate) fn local(accepted: &Accepted) -> Local {
         port: accepted.client.destination.port(),
     }
 }
+
+const DENIED: &str = "rbac_access_denied";
+const NOTED: usize = 4;

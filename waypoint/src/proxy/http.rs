@@ -203,17 +203,11 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>) -> Resp
         accepted: accepted.clone(),
         snapshot,
         compiled,
+        claims: Claims::none(),
         routed: None,
         worker: worker.clone(),
         story,
     };
-    exchange.routed = Some(worker.tables.route(
-        &exchange.compiled,
-        &accepted.frontend,
-        &exchange.view(),
-        &filters::authorization::client(accepted),
-        &Claims::default(),
-    ));
     if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
         return local_through(exchange, reply);
     }

@@ -9,7 +9,7 @@ use mesh_net::{RelayCounters, RelayEnd, relay};
 use super::http::story::Story;
 use super::http::tail::Counted;
 use crate::connection::Accepted;
-use crate::filters::authorization::connection_denied;
+use crate::filters::authorization::{connection_denied, connection_denied_noting};
 use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
@@ -24,21 +24,22 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     client: Stream,
     accepted: Accepted,
-    _server_name: Option<String>,
+    server_name: Option<String>,
 ) {
     let accepted = Arc::new(accepted);
     let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
     let client = client.into_chunks();
     // What HTTP would say is not known here: policies that ask for it are as strict as they can be.
-    if let Some(policy) = connection_denied(&worker, &accepted) {
-        story.policy = Some(policy.into());
-        story.details = "rbac_access_denied";
+    if let Some(denied) = connection_denied_noting(&worker, &accepted, server_name.as_deref(), &mut story) {
+        story.policy = Some(denied.policy);
+        story.details = denied.details;
         story.complete();
         return;
     }
     let mut standing = {
-        let accepted = accepted.clone();
-        let check = move |worker: &Worker| connection_denied(worker, &accepted).is_none();
+        let (accepted, server_name) = (accepted.clone(), server_name.clone());
+        let check =
+            move |worker: &Worker| connection_denied(worker, &accepted, server_name.as_deref()).is_none();
         worker.standings.track(Box::new(check))
     };
     let Routed::Forward(forward) = worker.tables.straight(&accepted.frontend) else {

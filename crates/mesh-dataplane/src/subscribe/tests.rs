@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use mesh_model::Workload;
 use mesh_model::l7::bind::{BindProtocol, Serves};
+use mesh_model::l7::{Created, ObjectRef, Target};
 use mesh_model::policy::{Action, Scope};
 use mesh_state::{Settings, StateReader, mesh};
 use mesh_types::{Identity, NamespacedName, WorkloadUid};
@@ -162,6 +163,54 @@ fn every_type_of_a_gateway_is_known_to_it_and_only_to_it() {
         assert!(!reason(&mut gateway).contains("not known here"), "{type_url}");
         let known = TYPES.contains(&type_url);
         assert_eq!(!reason(&mut node).contains("not known here"), known, "{type_url}");
+    }
+}
+
+#[test]
+fn in_the_place_of_a_policy_that_is_not_understood_stands_one_that_keeps_its_targets_closed() {
+    let (writer, _reader) = mesh(Settings::default());
+    let (l7_writer, l7) = mesh_state::l7::l7();
+    let mut subscription = Subscription::of_gateway(writer, l7_writer);
+    let good = policy();
+    let name = good.key().to_string();
+    // A field of a later version.
+    let later: Bytes = [&good.encode()[..], &[0xfa, 0x7f, 1, b'x']].concat().into();
+    let send = |subscription: &mut Subscription, body: &Bytes| {
+        subscription.apply(of_type(TypeUrl::POLICY, vec![resource(&name, body.clone())]))
+    };
+    send(&mut subscription, &later).unwrap_err();
+    let there = l7.snapshot().policy(&name).cloned().unwrap();
+    assert!(matches!(there.kind, PolicyKind::Unusable(_)), "{:?}", there.kind);
+    assert_eq!((&there.object, &there.targets), (&good.object, &good.targets));
+    send(&mut subscription, &good.encode()).unwrap();
+    assert_eq!(
+        l7.snapshot().policy(&name).map(|p| (**p).clone()),
+        Some(good.clone())
+    );
+    // What was there before is better.
+    send(&mut subscription, &later).unwrap_err();
+    assert_eq!(
+        l7.snapshot().policy(&name).map(|p| (**p).clone()),
+        Some(good.clone())
+    );
+    let removal = Batch {
+        type_url: TypeUrl::POLICY,
+        resources: Vec::new(),
+        removed: vec![name.clone()],
+    };
+    subscription.apply(removal).unwrap();
+    assert!(l7.snapshot().policy(&name).is_none());
+}
+
+fn policy() -> Policy {
+    Policy {
+        object: ObjectRef {
+            kind: "Gateway".into(),
+            name: NamespacedName::new("shop", "waypoint"),
+        },
+        targets: vec![Target::Gateway(NamespacedName::new("shop", "waypoint"))],
+        created: Created::unknown(),
+        kind: PolicyKind::ForwardClientIdentity(true),
     }
 }
 

@@ -87,6 +87,17 @@ pub enum PolicyKind {
     PathNormalization(PathNormalization),
     /// Applications are told who asks (`ambient.istio.io/xfcc-include-client-identity`). The most specific one counts.
     ForwardClientIdentity(bool),
+    /// What it says is not understood here: nothing that it is attached to is served.
+    Unusable(Unusable),
+}
+
+/// What is known of a policy that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The last part of the resource's name, which is its kind in a word.
+    pub label: Strng,
+    /// What is not understood, for people.
+    pub reason: Strng,
 }
 
 /// How paths are made comparable (Istio, mesh configuration, `pathNormalization`).
@@ -123,6 +134,7 @@ impl PolicyKind {
             Self::Tracing(_) => "tracing",
             Self::PathNormalization(_) => "path-normalization",
             Self::ForwardClientIdentity(_) => "forward-client-identity",
+            Self::Unusable(_) => "unusable",
         }
     }
 }
@@ -131,7 +143,11 @@ impl Policy {
     /// Its key: `AuthorizationPolicy/shop/readers/authorization`.
     #[must_use]
     pub fn key(&self) -> Strng {
-        format!("{}/{}", self.object, self.kind.label()).into()
+        let label = match &self.kind {
+            PolicyKind::Unusable(unusable) => unusable.label.as_str(),
+            kind => kind.label(),
+        };
+        format!("{}/{label}", self.object).into()
     }
 }
 

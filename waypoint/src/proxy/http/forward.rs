@@ -407,19 +407,14 @@ fn stand(exchange: Exchange) -> (Standing, Story) {
     let Exchange {
         head,
         authority,
+        claims,
         accepted,
         worker,
         story,
         ..
     } = exchange;
-    let check = move |worker: &Worker| {
-        let snapshot = worker.snapshot();
-        let compiled = worker
-            .tables
-            .compiled(&snapshot, &accepted.frontend, &worker.gateway);
-        let request = view(&head, &authority);
-        request_denied(&compiled.authorizer, &request, &accepted).is_none()
-    };
+    let check =
+        move |worker: &Worker| request_denied(worker, &view(&head, &authority), &claims, &accepted).is_none();
     (worker.standings.track(Box::new(check)), story)
 }
 

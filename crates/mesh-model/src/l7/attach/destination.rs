@@ -183,6 +183,7 @@ fn merging(kind: &PolicyKind) -> Merging {
         | PolicyKind::Metrics(_)
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
-        | PolicyKind::ForwardClientIdentity(_) => Merging::Elsewhere,
+        | PolicyKind::ForwardClientIdentity(_)
+        | PolicyKind::Unusable(_) => Merging::Elsewhere,
     }
 }

@@ -130,7 +130,8 @@ fn merging(kind: &PolicyKind) -> Merging {
         PolicyKind::Authorization(_)
         | PolicyKind::Authentication(_)
         | PolicyKind::RateLimit(_)
-        | PolicyKind::Metrics(_) => Merging::All,
+        | PolicyKind::Metrics(_)
+        | PolicyKind::Unusable(_) => Merging::All,
         PolicyKind::AccessLogging(_) => Merging::Level,
         PolicyKind::Session(_)
         | PolicyKind::Retry(_)

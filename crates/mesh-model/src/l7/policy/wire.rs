@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use mesh_proto::lateen::l7::v1 as pb;
 use mesh_types::Strng;
+use prost::Message as _;
 
-use super::{PathNormalization, Policy, PolicyKind, Target};
+use super::{PathNormalization, Policy, PolicyKind, Target, Unusable};
 use crate::invalid::{FieldProblem, InField, InvalidResource, Problem, ResourceKind};
-use crate::l7::Created;
 use crate::l7::wire::{
     Resource, Wire, check, decode_resource, encode_resource, list, list_to_wire, required,
 };
+use crate::l7::{Created, ObjectRef};
 
 impl Policy {
     /// Reads a resource as it came over xDS.
@@ -18,6 +19,27 @@ impl Policy {
     /// Names the resource and the field.
     pub fn decode(name: &str, body: Bytes) -> Result<Self, InvalidResource> {
         decode_resource(name, body)
+    }
+
+    /// Of a resource that was refused what is known all the same: whose it is and what it is attached to. In force while
+    /// there is nothing better, it keeps closed what the policy was to protect; absent when not even that is known.
+    #[must_use]
+    pub fn unusable(name: &str, body: Bytes, reason: &str) -> Option<Self> {
+        let message = pb::Policy::decode(body).ok()?;
+        let object: ObjectRef = required("object", message.object.as_ref()).ok()?;
+        let label = name.strip_prefix(&format!("{object}/"))?.into();
+        let targets = message.targets.iter();
+        let targets: Vec<_> = targets.filter_map(|m| Target::from_wire(m).ok()).collect();
+        let kind = PolicyKind::Unusable(Unusable {
+            label,
+            reason: reason.into(),
+        });
+        (!targets.is_empty()).then_some(Self {
+            object,
+            targets,
+            created: Created::from_wire(message.created_seconds),
+            kind,
+        })
     }
 
     /// The body of the resource.
@@ -53,14 +75,12 @@ impl Wire for Policy {
             object: Some(self.object.to_wire()),
             targets: list_to_wire(&self.targets),
             created_seconds: self.created.seconds(),
-            kind: Some(self.kind.to_wire()),
+            kind: self.kind.known_to_wire(),
         }
     }
 }
 
-impl Wire for PolicyKind {
-    type Message = pb::policy::Kind;
-
+impl PolicyKind {
     fn from_wire(m: &pb::policy::Kind) -> Result<Self, FieldProblem> {
         use pb::policy::Kind;
         match m {
@@ -90,9 +110,10 @@ impl Wire for PolicyKind {
         }
     }
 
-    fn to_wire(&self) -> pb::policy::Kind {
+    /// What was not understood cannot be said.
+    fn known_to_wire(&self) -> Option<pb::policy::Kind> {
         use pb::policy::Kind;
-        match self {
+        Some(match self {
             Self::Authorization(policy) => Kind::Authorization(policy.to_wire()),
             Self::Authentication(policy) => Kind::Authentication(policy.to_wire()),
             Self::Traffic(rules) => Kind::Traffic(rules.to_wire()),
@@ -108,7 +129,8 @@ impl Wire for PolicyKind {
             Self::Tracing(tracing) => Kind::Tracing(tracing.to_wire()),
             Self::PathNormalization(how) => Kind::PathNormalization(path_normalization_to_wire(*how).into()),
             Self::ForwardClientIdentity(on) => Kind::ForwardClientIdentity(*on),
-        }
+            Self::Unusable(_) => return None,
+        })
     }
 }
 
