@@ -9,10 +9,12 @@ use mesh_runtime::signals::StopRequest;
 use mesh_state::StateReader;
 use mesh_state::dump::Dump;
 use mesh_state::l7::L7Reader;
+use mesh_types::Strng;
 use mesh_xds::{ClientHandle, ClientStatus};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::filters::jwt::store::{Fetched, KeySets};
 use crate::filters::not_enforced::why_not;
 
 /// What the pages show.
@@ -24,6 +26,8 @@ pub struct Shown {
     pub state: StateReader,
     /// What is served.
     pub l7: L7Reader,
+    /// Key sets that are elsewhere.
+    pub key_sets: KeySets,
     /// The control plane's stream.
     pub xds: ClientHandle,
 }
@@ -39,6 +43,7 @@ struct ConfigDump<'a> {
     backends: Vec<String>,
     policies: Vec<String>,
     not_enforced: Vec<NotEnforced>,
+    key_sets: Vec<KeySetStatus>,
     #[serde(flatten)]
     state: Dump,
     control_plane: ClientStatus,
@@ -50,6 +55,27 @@ struct NotEnforced {
     policy: String,
     targets: Vec<String>,
     reason: String,
+}
+
+/// A key set that is elsewhere; nothing of the keys.
+#[derive(Serialize)]
+struct KeySetStatus {
+    uri: String,
+    known: bool,
+    attempts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl KeySetStatus {
+    fn of((uri, fetched): (Strng, Fetched)) -> Self {
+        Self {
+            uri: uri.to_string(),
+            known: fetched.keys.is_some(),
+            attempts: fetched.attempts,
+            error: fetched.error.map(|error| error.to_string()),
+        }
+    }
 }
 
 fn not_enforced(policy: &Policy) -> Option<NotEnforced> {
@@ -96,6 +122,7 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
                 routes: l7.routes().map(|route| route.key().to_string()).collect(),
                 backends: l7.backends().map(|backend| backend.name.to_string()).collect(),
                 policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
+                key_sets: shown.key_sets.all().into_iter().map(KeySetStatus::of).collect(),
                 not_enforced: l7.policies().filter_map(|policy| not_enforced(policy)).collect(),
                 state: shown.state.dump(),
                 control_plane: shown.xds.status(),

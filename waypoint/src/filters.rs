@@ -10,6 +10,7 @@
 //! - `cors`: what browsers are told.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
 //! - `fault`: delays and failures on purpose.
+//! - [`jwt`]: tokens are verified, and what they say counts.
 //! - [`identity`]: who asks, for the application: forged headers go, true ones come.
 
 pub mod applied;
@@ -18,6 +19,7 @@ pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod fault;
 pub mod identity;
+pub mod jwt;
 pub mod not_enforced;
 
 use std::ops::ControlFlow;
@@ -31,6 +33,7 @@ use crate::exchange::{Exchange, Filter, Next};
 pub async fn request(exchange: &mut Exchange) -> Next {
     not_enforced::Guard.request(exchange).await?;
     identity::Identity.request(exchange).await?;
+    jwt::Authentication.request(exchange).await?;
     exchange.choose();
     not_enforced::RuleGuard.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;

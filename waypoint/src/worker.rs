@@ -26,6 +26,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
 use crate::connection::Accepted;
+use crate::filters::jwt::store::KeySets;
 use crate::frontend::Gateway;
 use crate::route::Tables;
 use crate::settings::Settings;
@@ -55,6 +56,8 @@ pub struct WorkerSeed<C> {
     pub settings: Arc<Settings>,
     /// Where requests and connections are reported.
     pub telemetry: Telemetry,
+    /// Key sets that are elsewhere.
+    pub key_sets: KeySets,
     /// True once the first configuration is complete; nothing is accepted before.
     pub synced: watch::Receiver<bool>,
 }
@@ -126,6 +129,8 @@ pub struct Worker {
     pub upstream: Upstream,
     /// Compiled routes.
     pub tables: Tables,
+    /// Key sets that are elsewhere.
+    pub key_sets: KeySets,
     /// What must stay allowed while it lasts.
     pub standings: Standings,
     /// Where tasks are started.
@@ -233,6 +238,7 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
             tasks.clone(),
         ),
         tables: Tables::default(),
+        key_sets: seed.key_sets,
         standings: Standings::default(),
         l7: RefCell::new(seed.l7.view()),
         l7_reader: seed.l7,

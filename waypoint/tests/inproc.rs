@@ -3,6 +3,8 @@
 mod lab;
 #[path = "inproc/security.rs"]
 mod security;
+#[path = "inproc/tokens.rs"]
+mod tokens;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The control plane's streams, the certificate, the workers and the ports, put together.
 
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,25 +10,31 @@ use mesh_certs::{CaClient, CertManager, WallClock};
 use mesh_dataplane::bootstrap::{Server, connect};
 use mesh_dataplane::identities::Patient;
 use mesh_dataplane::subscribe::{GATEWAY_TYPES, Subscription};
+use mesh_hbone::{Pool, ReceiveBudget};
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::supervise::Tasks;
 use mesh_state::l7::{L7Reader, l7};
 use mesh_state::{StateReader, mesh};
+use mesh_tls::CertSource;
 use mesh_xds::{ClientConfig, ClientHandle, NodeInfo};
 use tokio::sync::oneshot;
 
 use super::binds::Binds;
 use crate::admin::Shown;
 use crate::config::{Config, ServerConfig};
+use crate::filters::jwt::fetch::network::Outside;
+use crate::filters::jwt::{fetch, store::KeySets};
 use crate::frontend::Gateway;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
+use crate::upstream::Upstream;
 use crate::worker::{self, WorkerSeed, Workers};
 
 /// What runs on the control thread, and the workers.
 pub(super) struct Control {
     state: StateReader,
     l7: L7Reader,
+    key_sets: KeySets,
     xds: ClientHandle,
     workers: Workers,
 }
@@ -58,6 +65,7 @@ impl Control {
             multi_network: !config.node.network.is_empty(),
             ..Gateway::new(config.node.gateway.clone(), &config.node.domain)
         };
+        let key_sets = KeySets::default();
         let seed = WorkerSeed {
             state: state.clone(),
             l7: l7.clone(),
@@ -67,8 +75,10 @@ impl Control {
             hbone: config.hbone.clone(),
             settings: Arc::new(Settings::default()),
             telemetry: telemetry.clone(),
+            key_sets: key_sets.clone(),
             synced: xds.ready(),
         };
+        start_key_sets(&seed, tasks);
         let (workers, starts) = Workers::new(config.worker_threads);
         for start in starts {
             worker::start(start, seed.clone(), tasks).context("data worker threads")?;
@@ -76,6 +86,7 @@ impl Control {
         Ok(Self {
             state,
             l7,
+            key_sets,
             xds,
             workers,
         })
@@ -87,6 +98,7 @@ impl Control {
             config: config.clone(),
             state: self.state.clone(),
             l7: self.l7.clone(),
+            key_sets: self.key_sets.clone(),
             xds: self.xds.clone(),
         }
     }
@@ -114,6 +126,38 @@ impl Control {
         });
         (stop, done)
     }
+}
+
+/// Key sets are fetched over connections of the control thread's own.
+fn start_key_sets<C: CertSource>(seed: &WorkerSeed<C>, tasks: &Tasks) {
+    let spawner = tasks.clone();
+    let pool = Pool::new(
+        seed.certs.clone(),
+        Rc::new(seed.hbone.clone()),
+        ReceiveBudget::default(),
+        move |name, task| drop(spawner.spawn_local(name, task)),
+    );
+    let upstream = Upstream::new(
+        seed.state.clone(),
+        seed.l7.clone(),
+        Rc::new(pool),
+        seed.identity.clone(),
+        seed.gateway.network.clone(),
+        seed.settings.clone(),
+        tasks.clone(),
+    );
+    let network = Outside::new(
+        upstream,
+        seed.state.clone(),
+        seed.gateway.name.namespace.clone(),
+        seed.settings.clone(),
+    );
+    let (sets, l7) = (seed.key_sets.clone(), seed.l7.clone());
+    let follow = fetch::follow(sets, l7, tasks.clone(), Rc::new(network));
+    tasks.critical_local("key sets", async move {
+        follow.await;
+        Ok::<_, Infallible>(())
+    });
 }
 
 fn start_xds(

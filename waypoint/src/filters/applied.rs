@@ -3,6 +3,7 @@
 use mesh_model::l7::authorization::Authorizer;
 use mesh_model::l7::{Policy, PolicyKind};
 
+use super::jwt::rules::TokenRules;
 use super::not_enforced::NotEnforced;
 
 /// What policies want of the filters at one place.
@@ -10,6 +11,8 @@ use super::not_enforced::NotEnforced;
 pub struct Applied {
     /// Which requests may pass.
     pub authorizer: Authorizer,
+    /// Which tokens are known.
+    pub tokens: TokenRules,
     /// What is wanted and not done here.
     pub not_enforced: NotEnforced,
 }
@@ -23,8 +26,13 @@ impl Applied {
             PolicyKind::Authorization(authorization) => Some((&policy.object, authorization)),
             _ => None,
         });
+        let tokens = policies.iter().filter_map(|policy| match &policy.kind {
+            PolicyKind::Authentication(authentication) => Some(authentication),
+            _ => None,
+        });
         Self {
             authorizer: Authorizer::compile(authorizations),
+            tokens: TokenRules::compile(tokens),
             not_enforced: NotEnforced::among(&policies),
         }
     }

@@ -28,9 +28,9 @@ pub fn why_not(policy: &Policy) -> Option<Strng> {
             dry_run: false,
             ..
         }) => Some("external authorization is not carried out by this version".into()),
-        PolicyKind::Authentication(_) => Some("tokens are not verified by this version".into()),
         PolicyKind::RateLimit(_) => Some("requests are not counted by this version".into()),
         PolicyKind::Authorization(_)
+        | PolicyKind::Authentication(_)
         | PolicyKind::Traffic(_)
         | PolicyKind::BackendTls(_)
         | PolicyKind::HealthCheck(_)

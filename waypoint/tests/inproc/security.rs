@@ -27,7 +27,7 @@ pub(crate) fn policy(name: &str, kind: PolicyKind) -> L7Update {
     }))
 }
 
-fn authorization(name: &str, action: Action, dry_run: bool, when: Vec<Condition>) -> L7Update {
+pub(crate) fn authorization(name: &str, action: Action, dry_run: bool, when: Vec<Condition>) -> L7Update {
     let rule = Rule {
         when,
         ..Rule::default()

@@ -22,8 +22,8 @@ use mesh_model::l7::bind::{BindProtocol, Frontend as Served, Serves};
 use mesh_model::l7::{Bind, ServicePort};
 use mesh_net::{DialOptions, ListenOptions, listen};
 use mesh_runtime::drain::{self, DrainTrigger};
-use mesh_runtime::supervise::supervisor;
-use mesh_state::l7::{L7Update, L7Writer, l7};
+use mesh_runtime::supervise::{Tasks, supervisor};
+use mesh_state::l7::{L7Reader, L7Update, L7Writer, l7};
 use mesh_state::{StateWriter, Update, mesh};
 use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::{hostname, identity};
@@ -34,6 +34,7 @@ use prometheus::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
+use waypoint::filters::jwt::store::KeySets;
 use waypoint::frontend::Gateway;
 use waypoint::settings::Settings;
 use waypoint::telemetry::{Report, Telemetry};
@@ -51,6 +52,10 @@ pub(crate) struct Lab {
     reports: Arc<Mutex<Vec<Report>>>,
     threads: Arc<Mutex<BTreeSet<String>>>,
     drains: RefCell<Vec<DrainTrigger>>,
+    /// Key sets that are elsewhere; a test that wants them has to fetch them.
+    pub(crate) key_sets: KeySets,
+    pub(crate) l7_reader: L7Reader,
+    pub(crate) tasks: Tasks,
     // Nothing is accepted before it is true.
     _synced: watch::Sender<bool>,
 }
@@ -92,6 +97,7 @@ impl Lab {
     fn new(count: usize, threads: bool) -> Self {
         let (writer, state) = mesh(mesh_state::Settings::default());
         let (l7_writer, l7) = l7();
+        let l7_reader = l7.clone();
         let (tasks, _failures) = supervisor();
         let authority = TestAuthority::new();
         let reports: Arc<Mutex<Vec<Report>>> = Arc::default();
@@ -103,6 +109,7 @@ impl Lab {
             threads_seen.lock().insert(thread);
             log.lock().push(report.clone());
         }));
+        let key_sets = KeySets::default();
         let (synced, watcher) = watch::channel(true);
         let seed = WorkerSeed {
             state,
@@ -113,6 +120,7 @@ impl Lab {
             hbone: HboneOptions::default(),
             settings: Arc::new(Settings::default()),
             telemetry,
+            key_sets: key_sets.clone(),
             synced: watcher,
         };
         let (workers, starts) = Workers::new(count);
@@ -131,6 +139,9 @@ impl Lab {
             reports,
             threads: seen,
             drains: RefCell::default(),
+            key_sets,
+            l7_reader,
+            tasks,
             _synced: synced,
         }
     }
