@@ -8,6 +8,7 @@
 //! - [`config`]: the directory of YAML that the control plane reads.
 //! - [`lab`]: the whole: control plane, nodes, agents, ztunnels, pods.
 //! - [`access`]: what the ztunnels say about connections.
+//! - [`load`]: load of HTTP, and what answers it, for the bench.
 //! - [`capture`]: packets between the nodes.
 //! - [`table`]: tables for people.
 //!
@@ -19,6 +20,7 @@ pub mod cni;
 pub mod config;
 pub mod ip;
 pub mod lab;
+pub mod load;
 pub mod process;
 pub mod products;
 pub mod table;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mesh_tls::csr::SigningRequest;
 use mesh_tls::{CertSource, CertUnavailable, TlsSettings, WorkloadCertificate, csr};
 use mesh_types::Identity;
 use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
 
 /// Gives every identity a certificate, and the same one each time. Clones are the same authority.
@@ -63,6 +64,23 @@ impl TestAuthority {
             .entry(identity.clone())
             .or_insert_with(|| self.issue(identity))
             .clone()
+    }
+
+    /// What the authority's service answers: the leaf and the root.
+    ///
+    /// # Panics
+    /// Panics when it cannot be made.
+    #[must_use]
+    pub fn sign(&self, request: &SigningRequest) -> Vec<String> {
+        let name = request.identity().to_string();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(name.try_into().expect("an identity is ASCII"))];
+        let key = SubjectPublicKeyInfo::from_der(request.public_key()).expect("a public key");
+        let leaf = params
+            .signed_by(&key, &self.shared.issuer)
+            .expect("a certificate")
+            .pem();
+        vec![leaf, self.shared.root.clone()]
     }
 
     fn issue(&self, identity: &Identity) -> Arc<WorkloadCertificate> {

@@ -211,7 +211,7 @@ fn number(printed: &Value, key: &str) -> Result<f64> {
 }
 
 /// CPU time of the processes so far, user and system (proc(5), `/proc/PID/stat`, fields 14 and 15).
-fn cpu(pids: &[u32]) -> Result<Duration> {
+pub(crate) fn cpu(pids: &[u32]) -> Result<Duration> {
     let mut ticks = 0;
     for pid in pids {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -228,7 +228,7 @@ fn cpu(pids: &[u32]) -> Result<Duration> {
 }
 
 /// Resident memory in MB (10^6 bytes).
-fn memory(pids: &[u32]) -> Result<f64> {
+pub(crate) fn memory(pids: &[u32]) -> Result<f64> {
     let mut kib = 0.0;
     for pid in pids {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -76,15 +76,21 @@ pub(crate) fn write(
         "tls_group": conditions.tls_group,
         "variants": all,
     });
+    write_json(&text, path)
+}
+
+/// Writes figures, and says where.
+pub(crate) fn write_json(figures: &Value, path: &Path) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     }
-    fs::write(path, format!("{text:#}\n")).with_context(|| path.display().to_string())?;
+    fs::write(path, format!("{figures:#}\n")).with_context(|| path.display().to_string())?;
     println!("All values of all rounds: {}", path.display());
     Ok(())
 }
 
-fn machine() -> Value {
+/// What it was measured on.
+pub(crate) fn machine() -> Value {
     let read = |p: &str| fs::read_to_string(p).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let value = |key: &str| {

@@ -1,7 +1,6 @@
 //! Load for the bench: one thread, as little work a byte, request or connection as the kernel lets a program have.
 
 mod client;
-mod histogram;
 mod server;
 
 use std::net::SocketAddr;

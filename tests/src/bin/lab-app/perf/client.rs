@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
-use super::histogram::Histogram;
+use lab::load::Histogram;
 
 pub(super) async fn throughput(to: SocketAddr, streams: usize, length: Duration) -> Result<Value> {
     let start = Instant::now();

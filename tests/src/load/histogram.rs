@@ -3,31 +3,38 @@
 use std::time::Duration;
 
 /// Counts of latencies.
-pub(super) struct Histogram {
+#[derive(Clone, Debug)]
+pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,
 }
 
 impl Histogram {
-    pub(super) fn new() -> Self {
+    /// Without any.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             buckets: vec![0; BUCKETS],
             count: 0,
         }
     }
 
-    pub(super) fn record(&mut self, took: Duration) {
+    /// One more.
+    pub fn record(&mut self, took: Duration) {
         let bucket = usize::try_from(took.as_micros()).map_or(BUCKETS - 1, |b| b.min(BUCKETS - 1));
         self.buckets[bucket] += 1;
         self.count += 1;
     }
 
-    pub(super) fn count(&self) -> u64 {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.count
     }
 
     /// The latency in µs that this share of all stayed under.
-    pub(super) fn quantile(&self, share: f64) -> u64 {
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> u64 {
         let rank = (self.count as f64 * share).ceil() as u64;
         let mut seen = 0;
         for (bucket, n) in self.buckets.iter().enumerate() {
@@ -37,6 +44,12 @@ impl Histogram {
             }
         }
         BUCKETS as u64
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
