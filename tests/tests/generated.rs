@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 24] = [
+const FILES: [&str; 25] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -19,6 +19,7 @@ const FILES: [&str; 24] = [
     "lateen/l7/backend.proto",
     "lateen/l7/bind.proto",
     "lateen/l7/common.proto",
+    "lateen/l7/endpoint_labels.proto",
     "lateen/l7/external_auth.proto",
     "lateen/l7/filter.proto",
     "lateen/l7/health.proto",

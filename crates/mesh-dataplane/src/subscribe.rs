@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use mesh_model::l7::{Backend, Bind, Policy, PolicyKind, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, PolicyKind, Route};
 use mesh_model::{Address, Authorization};
 use mesh_state::l7::{L7Kind, L7Snapshot};
 use mesh_state::{L7Update, L7Writer, StateWriter, Update};
@@ -25,7 +25,7 @@ pub struct Subscription {
 pub const TYPES: [TypeUrl; 2] = [TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS];
 
 /// What a gateway's proxy follows: also what it serves, of which the control plane sends it what is its own.
-pub const GATEWAY_TYPES: [TypeUrl; 6] = TypeUrl::IN_ORDER;
+pub const GATEWAY_TYPES: [TypeUrl; 7] = TypeUrl::IN_ORDER;
 
 impl Subscription {
     /// Writes into this state; for [`TYPES`].
@@ -72,13 +72,14 @@ impl Subscription {
         };
         let policies = match kind {
             L7Kind::Policy => batch.resources.clone(),
-            L7Kind::Bind | L7Kind::Route | L7Kind::Backend => Vec::new(),
+            L7Kind::Bind | L7Kind::Route | L7Kind::Backend | L7Kind::EndpointLabels => Vec::new(),
         };
         let decode = match kind {
             L7Kind::Bind => decode_bind,
             L7Kind::Route => decode_route,
             L7Kind::Backend => decode_backend,
             L7Kind::Policy => decode_policy,
+            L7Kind::EndpointLabels => decode_labels,
         };
         let (mut updates, outcome) = decode_all(batch, decode, |name| L7Update::Remove(kind, name));
         if let Err(rejected) = &outcome {
@@ -105,6 +106,7 @@ impl Kind {
             TypeUrl::ROUTE => Some(Self::Gateway(L7Kind::Route)),
             TypeUrl::BACKEND => Some(Self::Gateway(L7Kind::Backend)),
             TypeUrl::POLICY => Some(Self::Gateway(L7Kind::Policy)),
+            TypeUrl::ENDPOINT_LABELS => Some(Self::Gateway(L7Kind::EndpointLabels)),
             _ => None,
         }
     }
@@ -193,6 +195,12 @@ fn in_place_of(
         Policy::unusable(&resource.name, resource.body, &rejected.reason)
     });
     refused.map(|policy| L7Update::Policy(Arc::new(policy))).collect()
+}
+
+fn decode_labels(resource: Resource) -> Result<L7Update, String> {
+    EndpointLabels::decode(&resource.name, resource.body)
+        .map(|labels| L7Update::EndpointLabels(Arc::new(labels)))
+        .map_err(text)
 }
 
 fn text(error: impl Display) -> String {

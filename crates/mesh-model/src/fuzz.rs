@@ -8,7 +8,7 @@ use mesh_proto::istio::{security, workload as pb};
 use prost::Message;
 
 use crate::l7::wire::{Resource, decode_resource, encode_resource};
-use crate::l7::{Backend, Bind, Policy, Route};
+use crate::l7::{Backend, Bind, EndpointLabels, Policy, Route};
 use crate::{Address, Authorization, Problem, Service, Workload};
 
 /// `istio.workload.Workload`.
@@ -72,6 +72,11 @@ pub fn backend(data: &[u8]) {
 /// `lateen.l7.v1.Policy`, as a resource.
 pub fn policy(data: &[u8]) {
     resource::<Policy>(data);
+}
+
+/// `lateen.l7.v1.EndpointLabels`, as a resource.
+pub fn endpoint_labels(data: &[u8]) {
+    resource::<EndpointLabels>(data);
 }
 
 fn resource<T: Resource + PartialEq + std::fmt::Debug>(data: &[u8]) {

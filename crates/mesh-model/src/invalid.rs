@@ -41,6 +41,8 @@ pub enum ResourceKind {
     Backend,
     /// A policy for waypoints and gateways.
     Policy,
+    /// The labels of a workload.
+    EndpointLabels,
 }
 
 /// What can be wrong with a field.
@@ -173,6 +175,7 @@ impl fmt::Display for ResourceKind {
             Self::Route => "route",
             Self::Backend => "backend",
             Self::Policy => "policy",
+            Self::EndpointLabels => "labels of",
         })
     }
 }

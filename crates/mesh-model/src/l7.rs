@@ -6,6 +6,7 @@
 //! - [`filter`]: what is done to a request or its answer on the way.
 //! - [`resilience`]: timeouts, retries and their budgets.
 //! - [`backend`]: destinations that are no Service of the mesh.
+//! - [`endpoint_labels`]: what endpoints are labelled with.
 //! - [`policy`]: everything that is attached to something: [`authorization`], [`authentication`], [`traffic`]
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
 //! - [`matching`]: how texts are compared.
@@ -24,6 +25,7 @@ pub mod authorization;
 pub mod backend;
 pub mod bind;
 pub mod edit;
+pub mod endpoint_labels;
 pub mod filter;
 pub mod health;
 pub mod matching;
@@ -44,6 +46,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
 pub use backend::Backend;
 pub use bind::Bind;
+pub use endpoint_labels::EndpointLabels;
 pub use matching::{Pattern, TextMatch};
 pub use policy::{Policy, PolicyKind, Target};
 pub use request::{Claims, Client, Local, Request};

@@ -12,5 +12,7 @@ pub const BIND: &str = "type.googleapis.com/lateen.l7.v1.Bind";
 pub const ROUTE: &str = "type.googleapis.com/lateen.l7.v1.Route";
 /// A destination that is no service.
 pub const BACKEND: &str = "type.googleapis.com/lateen.l7.v1.Backend";
+/// What an endpoint is labelled with.
+pub const ENDPOINT_LABELS: &str = "type.googleapis.com/lateen.l7.v1.EndpointLabels";
 /// Something that is attached to something.
 pub const POLICY: &str = "type.googleapis.com/lateen.l7.v1.Policy";

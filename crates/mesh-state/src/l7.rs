@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
-use mesh_model::l7::{Backend, Bind, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
 use mesh_types::Strng;
 use tokio::sync::watch;
 
@@ -35,6 +35,8 @@ pub enum L7Update {
     Backend(Arc<Backend>),
     /// A policy is there, or has changed.
     Policy(Arc<Policy>),
+    /// The labels of a workload are there, or have changed.
+    EndpointLabels(Arc<EndpointLabels>),
     /// The resource of this kind and xDS name is gone.
     Remove(L7Kind, Strng),
 }
@@ -50,6 +52,8 @@ pub enum L7Kind {
     Backend,
     /// [`Policy`].
     Policy,
+    /// [`EndpointLabels`].
+    EndpointLabels,
 }
 
 /// The one writer.

@@ -65,14 +65,17 @@ impl TypeUrl {
     pub const ROUTE: Self = Self(type_url::ROUTE);
     /// Destinations that are no services.
     pub const BACKEND: Self = Self(type_url::BACKEND);
+    /// What endpoints are labelled with.
+    pub const ENDPOINT_LABELS: Self = Self(type_url::ENDPOINT_LABELS);
     /// What is attached to services, routes and gateways.
     pub const POLICY: Self = Self(type_url::POLICY);
 
     /// Every type that a control plane publishes, in the order of their references (see the crate's documentation): a
     /// route comes after the policies that guard it, a bind after the routes that it serves.
-    pub const IN_ORDER: [Self; 6] = [
+    pub const IN_ORDER: [Self; 7] = [
         Self::AUTHORIZATION,
         Self::ADDRESS,
+        Self::ENDPOINT_LABELS,
         Self::BACKEND,
         Self::POLICY,
         Self::ROUTE,

@@ -59,6 +59,11 @@ fn no_bytes_make_a_waypoints_policy_panic_or_change_on_its_way() {
     run("policy", policy, 10);
 }
 
+#[test]
+fn no_bytes_make_labels_panic_or_change_on_their_way() {
+    run("endpoint-labels", endpoint_labels, 11);
+}
+
 /// The corpus is made of examples of today's messages; `LATEEN_UPDATE=1` writes them.
 #[test]
 fn the_corpus_holds_todays_examples() {
@@ -137,5 +142,6 @@ fn l7_examples() -> impl Iterator<Item = (&'static str, &'static str, Vec<u8>)> 
     let policies = examples::policies()
         .into_iter()
         .map(|it| ("policy", it.kind.label(), it.encode().to_vec()));
-    binds.chain(routes).chain(backends).chain(policies)
+    let labels = [("endpoint-labels", "pod", examples::labels().encode().to_vec())];
+    binds.chain(routes).chain(backends).chain(policies).chain(labels)
 }

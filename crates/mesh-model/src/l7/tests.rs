@@ -58,6 +58,12 @@ fn policies_survive_the_wire() {
 }
 
 #[test]
+fn labels_survive_the_wire() {
+    survives(&examples::labels());
+    any_survives::<EndpointLabels>(5);
+}
+
+#[test]
 fn what_is_not_known_is_refused_instead_of_left_out() {
     let route = examples::http_route();
     let mut body = route.encode().to_vec();

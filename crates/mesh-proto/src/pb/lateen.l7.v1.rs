@@ -986,6 +986,21 @@ impl AppProtocol {
         }
     }
 }
+/// The labels of a workload, for what chooses endpoints by them (subsets, preferred places). Not a part of
+/// istio.workload.Address, which only says what every proxy needs. Sent to gateways that serve it, and to a gateway for
+/// its own workloads.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndpointLabels {
+    /// The uid of the workload, as in istio.workload.Workload; not empty.
+    #[prost(string, tag = "1")]
+    pub workload_uid: ::prost::alloc::string::String,
+    /// Its labels: of the Pod, WorkloadEntry or endpoint, with what its ServiceEntry or WorkloadGroup adds.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
 /// Where a request or connection goes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Destination {

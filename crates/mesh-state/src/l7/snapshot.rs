@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mesh_model::l7::attach::AttachedPolicies;
 use mesh_model::l7::route::RouteParent;
-use mesh_model::l7::{Backend, Bind, Policy, Route, ServicePort, Target};
-use mesh_types::Strng;
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route, ServicePort, Target};
+use mesh_types::{Strng, WorkloadUid};
 
 use super::shared_map::SharedMap;
 use super::{L7Kind, L7Update};
@@ -19,6 +19,7 @@ pub struct L7Snapshot {
     generation: Generation,
     binds: SharedMap<Strng, Arc<Bind>>,
     backends: SharedMap<Strng, Arc<Backend>>,
+    labels: SharedMap<Strng, Arc<EndpointLabels>>,
     routes: Attachments<Route>,
     policies: Attachments<Policy>,
 }
@@ -66,6 +67,17 @@ impl L7Snapshot {
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Arc<Backend>> {
         self.backends.get(name)
+    }
+
+    /// The labels of all workloads that have any, by uid.
+    pub fn labels(&self) -> impl Iterator<Item = &Arc<EndpointLabels>> {
+        self.labels.iter().map(|(_, labels)| labels)
+    }
+
+    /// The labels of a workload; absent when nobody said.
+    #[must_use]
+    pub fn labels_of(&self, workload: &WorkloadUid) -> Option<&Arc<EndpointLabels>> {
+        self.labels.get(workload.as_str())
     }
 
     /// All routes, by name.
@@ -123,6 +135,10 @@ impl L7Snapshot {
                 L7Update::Backend(backend) => {
                     replace(&mut next.backends, backend.name.clone(), Some(backend))
                 }
+                L7Update::EndpointLabels(labels) => {
+                    replace(&mut next.labels, labels.workload.as_str().into(), Some(labels))
+                }
+                L7Update::Remove(L7Kind::EndpointLabels, uid) => replace(&mut next.labels, uid, None),
                 L7Update::Remove(L7Kind::Bind, key) => replace(&mut next.binds, key, None),
                 L7Update::Remove(L7Kind::Backend, name) => replace(&mut next.backends, name, None),
                 L7Update::Route(route) => note(&mut routes, route.key(), Some(route)),

@@ -4,7 +4,7 @@ use mesh_model::l7::bind::{BindProtocol, Serves};
 use mesh_model::l7::policy::{PathNormalization, PolicyKind};
 use mesh_model::l7::route::{RouteParent, Rules};
 use mesh_model::l7::{Created, ObjectRef, ServicePort, Target};
-use mesh_types::{NamespacedHostname, NamespacedName};
+use mesh_types::{NamespacedHostname, NamespacedName, WorkloadUid};
 
 use super::*;
 
@@ -208,6 +208,28 @@ fn policies_count_where_the_snapshot_has_them() {
     assert_eq!(counts(&at), object("MeshConfig", "web"));
     assert_eq!(Effective::at(&*snapshot, &at).attached.len(), 2);
     assert_eq!(counts(&Place::at(gateway)), object("MeshConfig", "mesh"));
+}
+
+#[test]
+fn labels_are_found_by_workload_until_they_are_gone() {
+    let (mut writer, reader) = l7();
+    let uid = WorkloadUid::new("Kubernetes//Pod/shop/cart-1");
+    let labels = |version: &str| {
+        L7Update::EndpointLabels(Arc::new(EndpointLabels {
+            workload: uid.clone(),
+            labels: [("version".into(), version.into())].into(),
+        }))
+    };
+    assert_eq!(writer.apply(vec![labels("v1")]), Generation(1));
+    assert_eq!(writer.apply(vec![labels("v1")]), Generation(1));
+    writer.apply(vec![labels("v2")]);
+    let snapshot = reader.snapshot();
+    let found = snapshot.labels_of(&uid).unwrap();
+    assert!(found.have(&[("version".into(), "v2".into())]));
+    assert!(!found.have(&[("version".into(), "v1".into())]) && !found.have(&[("app".into(), "".into())]));
+    assert_eq!(snapshot.labels().count(), 1);
+    writer.apply(vec![gone(L7Kind::EndpointLabels, uid.as_str())]);
+    assert!(reader.snapshot().labels_of(&uid).is_none());
 }
 
 #[test]

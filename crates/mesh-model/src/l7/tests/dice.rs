@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use mesh_types::{NamespacedHostname, NamespacedName, Strng};
+use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
 use crate::AppProtocol;
 use crate::fixtures::Dice;
@@ -39,7 +39,8 @@ use crate::l7::traffic::{
     OutlierDetection, ProxyProtocolVersion, Subset, TrafficRules, TrafficSettings, Warmup,
 };
 use crate::l7::{
-    Backend, Bind, Created, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort, Target, TextMatch,
+    Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort,
+    Target, TextMatch,
 };
 
 /// Something of which there are random ones.
@@ -73,6 +74,14 @@ fn at_least_one<T: Any>(dice: &mut Dice) -> Vec<T> {
 
 fn pattern(dice: &mut Dice) -> Pattern {
     Pattern::new(dice.of(&["", "a+", "/v[0-9]|b"])).unwrap()
+}
+
+fn uid(dice: &mut Dice) -> WorkloadUid {
+    WorkloadUid::new(any::<Strng>(dice))
+}
+
+fn labels(dice: &mut Dice) -> BTreeMap<Strng, Strng> {
+    any::<Vec<_>>(dice).into_iter().collect()
 }
 
 /// A struct all of whose fields may be anything.
@@ -165,6 +174,7 @@ fields! {
     Bind { gateway, listener, port, protocol }
     Backend { name, object, location }
     Certificate { chain, key }
+    EndpointLabels { workload: uid, labels: labels }
     TlsOrigination { server_name, trust, subject_alt_names, certificate, alpn }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mesh_types::{NamespacedHostname, NamespacedName, Strng};
+use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
 use crate::AppProtocol;
 use crate::l7::authentication::{Authentication, JwtRule, KeySet, TokenLocation};
@@ -35,7 +35,8 @@ use crate::l7::traffic::{
     OutlierDetection, ProxyProtocolVersion, Subset, TrafficRules, TrafficSettings, Warmup,
 };
 use crate::l7::{
-    Backend, Bind, Created, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort, Target, TextMatch,
+    Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort,
+    Target, TextMatch,
 };
 
 pub(crate) fn object(kind: &str, name: &str) -> ObjectRef {
@@ -162,6 +163,13 @@ pub(crate) fn backends() -> Vec<(&'static str, Backend)> {
         ("dns", backend("dns", dns)),
         ("dynamic", backend("dynamic", dynamic)),
     ]
+}
+
+pub(crate) fn labels() -> EndpointLabels {
+    EndpointLabels {
+        workload: WorkloadUid::new("Kubernetes//Pod/shop/cart-1"),
+        labels: [("app".into(), "cart".into()), ("version".into(), "v2".into())].into(),
+    }
 }
 
 // === routes ===
