@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane_ca::caller::{ServiceAccount, is_name};
 use controlplane_ca::token;
 use mesh_runtime::env::parse_duration;
@@ -34,6 +34,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Print a token for a service account on a node.
     Token(TokenArgs),
+    /// Print what the waypoints among some Gateways become in a cluster: accounts, Deployments and Services.
+    Waypoint(WaypointArgs),
 }
 
 /// How to run.
@@ -123,6 +125,55 @@ pub struct TokenArgs {
     /// How long the token is good for, such as 90s, 12h, 30d.
     #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = token_ttl)]
     pub ttl: Duration,
+}
+
+/// Which waypoints, and what is the same for all of them.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointArgs {
+    /// A file with Gateways and their classes, a directory of such files, or `-` for standard input.
+    #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How they are written.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Manifest,
+    /// The image that holds `lateen-waypoint` [default: lateen/waypoint:<this version>].
+    #[arg(long, env = "WAYPOINT_IMAGE", value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// When nodes fetch the image: Always, IfNotPresent or Never.
+    #[arg(long, value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
+    pub image_pull_policy: Option<String>,
+    /// Where waypoints find the control plane.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "istiod.istio-system.svc:15012"
+    )]
+    pub control_plane: String,
+    /// The trust domain of every identity.
+    #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: TrustDomain,
+    /// The cluster's DNS domain.
+    #[arg(long, default_value = "cluster.local")]
+    pub domain: String,
+    /// The cluster's name.
+    #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// The network of waypoints whose Gateway names none.
+    #[arg(long, default_value = "")]
+    pub network: String,
+    /// The control plane's revision.
+    #[arg(long, default_value = "default")]
+    pub revision: String,
+}
+
+/// How objects are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Manifest {
+    /// YAML documents.
+    #[default]
+    Yaml,
+    /// A `List` of objects.
+    Json,
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

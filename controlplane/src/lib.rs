@@ -19,6 +19,7 @@
 //!   writing a file in one step.
 //! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
+//! - [`waypoints`]: what Gateways become in a cluster, printed.
 
 pub mod address_claims;
 pub mod address_store;
@@ -35,3 +36,4 @@ pub mod registrations;
 pub mod serve;
 pub mod state_file;
 pub mod statuses;
+pub mod waypoints;

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use controlplane::app;
 use controlplane::args::{Command, CommandLine};
+use controlplane::{app, waypoints};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let result = match (line.command, line.serve) {
         (Some(Command::Token(args)), _) => app::print_token(&args),
+        (Some(Command::Waypoint(args)), _) => waypoints::print(&args),
         (Some(Command::Serve(args)), _) | (None, Some(args)) => app::serve(&args),
         (None, None) => {
             let error = clap::error::ErrorKind::MissingRequiredArgument;

@@ -10,7 +10,7 @@ use controlplane::derivation::Derivation;
 
 #[test]
 fn the_examples_are_good_and_nothing_of_them_is_ignored() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh");
     let state = tempfile::tempdir().unwrap();
     let mut source = ConfigSource::open(&dir, state.path()).unwrap();
     let (batch, _) = source.step();
@@ -37,4 +37,22 @@ fn the_examples_are_good_and_nothing_of_them_is_ignored() {
             assert_eq!(object.error, None);
         }
     }
+}
+
+#[test]
+fn every_file_of_the_waypoint_is_good_by_itself() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/waypoint");
+    let mut read = 0;
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "yaml") {
+            continue;
+        }
+        read += 1;
+        for object in controlplane_k8s_api::parse(&std::fs::read_to_string(&path).unwrap()) {
+            let object = object.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert_eq!(object.warnings, [], "{}", path.display());
+        }
+    }
+    assert!(read > 2, "{read} files");
 }

@@ -11,6 +11,7 @@
 
 mod node;
 mod pod;
+mod waypoint;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +30,7 @@ use crate::products::Products;
 
 pub use node::Node;
 pub use pod::{Pod, Said};
+pub use waypoint::{Replica, Waypoint};
 
 /// A running mesh; dropping it stops everything.
 #[derive(Debug)]
@@ -277,28 +279,32 @@ impl Lab {
     /// # Errors
     /// Fails with what the control plane's `token` command printed.
     pub fn token(&self, service_account: &str, node: usize, ttl: &str) -> Result<PathBuf> {
-        let (node, state) = (node_name(node), self.state_dir());
-        let program = self.products.path("lateen-controlplane").display().to_string();
-        let state = state.display().to_string();
-        let arguments = [
-            "token",
-            "--state-dir",
-            &state,
-            "--service-account",
-            service_account,
-            "--node",
-            &node,
-            "--ttl",
-            ttl,
-        ];
-        let token = self.control.output(&program, &arguments)?;
-        let file = self
-            .dir
-            .join("tokens")
-            .join(format!("{node}-{}", service_account.replace('/', "-")));
+        let token = self.signed_token(service_account, node, ttl, &[])?;
+        let name = format!("{}-{}", node_name(node), service_account.replace('/', "-"));
+        let file = self.dir.join("tokens").join(name);
         fs::create_dir_all(self.dir.join("tokens"))?;
-        fs::write(&file, token.trim())?;
+        fs::write(&file, token)?;
         Ok(file)
+    }
+
+    /// A token of a pod's account that is bound to the pod.
+    ///
+    /// # Errors
+    /// Fails with what the control plane's `token` command printed.
+    pub fn pod_token(&self, pod: &Pod, ttl: &str) -> Result<String> {
+        let spec = pod.spec();
+        let account = format!("{}/{}", spec.namespace, spec.service_account);
+        let bound = ["--pod", &spec.name, "--pod-uid", &pod.attachment().pod_uid];
+        self.signed_token(&account, spec.node, ttl, &bound)
+    }
+
+    fn signed_token(&self, account: &str, node: usize, ttl: &str, further: &[&str]) -> Result<String> {
+        let (node, state) = (node_name(node), self.state_dir().display().to_string());
+        let program = self.products.path("lateen-controlplane").display().to_string();
+        let whose = ["--service-account", account, "--node", &node, "--ttl", ttl];
+        let arguments = [&["token", "--state-dir", &state], &whose[..], further].concat();
+        let token = self.control.output(&program, &arguments)?;
+        Ok(token.trim().to_owned())
     }
 
     fn route_between_nodes(&self) -> Result<()> {

@@ -22,6 +22,7 @@ impl Products {
             .with_context(|| format!("{} holds no products", dir.display()))?;
         for name in [
             "ztunnel",
+            "lateen-waypoint",
             "lateen-controlplane",
             "lateen-cni",
             "lateen-node",

@@ -1,9 +1,10 @@
 //! Which Gateways are waypoints, where they are found, and whom they serve (Istio documentation, "Configure waypoint
 //! proxies").
 //!
-//! [`binding`] is what the labels of everybody else have to do with them.
+//! [`binding`] is what the labels of everybody else have to do with them, [`deployment`] what a cluster is to run for them.
 
 pub(crate) mod binding;
+pub mod deployment;
 
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::gateway::{FromNamespaces, Gateway, GatewayClass, LabelSelector, Listener};
@@ -162,6 +163,7 @@ fn address(
         let address = NetworkAddress::new(namespaces.network(fetch, config), ip);
         return (reference(GatewayDestination::Address(address)), None);
     }
+    let name = &NamespacedName::new(name.namespace.clone(), deployment::name_of(gateway));
     let hostname = service::hostname(config, name);
     let service = fetch.get(inputs.services, name).filter(|s| {
         let speaks_hbone = s.spec.ports.iter().any(|p| p.port == ports::HBONE);

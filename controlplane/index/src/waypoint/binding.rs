@@ -378,8 +378,9 @@ fn is_true(value: &str) -> bool {
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// On Services that a controller made for a Gateway, and by which.
 const MANAGED: &str = "gateway.istio.io/managed";
-const MANAGED_GATEWAYS: [&str; 3] = [
+const MANAGED_GATEWAYS: [&str; 4] = [
     "istio.io-mesh-controller",
+    "lateen.dev-mesh-controller",
     "istio.io-eastwest-controller",
     "istio.io-agentgateway-waypoint-controller",
 ];

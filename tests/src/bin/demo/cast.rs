@@ -180,7 +180,7 @@ fn knows(dump: &Value, pod: &Pod) -> bool {
 /// The files of the directory that the demo shows, by name.
 fn read(examples: &Path) -> Result<Vec<(&'static str, String)>> {
     let text = |name: &'static str| {
-        let path = examples.join(name);
+        let path = examples.join("mesh").join(name);
         let text = fs::read_to_string(&path)
             .with_context(|| format!("{} (run from the repository, or give --examples)", path.display()))?;
         Ok((name, text))
@@ -207,6 +207,7 @@ fn publish(lab: &Lab, files: &[(&'static str, String)]) -> Result<()> {
     }
     let names: Vec<(IpAddr, &str)> = SERVICES
         .iter()
+        .chain(&LATER)
         .map(|(name, vip)| Ok((vip.parse()?, *name)))
         .collect::<Result<_>>()?;
     lab.write_hosts(&names)?;
@@ -217,7 +218,7 @@ fn publish(lab: &Lab, files: &[(&'static str, String)]) -> Result<()> {
         ensure!(known, "the examples have no service {name} at {vip}");
     }
     step(
-        &format!("the YAML of examples/: {}", FILES.join(", ")),
+        &format!("the YAML of examples/mesh: {}", FILES.join(", ")),
         start.elapsed(),
     );
     Ok(())
@@ -233,6 +234,8 @@ const FILES: [&str; 5] = [
 ];
 /// The file that act 2 adds.
 pub(crate) const STRICT: &str = "strict.yaml";
+/// Names of services that later acts add.
+const LATER: [(&str, &str); 1] = [("reviews.store", "10.96.2.1")];
 /// Names that programs may use, and the virtual addresses that `examples/` gives them.
 const SERVICES: [(&str, &str); 4] = [
     ("web.shop", "10.96.0.9"),

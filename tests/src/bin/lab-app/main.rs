@@ -4,6 +4,7 @@ mod client;
 mod load;
 mod perf;
 mod server;
+mod web;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -92,6 +93,36 @@ enum Do {
         #[arg(long)]
         ledger: Option<std::path::PathBuf>,
     },
+    /// Serve HTTP/1.1, HTTP/2, gRPC and WebSocket on one port, as an application that says who it is.
+    Web(web::Web),
+    /// Call gRPC once with some messages; print the answers and the status.
+    Grpc {
+        /// Whom, `host:port`.
+        to: String,
+        /// `/<service>/<method>`.
+        #[arg(long, default_value = "/lab.Echo/Say")]
+        method: String,
+        /// The name that the client gives itself (`user-agent`).
+        #[arg(long, default_value = "lab-app")]
+        name: String,
+        /// What to say.
+        #[arg(default_value = "hello")]
+        messages: Vec<String>,
+    },
+    /// Open a WebSocket, say some words, print each echo, and close it.
+    Websocket {
+        /// Whom, `host:port`.
+        to: String,
+        /// The path.
+        #[arg(long, default_value = "/chat")]
+        path: String,
+        /// The name that the client gives itself (`user-agent`).
+        #[arg(long, default_value = "lab-app")]
+        name: String,
+        /// What to say.
+        #[arg(default_value = "hello")]
+        messages: Vec<String>,
+    },
     /// Loads for the bench.
     Perf {
         #[command(subcommand)]
@@ -102,6 +133,19 @@ enum Do {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Do::Perf { what } => perf::run(what),
+        Do::Web(web) => web::serve(web),
+        Do::Grpc {
+            to,
+            method,
+            name,
+            messages,
+        } => web::local(web::grpc(&to, &method, &name, &messages)),
+        Do::Websocket {
+            to,
+            path,
+            name,
+            messages,
+        } => web::local(web::websocket(&to, &path, &name, &messages)),
         Do::Serve {
             name,
             tcp,

@@ -1,0 +1,359 @@
+//! What a waypoint's Gateway becomes in a cluster: an account, a Deployment and a Service.
+//!
+//! Names, labels, ports, probes and mounts are those of Istio's own waypoints (its `waypoint.yaml` template), so that
+//! dashboards, policies and people find what they look for. What only Envoy needs is left out. Where Kubernetes takes no
+//! empty owner, none is named: a Gateway out of a file has no uid.
+//!
+//! # Layout
+//! - [`render`], [`Settings`], [`Manifests`]: the way in and out.
+//! - [`objects`]: the Kubernetes objects, as far as a waypoint needs them.
+//! - `pod`: the pod's template: container, environment, probes, volumes.
+
+pub mod objects;
+mod pod;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use controlplane_k8s_api::Labels;
+use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
+use mesh_types::{NamespacedName, Strng, TrustDomain};
+
+use objects::{
+    Deployment, DeploymentSpec, LabelSelector, ObjectMeta, OwnerReference, Service, ServiceAccount,
+    ServicePort, ServiceSpec,
+};
+
+/// What is the same for every waypoint of a mesh.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The image that holds `lateen-waypoint`.
+    pub image: Strng,
+    /// When nodes fetch it; Kubernetes' own default where absent.
+    pub image_pull_policy: Option<Strng>,
+    /// Where the control plane and its certificate authority are found, `host:port`.
+    pub control_plane: Strng,
+    /// The ConfigMap in every namespace that holds the root certificate, `root-cert.pem`.
+    pub root_certificate: Strng,
+    /// The cluster's name.
+    pub cluster_id: Strng,
+    /// The domain of Services' host names.
+    pub cluster_domain: Strng,
+    /// The trust domain of every identity.
+    pub trust_domain: TrustDomain,
+    /// The network that waypoints are in where their Gateway names none; empty in a mesh of one network.
+    pub network: Strng,
+    /// The revision of the control plane; `default` where it has none.
+    pub revision: Strng,
+    /// What a pod is granted.
+    pub resources: objects::Resources,
+    /// How long a pod may take to end, in seconds.
+    pub grace_seconds: u32,
+}
+
+/// What a Gateway becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifests {
+    /// Whom its certificate names.
+    pub service_account: ServiceAccount,
+    /// Its pods.
+    pub deployment: Deployment,
+    /// How node proxies find them.
+    pub service: Service,
+}
+
+/// Why a Gateway becomes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRendered {
+    /// Another controller makes the Gateways of its class.
+    ForeignClass(Strng),
+    /// It names an address of its own: somebody else runs what is there.
+    Unmanaged,
+    /// It asks for settings that this version does not read.
+    Parameters(Strng),
+    /// An annotation holds what it cannot.
+    Annotation {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Renders a Gateway; pure, and the same for equal input, so that whoever applies it sees what changed.
+///
+/// # Errors
+/// Says why nothing is to be made of it.
+pub fn render(
+    gateway: &Gateway,
+    class: Option<&GatewayClass>,
+    settings: &Settings,
+) -> Result<Manifests, NotRendered> {
+    let controller = controller(gateway, class)?;
+    if is_unmanaged(gateway) {
+        return Err(NotRendered::Unmanaged);
+    }
+    if let Some(parameters) = gateway
+        .spec
+        .infrastructure
+        .as_ref()
+        .and_then(|i| i.parameters_ref.as_ref())
+    {
+        let named = format!("{} {}", parameters.kind, parameters.name);
+        return Err(NotRendered::Parameters(named.into()));
+    }
+    let shape = Shape::of(gateway, controller, settings);
+    Ok(Manifests {
+        service_account: ServiceAccount::new(shape.meta(&shape.account, shape.annotations.clone())),
+        deployment: Deployment::new(
+            shape.meta(&shape.name, shape.annotations.clone()),
+            DeploymentSpec {
+                selector: LabelSelector {
+                    match_labels: shape.selector(),
+                },
+                template: pod::template(gateway, &shape, settings)?,
+            },
+        ),
+        service: service(gateway, &shape)?,
+    })
+}
+
+/// The name of a Gateway's Deployment and Service: its own, or what its annotation says.
+pub(crate) fn name_of(gateway: &Gateway) -> Strng {
+    let over = gateway.metadata.annotations.get(NAME_OVERRIDE);
+    over.unwrap_or(&gateway.metadata.name).clone()
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            image: concat!("lateen/waypoint:", env!("CARGO_PKG_VERSION")).into(),
+            image_pull_policy: None,
+            control_plane: "istiod.istio-system.svc:15012".into(),
+            root_certificate: "istio-ca-root-cert".into(),
+            cluster_id: "Kubernetes".into(),
+            cluster_domain: "cluster.local".into(),
+            trust_domain: TrustDomain::default(),
+            network: Strng::default(),
+            revision: "default".into(),
+            resources: objects::Resources::default(),
+            grace_seconds: 30,
+        }
+    }
+}
+
+/// What all three objects share.
+struct Shape<'a> {
+    gateway: &'a Gateway,
+    /// Of Deployment and Service.
+    name: Strng,
+    account: Strng,
+    /// The labels that the Gateway's author wants on everything.
+    labels: Labels,
+    /// The same for annotations.
+    annotations: Labels,
+    /// Who made this, as a label says it.
+    managed_by: Strng,
+    network: Strng,
+}
+
+impl<'a> Shape<'a> {
+    fn of(gateway: &'a Gateway, controller: &str, settings: &Settings) -> Self {
+        let meta = &gateway.metadata;
+        let infrastructure = gateway.spec.infrastructure.as_ref();
+        let wanted = |own: &Labels, of: Option<&Labels>| -> Labels {
+            let of = of.filter(|l| !l.is_empty()).unwrap_or(own);
+            let keep = |(k, _): &(&Strng, &Strng)| !k.starts_with(RESERVED);
+            of.iter()
+                .filter(keep)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        let mut labels = wanted(&meta.labels, infrastructure.map(|i| &i.labels));
+        let mut annotations = wanted(&meta.annotations, infrastructure.map(|i| &i.annotations));
+        annotations.retain(|key, _| !ABOUT_THE_GATEWAY.contains(&key.as_str()));
+        if !meta.labels.contains_key(NETWORK) && !settings.network.is_empty() {
+            labels.insert(NETWORK.into(), settings.network.clone());
+        }
+        let name = name_of(gateway);
+        Self {
+            gateway,
+            account: meta
+                .annotations
+                .get(SERVICE_ACCOUNT)
+                .unwrap_or(&meta.name)
+                .clone(),
+            network: labels.get(NETWORK).cloned().unwrap_or_default(),
+            name,
+            labels,
+            annotations,
+            managed_by: controller.replace('/', "-").into(),
+        }
+    }
+
+    fn meta(&self, name: &Strng, annotations: Labels) -> ObjectMeta {
+        let owner = self.gateway.metadata.uid.as_ref().filter(|u| !u.is_empty());
+        ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(self.gateway.metadata.namespace.clone()),
+            labels: self.labelled(self.labels.clone()),
+            annotations,
+            owner_references: owner
+                .map(|uid| OwnerReference::gateway(self.gateway.metadata.name.clone(), uid.clone()))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// What tells that an object is this Gateway's; nothing that its author wants goes over it.
+    fn labelled(&self, mut labels: Labels) -> Labels {
+        labels.extend(self.selector());
+        labels.insert(CLASS_LABEL.into(), self.gateway.spec.gateway_class_name.clone());
+        labels.insert(MANAGED.into(), self.managed_by.clone());
+        labels
+    }
+
+    fn selector(&self) -> Labels {
+        Labels::from([(NAME_LABEL.into(), self.gateway.metadata.name.clone())])
+    }
+}
+
+/// Who makes the Gateways of its class, if that is us: by the class itself, else by its well-known name.
+fn controller<'a>(gateway: &Gateway, class: Option<&'a GatewayClass>) -> Result<&'a str, NotRendered> {
+    let name = &gateway.spec.gateway_class_name;
+    let of_class = class.map(|c| c.spec.controller_name.as_str());
+    let built_in = CLASSES
+        .iter()
+        .find(|(class, _)| **class == **name)
+        .map(|(_, c)| *c);
+    match of_class.or(built_in) {
+        Some(controller) if CLASSES.iter().any(|(_, ours)| *ours == controller) => Ok(controller),
+        _ => Err(NotRendered::ForeignClass(name.clone())),
+    }
+}
+
+/// A host name, or several addresses: there is something already. One IP address is a wish for the Service.
+fn is_unmanaged(gateway: &Gateway) -> bool {
+    match gateway.spec.addresses.as_slice() {
+        [] => false,
+        [one] => one.kind != "IPAddress",
+        _ => true,
+    }
+}
+
+fn service(gateway: &Gateway, shape: &Shape<'_>) -> Result<Service, NotRendered> {
+    let kind = gateway.metadata.annotations.get(SERVICE_TYPE);
+    let kind = kind.map_or(DEFAULT_SERVICE_TYPE, Strng::as_str);
+    if !SERVICE_TYPES.contains(&kind) {
+        return Err(NotRendered::Annotation {
+            name: SERVICE_TYPE,
+            reason: format!("{kind:?} is none of {}", SERVICE_TYPES.join(", ")),
+        });
+    }
+    let mut annotations = Labels::from([(TRAFFIC_DISTRIBUTION.into(), "PreferClose".into())]);
+    annotations.extend(shape.annotations.clone());
+    let asked = gateway.spec.addresses.first().map(|a| a.value.clone());
+    Ok(Service::new(
+        shape.meta(&shape.name, annotations),
+        ServiceSpec {
+            ip_family_policy: "PreferDualStack".into(),
+            ports: ports(gateway),
+            selector: shape.selector(),
+            load_balancer_ip: asked.filter(|_| kind == "LoadBalancer"),
+            kind: kind.into(),
+        },
+    ))
+}
+
+/// The readiness port, then every listener's, each once.
+fn ports(gateway: &Gateway) -> Vec<ServicePort> {
+    let mut ports = vec![ServicePort::tcp(
+        "status-port".into(),
+        mesh_types::ports::READINESS,
+        "tcp",
+    )];
+    let mut numbers = BTreeSet::new();
+    let mut names = BTreeSet::from(["status-port".to_owned()]);
+    for listener in &gateway.spec.listeners {
+        if !numbers.insert(listener.port) {
+            continue;
+        }
+        // Listeners' names may have dots and be long, those of ports may not (RFC 6335, section 5.1, with 63 letters).
+        let wanted: String = listener
+            .name
+            .replace('.', "-")
+            .chars()
+            .take(LONGEST_NAME)
+            .collect();
+        let mut name = wanted.clone();
+        let mut suffix = format!("-{}", listener.port);
+        while !names.insert(name.clone()) {
+            let kept = LONGEST_NAME.saturating_sub(suffix.len());
+            name = wanted.chars().take(kept).chain(suffix.chars()).collect();
+            suffix.push('x');
+        }
+        let speaks = listener.protocol.to_ascii_lowercase();
+        ports.push(ServicePort::tcp(name.into(), listener.port, &speaks));
+    }
+    ports
+}
+
+impl Manifests {
+    /// Where the waypoint is found.
+    #[must_use]
+    pub fn name(&self) -> NamespacedName {
+        let of = |text: &Option<Strng>| text.clone().unwrap_or_default();
+        let meta = &self.service.metadata;
+        NamespacedName::new(of(&meta.namespace), of(&meta.name))
+    }
+}
+
+impl fmt::Display for NotRendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForeignClass(class) => {
+                write!(
+                    f,
+                    "spec.gatewayClassName: {class} is no class of waypoints that are made here"
+                )
+            }
+            Self::Unmanaged => f.write_str("spec.addresses: it stands for something that runs already"),
+            Self::Parameters(named) => write!(
+                f,
+                "spec.infrastructure.parametersRef: {named}: settings by reference are not read by this version"
+            ),
+            Self::Annotation { name, reason } => write!(f, "metadata.annotations[{name}]: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for NotRendered {}
+
+/// Classes of waypoints, and who makes their Gateways.
+const CLASSES: [(&str, &str); 2] = [
+    ("istio-waypoint", "istio.io/mesh-controller"),
+    ("lateen-waypoint", "lateen.dev/mesh-controller"),
+];
+const NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+const CLASS_LABEL: &str = "gateway.networking.k8s.io/gateway-class-name";
+const MANAGED: &str = "gateway.istio.io/managed";
+const NETWORK: &str = "topology.istio.io/network";
+/// Labels and annotations of this domain say what the Gateway itself is.
+const RESERVED: &str = "gateway.networking.k8s.io/";
+const NAME_OVERRIDE: &str = "gateway.istio.io/name-override";
+const SERVICE_ACCOUNT: &str = "gateway.istio.io/service-account";
+/// Annotations that are about the Gateway, not about what it becomes.
+const ABOUT_THE_GATEWAY: [&str; 4] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    NAME_OVERRIDE,
+    SERVICE_ACCOUNT,
+    "gateway.istio.io/controller-version",
+];
+const SERVICE_TYPE: &str = "networking.istio.io/service-type";
+const SERVICE_TYPES: [&str; 3] = [DEFAULT_SERVICE_TYPE, "LoadBalancer", "NodePort"];
+const DEFAULT_SERVICE_TYPE: &str = "ClusterIP";
+const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+const LONGEST_NAME: usize = 63;
+
+#[cfg(test)]
+mod tests;
