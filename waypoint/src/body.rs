@@ -2,18 +2,24 @@
 //!
 //! # Layout
 //! - this file: [`Body`], a stream of frames, and why it ends early.
+//! - [`permit`]: a body that waits until it is asked for.
 //! - [`replay`]: a request's body that can be sent again, while it is short.
 
+pub mod permit;
 pub mod replay;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::{self, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+pub use permit::Permit;
 pub use replay::{Replay, ReplayBody};
+
+use permit::Waiting;
 
 /// A body.
 pub struct Body {
@@ -26,6 +32,8 @@ enum Content {
     Full(Bytes),
     Incoming(Incoming),
     Replay(ReplayBody),
+    /// Behind a permit.
+    Awaited(Box<(Waiting, ReplayBody)>),
 }
 
 /// Sees what passes, and how it ends.
@@ -92,6 +100,12 @@ impl Body {
         self
     }
 
+    /// A request's body that is not read before the permit is given.
+    #[must_use]
+    pub fn awaiting(permit: &Permit, body: ReplayBody) -> Self {
+        Self::of(Content::Awaited(Box::new((Waiting::new(permit.clone()), body))))
+    }
+
     fn of(content: Content) -> Self {
         Self {
             content,
@@ -109,8 +123,13 @@ impl Body {
             }
             Content::Incoming(incoming) => Pin::new(incoming)
                 .poll_frame(cx)
+                .map_ok(without_forbidden_trailers)
                 .map_err(|e| BodyError::Broken(e.into())),
             Content::Replay(replay) => replay.poll_frame(cx),
+            Content::Awaited(awaited) => {
+                ready!(awaited.0.poll(cx));
+                awaited.1.poll_frame(cx)
+            }
         }
     }
 }
@@ -172,6 +191,7 @@ impl http_body::Body for Body {
             Content::Full(_) => false,
             Content::Incoming(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.is_end_stream(),
+            Content::Awaited(awaited) => awaited.1.is_end_stream(),
         }
     }
 
@@ -181,6 +201,37 @@ impl http_body::Body for Body {
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Incoming(incoming) => incoming.size_hint(),
             Content::Replay(replay) => replay.size_hint(),
+            Content::Awaited(awaited) => awaited.1.size_hint(),
         }
     }
 }
+
+/// Trailers without what says how a message is read, routed or allowed (RFC 9110, section 6.5.1): whoever merges them
+/// into the header would read another message.
+fn without_forbidden_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            for name in &FORBIDDEN_TRAILERS {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+const FORBIDDEN_TRAILERS: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use mesh_hbone::{Baggage, TunnelHeaders};
-use mesh_types::{Identity, Peer};
+use mesh_types::{Identity, Peer, Strng};
 
 use crate::frontend::Frontend;
 
@@ -27,6 +27,21 @@ pub struct Client {
     pub destination: SocketAddr,
     /// What its node's proxy says of it. It counts only as far as it agrees with the certificate.
     pub baggage: Option<Baggage>,
+    /// The name in its TLS handshake, in lower case, where it is one.
+    pub server_name: Option<Strng>,
+    /// Whether its TLS ended here.
+    pub secure: bool,
+}
+
+impl Accepted {
+    /// What requests on it are for: `https` where TLS ended here.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        match self.client.secure {
+            true => "https",
+            false => "http",
+        }
+    }
 }
 
 impl Client {
@@ -47,6 +62,8 @@ impl Client {
             identity: Some(identity),
             peer,
             destination,
+            server_name: None,
+            secure: false,
         }
     }
 
@@ -58,6 +75,8 @@ impl Client {
             peer,
             destination,
             baggage: None,
+            server_name: None,
+            secure: false,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What does a client speak? Its first bytes say it, where the configuration does not.
 //!
 //! [`classify`] is pure and asks for more only as long as what came could still become something it knows. A client that
-//! says nothing is waiting for the server: after [`PATIENCE`] the connection is taken for one whose server speaks first.
+//! says nothing may be waiting for the server: after [`PATIENCE`] the server is dialled, and whoever speaks first decides
+//! (`proxy/tcp`).
 
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ pub enum Spoken {
     Http2,
     /// TLS, and the server name that was asked for.
     Tls(Option<String>),
-    /// Something else, or nothing yet.
+    /// Something else.
     Tcp,
+    /// Nothing yet, where nothing is declared.
+    Silent,
 }
 
 /// What some first bytes say.
@@ -39,17 +42,30 @@ pub enum Clue {
 /// # Errors
 /// Fails when the client goes away meanwhile.
 pub async fn detect(stream: &mut Stream, declared: AppProtocol) -> std::io::Result<Spoken> {
-    let patience = match declared {
-        AppProtocol::Tcp => return Ok(Spoken::Tcp),
+    match declared {
+        AppProtocol::Tcp => Ok(Spoken::Tcp),
         // A client of HTTP speaks first, whenever it likes.
-        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => HEADER_PATIENCE,
-        AppProtocol::Tls => HEADER_PATIENCE,
-        AppProtocol::Unknown => PATIENCE,
-    };
+        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => {
+            detect_within(stream, declared, HEADER_PATIENCE).await
+        }
+        AppProtocol::Tls => detect_within(stream, declared, HEADER_PATIENCE).await,
+        AppProtocol::Unknown => detect_within(stream, declared, PATIENCE).await,
+    }
+}
+
+/// [`detect`] with another time for the first byte.
+///
+/// # Errors
+/// As there.
+pub async fn detect_within(
+    stream: &mut Stream,
+    declared: AppProtocol,
+    patience: Duration,
+) -> std::io::Result<Spoken> {
     let first = Instant::now() + patience;
     let mut seen = BytesMut::new();
     let spoken = loop {
-        // Once something came that may become a request, its rest is waited for: to be slow is no way around HTTP.
+        // Once something came that may become a request, its rest is waited for.
         let deadline = if seen.is_empty() {
             first
         } else {
@@ -63,7 +79,7 @@ pub async fn detect(stream: &mut Stream, declared: AppProtocol) -> std::io::Resu
         }
         match classify(&seen) {
             Clue::Is(spoken) => break reconcile(declared, spoken),
-            Clue::More if seen.len() >= LIMIT => break Spoken::Tcp,
+            Clue::More if seen.len() >= LIMIT => break settle(declared, &seen),
             Clue::More => {}
         }
     };
@@ -74,6 +90,9 @@ pub async fn detect(stream: &mut Stream, declared: AppProtocol) -> std::io::Resu
 /// What these first bytes say.
 #[must_use]
 pub fn classify(first: &[u8]) -> Clue {
+    // RFC 9112, 2.2: servers pass over empty lines in front of a request, so that they are no way around HTTP.
+    let blank = first.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let first = &first[blank.min(MOST_BLANK)..];
     if first.is_empty() {
         return Clue::More;
     }
@@ -124,7 +143,23 @@ fn settle(declared: AppProtocol, seen: &BytesMut) -> Spoken {
         AppProtocol::Http2 | AppProtocol::Grpc if seen.is_empty() => Spoken::Http2,
         AppProtocol::Http2 | AppProtocol::Grpc => Spoken::Http1,
         AppProtocol::Tls => Spoken::Tls(None),
-        AppProtocol::Unknown | AppProtocol::Tcp => Spoken::Tcp,
+        AppProtocol::Unknown if seen.is_empty() => Spoken::Silent,
+        AppProtocol::Unknown => likely(seen),
+        AppProtocol::Tcp => Spoken::Tcp,
+    }
+}
+
+/// What a beginning could only become: to be slow, or long, is no way around HTTP.
+fn likely(seen: &[u8]) -> Spoken {
+    if classify(seen) != Clue::More {
+        return Spoken::Tcp;
+    }
+    let blank = seen.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    match &seen[blank..] {
+        [] => Spoken::Tcp,
+        [tls::HANDSHAKE, ..] => Spoken::Tls(None),
+        rest if rest.starts_with(b"PRI *") => Spoken::Http2,
+        _ => Spoken::Http1,
     }
 }
 
@@ -148,10 +183,11 @@ pub const PATIENCE: Duration = Duration::from_millis(50);
 /// For the rest of what begins like a request line or a ClientHello.
 const REST_PATIENCE: Duration = Duration::from_secs(1);
 /// On a port that is declared to be HTTP or TLS the client speaks first; as long as a request's header may take.
-const HEADER_PATIENCE: Duration = Duration::from_secs(60);
+pub const HEADER_PATIENCE: Duration = Duration::from_secs(60);
 /// A request line or ClientHello longer than this is not waited for.
 const LIMIT: usize = 16 * 1024;
 const LONGEST_METHOD: usize = 32;
+const MOST_BLANK: usize = 16;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[cfg(test)]

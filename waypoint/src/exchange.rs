@@ -10,10 +10,11 @@ use mesh_model::l7::request::{Claims, Request};
 use mesh_state::l7::L7Snapshot;
 
 use crate::connection::Accepted;
+use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
-use crate::route::{Compiled, Routed};
+use crate::route::{Compiled, Routed, Rule};
 use crate::worker::Worker;
 
 /// A request on its way through the filters.
@@ -26,8 +27,10 @@ pub struct Exchange {
     pub accepted: Arc<Accepted>,
     /// What was served when the request began: it is judged by nothing newer.
     pub snapshot: Arc<L7Snapshot>,
-    /// What of it applies to what is asked for.
+    /// What of it is for what is asked for: its routes.
     pub compiled: Rc<Compiled>,
+    /// The policies that apply; once a rule takes it, with those that are attached there.
+    pub applied: Rc<Applied>,
     /// What its token says, once that was verified.
     pub claims: Claims,
     /// Where it goes; known once tokens were looked at, since routes may match what they say.
@@ -38,6 +41,8 @@ pub struct Exchange {
     pub grpc: bool,
     /// The protocol to change to, where it asks for one.
     pub upgrade: Option<HeaderValue>,
+    /// Whether the client waits to be told to send the body.
+    pub expects: bool,
     /// What is told about it.
     pub story: Story,
     /// What its worker shares.
@@ -45,16 +50,20 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The rule that takes it, where one forwards it.
+    #[must_use]
+    pub fn rule(&self) -> Option<&Rule> {
+        match &self.routed {
+            Some(Routed::Forward(forward)) => forward.rule.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The filters of the rule that takes it.
     #[must_use]
     pub fn rule_filters(&self) -> &[mesh_model::l7::filter::Filter] {
-        match &self.routed {
-            Some(Routed::Forward(forward)) => {
-                let rule = forward.rule.as_ref().and_then(|rule| rule.http());
-                rule.map_or(&[], |rule| &rule.filters)
-            }
-            _ => &[],
-        }
+        let rule = self.rule().and_then(|rule| rule.http());
+        rule.map_or(&[], |rule| &rule.filters)
     }
 
     /// Chooses where it goes, by what it is now.
@@ -67,21 +76,23 @@ impl Exchange {
             &self.claims,
         );
         self.routed = Some(routed);
+        if let Some(rule) = self.rule() {
+            self.applied = self.compiled.applied_to(Some(rule)).clone();
+        }
     }
 
     /// The request as decisions see it.
     #[must_use]
     pub fn view(&self) -> Request<'_> {
-        view(&self.head, &self.authority)
+        view(&self.head, &self.authority, &self.accepted)
     }
 }
 
 /// A head as decisions see it.
-pub(crate) fn view<'a>(head: &'a Parts, authority: &'a HeaderValue) -> Request<'a> {
+pub(crate) fn view<'a>(head: &'a Parts, authority: &'a HeaderValue, accepted: &Accepted) -> Request<'a> {
     Request {
         method: &head.method,
-        // TLS of clients ends elsewhere.
-        scheme: "http",
+        scheme: accepted.scheme(),
         // It was checked to be ASCII.
         authority: authority.to_str().unwrap_or_default(),
         path: head.uri.path(),

@@ -2,24 +2,30 @@
 //!
 //! # Layout
 //! - this file: [`Routed`], the answer, and [`Tables`], which keep what was compiled.
-//! - `choose`: one request, one rule, one destination.
+//! - `applies`: to which rules more policies are attached.
+//! - `choose`: one request, one rule, one destination. `connections`: the same of connections.
 
+mod applies;
 mod choose;
+mod connections;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mesh_model::l7::attach::Place;
 use mesh_model::l7::policy::PathNormalization;
 use mesh_model::l7::resilience::{Retry, Timeouts};
 use mesh_model::l7::route::{HttpAction, HttpBackend, HttpRule, RouteParent, Rules};
 use mesh_model::l7::select::{Hostnames, RouteTable, Spread};
-use mesh_model::l7::{Policy, PolicyKind, Route, ServicePort, Target};
+use mesh_model::l7::{Route, ServicePort};
 use mesh_state::Generation;
 use mesh_state::l7::L7Snapshot;
 use mesh_types::{Strng, WorkloadUid};
 use tokio::time::Instant;
+
+use applies::Applies;
 
 use crate::filters::applied::Applied;
 use crate::frontend::{Frontend, Gateway};
@@ -65,18 +71,20 @@ pub struct Rule {
 #[derive(Debug, Default)]
 pub struct Tables {
     compiled: RefCell<HashMap<Place, Kept>>,
-    default_retry: Rc<Retry>,
 }
 
 /// Everything that applies to one frontend.
 #[derive(Debug)]
 pub struct Compiled {
+    /// What it was compiled for.
+    pub generation: Generation,
     /// Its routes.
     pub routes: RouteTable,
-    /// What policies want of the filters.
-    pub applied: Applied,
-    /// How paths are made comparable.
+    /// The policies that apply, as far as they do not depend on the rule.
+    pub applied: Rc<Applied>,
+    /// How paths are made comparable, which is done before a route is known.
     pub normalization: PathNormalization,
+    applies: Applies,
     /// Shares of rules' destinations.
     spreads: RefCell<HashMap<(Strng, usize), Rc<Spread>>>,
 }
@@ -90,27 +98,18 @@ struct Kept {
     used: Instant,
 }
 
-/// What tables are kept under.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    Port(ServicePort),
-    Workload,
-    Bind(Strng),
-}
-
 impl Tables {
     /// What applies to a frontend, as of a snapshot.
     #[must_use]
     pub fn compiled(&self, snapshot: &L7Snapshot, frontend: &Frontend, gateway: &Gateway) -> Rc<Compiled> {
-        let place = Place::of(frontend);
+        let place = place(frontend, gateway);
         let mut tables = self.compiled.borrow_mut();
         if let Some(kept) = tables.get_mut(&place) {
             kept.used = Instant::now();
             if kept.checked == snapshot.generation() {
                 return kept.compiled.clone();
             }
-            let made_of = made_of(snapshot, &place, gateway);
-            if kept.made_of == made_of {
+            if kept.made_of == made_of(snapshot, &place) {
                 kept.checked = snapshot.generation();
                 return kept.compiled.clone();
             }
@@ -118,10 +117,10 @@ impl Tables {
         if tables.len() >= MOST_TABLES {
             tables.retain(|_, kept| kept.used.elapsed() < STALE);
         }
-        let compiled = Rc::new(compile(snapshot, &place, gateway));
+        let compiled = Rc::new(compile(snapshot, &place));
         let kept = Kept {
             checked: snapshot.generation(),
-            made_of: made_of(snapshot, &place, gateway),
+            made_of: made_of(snapshot, &place),
             compiled: compiled.clone(),
             used: Instant::now(),
         };
@@ -132,7 +131,7 @@ impl Tables {
     /// Straight to the endpoints of what was asked for: what a service without any route gets (Istio: no timeout, two
     /// more tries where nothing is done twice).
     #[must_use]
-    pub fn straight(&self, frontend: &Frontend) -> Routed {
+    pub fn straight(&self, compiled: &Compiled, frontend: &Frontend) -> Routed {
         let cluster = match frontend {
             Frontend::Service { .. } => frontend.service_port().map(|at| ClusterKey::Service(at, None)),
             Frontend::Workload {
@@ -150,7 +149,7 @@ impl Tables {
             Some(cluster) => Routed::Forward(Forward {
                 cluster,
                 timeouts: Timeouts::default(),
-                retry: self.default_retry.clone(),
+                retry: compiled.applied.retry.clone(),
                 rule: None,
             }),
             None => Routed::Reply(Box::new(LocalReply::no_route())),
@@ -159,95 +158,84 @@ impl Tables {
 }
 
 /// The routes' places and the policies' targets of a frontend, each with the generation in which it last changed.
-fn made_of(snapshot: &L7Snapshot, place: &Place, gateway: &Gateway) -> Vec<Option<Generation>> {
+fn made_of(snapshot: &L7Snapshot, place: &Place) -> Vec<Option<Generation>> {
     let routes = parents(place);
     let routes = routes
         .iter()
         .map(|p| snapshot.routes_of(p).map(|a| a.generation()));
-    let policies = targets(place, gateway);
+    let policies = place.targets();
     let policies = policies
         .iter()
         .map(|t| snapshot.policies_of(t).map(|a| a.generation()));
-    routes.chain(policies).collect()
+    let of_routes = std::iter::once(snapshot.route_policies());
+    routes.chain(policies).chain(of_routes).collect()
 }
 
-fn compile(snapshot: &L7Snapshot, place: &Place, gateway: &Gateway) -> Compiled {
-    let hostnames = match place {
-        Place::Bind(_) => Hostnames::Matched,
-        Place::Port(_) | Place::Workload => Hostnames::Ignored,
+fn compile(snapshot: &L7Snapshot, place: &Place) -> Compiled {
+    let hostnames = match place.listener {
+        Some(_) => Hostnames::Matched,
+        None => Hostnames::Ignored,
     };
     let parents = parents(place);
     let attached = parents.iter().filter_map(|parent| snapshot.routes_of(parent));
-    let routes: Vec<Arc<Route>> = attached.flat_map(|attached| attached.iter().cloned()).collect();
-    let targets = targets(place, gateway);
-    let mut policies: Vec<&Arc<Policy>> = targets
-        .iter()
-        .filter_map(|target| snapshot.policies_of(target))
-        .flat_map(|attached| attached.iter())
-        .collect();
-    // The targets come from the widest to the narrowest.
-    let normalization = policies.iter().rev().find_map(|policy| match policy.kind {
-        PolicyKind::PathNormalization(mode) => Some(mode),
-        _ => None,
-    });
-    // One that is attached to several of them counts once.
-    policies.sort_by_cached_key(|policy| policy.key());
-    policies.dedup_by_key(|policy| policy.key());
+    let mut routes: Vec<Arc<Route>> = attached.flat_map(|attached| attached.iter().cloned()).collect();
+    // A route may name a service and a port of it.
+    routes.sort_by_cached_key(|route| route.key());
+    routes.dedup_by_key(|route| route.key());
+    let applies = Applies::compile(snapshot, place, &routes);
     Compiled {
+        generation: snapshot.generation(),
+        normalization: applies.here().effective.path_normalization(),
         routes: RouteTable::compile(routes, hostnames),
-        applied: Applied::compile(policies.iter().map(|policy| &***policy)),
-        normalization: normalization.unwrap_or_default(),
+        applied: applies.here().clone(),
+        applies,
         spreads: RefCell::default(),
     }
 }
 
+/// What routes are attached to that apply at a place.
 fn parents(place: &Place) -> Vec<RouteParent> {
-    match place {
-        Place::Port(at) => vec![
-            RouteParent::ServicePort(at.clone()),
-            RouteParent::Service(at.service.clone()),
-        ],
-        Place::Bind(key) => vec![RouteParent::Bind(key.clone())],
-        Place::Workload => Vec::new(),
+    let listener = place.listener.iter();
+    let bind = listener.map(|listener| RouteParent::Bind(format!("{}/{listener}", place.gateway).into()));
+    let service = place.service.iter().flat_map(|service| {
+        let port = place.port.map(|port| {
+            let service = service.clone();
+            RouteParent::ServicePort(ServicePort { service, port })
+        });
+        port.into_iter().chain([RouteParent::Service(service.clone())])
+    });
+    bind.chain(service).collect()
+}
+
+/// Where something came in, as policies see it.
+fn place(frontend: &Frontend, gateway: &Gateway) -> Place {
+    let place = Place::at(gateway.name.clone());
+    match frontend {
+        Frontend::Service { service, port, .. } => place.with_service(ServicePort {
+            service: service.hostname.clone(),
+            port: *port,
+        }),
+        Frontend::Workload { .. } => place,
+        // A bind's key ends with the listener.
+        Frontend::Listener { bind, .. } => match bind.rsplit_once('/') {
+            Some((_, listener)) => place.with_listener(listener.into()),
+            None => place,
+        },
     }
 }
 
-/// What policies can be attached to that then apply here.
-fn targets(place: &Place, gateway: &Gateway) -> Vec<Target> {
-    let mut targets = vec![
-        Target::Mesh,
-        Target::Namespace(gateway.name.namespace.clone()),
-        Target::Gateway(gateway.name.clone()),
-    ];
-    match place {
-        Place::Port(at) => {
-            targets.push(Target::Service(at.service.clone()));
-            targets.push(Target::ServicePort(at.clone()));
-        }
-        Place::Bind(key) => {
-            if let Some((_, listener)) = key.rsplit_once('/') {
-                targets.push(Target::Listener(gateway.name.clone(), listener.into()));
-            }
-        }
-        Place::Workload => {}
-    }
-    targets
-}
-
-// === impl Place, Rule ===
-
-impl Place {
-    fn of(frontend: &Frontend) -> Self {
-        match frontend {
-            Frontend::Service { service, port, .. } => Self::Port(ServicePort {
-                service: service.hostname.clone(),
-                port: *port,
-            }),
-            Frontend::Workload { .. } => Self::Workload,
-            Frontend::Listener { bind, .. } => Self::Bind(bind.clone()),
+impl Compiled {
+    /// The policies that apply to what a rule takes, with those that are attached to it.
+    #[must_use]
+    pub fn applied_to(&self, rule: Option<&Rule>) -> &Rc<Applied> {
+        match rule {
+            Some(rule) => self.applies.at(&rule.route, rule.rule),
+            None => self.applies.here(),
         }
     }
 }
+
+// === impl Rule ===
 
 impl Rule {
     /// The rule itself.
@@ -255,7 +243,7 @@ impl Rule {
     pub fn http(&self) -> Option<&HttpRule> {
         match &self.route.rules {
             Rules::Http { rules, .. } => rules.get(self.rule),
-            _ => None,
+            Rules::Tls(_) | Rules::Tcp(_) => None,
         }
     }
 
@@ -272,7 +260,12 @@ impl Rule {
     #[must_use]
     pub fn name(&self) -> Strng {
         let name = &self.route.object.name;
-        match self.http().and_then(|rule| rule.name.as_ref()) {
+        let rule = match &self.route.rules {
+            Rules::Http { rules, .. } => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
+            Rules::Tls(rules) => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
+            Rules::Tcp(rules) => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
+        };
+        match rule {
             Some(rule) => format!("{}.{}.{rule}", name.namespace, name.name).into(),
             None => format!("{}.{}.{}", name.namespace, name.name, self.rule).into(),
         }

@@ -17,6 +17,22 @@ pub struct Settings {
     ///
     /// 60 s, as Istio's edge profile.
     pub header_timeout: Duration,
+    /// What one HTTP/1 connection reads ahead, or has waiting to be sent, of bodies.
+    ///
+    /// 128 KiB: two of the pieces that sockets are read in; Envoy's limit for both together is 1 MiB.
+    pub connection_buffer: usize,
+    /// What one HTTP/2 stream has waiting to be sent.
+    ///
+    /// 256 KiB.
+    pub send_buffer: usize,
+    /// Streams of one connection that a client opened and reset, and that nobody looked at yet (CVE-2023-44487).
+    ///
+    /// 50.
+    pub pending_resets: usize,
+    /// Streams of one connection that were reset for the client's fault, until the connection is (CVE-2025-8671).
+    ///
+    /// 500, as Envoy's premature resets.
+    pub faulty_streams: usize,
     /// A client's connection without a request.
     ///
     /// 1 h, as Envoy.
@@ -57,6 +73,10 @@ impl Default for Settings {
             header_bytes: 60 * 1024,
             headers: 100,
             header_timeout: Duration::from_secs(60),
+            connection_buffer: 128 * 1024,
+            send_buffer: 256 * 1024,
+            pending_resets: 50,
+            faulty_streams: 500,
             idle_timeout: Duration::from_secs(60 * 60),
             upstream_idle: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),

@@ -3,9 +3,11 @@
 //! # Layout
 //! - this file: [`Stream`], for whoever reads and writes bytes.
 //! - [`chunks`]: the same stream for the relay.
+//! - [`duplex`]: any other byte stream.
 //! - [`pipe`]: a stream that crosses to another worker.
 
 pub mod chunks;
+pub mod duplex;
 pub mod pipe;
 
 use std::collections::VecDeque;
@@ -20,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub use chunks::ChunkStream;
+pub use duplex::Duplex;
 pub use pipe::{PipeEnd, pipe};
 
 /// A byte stream, of a client or to an endpoint.
@@ -33,6 +36,7 @@ enum Carrier {
     Tcp(TcpStream),
     Tunnel(Buffered<Tunnel>),
     Pipe(Buffered<PipeEnd>),
+    Duplex(Box<dyn Duplex>),
 }
 
 /// A stream of chunks that is written to in bytes: what was taken and does not go yet waits here.
@@ -60,6 +64,12 @@ impl From<PipeEnd> for Stream {
 }
 
 impl Stream {
+    /// Of anything else that has bytes, such as TLS.
+    #[must_use]
+    pub fn of_duplex(stream: impl Duplex + 'static) -> Self {
+        Self::of(Carrier::Duplex(Box::new(stream)))
+    }
+
     fn of(carrier: Carrier) -> Self {
         Self {
             unread: Bytes::new(),
@@ -83,6 +93,7 @@ impl Stream {
             Carrier::Tcp(stream) => ChunkStream::tcp(self.unread, stream),
             Carrier::Tunnel(tunnel) => ChunkStream::tunnel(self.unread, tunnel.stream, tunnel.unsent),
             Carrier::Pipe(pipe) => ChunkStream::pipe(self.unread, pipe.stream, pipe.unsent),
+            Carrier::Duplex(stream) => ChunkStream::duplex(self.unread, stream),
         }
     }
 
@@ -90,7 +101,7 @@ impl Stream {
         let chunk = match &mut self.carrier {
             Carrier::Tunnel(tunnel) => ready!(tunnel.stream.poll_chunk(cx))?,
             Carrier::Pipe(pipe) => ready!(pipe.stream.poll_chunk(cx))?,
-            Carrier::Tcp(_) => None,
+            Carrier::Tcp(_) | Carrier::Duplex(_) => None,
         };
         let more = chunk.is_some();
         self.unread = chunk.unwrap_or_default();
@@ -106,8 +117,10 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.unread.is_empty() {
-            if let Carrier::Tcp(stream) = &mut this.carrier {
-                return Pin::new(stream).poll_read(cx, buf);
+            match &mut this.carrier {
+                Carrier::Tcp(stream) => return Pin::new(stream).poll_read(cx, buf),
+                Carrier::Duplex(stream) => return Pin::new(stream).poll_read(cx, buf),
+                Carrier::Tunnel(_) | Carrier::Pipe(_) => {}
             }
             if !ready!(this.poll_fill(cx))? {
                 return Poll::Ready(Ok(()));
@@ -126,6 +139,7 @@ impl AsyncWrite for Stream {
             Carrier::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Carrier::Tunnel(tunnel) => tunnel.poll_write(cx, &[IoSlice::new(buf)]),
             Carrier::Pipe(pipe) => pipe.poll_write(cx, &[IoSlice::new(buf)]),
+            Carrier::Duplex(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -138,6 +152,7 @@ impl AsyncWrite for Stream {
             Carrier::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Carrier::Tunnel(tunnel) => tunnel.poll_write(cx, bufs),
             Carrier::Pipe(pipe) => pipe.poll_write(cx, bufs),
+            Carrier::Duplex(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -150,6 +165,7 @@ impl AsyncWrite for Stream {
             Carrier::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Carrier::Tunnel(tunnel) => tunnel.poll_flush(cx),
             Carrier::Pipe(pipe) => pipe.poll_flush(cx),
+            Carrier::Duplex(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -158,6 +174,7 @@ impl AsyncWrite for Stream {
             Carrier::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Carrier::Tunnel(tunnel) => tunnel.poll_shutdown(cx),
             Carrier::Pipe(pipe) => pipe.poll_shutdown(cx),
+            Carrier::Duplex(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -206,6 +206,14 @@ impl ServiceBuilder {
         self
     }
 
+    /// With ports that say what is spoken there.
+    #[must_use]
+    pub fn speaking(mut self, app_protocol: AppProtocol) -> Self {
+        let ports = self.0.ports.iter().copied();
+        self.0.ports = ports.map(|port| Port { app_protocol, ..port }).collect();
+        self
+    }
+
     /// With a port, and its target at endpoints that do not say their own.
     #[must_use]
     pub fn port(mut self, port: u16, target: u16) -> Self {

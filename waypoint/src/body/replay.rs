@@ -184,7 +184,7 @@ impl ReplayBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(std::pin::Pin::new(&mut shared.source).poll_frame(cx));
         let frame = match frame {
-            Some(Ok(frame)) => frame,
+            Some(Ok(frame)) => super::without_forbidden_trailers(frame),
             Some(Err(error)) => {
                 let error = BodyError::Broken(error.into());
                 shared.error = Some(error.clone());

@@ -105,3 +105,31 @@ fn no_bytes_make_it_panic() {
         let _ = classify(&bytes);
     }
 }
+
+#[test]
+fn empty_lines_in_front_are_no_way_around_http() {
+    assert_eq!(classify(b"\r\n"), Clue::More);
+    assert_eq!(classify(b"\r\n\n\r\nGET / HTTP/1.1\r\n"), Clue::Is(Spoken::Http1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_be_slow_or_long_is_no_way_around_http() {
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    tokio::io::AsyncWriteExt::write_all(&mut client, b"GET /adm")
+        .await
+        .unwrap();
+    let mut stream = Stream::of_duplex(server);
+    assert_eq!(
+        detect(&mut stream, AppProtocol::Unknown).await.unwrap(),
+        Spoken::Http1
+    );
+    for declared in [AppProtocol::Unknown, AppProtocol::Http11] {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let long = format!("GET /{}", "x".repeat(LIMIT));
+        tokio::io::AsyncWriteExt::write_all(&mut client, long.as_bytes())
+            .await
+            .unwrap();
+        let mut stream = Stream::of_duplex(server);
+        assert_eq!(detect(&mut stream, declared).await.unwrap(), Spoken::Http1);
+    }
+}

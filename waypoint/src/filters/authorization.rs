@@ -13,6 +13,7 @@ use crate::connection::Accepted;
 use crate::exchange::{Exchange, Filter, Next};
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
+use crate::route::Rule;
 use crate::worker::Worker;
 
 /// Authorization policies.
@@ -29,8 +30,8 @@ pub(crate) struct Denied {
 
 impl Filter for Authorization {
     async fn request(&self, exchange: &mut Exchange) -> Next {
-        let compiled = exchange.compiled.clone();
-        let authorizer = &compiled.applied.authorizer;
+        let applied = exchange.applied.clone();
+        let authorizer = &applied.authorizer;
         if authorizer.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -104,12 +105,13 @@ pub(crate) fn request_denied(
     request: &Request<'_>,
     claims: &Claims,
     accepted: &Accepted,
+    rule: Option<&Rule>,
 ) -> Option<Denied> {
     let snapshot = worker.snapshot();
     let compiled = worker
         .tables
         .compiled(&snapshot, &accepted.frontend, &worker.gateway);
-    let applied = &compiled.applied;
+    let applied = compiled.applied_to(rule);
     if let Some(policy) = applied.not_enforced.policy() {
         return Some(Denied {
             policy: policy.clone(),
@@ -175,7 +177,7 @@ pub(crate) fn client<'a>(accepted: &'a Accepted, server_name: Option<&'a str>) -
         identity: accepted.client.identity.as_ref(),
         address,
         remote_address: address,
-        server_name,
+        server_name: server_name.or(accepted.client.server_name.as_deref()),
         labels: &[],
     }
 }

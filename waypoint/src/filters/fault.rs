@@ -11,18 +11,27 @@ use crate::exchange::{Exchange, Filter, Next};
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 
-/// What the rule injects.
+/// What the rule injects; where it says nothing, what the policy does that is attached to it.
 pub(crate) struct Fault;
 
 impl Filter for Fault {
     async fn request(&self, exchange: &mut Exchange) -> Next {
-        let injected = exchange.rule_filters().iter().find_map(|filter| match filter {
-            RuleFilter::Fault(fault) => Some(inject(fault, || fastrand::u64(..))),
+        let of_rule = exchange.rule_filters().iter().find_map(|filter| match filter {
+            RuleFilter::Fault(fault) => Some(fault),
             _ => None,
         });
-        let Some(injected) = injected else {
+        let of_policy = || {
+            exchange
+                .applied
+                .effective
+                .fault
+                .as_ref()
+                .map(|given| &given.value)
+        };
+        let Some(fault) = of_rule.or_else(of_policy) else {
             return ControlFlow::Continue(());
         };
+        let injected = inject(fault, || fastrand::u64(..));
         if let Some(delay) = injected.delay {
             exchange.story.flags.add(ResponseFlag::DelayInjected);
             sleep(delay).await;

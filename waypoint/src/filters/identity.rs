@@ -20,7 +20,10 @@ impl Filter for Identity {
             append(headers, &FORWARDED_FOR, &peer);
         }
         if !headers.contains_key(FORWARDED_PROTO) {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(
+                FORWARDED_PROTO,
+                HeaderValue::from_static(exchange.accepted.scheme()),
+            );
         }
         if !headers.contains_key(REQUEST_ID) {
             headers.insert(REQUEST_ID, request_id());

@@ -83,6 +83,11 @@ pub(crate) struct RuleGuard;
 
 impl Filter for RuleGuard {
     async fn request(&self, exchange: &mut Exchange) -> Next {
+        // What is attached to the rule came only with it.
+        if let Some(policy) = exchange.applied.not_enforced.policy() {
+            exchange.story.policy = Some(policy.clone());
+            return ControlFlow::Break(refusal());
+        }
         let external = |filter: &RuleFilter| matches!(filter, RuleFilter::ExternalAuth(_));
         if !exchange.rule_filters().iter().any(external) {
             return ControlFlow::Continue(());

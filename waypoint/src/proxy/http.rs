@@ -1,58 +1,64 @@
 //! Requests: a client's HTTP connection, and each request on it.
 //!
 //! # Layout
-//! - this file: one connection, and one request from its head to its answer.
+//! - this file: one request, from its head to its answer.
+//! - [`http1`], [`http2`]: a client's connection.
+//! - [`framing`]: where HTTP/1 requests begin and end, strictly. Pure. `gate`: hyper reads through it.
 //! - [`head`]: is this head one that is passed on, and as what? Pure.
-//! - [`forward`]: tries, timeouts, retries.
+//! - [`forward`]: tries, timeouts, retries. `failed`: why a try gave no answer.
 //! - `retry`: when a request is tried again. Pure.
 //! - [`tail`]: the body of an answer on its way to the client, and what ends with it.
 //! - [`story`]: what is told about a request, however it ends.
 
+mod failed;
 pub mod forward;
+pub mod framing;
+mod gate;
 pub mod head;
+pub mod http1;
+pub mod http2;
 mod retry;
 pub mod story;
 pub mod tail;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use mesh_dataplane::drain_signal::DrainListener;
 use mesh_model::l7::request::Claims;
-use mesh_net::{RelayCounters, relay};
+use mesh_state::l7::L7Snapshot;
 
 use crate::body::Body;
 use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters;
-use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
-use crate::route::Routed;
-use crate::rt::Local;
+use crate::route::{Compiled, Routed};
 use crate::standing::Standing;
 use crate::stream::Stream;
 use crate::telemetry::Report;
 use crate::worker::Worker;
+use gate::Gate;
 use head::Malformed;
 use story::Story;
+use tail::Counted;
 
 /// One connection of a client.
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) accepted: Arc<Accepted>,
-    /// A request has come.
-    pub(crate) began: Cell<bool>,
+    /// Requests that have come.
+    pub(crate) requests: Cell<u64>,
+    /// Requests whose answers are not over.
+    pub(crate) active: Rc<Cell<u32>>,
+    /// What applied to the last request: it does to the next one while nothing changes.
+    compiled: RefCell<Option<(Arc<L7Snapshot>, Rc<Compiled>)>>,
     /// Set by the request that changes the protocol.
     pub(crate) upgraded: RefCell<Option<Upgraded>>,
 }
@@ -66,7 +72,11 @@ pub(crate) struct Upgraded {
 
 /// Hyper's view of a connection.
 #[derive(Clone)]
-struct Requests(Rc<Connection>);
+struct Requests {
+    connection: Rc<Connection>,
+    /// Of HTTP/1.
+    gate: Option<Rc<Gate>>,
+}
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
@@ -74,110 +84,32 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let connection = self.0.clone();
-        connection.began.set(true);
-        Box::pin(async move { Ok(answer(&connection, request).await) })
-    }
-}
-
-/// Serves HTTP/1 until the client, the drain or a change of protocol ends it.
-pub(crate) async fn serve_http1(
-    worker: Rc<Worker>,
-    stream: Stream,
-    accepted: Accepted,
-    mut drain: DrainListener,
-) {
-    let connection = Rc::new(Connection::new(worker, accepted));
-    let settings = connection.worker.settings.clone();
-    let mut http = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_headers(settings.headers)
-        .max_header_size(settings.header_bytes)
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), Requests(connection.clone()));
-    let (mut asked, mut draining) = (false, false);
-    let ended = {
-        let mut drained = pin!(drain.draining());
-        poll_fn(|cx| {
-            asked = asked || drained.as_mut().poll(cx).is_ready();
-            loop {
-                // Its first bytes are here: a connection that is told to end before its first request was read would
-                // end without an answer.
-                if asked && !draining && connection.began.get() {
-                    draining = true;
-                    Pin::new(&mut http).graceful_shutdown();
-                }
-                let ended = http.poll_without_shutdown(cx);
-                if ended.is_ready() || !asked || draining || !connection.began.get() {
-                    return ended;
-                }
+        let Self { connection, gate } = self.clone();
+        connection.requests.set(connection.requests.get() + 1);
+        // The gate holds what follows such a request back.
+        let asks = request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
+        let gate = gate.filter(|_| asks);
+        let active = Counted::new(&connection.active);
+        Box::pin(async move {
+            let response = answer(&connection, request, active).await;
+            if let Some(gate) = gate
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                gate.unchanged();
             }
+            Ok(response)
         })
-        .await
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %connection.accepted.client.peer, %error, "HTTP/1 connection ended");
-        return;
-    }
-    let parts = http.into_parts();
-    let mut stream = parts.io.into_inner();
-    let upgraded = connection.upgraded.borrow_mut().take();
-    match upgraded {
-        Some(upgraded) => {
-            stream.unread(parts.read_buf);
-            carry(stream, upgraded).await;
-        }
-        None => {
-            // The client may be gone already.
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-        }
-    }
-}
-
-/// Serves HTTP/2 until the client or the drain ends it.
-pub(crate) async fn serve_http2(
-    worker: Rc<Worker>,
-    stream: Stream,
-    accepted: Accepted,
-    mut drain: DrainListener,
-) {
-    let connection = Rc::new(Connection::new(worker, accepted));
-    let settings = connection.worker.settings.clone();
-    let mut http = pin!(
-        http2::Builder::new(Local(connection.worker.tasks.clone()))
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(settings.max_streams)
-            .initial_stream_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
-            .max_header_list_size(u32::try_from(settings.header_bytes).unwrap_or(u32::MAX))
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), Requests(connection.clone()))
-    );
-    let mut draining = false;
-    let mut drained = pin!(drain.draining());
-    let ended = poll_fn(|cx| {
-        if !draining && drained.as_mut().poll(cx).is_ready() {
-            draining = true;
-            http.as_mut().graceful_shutdown();
-        }
-        match http.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending => Poll::Pending,
-        }
-    });
-    if let Err(error) = ended.await {
-        tracing::debug!(peer = %connection.accepted.client.peer, %error, "HTTP/2 connection ended");
     }
 }
 
 /// One request, from its head to its answer; the answer's body follows by itself.
-async fn answer(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active: Counted) -> Response<Body> {
     let (head, body) = request.into_parts();
     let mut story = Story::new(
         connection.worker.telemetry.clone(),
         Report::new(connection.accepted.clone()),
-    );
+    )
+    .holding(active);
     let mut prepared = match head::prepare(head) {
         Ok(prepared) => prepared,
         Err(malformed) => {
@@ -188,20 +120,19 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>) -> Resp
     };
     story.request = Some(prepared.line);
     let worker = &connection.worker;
-    let snapshot = worker.snapshot();
     let accepted = &connection.accepted;
-    let compiled = worker
-        .tables
-        .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+    let (snapshot, compiled) = connection.compiled();
     head::normalize(&mut prepared.head, compiled.normalization);
     let mut exchange = Exchange {
         annotations: None,
         grpc: prepared.grpc,
         upgrade: prepared.upgrade,
+        expects: prepared.expects,
         head: prepared.head,
         authority: prepared.authority,
         accepted: accepted.clone(),
         snapshot,
+        applied: compiled.applied.clone(),
         compiled,
         claims: Claims::none(),
         routed: None,
@@ -232,35 +163,31 @@ fn local(mut story: Story, reply: LocalReply, grpc: bool) -> Response<Body> {
     tail::local(story, reply.into_response(grpc))
 }
 
-/// Bytes, after the protocol was changed.
-async fn carry(client: Stream, upgraded: Upgraded) {
-    let Upgraded {
-        endpoint,
-        mut standing,
-        mut story,
-    } = upgraded;
-    let counters = RelayCounters::default();
-    let revoked = tokio::select! {
-        biased;
-        () = standing.revoked() => true,
-        _ = relay(client.into_chunks(), endpoint.into_chunks(), &counters) => false,
-    };
-    story.received += counters.to_up();
-    story.sent += counters.to_down();
-    if revoked {
-        story.flags.add(ResponseFlag::LocalReset);
-        story.details = "rbac_access_denied";
-    }
-    story.complete();
-}
-
 impl Connection {
     fn new(worker: Rc<Worker>, accepted: Accepted) -> Self {
         Self {
             worker,
             accepted: Arc::new(accepted),
-            began: Cell::new(false),
+            requests: Cell::new(0),
+            active: Rc::default(),
+            compiled: RefCell::default(),
             upgraded: RefCell::new(None),
         }
+    }
+
+    /// What is served now, and what of it is for what was asked for.
+    fn compiled(&self) -> (Arc<L7Snapshot>, Rc<Compiled>) {
+        let worker = &self.worker;
+        let snapshot = worker.snapshot();
+        let mut known = self.compiled.borrow_mut();
+        if let Some((known, compiled)) = &*known
+            && Arc::ptr_eq(known, &snapshot)
+        {
+            return (snapshot, compiled.clone());
+        }
+        let frontend = &self.accepted.frontend;
+        let compiled = worker.tables.compiled(&snapshot, frontend, &worker.gateway);
+        *known = Some((snapshot.clone(), compiled.clone()));
+        (snapshot, compiled)
     }
 }

@@ -2,14 +2,19 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-
-use mesh_net::relay::Side;
-use mesh_net::{RelayCounters, RelayEnd, relay};
+use std::time::Duration;
 
 use super::http::story::Story;
 use super::http::tail::Counted;
+use bytes::BytesMut;
+use mesh_model::AppProtocol;
+use mesh_net::relay::{AbortReason, Side};
+use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, relay};
+use tokio::io::AsyncReadExt;
+
 use crate::connection::Accepted;
-use crate::filters::authorization::{connection_denied, connection_denied_noting};
+use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
+use crate::filters::authorization::{Denied, client, connection_denied, connection_denied_noting, local};
 use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
@@ -19,47 +24,163 @@ use crate::upstream::pick::{Ask, LeastRequest};
 use crate::upstream::{Endpoint, Pick};
 use crate::worker::Worker;
 
-/// Serves a connection whose bytes nobody here reads.
+/// Serves a connection whose bytes nobody here reads. `server_name`: it begins with a TLS handshake, in which this name
+/// may stand.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     client: Stream,
-    accepted: Accepted,
-    server_name: Option<String>,
+    mut accepted: Accepted,
+    tls: Option<Option<String>>,
 ) {
+    if let Some(Some(name)) = &tls {
+        accepted.client.server_name = Some(name.as_str().into());
+    }
     let accepted = Arc::new(accepted);
     let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
-    let client = client.into_chunks();
     // What HTTP would say is not known here: policies that ask for it are as strict as they can be.
-    if let Some(denied) = connection_denied_noting(&worker, &accepted, server_name.as_deref(), &mut story) {
-        story.policy = Some(denied.policy);
-        story.details = denied.details;
-        story.complete();
-        return;
+    if let Some(denied) = connection_denied_noting(&worker, &accepted, None, &mut story) {
+        reset(client);
+        return refused(story, denied);
     }
+    // Boxed: establishing is over soon, and what it needs is not to be held while bytes flow.
+    let name = tls.as_ref().map(Option::as_deref);
+    match Box::pin(reach(&worker, &accepted, name, &mut story)).await {
+        Some(reached) => carry(&worker, client, reached, &accepted, story).await,
+        None => {
+            reset(client);
+            story.complete();
+        }
+    }
+}
+
+/// Serves a connection on which nobody has said anything: whoever speaks first decides what it is.
+///
+/// A server may be waited for, so that one is dialled, if the client may connect to it at all. If that cannot be said
+/// without a request, or the server is silent, too, then the client's first bytes decide as ever.
+pub(super) async fn serve_silent(
+    worker: Rc<Worker>,
+    mut client: Stream,
+    accepted: Accepted,
+) -> Option<Silent> {
+    let accepted = Arc::new(accepted);
+    let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
+    if connection_denied_noting(&worker, &accepted, None, &mut story).is_some() {
+        story.forget();
+        return hear(client, DENIED_PATIENCE, &accepted).await;
+    }
+    let Some(mut reached) = Box::pin(reach(&worker, &accepted, None, &mut story)).await else {
+        reset(client);
+        story.complete();
+        return None;
+    };
+    let (mut from_server, mut from_client) = (BytesMut::new(), BytesMut::new());
+    let server_first = tokio::select! {
+        biased;
+        read = reached.stream.read_buf(&mut from_server) => read.is_ok(),
+        read = client.read_buf(&mut from_client) => read.is_err() || from_client.is_empty(),
+    };
+    reached.stream.unread(from_server.freeze());
+    client.unread(from_client.freeze());
+    if server_first {
+        carry(&worker, client, reached, &accepted, story).await;
+        return None;
+    }
+    let heard = hear(client, HEADER_PATIENCE, &accepted).await?;
+    if heard.spoken == Spoken::Tcp {
+        carry(&worker, heard.client, reached, &accepted, story).await;
+        return None;
+    }
+    // What was dialled is not for a request, or not for this name.
+    story.forget();
+    Some(heard)
+}
+
+/// A client that has spoken after all.
+pub(super) struct Silent {
+    pub(super) client: Stream,
+    pub(super) accepted: Accepted,
+    pub(super) spoken: Spoken,
+}
+
+async fn hear(mut client: Stream, patience: Duration, accepted: &Accepted) -> Option<Silent> {
+    let spoken = match detect_within(&mut client, AppProtocol::Unknown, patience).await {
+        Ok(Spoken::Silent) => Spoken::Tcp,
+        Ok(spoken) => spoken,
+        Err(error) => {
+            tracing::debug!(peer = %accepted.client.peer, %error, "the client is gone");
+            return None;
+        }
+    };
+    Some(Silent {
+        client,
+        accepted: accepted.clone(),
+        spoken,
+    })
+}
+
+/// Nobody took it: the client may not mistake that for an empty answer.
+fn reset(client: Stream) {
+    client.into_chunks().abort(AbortReason::Cancelled);
+}
+
+fn refused(mut story: Story, denied: Denied) {
+    story.policy = Some(denied.policy);
+    story.details = denied.details;
+    story.complete();
+}
+
+/// An endpoint, and a stream to it.
+struct Reached {
+    endpoint: Rc<Endpoint>,
+    stream: Stream,
+}
+
+async fn reach(
+    worker: &Worker,
+    accepted: &Accepted,
+    tls: Option<Option<&str>>,
+    story: &mut Story,
+) -> Option<Reached> {
+    let snapshot = worker.snapshot();
+    let compiled = worker
+        .tables
+        .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+    let (client, local) = (client(accepted, None), local(accepted));
+    let routed = worker
+        .tables
+        .route_connection(&compiled, &accepted.frontend, &client, local, tls);
+    let forward = match routed {
+        Routed::Forward(forward) => forward,
+        Routed::Reply(reply) => {
+            reply.flag.into_iter().for_each(|flag| story.flags.add(flag));
+            story.details = reply.details;
+            return None;
+        }
+    };
+    story.route = forward.rule.as_ref().map(|rule| rule.name());
+    let (endpoint, stream) = establish(worker, &forward, story).await?;
+    Some(Reached { endpoint, stream })
+}
+
+/// Bytes both ways, as long as it is allowed.
+async fn carry(
+    worker: &Worker,
+    client: Stream,
+    reached: Reached,
+    accepted: &Arc<Accepted>,
+    mut story: Story,
+) {
     let mut standing = {
-        let (accepted, server_name) = (accepted.clone(), server_name.clone());
-        let check =
-            move |worker: &Worker| connection_denied(worker, &accepted, server_name.as_deref()).is_none();
+        let accepted = accepted.clone();
+        let check = move |worker: &Worker| connection_denied(worker, &accepted, None).is_none();
         worker.standings.track(Box::new(check))
     };
-    let Routed::Forward(forward) = worker.tables.straight(&accepted.frontend) else {
-        story.flags.add(ResponseFlag::NoRouteFound);
-        story.details = "route_not_found";
-        story.complete();
-        return;
-    };
-    // Boxed: establishing is over soon, and what it needs is not to be held while bytes flow.
-    let Some((endpoint, stream)) = Box::pin(establish(&worker, &forward, &mut story)).await else {
-        // Dropped without a relay, the client's stream is reset: nobody took it.
-        story.complete();
-        return;
-    };
-    let _busy = Counted::new(&endpoint.active);
+    let _busy = Counted::new(&reached.endpoint.active);
     let counters = RelayCounters::default();
     let end = tokio::select! {
         biased;
         () = standing.revoked() => None,
-        end = relay(client, stream.into_chunks(), &counters) => Some(end),
+        end = relay(client.into_chunks(), reached.stream.into_chunks(), &counters) => Some(end),
     };
     story.received = counters.to_up();
     story.sent = counters.to_down();
@@ -116,3 +237,5 @@ async fn establish(worker: &Worker, forward: &Forward, story: &mut Story) -> Opt
 
 /// At different endpoints.
 const ATTEMPTS: usize = 3;
+/// How long a client may be silent that may not connect, but perhaps may send a request.
+const DENIED_PATIENCE: Duration = Duration::from_secs(1);

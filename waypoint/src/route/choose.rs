@@ -7,7 +7,7 @@ use mesh_model::l7::edit::{Redirected, redirect};
 use mesh_model::l7::filter::{BackendFilter, Filter, Redirect};
 use mesh_model::l7::request::{Claims, Client, Request};
 use mesh_model::l7::resilience::Retry;
-use mesh_model::l7::route::{Destination, HttpAction, HttpBackend};
+use mesh_model::l7::route::{HttpAction, HttpBackend, Route};
 use mesh_model::l7::select::{Selected, Spread, pick_backend};
 
 use super::{Compiled, Forward, Routed, Rule, Tables};
@@ -27,7 +27,7 @@ impl Tables {
         claims: &Claims,
     ) -> Routed {
         if !compiled.routes.has_http(client) {
-            return self.straight(frontend);
+            return self.straight(compiled, frontend);
         }
         match compiled.routes.select(request, client, claims) {
             Some(selected) => self.follow(compiled, frontend, request, &selected),
@@ -73,7 +73,7 @@ impl Tables {
         backends: &[HttpBackend],
         sent: &dyn Fn(&Redirect) -> Routed,
     ) -> Routed {
-        let spread = compiled.spread(selected);
+        let spread = compiled.spread(selected.route, selected.rule_index);
         let Some(backend) = pick_backend(backends, spread.next()) else {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
@@ -84,15 +84,13 @@ impl Tables {
                 _ => {}
             }
         }
-        let cluster = match &backend.destination {
-            Destination::Service { service, subset } => ClusterKey::Service(service.clone(), subset.clone()),
-            Destination::Backend(name) => ClusterKey::Backend(name.clone()),
-            Destination::Invalid(_) => return Routed::Reply(Box::new(LocalReply::invalid_route())),
+        let Some(cluster) = ClusterKey::of(&backend.destination) else {
+            return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
         Routed::Forward(Forward {
             cluster,
             timeouts: selected.rule.timeouts,
-            retry: self.retry_of(selected),
+            retry: compiled.retry_of(selected),
             rule: Some(Rule {
                 route: selected.route.clone(),
                 rule: selected.rule_index,
@@ -100,13 +98,6 @@ impl Tables {
                 matched: selected.match_index,
             }),
         })
-    }
-
-    fn retry_of(&self, selected: &Selected<'_>) -> Rc<Retry> {
-        match &selected.rule.retry {
-            Some(retry) => Rc::new(retry.clone()),
-            None => self.default_retry.clone(),
-        }
     }
 }
 
@@ -122,9 +113,16 @@ fn sent_elsewhere(to: &Redirect, request: &Request<'_>, selected: &Selected<'_>,
 }
 
 impl Compiled {
+    fn retry_of(&self, selected: &Selected<'_>) -> Rc<Retry> {
+        match &selected.rule.retry {
+            Some(retry) => Rc::new(retry.clone()),
+            None => self.applies.at(selected.route, selected.rule_index).retry.clone(),
+        }
+    }
+
     /// The shares of a rule go on where they were, request after request.
-    fn spread(&self, selected: &Selected<'_>) -> Rc<Spread> {
-        let key = (selected.route.key(), selected.rule_index);
+    pub(super) fn spread(&self, route: &Route, rule: usize) -> Rc<Spread> {
+        let key = (route.key(), rule);
         let mut spreads = self.spreads.borrow_mut();
         let spread = spreads
             .entry(key)

@@ -10,6 +10,7 @@ use mesh_net::{ChunkRead, ChunkWrite, StreamError, TcpChunks};
 use tokio::net::TcpStream;
 
 use super::PipeEnd;
+use super::duplex::{Duplex, DuplexChunks};
 
 /// A stream of chunks, whatever carries it.
 pub struct ChunkStream {
@@ -24,6 +25,7 @@ enum Carrier {
     Tcp(TcpChunks),
     Tunnel(Tunnel),
     Pipe(PipeEnd),
+    Duplex(DuplexChunks),
 }
 
 macro_rules! on_carrier {
@@ -32,6 +34,7 @@ macro_rules! on_carrier {
             Carrier::Tcp($stream) => $call,
             Carrier::Tunnel($stream) => $call,
             Carrier::Pipe($stream) => $call,
+            Carrier::Duplex($stream) => $call,
         }
     };
 }
@@ -47,6 +50,14 @@ impl ChunkStream {
 
     pub(super) fn pipe(unread: Bytes, pipe: PipeEnd, unsent: VecDeque<Bytes>) -> Self {
         Self::new(unread, unsent, Carrier::Pipe(pipe))
+    }
+
+    pub(super) fn duplex(unread: Bytes, stream: Box<dyn Duplex>) -> Self {
+        Self::new(
+            unread,
+            VecDeque::new(),
+            Carrier::Duplex(DuplexChunks::new(stream)),
+        )
     }
 
     fn new(unread: Bytes, unsent: VecDeque<Bytes>, carrier: Carrier) -> Self {
@@ -92,6 +103,10 @@ impl ChunkWrite for ChunkStream {
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         ready!(self.poll_unsent(cx))?;
         on_carrier!(self, s => s.poll_finish(cx))
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        on_carrier!(self, s => s.poll_closed(cx))
     }
 
     fn abort(&mut self, reason: AbortReason) {

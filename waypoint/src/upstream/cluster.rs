@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mesh_hbone::Hop;
 use mesh_model::l7::backend::Location;
+use mesh_model::l7::route::Destination;
 use mesh_model::l7::{PolicyKind, ServicePort, Target};
 use mesh_model::workload::TunnelProtocol;
 use mesh_model::{AppProtocol, Service, Workload};
@@ -300,6 +301,18 @@ impl Endpoint {
             address: self.address,
             tunnel: expected.is_some(),
             expected,
+        }
+    }
+}
+
+impl ClusterKey {
+    /// That of a rule's destination; absent for an invalid one.
+    #[must_use]
+    pub fn of(destination: &Destination) -> Option<Self> {
+        match destination {
+            Destination::Service { service, subset } => Some(Self::Service(service.clone(), subset.clone())),
+            Destination::Backend(name) => Some(Self::Backend(name.clone())),
+            Destination::Invalid(_) => None,
         }
     }
 }

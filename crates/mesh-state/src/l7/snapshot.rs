@@ -22,6 +22,8 @@ pub struct L7Snapshot {
     labels: SharedMap<Strng, Arc<EndpointLabels>>,
     routes: Attachments<Route>,
     policies: Attachments<Policy>,
+    /// When a policy last changed that is attached to a route or one of its rules.
+    route_policies: Option<Generation>,
 }
 
 /// What is attached to one place, by name.
@@ -123,6 +125,13 @@ impl L7Snapshot {
         self.policies.by_place.get(target).map(Arc::as_ref)
     }
 
+    /// The generation in which any policy last changed that is attached to a route or to one of its rules; absent while
+    /// there never was any.
+    #[must_use]
+    pub fn route_policies(&self) -> Option<Generation> {
+        self.route_policies
+    }
+
     /// The next snapshot; absent when the batch changes nothing.
     pub(crate) fn updated(&self, updates: Vec<L7Update>) -> Option<Self> {
         let mut next = self.clone();
@@ -146,6 +155,13 @@ impl L7Snapshot {
                 L7Update::Policy(policy) => note(&mut policies, policy.key(), Some(policy)),
                 L7Update::Remove(L7Kind::Policy, key) => note(&mut policies, key, None),
             };
+        }
+        let of_routes = |(key, policy): (&Strng, &Option<Arc<Policy>>)| {
+            let previous = next.policies.by_key.get(key);
+            previous.into_iter().chain(policy).any(is_of_route)
+        };
+        if policies.iter().any(of_routes) {
+            next.route_policies = Some(next.generation);
         }
         changed |= next.routes.change(routes, next.generation);
         changed |= next.policies.change(policies, next.generation);
@@ -271,6 +287,11 @@ impl<T: Attach> Default for Attachments<T> {
             by_place: SharedMap::default(),
         }
     }
+}
+
+fn is_of_route(policy: &Arc<Policy>) -> bool {
+    let mut targets = policy.targets.iter();
+    targets.any(|target| matches!(target, Target::Route(_) | Target::RouteRule(..)))
 }
 
 /// Only what the batch leaves counts.

@@ -9,11 +9,12 @@ use mesh_model::AppProtocol;
 use mesh_model::l7::resilience::{Retry, RetryBudget};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::failed::Failed;
 use super::retry::{self, Outcome};
 use super::story::Story;
 use super::tail::{self, Counted, Tail};
 use super::{Connection, Upgraded, head, local_through};
-use crate::body::{Body, Replay};
+use crate::body::{Body, Permit, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
 use crate::filters::authorization::request_denied;
@@ -22,7 +23,7 @@ use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::route::{Forward, Rule};
 use crate::standing::Standing;
-use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
+use crate::upstream::http::{Answered, HttpVersion, TryError};
 use crate::upstream::pick::{Ask, LeastRequest};
 use crate::upstream::{Cluster, Endpoint, Pick};
 use crate::worker::Worker;
@@ -36,6 +37,8 @@ struct Forwarding {
     outgoing: Outgoing,
     rule: Option<Rule>,
     body: Option<Replay>,
+    /// Where the client waits to be told to send it.
+    permit: Option<Permit>,
     /// Endpoints that were tried in vain.
     tried: Vec<Rc<Endpoint>>,
     counted: Vec<Counted>,
@@ -68,6 +71,7 @@ pub(super) async fn forward(
         retry: forward.retry,
         counted: vec![Counted::new(&cluster.active)],
         cluster,
+        permit: (exchange.expects && body.is_some()).then(Permit::default),
         body: body.clone(),
         tried: Vec::new(),
     };
@@ -181,20 +185,39 @@ impl Forwarding {
         endpoint: &Endpoint,
         alone: bool,
     ) -> Result<Answered, Failed> {
-        let body = self
-            .body
-            .as_ref()
-            .map_or_else(Body::empty, |body| body.body().into());
-        let request = request(exchange, &self.outgoing, self.version, body);
+        // Only HTTP/1 has a way to ask here.
+        let awaited = self.permit.as_ref();
+        let awaited = awaited.filter(|permit| self.version == HttpVersion::Http1 && !permit.is_given());
+        let body = match (&self.body, awaited) {
+            (None, _) => Body::empty(),
+            (Some(body), None) => body.body().into(),
+            (Some(body), Some(permit)) => Body::awaiting(permit, body.body()),
+        };
+        let mut request = request(exchange, &self.outgoing, self.version, body);
+        if let Some(permit) = awaited.cloned() {
+            let expected = HeaderValue::from_static("100-continue");
+            request.headers_mut().insert(header::EXPECT, expected);
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    permit.give();
+                }
+            });
+        }
         let shared = exchange.worker.upstream.shared();
         let send = endpoint.http.send(shared, endpoint, self.version, request, alone);
-        match self.per_try.filter(|limit| !limit.is_zero()) {
-            None => send.await.map_err(Failed::Try),
-            Some(limit) => match timeout(limit, send).await {
-                Ok(sent) => sent.map_err(Failed::Try),
-                Err(_) => Err(Failed::TimedOut),
-            },
+        let answered = match self.per_try.filter(|limit| !limit.is_zero()) {
+            None => send.await,
+            Some(limit) => timeout(limit, send).await.map_err(|_| Failed::TimedOut)?,
+        };
+        let answered = answered.map_err(Failed::Try)?;
+        let (head, body) = answered.response.into_parts();
+        if self.version == HttpVersion::Http1 && !head::is_unambiguous(&head) {
+            return Err(Failed::Ambiguous);
         }
+        Ok(Answered {
+            response: Response::from_parts(head, body),
+            lease: answered.lease,
+        })
     }
 
     fn is_kept(&self) -> bool {
@@ -219,82 +242,6 @@ impl Forwarding {
     }
 }
 
-/// Why a try gave no answer.
-enum Failed {
-    Try(TryError),
-    TimedOut,
-}
-
-impl Failed {
-    /// The answer if it is not tried again, with the reason for people; and what conditions for retries see.
-    fn meaning(self, body: Option<&Replay>) -> ((LocalReply, Option<String>), Option<Outcome<'static>>) {
-        let sent = body.is_none_or(Replay::is_complete);
-        let unavailable = |details, reason: &str, flag| {
-            let message =
-                format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
-            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, details, message).flagged(flag)
-        };
-        // The client broke its own request off.
-        if body.is_some_and(|body| body.error().is_some()) {
-            let reply = LocalReply::new(StatusCode::BAD_REQUEST, "downstream_request_broken", "")
-                .flagged(ResponseFlag::DownstreamConnectionTermination);
-            return ((reply, None), None);
-        }
-        match self {
-            Self::TimedOut => {
-                let reply = LocalReply::timed_out();
-                let details = "response_timeout_per_try";
-                ((LocalReply { details, ..reply }, None), Some(Outcome::TimedOut))
-            }
-            Self::Try(TryError::Connect(error)) => {
-                let flag = ResponseFlag::UpstreamConnectionFailure;
-                let reply = unavailable(
-                    "upstream_reset_before_response_started{connection_failure}",
-                    "connection failure",
-                    flag,
-                );
-                ((reply, Some(error.to_string())), Some(Outcome::ConnectFailure))
-            }
-            Self::Try(TryError::RefusedStream(error)) => {
-                let flag = ResponseFlag::UpstreamRemoteReset;
-                let reply = unavailable(
-                    "upstream_reset_before_response_started{remote_refused_stream_reset}",
-                    "remote refused stream reset",
-                    flag,
-                );
-                ((reply, Some(error.to_string())), Some(Outcome::RefusedStream))
-            }
-            Self::Try(TryError::Lost(Lost::Reset, error)) => {
-                let flag = ResponseFlag::UpstreamRemoteReset;
-                let reply = unavailable(
-                    "upstream_reset_before_response_started{remote_reset}",
-                    "remote reset",
-                    flag,
-                );
-                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
-            }
-            Self::Try(TryError::Lost(Lost::Protocol, error)) => {
-                let reply = LocalReply::new(
-                    StatusCode::BAD_GATEWAY,
-                    "upstream_reset_before_response_started{protocol_error}",
-                    "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
-                )
-                .flagged(ResponseFlag::UpstreamProtocolError);
-                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
-            }
-            Self::Try(TryError::Lost(_, error) | TryError::Stale(error) | TryError::NotSent(error)) => {
-                let flag = ResponseFlag::UpstreamConnectionTermination;
-                let reply = unavailable(
-                    "upstream_reset_before_response_started{connection_termination}",
-                    "connection termination",
-                    flag,
-                );
-                ((reply, Some(error.to_string())), Some(Outcome::Reset { sent }))
-            }
-        }
-    }
-}
-
 /// The request as it goes to an endpoint.
 fn request(exchange: &Exchange, outgoing: &Outgoing, version: HttpVersion, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
@@ -305,7 +252,10 @@ fn request(exchange: &Exchange, outgoing: &Outgoing, version: HttpVersion, body:
             request.uri_mut().clone_from(&outgoing.head.uri);
             let headers = request.headers_mut();
             headers.insert(header::HOST, outgoing.authority.clone());
-            headers.remove(header::TE);
+            // It is meant for one hop, and says so.
+            if headers.contains_key(header::TE) {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+            }
             if let Some(protocol) = &exchange.upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, protocol.clone());
@@ -370,7 +320,7 @@ async fn finish(
                 .flagged(ResponseFlag::UpstreamProtocolError);
             return local_through(exchange, reply);
         };
-        let (standing, story) = stand(exchange);
+        let (standing, story) = stand(exchange, forwarding.rule.clone());
         *connection.upgraded.borrow_mut() = Some(Upgraded {
             endpoint,
             standing,
@@ -380,13 +330,17 @@ async fn finish(
     }
     head::strip_hop(&mut head.headers);
     head.headers.remove(header::TE);
+    if head.status == StatusCode::NO_CONTENT {
+        // RFC 9110, 8.6: some wait for so many bytes.
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     head.version = Version::HTTP_11;
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
     // What has a length is over soon enough; a stream may last for days.
     let (standing, story) = match body.size_hint().exact() {
         None if !body.is_end_stream() => {
-            let (standing, story) = stand(exchange);
+            let (standing, story) = stand(exchange, forwarding.rule.clone());
             (Some(standing), story)
         }
         _ => (None, exchange.story),
@@ -403,7 +357,7 @@ async fn finish(
 }
 
 /// The request must stay allowed while its answer, or what it changed to, lasts.
-fn stand(exchange: Exchange) -> (Standing, Story) {
+fn stand(exchange: Exchange, rule: Option<Rule>) -> (Standing, Story) {
     let Exchange {
         head,
         authority,
@@ -413,8 +367,10 @@ fn stand(exchange: Exchange) -> (Standing, Story) {
         story,
         ..
     } = exchange;
-    let check =
-        move |worker: &Worker| request_denied(worker, &view(&head, &authority), &claims, &accepted).is_none();
+    let check = move |worker: &Worker| {
+        let request = view(&head, &authority, &accepted);
+        request_denied(worker, &request, &claims, &accepted, rule.as_ref()).is_none()
+    };
     (worker.standings.track(Box::new(check)), story)
 }
 

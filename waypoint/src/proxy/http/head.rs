@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) grpc: bool,
     /// The protocol to change to.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// The client waits to be told to send the body.
+    pub(crate) expects: bool,
     /// For logs.
     pub(crate) line: RequestLine,
 }
@@ -55,20 +57,29 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
     let authority = match authority(&head) {
         Ok(authority) => authority,
         Err(details) => {
-            let reply = LocalReply::bad_request(details);
+            let reply = closing(LocalReply::bad_request(details), head.version);
             return Err(Box::new(Malformed { reply, line }));
         }
     };
     line.authority = String::from_utf8_lossy(authority.as_bytes()).as_ref().into();
     if head.method == Method::CONNECT {
         let reply = LocalReply::new(StatusCode::METHOD_NOT_ALLOWED, "connect_not_allowed", "");
+        let reply = closing(reply, head.version);
         return Err(Box::new(Malformed { reply, line }));
     }
     let upgrade = upgrade(&head);
     head.headers.remove(header::HOST);
     strip_hop(&mut head.headers);
-    // What asked for it was answered here already, when its body was first read.
-    head.headers.remove(header::EXPECT);
+    let expects = match head.headers.remove(header::EXPECT) {
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            head.version == Version::HTTP_11
+        }
+        Some(_) => {
+            let reply = LocalReply::new(StatusCode::EXPECTATION_FAILED, "unknown_expectation", "");
+            return Err(Box::new(Malformed { reply, line }));
+        }
+        None => false,
+    };
     head.uri = match head.uri.path_and_query() {
         Some(path) => Uri::from(path.clone()),
         None => Uri::from_static("/"),
@@ -78,6 +89,7 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         authority,
         grpc,
         upgrade,
+        expects,
         line,
     })
 }
@@ -95,6 +107,24 @@ pub(crate) fn normalize(head: &mut Parts, mode: PathNormalization) {
     };
     if let Ok(whole) = PathAndQuery::try_from(whole) {
         head.uri = Uri::from(whole);
+    }
+}
+
+/// Whether an answer over HTTP/1 has one meaning: hyper takes Transfer-Encoding where there is a Content-Length, too, and
+/// reads to the connection's end what is encoded otherwise (RFC 9112, section 6.3).
+pub(crate) fn is_unambiguous(answer: &http::response::Parts) -> bool {
+    let mut lengths = answer.headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return false;
+    }
+    let mut encodings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match encodings.next() {
+        None => length.is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit)),
+        Some(encoding) => {
+            let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            chunked && length.is_none() && encodings.next().is_none()
+        }
     }
 }
 
@@ -124,6 +154,14 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// What follows a request like this one is read as nothing.
+fn closing(reply: LocalReply, version: Version) -> LocalReply {
+    match version {
+        Version::HTTP_2 => reply,
+        _ => reply.with_header(header::CONNECTION, HeaderValue::from_static("close")),
+    }
+}
+
 /// The one authority that a request means.
 fn authority(head: &Parts) -> Result<HeaderValue, &'static str> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
@@ -132,6 +170,20 @@ fn authority(head: &Parts) -> Result<HeaderValue, &'static str> {
         return Err("http1.multiple_hosts");
     }
     let named = head.uri.authority();
+    // RFC 9112, 3.2: a target is a path, or a whole URI; `*` only for OPTIONS. A bare authority is for CONNECT.
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let is_target = match path.as_bytes().first() {
+        Some(b'/') => named.is_none() || head.uri.scheme().is_some(),
+        Some(b'*') => path == "*" && head.method == Method::OPTIONS,
+        _ => head.method == Method::CONNECT,
+    };
+    if !is_target {
+        return Err("invalid_target");
+    }
+    // RFC 9112, 3.2: also where the target names it.
+    if host.is_none() && head.version == Version::HTTP_11 {
+        return Err("missing_host_header");
+    }
     let authority = match (named, host) {
         (Some(named), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(named.as_str().as_bytes()) => {
             return Err("host_differs_from_authority");

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::tail::Counted;
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::telemetry::{Report, Telemetry};
@@ -9,9 +10,11 @@ use crate::telemetry::{Report, Telemetry};
 /// A report that is going to be made. Dropped without [`Story::complete`], the client went away.
 #[derive(Debug)]
 pub struct Story {
-    telemetry: Telemetry,
+    telemetry: Option<Telemetry>,
     report: Box<Report>,
     complete: bool,
+    /// Counts as long as this lasts.
+    active: Option<Counted>,
 }
 
 impl Story {
@@ -19,10 +22,18 @@ impl Story {
     #[must_use]
     pub fn new(telemetry: Telemetry, report: Report) -> Self {
         Self {
-            telemetry,
+            telemetry: Some(telemetry),
             report: Box::new(report),
             complete: false,
+            active: None,
         }
+    }
+
+    /// The same; it counts as active until its end.
+    #[must_use]
+    pub(crate) fn holding(mut self, active: Counted) -> Self {
+        self.active = Some(active);
+        self
     }
 
     /// It is answered from here.
@@ -32,6 +43,12 @@ impl Story {
         if let Some(flag) = reply.flag {
             self.report.flags.add(flag);
         }
+    }
+
+    /// It did not begin after all: nothing is told.
+    pub fn forget(mut self) {
+        self.complete = true;
+        self.telemetry = None;
     }
 
     /// It came to its end.
@@ -62,6 +79,8 @@ impl Drop for Story {
                 .add(ResponseFlag::DownstreamConnectionTermination);
             self.report.details = "downstream_remote_disconnect";
         }
-        self.telemetry.finished(&self.report);
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.finished(&self.report);
+        }
     }
 }

@@ -1,0 +1,70 @@
+//! A client's HTTP/2 connection.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mesh_dataplane::drain_signal::DrainListener;
+use tokio::time::{Instant, sleep};
+
+use super::{Connection, Requests};
+use crate::connection::Accepted;
+use crate::rt::Local;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// Serves requests until the client, the drain or a timer ends it.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted, mut drain: DrainListener) {
+    let connection = Rc::new(Connection::new(worker, accepted));
+    let settings = connection.worker.settings.clone();
+    let requests = Requests {
+        connection: connection.clone(),
+        gate: None,
+    };
+    let mut http = pin!(
+        http2::Builder::new(Local(connection.worker.tasks.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_streams)
+            .initial_stream_window_size(settings.stream_window)
+            .initial_connection_window_size(settings.connection_window)
+            .max_send_buf_size(settings.send_buffer)
+            .max_header_list_size(u32::try_from(settings.header_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(settings.pending_resets)
+            .max_local_error_reset_streams(settings.faulty_streams)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), requests)
+    );
+    let mut draining = false;
+    let mut idle_since = Instant::now();
+    let mut drained = pin!(drain.draining());
+    let mut timer = pin!(sleep(settings.idle_timeout));
+    let ended = poll_fn(|cx| {
+        if !draining && drained.as_mut().poll(cx).is_ready() {
+            draining = true;
+            http.as_mut().graceful_shutdown();
+        }
+        while !draining && timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if connection.active.get() > 0 {
+                idle_since = now;
+            }
+            let due = idle_since + settings.idle_timeout;
+            if due <= now {
+                draining = true;
+                http.as_mut().graceful_shutdown();
+            } else {
+                timer.as_mut().reset(due);
+            }
+        }
+        match http.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(peer = %connection.accepted.client.peer, %error, "HTTP/2 connection ended");
+    }
+}
