@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-runtime", &[]),
     ("mesh-model", &["mesh-types", "mesh-proto"]),
     ("mesh-state", &["mesh-types", "mesh-proto", "mesh-model"]),
+    ("mesh-balance", &["mesh-types", "mesh-model"]),
     // 2 protocols
     ("mesh-grpc", &[]),
     ("mesh-hbone", &["mesh-types", "mesh-net", "mesh-tls"]),
@@ -107,6 +108,7 @@ const FLOORS_0_TO_2: &[&str] = &[
     "mesh-runtime",
     "mesh-model",
     "mesh-state",
+    "mesh-balance",
     "mesh-grpc",
     "mesh-hbone",
     "mesh-xds",
@@ -125,6 +127,7 @@ const FLOORS_0_TO_3: &[&str] = &[
     "mesh-runtime",
     "mesh-model",
     "mesh-state",
+    "mesh-balance",
     "mesh-grpc",
     "mesh-hbone",
     "mesh-xds",
