@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use mesh_extensions::headers::HeaderChange;
 use mesh_model::l7::request::{Claims, Request};
 use mesh_state::l7::L7Snapshot;
 
+use crate::body::Replay;
 use crate::connection::Accepted;
 use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
@@ -35,8 +37,12 @@ pub struct Exchange {
     pub claims: Claims,
     /// Where it goes; known once tokens were looked at, since routes may match what they say.
     pub routed: Option<Routed>,
+    /// Its body; absent where it has none.
+    pub body: Option<Replay>,
     /// What its answer gets beside.
     pub annotations: Option<HeaderMap>,
+    /// Further changes of its answer, by those who were asked about it.
+    pub beside: Vec<HeaderChange>,
     /// Whether it is one of gRPC.
     pub grpc: bool,
     /// The protocol to change to, where it asks for one.

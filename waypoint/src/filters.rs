@@ -7,6 +7,7 @@
 //! from the other end.
 //! - `not_enforced`: what cannot be carried out here lets nothing pass.
 //! - `authorization`: may it pass?
+//! - `external_auth`: does somebody else let it pass? `call` asks them, `changes` does what they want.
 //! - `cors`: what browsers are told.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
 //! - `fault`: delays and failures on purpose.
@@ -15,8 +16,11 @@
 
 pub mod applied;
 pub(crate) mod authorization;
+mod call;
+mod changes;
 pub(crate) mod cors;
 pub(crate) mod edits;
+pub(crate) mod external_auth;
 pub(crate) mod fault;
 pub mod identity;
 pub mod jwt;
@@ -33,9 +37,13 @@ use crate::exchange::{Exchange, Filter, Next};
 pub async fn request(exchange: &mut Exchange) -> Next {
     not_enforced::Guard.request(exchange).await?;
     identity::Identity.request(exchange).await?;
+    external_auth::OfPolicies.request(exchange).await?;
     jwt::Authentication.request(exchange).await?;
-    exchange.choose();
+    if exchange.routed.is_none() {
+        exchange.choose();
+    }
     not_enforced::RuleGuard.request(exchange).await?;
+    external_auth::OfRule.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;
     fault::Fault.request(exchange).await?;
     cors::Cors.request(exchange).await?;
@@ -45,5 +53,8 @@ pub async fn request(exchange: &mut Exchange) -> Next {
 /// Everything that is done to an answer, in the opposite order.
 pub fn response(exchange: &mut Exchange, answer: &mut http::response::Parts) {
     cors::Cors.response(exchange, answer);
+    for change in std::mem::take(&mut exchange.beside) {
+        changes::change_answer(&mut answer.headers, &change);
+    }
     identity::Identity.response(exchange, answer);
 }

@@ -1,5 +1,7 @@
 //! The data path end to end in one process: a client's tunnel, the waypoint, and endpoints in the mesh and outside.
 
+#[path = "inproc/external_auth.rs"]
+mod external_auth;
 mod lab;
 #[path = "inproc/security.rs"]
 mod security;

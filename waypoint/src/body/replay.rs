@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,6 +19,17 @@ use super::BodyError;
 #[derive(Clone)]
 pub struct Replay {
     shared: Rc<RefCell<Shared>>,
+}
+
+/// The beginning of a body.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// They are all of it.
+    pub complete: bool,
+    /// It broke off.
+    pub error: bool,
 }
 
 /// One time that it is sent.
@@ -35,6 +46,8 @@ struct Shared {
     source: Incoming,
     kept: VecDeque<Bytes>,
     kept_bytes: usize,
+    /// As much, and no more.
+    keep_up_to: usize,
     trailers: Option<HeaderMap>,
     /// More came than is kept.
     overflown: bool,
@@ -57,6 +70,7 @@ impl Replay {
                 source,
                 kept: VecDeque::new(),
                 kept_bytes: 0,
+                keep_up_to: LIMIT,
                 trailers: None,
                 overflown: false,
                 ended,
@@ -122,6 +136,23 @@ impl Replay {
             1 => shared.kept[0].clone(),
             _ => shared.kept.iter().flatten().copied().collect(),
         })
+    }
+
+    /// Waits for the first `limit` bytes, or for all of it if that is less, and keeps them, however many they are, for
+    /// whoever sends it. To be called before any [`Self::body`].
+    pub async fn fill(&self, limit: usize) -> Filled {
+        std::future::poll_fn(|cx| self.shared.borrow_mut().poll_fill(limit, cx)).await;
+        let shared = self.shared.borrow();
+        let mut bytes = BytesMut::with_capacity(shared.kept_bytes.min(limit));
+        for kept in &shared.kept {
+            let left = limit - bytes.len();
+            bytes.extend_from_slice(&kept[..kept.len().min(left)]);
+        }
+        Filled {
+            bytes: bytes.freeze(),
+            complete: shared.ended && shared.kept_bytes <= limit,
+            error: shared.error.is_some(),
+        }
     }
 
     /// Bytes that have come.
@@ -220,6 +251,31 @@ impl ReplayBody {
 }
 
 impl Shared {
+    fn poll_fill(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        // What comes with the last byte that is wanted is kept as well.
+        self.keep_up_to = self.keep_up_to.max(limit.saturating_add(LONGEST_FRAME));
+        while !self.ended && self.error.is_none() && self.kept_bytes <= limit {
+            match ready!(std::pin::Pin::new(&mut self.source).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.received += data.len() as u64;
+                        self.keep(data);
+                    }
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => {
+                    self.error = Some(BodyError::Broken(error.into()));
+                    self.wake();
+                }
+                None => self.end(),
+            }
+            if self.source.is_end_stream() {
+                self.end();
+            }
+        }
+        Poll::Ready(())
+    }
+
     fn end(&mut self) {
         self.ended = true;
         self.wake();
@@ -233,7 +289,7 @@ impl Shared {
 
     fn keep(&mut self, data: Bytes) {
         self.kept_bytes += data.len();
-        if self.overflown || self.kept_bytes > LIMIT {
+        if self.overflown || self.kept_bytes > self.keep_up_to {
             self.overflown = true;
             self.kept.clear();
             return;
@@ -244,3 +300,5 @@ impl Shared {
 
 /// As much as linkerd2-proxy and agentgateway keep: most request bodies that are worth a retry are shorter.
 pub const LIMIT: usize = 64 * 1024;
+/// Hyper hands out no more at once: what fits into its buffers, or into a frame of HTTP/2.
+const LONGEST_FRAME: usize = 1024 * 1024;

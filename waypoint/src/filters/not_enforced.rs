@@ -2,13 +2,14 @@
 //! does not carry out, or does not understand, requests and connections are refused, loudly.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use http::StatusCode;
-use mesh_model::l7::authorization::{Action, Authorization};
-use mesh_model::l7::filter::Filter as RuleFilter;
+use mesh_model::l7::authorization::Action;
 use mesh_model::l7::{Policy, PolicyKind};
 use mesh_types::Strng;
 
+use super::applied::Applied;
 use crate::exchange::{Exchange, Filter, Next};
 use crate::reply::LocalReply;
 
@@ -23,11 +24,6 @@ pub struct NotEnforced {
 pub fn why_not(policy: &Policy) -> Option<Strng> {
     match &policy.kind {
         PolicyKind::Unusable(unusable) => Some(unusable.reason.clone()),
-        PolicyKind::Authorization(Authorization {
-            action: Action::External(_),
-            dry_run: false,
-            ..
-        }) => Some("external authorization is not carried out by this version".into()),
         PolicyKind::RateLimit(_) => Some("requests are not counted by this version".into()),
         PolicyKind::Authorization(_)
         | PolicyKind::Authentication(_)
@@ -78,23 +74,42 @@ impl Filter for Guard {
     }
 }
 
-/// What a rule wants that is not done here.
+/// The same for what is attached to the rule that takes the request, which came only with it.
 pub(crate) struct RuleGuard;
 
 impl Filter for RuleGuard {
     async fn request(&self, exchange: &mut Exchange) -> Next {
-        // What is attached to the rule came only with it.
-        if let Some(policy) = exchange.applied.not_enforced.policy() {
-            exchange.story.policy = Some(policy.clone());
-            return ControlFlow::Break(refusal());
-        }
-        let external = |filter: &RuleFilter| matches!(filter, RuleFilter::ExternalAuth(_));
-        if !exchange.rule_filters().iter().any(external) {
+        let (here, at_rule) = (&exchange.compiled.applied, &exchange.applied);
+        if Rc::ptr_eq(here, at_rule) {
             return ControlFlow::Continue(());
         }
-        exchange.story.policy = Some("ExternalAuth filter of the route".into());
+        let policy = at_rule.not_enforced.policy().cloned();
+        let Some(policy) = policy.or_else(|| too_late(here, at_rule)) else {
+            return ControlFlow::Continue(());
+        };
+        exchange.story.policy = Some(policy);
         ControlFlow::Break(refusal())
     }
+}
+
+/// Tokens are looked at, and others asked, before a rule is chosen: what is attached to a rule comes too late for that.
+fn too_late(here: &Applied, at_rule: &Applied) -> Option<Strng> {
+    let (here, at_rule) = (&here.effective, &at_rule.effective);
+    let tokens = at_rule
+        .authentications
+        .iter()
+        .find(|given| !here.authentications.contains(given));
+    let asks = at_rule.authorizations.iter().find(|given| {
+        let asks = matches!(
+            given.value.action,
+            Action::External(_) | Action::ExternalUnknown(_)
+        );
+        asks && !given.value.dry_run && !here.authorizations.contains(given)
+    });
+    let object = tokens
+        .map(|given| &given.object)
+        .or_else(|| asks.map(|given| &given.object));
+    object.map(|object| object.to_string().into())
 }
 
 /// The answer: nothing about the policy, which is none of the client's business.

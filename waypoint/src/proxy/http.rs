@@ -29,12 +29,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use mesh_model::l7::request::Claims;
 use mesh_state::l7::L7Snapshot;
 
-use crate::body::Body;
+use crate::body::{Body, Replay};
 use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters;
@@ -125,6 +125,8 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
     head::normalize(&mut prepared.head, compiled.normalization);
     let mut exchange = Exchange {
         annotations: None,
+        beside: Vec::new(),
+        body: (!body.is_end_stream()).then(|| Replay::new(body)),
         grpc: prepared.grpc,
         upgrade: prepared.upgrade,
         expects: prepared.expects,
@@ -143,7 +145,7 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         return local_through(exchange, reply);
     }
     match exchange.routed.take() {
-        Some(Routed::Forward(forward)) => forward::forward(connection, exchange, forward, body).await,
+        Some(Routed::Forward(forward)) => forward::forward(connection, exchange, forward).await,
         Some(Routed::Reply(reply)) => local_through(exchange, *reply),
         None => local_through(exchange, LocalReply::no_route()),
     }

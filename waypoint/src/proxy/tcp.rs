@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt;
 use crate::connection::Accepted;
 use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
 use crate::filters::authorization::{Denied, client, connection_denied, connection_denied_noting, local};
+use crate::filters::external_auth;
 use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
@@ -64,7 +65,8 @@ pub(super) async fn serve_silent(
 ) -> Option<Silent> {
     let accepted = Arc::new(accepted);
     let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
-    if connection_denied_noting(&worker, &accepted, None, &mut story).is_some() {
+    let denied = connection_denied_noting(&worker, &accepted, None, &mut story).is_some();
+    if denied || external_auth::wants_request(&worker, &accepted) {
         story.forget();
         return hear(client, DENIED_PATIENCE, &accepted).await;
     }
@@ -149,6 +151,11 @@ async fn reach(
     let routed = worker
         .tables
         .route_connection(&compiled, &accepted.frontend, &client, local, tls);
+    if let Some(denied) = external_auth::connection_denied(worker, accepted, story).await {
+        story.policy = Some(denied.policy);
+        story.details = denied.details;
+        return None;
+    }
     let forward = match routed {
         Routed::Forward(forward) => forward,
         Routed::Reply(reply) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
 
 mod apps;
+pub(crate) mod wires;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use mesh_model::AppProtocol;
 use mesh_model::l7::resilience::{Retry, RetryBudget};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -49,7 +49,6 @@ pub(super) async fn forward(
     connection: &Rc<Connection>,
     mut exchange: Exchange,
     forward: Forward,
-    body: Incoming,
 ) -> Response<Body> {
     let cluster = exchange.worker.upstream.cluster(&forward.cluster);
     exchange.story.upstream_cluster = Some(cluster.name().clone());
@@ -62,7 +61,7 @@ pub(super) async fn forward(
     if !cluster.exists() {
         return local_through(exchange, LocalReply::invalid_route());
     }
-    let body = (!body.is_end_stream()).then(|| Replay::new(body));
+    let body = exchange.body.take();
     let mut forwarding = Forwarding {
         version: version(&exchange, &cluster),
         outgoing: edits::outgoing(&exchange, forward.rule.as_ref()),
