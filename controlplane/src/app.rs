@@ -39,6 +39,7 @@ use crate::args::{ServeArgs, TokenArgs};
 use crate::config::source::ConfigSource;
 use crate::control::{Control, Outputs, Question, Stores};
 use crate::derivation::Derivation;
+use crate::gateways::GatewayBoard;
 use crate::leases::Leases;
 use crate::monitoring::{Pages, Views};
 use crate::registrar::{PlaceEvent, QueueingRegistrar};
@@ -153,6 +154,7 @@ pub async fn start(
         cache: ResourceCache::new(&TypeUrl::IN_ORDER),
         assignments: Assignments::new(),
         registrations: RegistrationBoard::default(),
+        gateways: GatewayBoard::default(),
     };
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
     let (ask, questions) = mpsc::channel(1);
@@ -163,7 +165,10 @@ pub async fn start(
         cache: outputs.cache.clone(),
         xds: XdsServer::new(
             outputs.cache.clone(),
-            XdsAdmission(authority.authenticator.clone()),
+            XdsAdmission {
+                authenticator: authority.authenticator.clone(),
+                gateways: outputs.gateways.clone(),
+            },
         ),
         readiness: readiness.clone(),
     };

@@ -18,6 +18,7 @@ use crate::address_claims::AddressClaims;
 use crate::address_store::AddressStore;
 use crate::config::source::ConfigBatch;
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
+use crate::gateways::GatewayBoard;
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
 use crate::registrar::PlaceEvent;
 use crate::registration_store::{PlaceRecords, RegistrationStore};
@@ -74,6 +75,8 @@ pub struct Outputs {
     pub assignments: Assignments,
     /// To those who only look.
     pub registrations: RegistrationBoard,
+    /// To those who let gateways' proxies in.
+    pub gateways: GatewayBoard,
 }
 
 impl Control {
@@ -358,6 +361,8 @@ impl Control {
         let changes = std::mem::take(&mut self.changes);
         self.outputs.registrations.update(&changes);
         self.derivation.register(changes);
+        // Whom a gateway's proxies run as is known before there is anything for them.
+        self.outputs.gateways.update(self.derivation.take_accounts());
         let resources = self.derivation.take_resources();
         if resources.is_empty() {
             return;

@@ -1,14 +1,17 @@
 //! The index, in the words of this crate: file and lease changes in; resources and assignments out.
 
+use bytes::Bytes;
 use controlplane_index as index;
 use controlplane_k8s_api::ObjectKey;
 use index::allocation::HostAddresses;
 use index::{
-    ConditionReason, Index, MeshConfig, ObjectChange, ObjectStatus, RegistrationChange, ResourceChange,
+    ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus, RegistrationChange,
+    ResourceChange, Scoped,
 };
+use mesh_model::l7::{Backend, Bind, Policy, Route};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
 use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
-use mesh_types::NamespacedName;
+use mesh_types::{NamespacedName, Strng};
 use mesh_xds::{Change, TypeUrl};
 use prost::Message;
 
@@ -22,7 +25,11 @@ pub struct Derivation {
     index: Index,
     resources: Vec<Change>,
     assignments: Vec<AssignmentChange>,
+    accounts: Vec<AccountChange>,
 }
+
+/// Whom a Gateway's proxies run as, by `<namespace>/<name>`; nothing where the Gateway is gone.
+pub type AccountChange = (String, Option<Strng>);
 
 /// What belongs where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +66,7 @@ impl Derivation {
             index: Index::new(config),
             resources: Vec::new(),
             assignments: Vec::new(),
+            accounts: Vec::new(),
         }
     }
 
@@ -94,6 +102,11 @@ impl Derivation {
     /// What changed for places since the last call.
     pub fn take_assignments(&mut self) -> Vec<AssignmentChange> {
         std::mem::take(&mut self.assignments)
+    }
+
+    /// What changed of gateways' accounts since the last call.
+    pub fn take_accounts(&mut self) -> Vec<AccountChange> {
+        std::mem::take(&mut self.accounts)
     }
 
     /// What the authors of objects should know, in the order of objects.
@@ -139,8 +152,39 @@ impl Derivation {
         let addresses = changes.addresses.into_iter();
         self.resources
             .extend(addresses.map(|c| resource(TypeUrl::ADDRESS, c, |a| Address::from(a).encode_to_vec())));
+        self.collect_l7(changes.l7);
         self.assignments
             .extend(changes.assignments.into_iter().map(assignment));
+    }
+
+    fn collect_l7(&mut self, changes: L7Changes) {
+        let L7Changes {
+            binds,
+            routes,
+            backends,
+            policies,
+            accounts,
+        } = changes;
+        let resources = &mut self.resources;
+        let backends = backends.into_iter();
+        resources.extend(backends.map(|c| scoped(TypeUrl::BACKEND, c, Backend::encode)));
+        let policies = policies.into_iter();
+        resources.extend(policies.map(|c| scoped(TypeUrl::POLICY, c, Policy::encode)));
+        let routes = routes.into_iter();
+        resources.extend(routes.map(|c| scoped(TypeUrl::ROUTE, c, Route::encode)));
+        let binds = binds.into_iter();
+        resources.extend(binds.map(|c| scoped(TypeUrl::BIND, c, Bind::encode)));
+        self.accounts
+            .extend(accounts.into_iter().map(|c| (c.name.to_string(), c.value)));
+    }
+}
+
+/// A resource that only the proxies of its gateways are sent.
+fn scoped<T>(type_url: TypeUrl, change: ResourceChange<Scoped<T>>, encode: impl Fn(&T) -> Bytes) -> Change {
+    match change.value {
+        Some(Scoped { value, gateways }) => Change::upsert(type_url, change.name.as_str(), encode(&value))
+            .for_gateways(gateways.iter().map(ToString::to_string)),
+        None => Change::remove(type_url, change.name.as_str()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The control plane: discovers, validates, distributes configuration and issues certificates.
 //!
 //! ```text
-//!  YAML files --config--+                              +--> xDS: addresses, authorizations ---> proxies
+//!  YAML files --config--+                              +--> xDS: what is true, to whom it is told -> proxies
 //!                       v                              |
 //!                    control (one loop) -- derivation -+--> registration: assignments --------> node agents
 //!                       ^                              |
@@ -18,6 +18,7 @@
 //! - [`registration_store`], [`address_store`]: leases, and addresses of hosts, in the state directory. [`state_file`]:
 //!   writing a file in one step.
 //! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
+//! - [`gateways`]: whom the proxies of each Gateway run as.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
 //! - [`waypoints`]: what Gateways become in a cluster, printed.
 
@@ -28,6 +29,7 @@ pub mod args;
 pub mod config;
 pub mod control;
 pub mod derivation;
+pub mod gateways;
 pub mod leases;
 pub mod monitoring;
 pub mod registrar;

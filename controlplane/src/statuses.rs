@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use controlplane_index::status::{ObjectStatus, Parent, ParentStatus, StatusCondition};
+use controlplane_index::status::{ListenerStatus, ObjectStatus, Parent, ParentStatus, StatusCondition};
+use controlplane_k8s_api::Group;
 use serde::Serialize;
 
 /// An object's status as JSON.
@@ -21,6 +22,23 @@ pub struct StatusView {
     parents: Vec<ParentView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    listeners: Vec<ListenerView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListenerView {
+    name: String,
+    supported_kinds: Vec<KindView>,
+    attached_routes: usize,
+    conditions: Vec<ConditionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct KindView {
+    group: &'static str,
+    kind: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,7 +84,19 @@ impl From<ObjectStatus> for StatusView {
             conditions: conditions(status.conditions),
             parents: status.parents.into_iter().map(parent).collect(),
             addresses: status.addresses.iter().map(address).collect(),
+            listeners: status.listeners.into_iter().map(listener).collect(),
         }
+    }
+}
+
+fn listener(status: ListenerStatus) -> ListenerView {
+    let group = Group::Gateway.name();
+    let kinds = status.supported_kinds.into_iter();
+    ListenerView {
+        name: status.name.to_string(),
+        supported_kinds: kinds.map(|kind| KindView { group, kind }).collect(),
+        attached_routes: status.attached_routes,
+        conditions: conditions(status.conditions),
     }
 }
 

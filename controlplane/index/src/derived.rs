@@ -52,6 +52,14 @@ pub enum ConditionReason {
     Unsupported,
     /// The waypoint that is asked for cannot be used.
     WaypointUnusable,
+    /// A route is attached to nothing by one of its references.
+    NotAttached,
+    /// A route refers to something that does not exist or may not be used.
+    ReferenceUnresolved,
+    /// A part of a route counts for nothing.
+    PartLeftOut,
+    /// A listener of a Gateway is not served.
+    NotServed,
     /// A rule of an ALLOW policy was left out, so less is allowed than written.
     RuleDropped,
     /// A part of a rule of a DENY policy was left out, so more is denied than written.

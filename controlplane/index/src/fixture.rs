@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::authz::{Connection, PolicyGroup, PolicySet, evaluate};
+use mesh_model::l7::{Bind, Route};
 use mesh_model::policy::Scope;
 use mesh_model::{Address, Authorization, Service, Workload};
-use mesh_types::{Identity, NamespacedName};
+use mesh_types::{Identity, NamespacedName, Strng};
 
+use crate::status::StatusCondition;
 use crate::{
     Assignment, AssignmentChange, AssignmentKey, ConditionReason, Index, MeshConfig, ObjectChange,
-    Redirection, Registration, RegistrationChange,
+    Redirection, Registration, RegistrationChange, Scoped,
 };
 
 /// An index, and what everybody who followed its changes knows now.
@@ -21,8 +23,13 @@ pub(crate) struct Mesh {
     pub(crate) addresses: BTreeMap<String, Address>,
     pub(crate) policies: BTreeMap<String, Authorization>,
     pub(crate) assignments: BTreeMap<AssignmentKey, Assignment>,
+    pub(crate) binds: BTreeMap<String, Scoped<Bind>>,
+    pub(crate) routes: BTreeMap<String, Scoped<Route>>,
+    pub(crate) accounts: BTreeMap<String, Strng>,
     /// How many changes the last step told.
     pub(crate) told: usize,
+    /// How many changes to binds and routes the last step told.
+    pub(crate) told_l7: usize,
 }
 
 impl Mesh {
@@ -36,7 +43,11 @@ impl Mesh {
             addresses: BTreeMap::new(),
             policies: BTreeMap::new(),
             assignments: BTreeMap::new(),
+            binds: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             told: 0,
+            told_l7: 0,
         };
         mesh.set(yaml);
         mesh
@@ -98,6 +109,33 @@ impl Mesh {
             .unwrap_or_else(|| panic!("there is no policy {name}"))
     }
 
+    /// A route, by its key: `HTTPRoute/shop/web`.
+    pub(crate) fn route(&self, key: &str) -> &Route {
+        let route = self.routes.get(key);
+        &route.unwrap_or_else(|| panic!("there is no route {key}")).value
+    }
+
+    /// The gateways that are sent a route.
+    pub(crate) fn route_gateways(&self, key: &str) -> Vec<String> {
+        let route = self.routes.get(key);
+        let gateways = route.into_iter().flat_map(|r| &r.gateways);
+        gateways.map(ToString::to_string).collect()
+    }
+
+    /// What an object's status says of each parent, as `<parent's name> <type>=<status>/<reason>`.
+    pub(crate) fn parents(&self, kind: Kind, name: &str) -> Vec<String> {
+        let statuses = self.index.statuses().into_iter();
+        let of_object = statuses
+            .filter(|s| s.object.kind == kind && format!("{}/{}", s.object.namespace, s.object.name) == name);
+        let parents = of_object.flat_map(|s| s.parents);
+        let said = parents.flat_map(|p| {
+            let name = p.parent.name.clone();
+            let condition = move |c: StatusCondition| format!("{name} {}={}/{}", c.kind, c.holds, c.reason);
+            p.conditions.into_iter().map(condition)
+        });
+        said.collect()
+    }
+
     pub(crate) fn reasons(&self, name: &str) -> Vec<ConditionReason> {
         let conditions = self.index.conditions().into_iter();
         let of_object =
@@ -132,6 +170,17 @@ impl Mesh {
     fn follow(&mut self) {
         let changes = self.index.take_changes();
         self.told = changes.addresses.len() + changes.authorizations.len() + changes.assignments.len();
+        let l7 = changes.l7;
+        self.told_l7 = l7.binds.len() + l7.routes.len();
+        for change in l7.binds {
+            fold(&mut self.binds, change.name.to_string(), change.value);
+        }
+        for change in l7.routes {
+            fold(&mut self.routes, change.name.to_string(), change.value);
+        }
+        for change in l7.accounts {
+            fold(&mut self.accounts, change.name.to_string(), change.value);
+        }
         for change in changes.addresses {
             fold(&mut self.addresses, change.name.to_string(), change.value);
         }

@@ -1,6 +1,7 @@
 //! The fuzz target: objects of any text in, resources out that a proxy takes.
 
 use controlplane_k8s_api::Located;
+use mesh_model::l7::{Bind, Route};
 use mesh_model::{Address, Authorization};
 
 use crate::{Index, MeshConfig, ObjectChange};
@@ -32,6 +33,17 @@ pub fn fuzz(data: &[u8]) {
             Authorization::decode(&change.name, policy.encode()).as_ref(),
             Ok(&policy)
         );
+    }
+    for change in changes.l7.binds {
+        let bind = change.value.expect("nothing was there to be removed").value;
+        let decoded = Bind::decode(&change.name, bind.encode());
+        assert_eq!(decoded.map(|d| d.encode()), Ok(bind.encode()));
+    }
+    for change in changes.l7.routes {
+        let route = change.value.expect("nothing was there to be removed").value;
+        // Times beyond what the wire can say are shortened there.
+        let decoded = Route::decode(&change.name, route.encode());
+        assert_eq!(decoded.map(|d| d.encode()), Ok(route.encode()), "{route:?}");
     }
     for (_, condition) in index.conditions() {
         assert!(!condition.message.is_empty());

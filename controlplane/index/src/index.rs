@@ -1,6 +1,6 @@
 //! The way in and out: object and registration changes in, resources and assignments out.
 
-mod graph;
+pub(crate) mod graph;
 
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::{Address, Authorization};
@@ -10,6 +10,7 @@ use crate::allocation::{Allocator, HostAddresses};
 use crate::assignment::{Assignment, AssignmentKey};
 use crate::config::MeshConfig;
 use crate::derived::Condition;
+use crate::l7::L7Changes;
 use crate::registration::{Claimed, Registration};
 use crate::service_entry::wanted_addresses;
 use crate::status::ObjectStatus;
@@ -58,6 +59,8 @@ pub struct Changes {
     pub authorizations: Vec<ResourceChange<Authorization>>,
     /// What belongs on which node; a Pod that moved is unassigned and assigned.
     pub assignments: Vec<AssignmentChange>,
+    /// What waypoints and gateways serve, each with the gateways that it is for.
+    pub l7: L7Changes,
 }
 
 /// What became of one resource.
@@ -175,6 +178,12 @@ impl Index {
         self.mesh.workload_computations()
     }
 
+    /// How often routes were computed, for tests of incrementality.
+    #[must_use]
+    pub fn route_computations(&self) -> u64 {
+        self.mesh.l7.route_computations(&self.mesh.graph)
+    }
+
     fn set(&mut self, object: Object) {
         let Some(key) = object.key() else { return };
         let (graph, inputs) = (&mut self.mesh.graph, self.mesh.inputs);
@@ -195,8 +204,8 @@ impl Index {
             Object::WorkloadEntry(o) => graph.set(inputs.workload_entries, namespaced, o),
             Object::Gateway(o) => graph.set(inputs.gateways, namespaced, o),
             Object::GatewayClass(o) => graph.set(inputs.gateway_classes, key.name, o),
-            // Without a key it is ignored; a kind that is added must be added here.
-            _ => {}
+            // Without a key it is ignored; a kind that is added must be added here or there.
+            other => self.mesh.l7.inputs.set(graph, namespaced, other),
         }
     }
 
@@ -218,8 +227,7 @@ impl Index {
             Kind::WorkloadEntry => graph.delete(inputs.workload_entries, namespaced),
             Kind::Gateway => graph.delete(inputs.gateways, namespaced),
             Kind::GatewayClass => graph.delete(inputs.gateway_classes, key.name),
-            // Kinds that nothing is derived from yet, as in `set`.
-            _ => {}
+            kind => self.mesh.l7.inputs.remove(graph, namespaced, kind),
         }
     }
 

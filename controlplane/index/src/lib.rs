@@ -22,6 +22,7 @@
 //! - One file per input kind: [`pod`], [`service`], [`endpoint_slice`], [`service_entry`], [`workload_entry`],
 //!   [`authorization_policy`], [`peer_authentication`]; [`assignment`] is what Pods become for their nodes.
 //! - [`waypoint`]: which Gateways are waypoints, and who is bound to them. [`allocation`]: addresses for hosts without.
+//! - [`l7`]: what waypoints and gateways are sent, and who is sent what.
 //! - [`status`]: what is to be said about each object in its status.
 //! - `lookups`: the collections that derivations look into. `labels`: selectors. `ownership`: who made a Pod.
 //!   `app_protocol`: what a port speaks. `age`: which object was there first.
@@ -42,6 +43,7 @@ mod fixture;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod index;
+pub mod l7;
 mod labels;
 mod lookups;
 mod ownership;
@@ -58,5 +60,6 @@ pub use assignment::{Assignment, AssignmentKey, Membership, Options};
 pub use config::{MeshConfig, ServiceEntryVisibility, VisibilityRule};
 pub use derived::{Condition, ConditionReason, Derived};
 pub use index::{AssignmentChange, Changes, Index, ObjectChange, RegistrationChange, ResourceChange};
+pub use l7::{L7Changes, Scoped};
 pub use registration::{Redirection, Registration};
 pub use status::ObjectStatus;

@@ -82,7 +82,8 @@ pub(crate) fn target_number(port: u16, target: Option<&TargetPort>) -> u16 {
     }
 }
 
-fn binding(
+/// The waypoint in front of a Service.
+pub(crate) fn binding(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
     lookups: &Lookups,

@@ -39,11 +39,11 @@ pub(crate) use hosts::{OwnedHost, normal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Who may know of it.
-    visibility: Visibility,
+    pub(crate) visibility: Visibility,
     /// The hosts that it has, in the order of the object.
     pub(crate) hosts: Vec<OwnedHost>,
     /// Its waypoint.
-    binding: Binding,
+    pub(crate) binding: Binding,
 }
 
 /// Decides what holds for a ServiceEntry as a whole; nothing where nobody may know of it.

@@ -24,6 +24,21 @@ pub struct ObjectStatus {
     pub parents: Vec<ParentStatus>,
     /// The addresses that were given to its hosts (`ServiceEntry.status.addresses`).
     pub addresses: Vec<(Strng, IpAddr)>,
+    /// What holds for each of a Gateway's listeners, in their order.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// What holds for a listener of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: Strng,
+    /// The kinds of routes that may attach to it, all of Gateway API's own group.
+    pub supported_kinds: Vec<&'static str>,
+    /// How many routes did.
+    pub attached_routes: usize,
+    /// What holds.
+    pub conditions: Vec<StatusCondition>,
 }
 
 /// What holds for an object with respect to what it is attached to: a route's parent, a policy's ancestor.
@@ -84,8 +99,14 @@ pub enum ConditionType {
     VisibilityApplied,
     /// ServiceEntry: whether its hosts are its own.
     HostsAccepted,
-    /// Gateway: whether it is one that this control plane serves.
+    /// Gateway, listener: whether it is one that this control plane serves. Route: whether it counts at a parent.
     Accepted,
+    /// Route, listener: whether everything that it refers to is there and may be used.
+    ResolvedRefs,
+    /// Route: some of its parts are left out.
+    PartiallyInvalid,
+    /// Listener: whether another one stands in its way.
+    Conflicted,
     /// Gateway: whether proxies can reach it.
     Programmed,
     /// AuthorizationPolicy: whether node proxies enforce it as it is written.
@@ -132,8 +153,44 @@ pub enum StatusReason {
     Programmed,
     /// It has no address.
     AddressNotAssigned,
-    /// A node proxy cannot do what it says.
+    /// A proxy cannot do what it says.
     UnsupportedValue,
+    /// Everything that it refers to is there.
+    ResolvedRefs,
+    /// A reference to another namespace that no ReferenceGrant there allows.
+    RefNotPermitted,
+    /// A reference to a kind that cannot be used there.
+    InvalidKind,
+    /// A reference to something that does not exist.
+    BackendNotFound,
+    /// A filter by reference that does not exist.
+    FilterNotFound,
+    /// The parent, or the part of it that is named, does not exist.
+    NoMatchingParent,
+    /// The parent's listeners admit no routes of this kind or namespace.
+    NotAllowedByListeners,
+    /// The hosts of route and listener have nothing in common.
+    NoMatchingListenerHostname,
+    /// Another VirtualService that it delegates to does not exist or may not be used.
+    DelegateNotFound,
+    /// The listener's protocol is not served.
+    UnsupportedProtocol,
+    /// The listener's port cannot be served.
+    PortUnavailable,
+    /// Nothing stands in its way.
+    NoConflicts,
+    /// Another listener has its port, protocol and host.
+    HostnameConflict,
+    /// Another listener speaks something else on its port.
+    ProtocolConflict,
+    /// Its certificate does not exist, or is none.
+    InvalidCertificateRef,
+    /// It admits kinds of routes that it cannot serve.
+    InvalidRouteKinds,
+    /// Some of its listeners cannot be served.
+    ListenersNotValid,
+    /// Its settings by reference are not read.
+    InvalidParameters,
 }
 
 impl ConditionType {
@@ -147,6 +204,9 @@ impl ConditionType {
             Self::HostsAccepted => "lateen.dev/HostsAccepted",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::PartiallyInvalid => "PartiallyInvalid",
+            Self::Conflicted => "Conflicted",
             Self::ZtunnelAccepted => "ZtunnelAccepted",
         }
     }
@@ -176,6 +236,24 @@ impl StatusReason {
             Self::Programmed => "Programmed",
             Self::AddressNotAssigned => "AddressNotAssigned",
             Self::UnsupportedValue => "UnsupportedValue",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::RefNotPermitted => "RefNotPermitted",
+            Self::InvalidKind => "InvalidKind",
+            Self::BackendNotFound => "BackendNotFound",
+            Self::FilterNotFound => "FilterNotFound",
+            Self::NoMatchingParent => "NoMatchingParent",
+            Self::NotAllowedByListeners => "NotAllowedByListeners",
+            Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
+            Self::DelegateNotFound => "DelegateNotFound",
+            Self::UnsupportedProtocol => "UnsupportedProtocol",
+            Self::PortUnavailable => "PortUnavailable",
+            Self::NoConflicts => "NoConflicts",
+            Self::HostnameConflict => "HostnameConflict",
+            Self::ProtocolConflict => "ProtocolConflict",
+            Self::InvalidCertificateRef => "InvalidCertificateRef",
+            Self::InvalidRouteKinds => "InvalidRouteKinds",
+            Self::ListenersNotValid => "ListenersNotValid",
+            Self::InvalidParameters => "InvalidParameters",
         }
     }
 }
@@ -259,6 +337,7 @@ impl Statuses {
             conditions: Vec::new(),
             parents: Vec::new(),
             addresses: Vec::new(),
+            listeners: Vec::new(),
         })
     }
 

@@ -30,6 +30,7 @@ impl Fixture {
             cache: ResourceCache::new(&TypeUrl::IN_ORDER),
             assignments: Assignments::new(),
             registrations: RegistrationBoard::default(),
+            gateways: GatewayBoard::default(),
         };
         let readiness = Readiness::new();
         let store = RegistrationStore::open(state).unwrap();

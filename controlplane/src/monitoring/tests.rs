@@ -4,11 +4,15 @@ use mesh_runtime::admin::{Request, body_text};
 use mesh_types::TrustDomain;
 
 use super::*;
+use crate::gateways::GatewayBoard;
 
 fn pages(readiness: &Readiness) -> Pages {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Arc::new(TokenKey::load_or_create(dir.path()).unwrap());
-    let admission = XdsAdmission(Authenticator::new(tokens, TrustDomain::default()));
+    let admission = XdsAdmission {
+        authenticator: Authenticator::new(tokens, TrustDomain::default()),
+        gateways: GatewayBoard::default(),
+    };
     let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
     let (ask, _) = mpsc::channel(1);
     let views = Views {

@@ -8,9 +8,17 @@ use mesh_grpc::{AuthenticateCaller, ConnectionInfo, Denied};
 use mesh_xds::{AdmitNode, NodeInfo};
 use tonic::metadata::MetadataMap;
 
-/// xDS: everybody in the mesh, as what they are (control-plane.md, 2.10).
+use crate::gateways::GatewayBoard;
+
+/// xDS: everybody in the mesh, as what they are. Who asks for what a gateway serves, which may hold keys and names of
+/// others' services, has to run as that gateway does.
 #[derive(Clone, Debug)]
-pub struct XdsAdmission(pub Authenticator);
+pub struct XdsAdmission {
+    /// Says who calls.
+    pub authenticator: Authenticator,
+    /// Says whom gateways' proxies run as.
+    pub gateways: GatewayBoard,
+}
 
 impl AuthenticateCaller for XdsAdmission {
     type Caller = Caller;
@@ -20,19 +28,19 @@ impl AuthenticateCaller for XdsAdmission {
         metadata: &MetadataMap,
         connection: Option<&ConnectionInfo>,
     ) -> Result<Caller, Denied> {
-        self.0.authenticate(metadata, connection).await
+        self.authenticator.authenticate(metadata, connection).await
     }
 
     fn good_for(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Option<Duration> {
-        self.0.good_for(metadata, connection)
+        self.authenticator.good_for(metadata, connection)
     }
 }
 
 impl AdmitNode for XdsAdmission {
     fn admit(&self, caller: &Caller, node: &NodeInfo) -> Result<(), Denied> {
-        let namespace = match caller {
-            Caller::Token(subject) => subject.account.namespace.as_str(),
-            Caller::Mesh(identity) => identity.namespace(),
+        let (namespace, account) = match caller {
+            Caller::Token(subject) => (subject.account.namespace.as_str(), subject.account.name.as_str()),
+            Caller::Mesh(identity) => (identity.namespace().as_str(), identity.service_account().as_str()),
         };
         if node.namespace != namespace {
             return Err(Denied::Forbidden(format!(
@@ -40,12 +48,30 @@ impl AdmitNode for XdsAdmission {
                 node.namespace
             )));
         }
+        if let Some(gateway) = node.gateway() {
+            self.admit_to_gateway(caller, account, &gateway)?;
+        }
         match caller {
             Caller::Token(subject) if node.node != subject.node => Err(Denied::Forbidden(format!(
                 "{caller} says that it is on node {:?}",
                 node.node
             ))),
             _ => Ok(()),
+        }
+    }
+}
+
+impl XdsAdmission {
+    /// The gateway is in the caller's namespace already.
+    fn admit_to_gateway(&self, caller: &Caller, account: &str, gateway: &str) -> Result<(), Denied> {
+        match self.gateways.account(gateway) {
+            Some(own) if own == *account => Ok(()),
+            Some(own) => Err(Denied::Forbidden(format!(
+                "{caller} says that it is a proxy of gateway {gateway}, whose proxies run as service account {own}"
+            ))),
+            None => Err(Denied::Forbidden(format!(
+                "{caller} says that it is a proxy of gateway {gateway}, and there is no such Gateway"
+            ))),
         }
     }
 }

@@ -33,6 +33,12 @@ fn a_status_reads_as_it_does_on_an_api_server() {
             conditions: vec![condition(false)],
         }],
         addresses: vec![("a.example.com".into(), "240.240.0.1".parse().unwrap())],
+        listeners: vec![ListenerStatus {
+            name: "web".into(),
+            supported_kinds: vec!["HTTPRoute"],
+            attached_routes: 2,
+            conditions: vec![condition(true)],
+        }],
     };
     let json = serde_json::to_value(StatusView::from(status)).unwrap();
     let expected = serde_json::json!({
@@ -43,6 +49,10 @@ fn a_status_reads_as_it_does_on_an_api_server() {
             "conditions": [{"type": "istio.io/WaypointBound", "status": "False", "reason": "WaypointAccepted", "message": "m"}],
         }],
         "addresses": [{"host": "a.example.com", "value": "240.240.0.1"}],
+        "listeners": [{
+            "name": "web", "supportedKinds": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}], "attachedRoutes": 2,
+            "conditions": [{"type": "istio.io/WaypointBound", "status": "True", "reason": "WaypointAccepted", "message": "m"}],
+        }],
     });
     assert_eq!(json, expected);
 }

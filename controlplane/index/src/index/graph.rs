@@ -14,6 +14,7 @@ use crate::authorization_policy::{self, authorization_from_policy};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
 use crate::endpoint_slice::workloads_from_endpoint_slice;
+use crate::l7::L7Graph;
 use crate::labels::LabelKey;
 use crate::lookups::{EntryLookups, Inputs, Lookups, PolicyLookups, WorkloadLookups};
 use crate::peer_authentication::{self, SelectedMode, authorization_from_peer_authentication};
@@ -39,6 +40,7 @@ pub(super) struct MeshGraph {
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
     assignments_by_node: controlplane_collections::Index<Strng, AssignmentKey, Derived<Assignment>>,
     assignments_by_account: controlplane_collections::Index<Account, AssignmentKey, Derived<Assignment>>,
+    pub(super) l7: L7Graph,
 }
 
 /// Node, namespace and service account.
@@ -60,6 +62,7 @@ impl MeshGraph {
         let (workloads, endpoints, workload_entries, entry_endpoints) =
             add_workloads(&mut graph, &config, lookups);
         let (services, entry_services) = add_services(&mut graph, &config, lookups);
+        let l7 = L7Graph::new(&mut graph, &config, base, entries);
         let assignments = graph.derive_many("assignment", inputs.pods, move |fetch, name, pod| {
             assignment_from_pod(fetch, &config, &base, name, pod)
                 .into_iter()
@@ -89,6 +92,7 @@ impl MeshGraph {
             assignments,
             assignments_by_node,
             assignments_by_account,
+            l7,
         }
     }
 
@@ -107,6 +111,7 @@ impl MeshGraph {
             let policies = resources(&mut self.graph, collection, Authorization::clone);
             changes.authorizations.extend(policies);
         }
+        changes.l7 = self.l7.take_changes(&mut self.graph);
         // Unassigned first: a Pod that moved belongs nowhere for a moment, never to two nodes.
         let assignments = differences(&mut self.graph, self.assignments);
         let (gone, assigned): (Vec<_>, Vec<_>) = assignments.into_iter().partition(|(_, new)| new.is_none());
@@ -131,32 +136,34 @@ impl MeshGraph {
     }
 
     pub(super) fn conditions(&self) -> Vec<(ObjectKey, Condition)> {
-        let mut conditions = Vec::new();
+        let (graph, mut conditions) = (&self.graph, Vec::new());
         for workloads in self.all_workloads() {
-            self.collect_conditions(workloads, &mut conditions);
+            collect_conditions(graph, workloads, &mut conditions);
         }
-        self.collect_conditions(self.lookups.base.waypoints, &mut conditions);
-        self.collect_conditions(self.lookups.entries.entries, &mut conditions);
-        self.collect_conditions(self.services, &mut conditions);
-        self.collect_conditions(self.entry_services, &mut conditions);
-        self.collect_conditions(self.policies, &mut conditions);
-        self.collect_conditions(self.peers, &mut conditions);
-        self.collect_conditions(self.assignments, &mut conditions);
+        collect_conditions(graph, self.lookups.base.waypoints, &mut conditions);
+        collect_conditions(graph, self.lookups.entries.entries, &mut conditions);
+        collect_conditions(graph, self.services, &mut conditions);
+        collect_conditions(graph, self.entry_services, &mut conditions);
+        collect_conditions(graph, self.policies, &mut conditions);
+        collect_conditions(graph, self.peers, &mut conditions);
+        collect_conditions(graph, self.assignments, &mut conditions);
+        self.l7.conditions(graph, &mut conditions);
         // Stable: the conditions of one object stay in their order.
         conditions.sort_by(|(a, _), (b, _)| a.cmp(b));
         conditions
     }
 
     pub(super) fn statuses(&self) -> Vec<ObjectStatus> {
-        let mut statuses = Statuses::default();
+        let (graph, mut statuses) = (&self.graph, Statuses::default());
         for workloads in self.all_workloads() {
-            self.collect_statuses(workloads, &mut statuses);
+            collect_statuses(graph, workloads, &mut statuses);
         }
-        self.collect_statuses(self.lookups.base.waypoints, &mut statuses);
-        self.collect_statuses(self.lookups.entries.entries, &mut statuses);
-        self.collect_statuses(self.services, &mut statuses);
-        self.collect_statuses(self.policies, &mut statuses);
-        for (name, addresses) in self.graph.iter(self.inputs.allocations) {
+        collect_statuses(graph, self.lookups.base.waypoints, &mut statuses);
+        collect_statuses(graph, self.lookups.entries.entries, &mut statuses);
+        collect_statuses(graph, self.services, &mut statuses);
+        collect_statuses(graph, self.policies, &mut statuses);
+        self.l7.statuses(graph, &mut statuses);
+        for (name, addresses) in graph.iter(self.inputs.allocations) {
             let entry = ObjectKey {
                 kind: Kind::ServiceEntry,
                 namespace: name.namespace.clone(),
@@ -181,7 +188,7 @@ impl MeshGraph {
             Kind::ServiceEntry => graph.get(inputs.service_entries, &name)?.metadata.generation,
             Kind::WorkloadEntry => graph.get(inputs.workload_entries, &name)?.metadata.generation,
             Kind::Gateway => graph.get(inputs.gateways, &name)?.metadata.generation,
-            _ => None,
+            kind => self.l7.inputs.generation(graph, kind, &name),
         }
     }
 
@@ -196,34 +203,6 @@ impl MeshGraph {
 
     pub(super) fn workload_computations(&self) -> u64 {
         self.graph.computations(self.workloads)
-    }
-
-    fn collect_statuses<K, T>(&self, of: Collection<K, Derived<T>>, into: &mut Statuses)
-    where
-        K: controlplane_collections::Key,
-        Derived<T>: Value,
-    {
-        // In the order of keys, so that what is said about one object keeps its order.
-        let mut all: Vec<_> = self
-            .graph
-            .iter(of)
-            .filter(|(_, d)| !d.status.is_empty())
-            .collect();
-        all.sort_by_key(|(key, _)| *key);
-        for (_, derived) in all {
-            into.add(&derived.provenance, &derived.status);
-        }
-    }
-
-    fn collect_conditions<K, T>(&self, of: Collection<K, Derived<T>>, into: &mut Vec<(ObjectKey, Condition)>)
-    where
-        K: controlplane_collections::Key,
-        Derived<T>: Value,
-    {
-        for (_, derived) in self.graph.iter(of) {
-            let conditions = derived.conditions.iter();
-            into.extend(conditions.map(|c| (derived.provenance.clone(), c.clone())));
-        }
     }
 }
 
@@ -363,6 +342,44 @@ fn add_policies(
 
 type Converted = (Derived<Authorization>, Option<SelectedMode>);
 
+/// What derivations stated, by object.
+pub(crate) fn collect_statuses<K, T>(graph: &Graph, of: Collection<K, Derived<T>>, into: &mut Statuses)
+where
+    K: controlplane_collections::Key,
+    Derived<T>: Value,
+{
+    for (_, derived) in sorted_values(graph, of) {
+        if !derived.status.is_empty() {
+            into.add(&derived.provenance, &derived.status);
+        }
+    }
+}
+
+/// What derivations found, by object.
+pub(crate) fn collect_conditions<K, T>(
+    graph: &Graph,
+    of: Collection<K, Derived<T>>,
+    into: &mut Vec<(ObjectKey, Condition)>,
+) where
+    K: controlplane_collections::Key,
+    Derived<T>: Value,
+{
+    for (_, derived) in graph.iter(of) {
+        let conditions = derived.conditions.iter();
+        into.extend(conditions.map(|c| (derived.provenance.clone(), c.clone())));
+    }
+}
+
+/// The entries of a collection in the order of keys, so that what is said about one object keeps its order.
+pub(crate) fn sorted_values<K: controlplane_collections::Key, V: Value>(
+    graph: &Graph,
+    of: Collection<K, V>,
+) -> Vec<(&K, &Arc<V>)> {
+    let mut all: Vec<_> = graph.iter(of).collect();
+    all.sort_by_key(|(key, _)| *key);
+    all
+}
+
 /// A collection's entries whose value is another one than at the last look; conditions and provenance do not count.
 fn differences<K: controlplane_collections::Key, T: PartialEq + Send + Sync + 'static>(
     graph: &mut Graph,
@@ -378,7 +395,7 @@ fn differences<K: controlplane_collections::Key, T: PartialEq + Send + Sync + 's
 }
 
 /// The same differences as resources, named as on xDS.
-fn resources<K, T, R>(
+pub(crate) fn resources<K, T, R>(
     graph: &mut Graph,
     collection: Collection<K, Derived<T>>,
     resource: impl Fn(&T) -> R,

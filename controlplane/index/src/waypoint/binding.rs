@@ -57,6 +57,8 @@ pub(crate) struct Binding {
     pub(crate) waypoint: Option<GatewayRef>,
     /// The waypoint and its canary, and their shares.
     pub(crate) weighted: Vec<WeightedWaypoint>,
+    /// The waypoint and its canary, ready or not: what they need to know is sent to them before connections are.
+    pub(crate) gateways: Vec<NamespacedName>,
     /// Gateways for traffic from outside use it too.
     pub(crate) ingress: bool,
     /// What its author should know; nothing where no waypoint is asked for.
@@ -166,9 +168,10 @@ pub(crate) fn bind(
     let address = match choose(fetch, config, lookups, target, &name, inherited) {
         Ok(Some(waypoint)) => reference(waypoint, fail_open),
         Ok(None) => return Binding::default(),
-        Err(obstacle) => return refused(obstacle, fail_open),
+        Err(obstacle) => return refused(obstacle, &name, fail_open),
     };
     let mut message = format!("connections pass waypoint {name}");
+    let mut gateways = vec![name.clone()];
     let ingress = own.ingress.or_else(|| of_namespace?.ingress);
     let mut weighted = Vec::new();
     if target.traffic == Traffic::Service {
@@ -180,21 +183,31 @@ pub(crate) fn bind(
             }
             None => {}
         }
-        match canary(fetch, config, lookups, target, &name, [Some(&own), around]) {
-            Ok(Some((canary, weight))) => {
-                weighted = vec![
-                    share(address.clone(), 100 - weight),
-                    share(reference(canary, fail_open), weight),
-                ];
+        let wishes = [Some(&own), around];
+        let named = wishes.into_iter().flatten().find_map(|w| w.canary.as_ref());
+        if let Some(named) = named.filter(|n| n.name != OPT_OUT) {
+            let canary_name = named.within(target.namespace);
+            match canary(fetch, config, lookups, target, (&name, &canary_name), wishes) {
+                Ok(Some((canary, weight))) => {
+                    weighted = vec![
+                        share(address.clone(), 100 - weight),
+                        share(reference(canary, fail_open), weight),
+                    ];
+                    gateways.push(canary_name);
+                }
+                Ok(None) => {}
+                // The primary's policies hold for all of it, so nothing is lost.
+                Err(obstacle) => {
+                    message += &format!("; its canary does not take a share: {}", obstacle.message);
+                    gateways.extend(obstacle.is_temporary().then_some(canary_name));
+                }
             }
-            Ok(None) => {}
-            // The primary's policies hold for all of it, so nothing is lost.
-            Err(obstacle) => message += &format!("; its canary does not take a share: {}", obstacle.message),
         }
     }
     Binding {
         waypoint: Some(address),
         weighted,
+        gateways,
         ingress: target.traffic == Traffic::Service && ingress == Some(true),
         status: Some(StatusCondition::new(
             ConditionType::WaypointBound,
@@ -261,7 +274,7 @@ fn choose<'a>(
     }
 }
 
-fn refused(obstacle: Obstacle, fail_open: bool) -> Binding {
+fn refused(obstacle: Obstacle, name: &NamespacedName, fail_open: bool) -> Binding {
     let consequence = match fail_open {
         true => format!("connections go past it, as {FAIL_OPEN} says"),
         false => format!(
@@ -270,6 +283,11 @@ fn refused(obstacle: Obstacle, fail_open: bool) -> Binding {
     };
     let message = format!("{}: {consequence}", obstacle.message);
     Binding {
+        gateways: obstacle
+            .is_temporary()
+            .then(|| name.clone())
+            .into_iter()
+            .collect(),
         waypoint: (!fail_open).then_some(obstacle.unreachable),
         status: Some(StatusCondition::new(
             ConditionType::WaypointBound,
@@ -281,30 +299,23 @@ fn refused(obstacle: Obstacle, fail_open: bool) -> Binding {
     }
 }
 
-/// The canary of a waypoint, and its share of 100; nothing where none is asked for.
+/// The canary of a waypoint, and its share of 100; nothing where only the Namespace asks for it and it is not for such
+/// targets.
 fn canary<'a>(
     fetch: &Fetch<'a>,
     config: &MeshConfig,
     lookups: &Lookups,
     target: &Target<'_>,
-    primary: &NamespacedName,
+    (primary, name): (&NamespacedName, &NamespacedName),
     wishes: [Option<&Wish>; 2],
 ) -> Result<Option<(&'a Waypoint, u32)>, Obstacle> {
     let mut wishes = wishes.into_iter().flatten();
-    let Some(named) = wishes
-        .clone()
-        .find_map(|w| w.canary.as_ref())
-        .filter(|n| n.name != OPT_OUT)
-    else {
-        return Ok(None);
-    };
-    let name = named.within(target.namespace);
     let refused = |reason, message| Obstacle {
         reason,
         message,
-        unreachable: nowhere(&name, reason),
+        unreachable: nowhere(name, reason),
     };
-    if name == *primary {
+    if name == primary {
         let message = format!("{name} is the waypoint itself");
         return Err(refused(StatusReason::CanarySameAsPrimary, message));
     }
@@ -313,7 +324,7 @@ fn canary<'a>(
         let message = format!("{CANARY_WEIGHT} {text:?} is no number from 0 to 100");
         return Err(refused(StatusReason::CanaryInvalidWeight, message));
     };
-    let canary = choose(fetch, config, lookups, target, &name, false)?;
+    let canary = choose(fetch, config, lookups, target, name, false)?;
     Ok(canary.map(|canary| (canary, weight)))
 }
 
@@ -341,6 +352,13 @@ fn nowhere(name: &NamespacedName, reason: StatusReason) -> GatewayRef {
         reason.as_str().to_ascii_lowercase()
     );
     hostname(NamespacedHostname::new(name.namespace.clone(), what))
+}
+
+impl Obstacle {
+    /// Whether it goes away by itself, once the waypoint's pods run.
+    fn is_temporary(&self) -> bool {
+        self.reason == StatusReason::WaypointIsNotReady
+    }
 }
 
 impl Wish {

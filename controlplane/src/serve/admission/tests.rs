@@ -5,10 +5,23 @@ use controlplane_ca::token::{TokenKey, TokenSubject};
 use super::*;
 
 fn admit(caller: &Caller, namespace: &str, node: &str) -> Result<(), Denied> {
+    admission().admit(caller, &NodeInfo::ztunnel(None, "ztunnel-x", namespace, node))
+}
+
+fn admission() -> XdsAdmission {
+    let gateways = GatewayBoard::default();
+    gateways.update(vec![
+        ("shop/waypoint".to_owned(), Some("waypoint".into())),
+        ("shop/gone".to_owned(), Some("gone".into())),
+        ("bank/waypoint".to_owned(), Some("waypoint".into())),
+    ]);
+    gateways.update(vec![("shop/gone".to_owned(), None)]);
     let dir = tempfile::tempdir().unwrap();
     let key = Arc::new(TokenKey::load_or_create(dir.path()).unwrap());
-    let admission = XdsAdmission(Authenticator::new(key, mesh_types::TrustDomain::default()));
-    admission.admit(caller, &NodeInfo::ztunnel(None, "ztunnel-x", namespace, node))
+    XdsAdmission {
+        authenticator: Authenticator::new(key, mesh_types::TrustDomain::default()),
+        gateways,
+    }
 }
 
 #[test]
@@ -37,4 +50,45 @@ fn a_certificate_names_no_node() {
         admit(&cart, "bank", "node-b"),
         Err(Denied::Forbidden(_))
     ));
+}
+
+#[test]
+fn only_a_gateways_own_account_follows_what_it_serves() {
+    let token = |account: &str| {
+        Caller::Token(TokenSubject {
+            account: account.parse().unwrap(),
+            node: "node-a".to_owned(),
+            pod: None,
+        })
+    };
+    let certificate = |account: &str| {
+        let (namespace, name) = account.split_once('/').unwrap();
+        Caller::Mesh(
+            format!("spiffe://cluster.local/ns/{namespace}/sa/{name}")
+                .parse()
+                .unwrap(),
+        )
+    };
+    let callers: [&dyn Fn(&str) -> Caller; 2] = [&token, &certificate];
+    for caller in callers {
+        for (account, gateway, refused) in [
+            ("shop/waypoint", "waypoint", None),
+            ("shop/cart", "waypoint", Some("run as service account waypoint")),
+            ("shop/gone", "gone", Some("no such Gateway")),
+            ("shop/other", "other", Some("no such Gateway")),
+            // A namespace that says to be another one.
+            (
+                "bank/waypoint",
+                "waypoint",
+                Some("says that it is in namespace \"shop\""),
+            ),
+        ] {
+            let node = NodeInfo::waypoint(None, "pod-x", "shop", "node-a", gateway);
+            match (admission().admit(&caller(account), &node), refused) {
+                (Ok(()), None) => {}
+                (Err(Denied::Forbidden(text)), Some(why)) => assert!(text.contains(why), "{text}"),
+                (outcome, _) => panic!("{account} at {gateway}: {outcome:?}"),
+            }
+        }
+    }
 }

@@ -1,0 +1,237 @@
+//! The part of the graph that is about L7: which collection follows from which.
+
+use std::sync::Arc;
+
+use controlplane_collections::{Collection, Graph, Index};
+use controlplane_k8s_api::core::Secret;
+use controlplane_k8s_api::gateway::{HttpRoute, ReferenceGrant};
+use controlplane_k8s_api::lateen::FaultFilter;
+use controlplane_k8s_api::{Kind, Object, ObjectKey};
+use mesh_model::l7::route::RouteParent;
+use mesh_model::l7::{Bind, Route};
+use mesh_types::{NamespacedName, Strng};
+
+use super::bind::binds_from_listeners;
+use super::grants::GrantLookups;
+use super::hosts::HostLookups;
+use super::http_route::routes_from_http_route;
+use super::listeners::{AttachPoint, ListenerLookups, Served, listeners_from_gateway};
+use super::lowering::{Lowering, RouteLookups};
+use super::{L7Changes, Scoped, account};
+use crate::config::MeshConfig;
+use crate::derived::{Condition, Derived};
+use crate::index::ResourceChange;
+use crate::index::graph::{collect_conditions, collect_statuses, resources, sorted_values};
+use crate::lookups::{EntryLookups, Lookups};
+use crate::status::{ListenerStatus, Statuses};
+
+/// What is filled from outside, beside what the rest of the graph has.
+#[derive(Clone, Copy)]
+pub(crate) struct L7Inputs {
+    http_routes: Collection<NamespacedName, HttpRoute>,
+    grants: Collection<NamespacedName, ReferenceGrant>,
+    faults: Collection<NamespacedName, FaultFilter>,
+    secrets: Collection<NamespacedName, Secret>,
+}
+
+/// The handles of what comes out, and of what policies look into.
+pub(crate) struct L7Graph {
+    pub(crate) inputs: L7Inputs,
+    listeners: Collection<NamespacedName, Derived<Vec<Served>>>,
+    accounts: Collection<NamespacedName, Strng>,
+    binds: Collection<Strng, Derived<Scoped<Bind>>>,
+    routes: Vec<Routes>,
+}
+
+/// The routes of a kind, and which of them are attached to a listener.
+#[derive(Clone, Copy)]
+struct Routes {
+    routes: RouteCollection,
+    by_listener: Index<Strng, Strng, Derived<Scoped<Route>>>,
+}
+
+type RouteCollection = Collection<Strng, Derived<Scoped<Route>>>;
+
+impl L7Inputs {
+    pub(crate) fn new(graph: &mut Graph) -> Self {
+        Self {
+            http_routes: graph.input("HTTPRoute"),
+            grants: graph.input("ReferenceGrant"),
+            faults: graph.input("FaultFilter"),
+            secrets: graph.input("Secret"),
+        }
+    }
+
+    /// Stages an object; kinds that nothing is derived from are passed over.
+    pub(crate) fn set(&self, graph: &mut Graph, name: NamespacedName, object: Object) {
+        match object {
+            Object::HttpRoute(o) => graph.set(self.http_routes, name, o),
+            Object::ReferenceGrant(o) => graph.set(self.grants, name, o),
+            Object::FaultFilter(o) => graph.set(self.faults, name, o),
+            Object::Secret(o) => graph.set(self.secrets, name, o),
+            _ => {}
+        }
+    }
+
+    /// Stages the removal of an object.
+    pub(crate) fn remove(&self, graph: &mut Graph, name: NamespacedName, kind: Kind) {
+        match kind {
+            Kind::HttpRoute => graph.delete(self.http_routes, name),
+            Kind::ReferenceGrant => graph.delete(self.grants, name),
+            Kind::FaultFilter => graph.delete(self.faults, name),
+            Kind::Secret => graph.delete(self.secrets, name),
+            _ => {}
+        }
+    }
+
+    /// The generation of an object, where its source counts them.
+    pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
+        match kind {
+            Kind::HttpRoute => graph.get(self.http_routes, name)?.metadata.generation,
+            _ => None,
+        }
+    }
+}
+
+impl L7Graph {
+    pub(crate) fn new(
+        graph: &mut Graph,
+        config: &Arc<MeshConfig>,
+        base: Lookups,
+        entries: EntryLookups,
+    ) -> Self {
+        let inputs = L7Inputs::new(graph);
+        let grants = GrantLookups::new(graph, inputs.grants);
+        let of_listeners = ListenerLookups {
+            classes: base.inputs.gateway_classes,
+            waypoints: base.waypoints,
+            secrets: inputs.secrets,
+            grants,
+        };
+        let gateways = base.inputs.gateways;
+        let listeners = graph.derive("listeners", gateways, move |fetch, name, gateway| {
+            listeners_from_gateway(fetch, &of_listeners, name, gateway)
+        });
+        let attach_points = graph.derive("attach points", listeners, |_, _, listeners| {
+            let points = listeners.value.iter().flatten().map(|l| l.point.clone());
+            Some(points.collect::<Vec<AttachPoint>>())
+        });
+        let accounts = graph.derive("account", gateways, |_, _, gateway| {
+            Some(account::of_gateway(gateway))
+        });
+        let binds = graph.derive_many("bind", listeners, |_, name, listeners| {
+            binds_from_listeners(name, listeners)
+        });
+        let lookups = RouteLookups {
+            hosts: HostLookups::new(graph, config, base, entries),
+            entries,
+            namespaces: base.namespaces,
+            grants,
+            attach_points,
+            faults: inputs.faults,
+        };
+        let routes = add_routes(graph, config, &inputs, lookups);
+        let routes = routes.into_iter().map(|routes| Routes {
+            routes,
+            by_listener: graph.index("routes by listener", routes, |_, route| listeners_of(route)),
+        });
+        let routes = routes.collect();
+        Self {
+            inputs,
+            listeners,
+            accounts,
+            binds,
+            routes,
+        }
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_changes(&self, graph: &mut Graph) -> L7Changes {
+        let routes = self.routes.iter();
+        let routes = routes.flat_map(|r| resources(graph, r.routes, Scoped::clone));
+        let routes = routes.collect();
+        let accounts = graph.take_changes(self.accounts).into_iter();
+        L7Changes {
+            binds: resources(graph, self.binds, Scoped::clone),
+            routes,
+            accounts: accounts
+                .map(|change| ResourceChange {
+                    name: change.key.to_string().into(),
+                    value: change.new.map(|account| Strng::clone(&account)),
+                })
+                .collect(),
+            ..L7Changes::default()
+        }
+    }
+
+    /// What authors should know.
+    pub(crate) fn conditions(&self, graph: &Graph, into: &mut Vec<(ObjectKey, Condition)>) {
+        collect_conditions(graph, self.listeners, into);
+        for routes in &self.routes {
+            collect_conditions(graph, routes.routes, into);
+        }
+    }
+
+    /// What statuses say.
+    pub(crate) fn statuses(&self, graph: &Graph, into: &mut Statuses) {
+        collect_statuses(graph, self.listeners, into);
+        for routes in &self.routes {
+            collect_statuses(graph, routes.routes, into);
+        }
+        for (name, derived) in sorted_values(graph, self.listeners) {
+            let listeners = derived.value.iter().flatten();
+            let listeners = listeners.map(|served| ListenerStatus {
+                name: served.point.listener.clone(),
+                supported_kinds: served.point.kinds.clone(),
+                attached_routes: self.attached(graph, name, &served.point.listener),
+                conditions: served.conditions.clone(),
+            });
+            into.of(&derived.provenance).listeners = listeners.collect();
+        }
+    }
+
+    /// How often routes were computed, for tests of incrementality.
+    pub(crate) fn route_computations(&self, graph: &Graph) -> u64 {
+        self.routes.iter().map(|r| graph.computations(r.routes)).sum()
+    }
+
+    fn attached(&self, graph: &Graph, gateway: &NamespacedName, listener: &str) -> usize {
+        let key = Strng::from(format!("{gateway}/{listener}"));
+        let routes = self.routes.iter();
+        routes.map(|r| graph.by(r.by_listener, &key).count()).sum()
+    }
+}
+
+fn add_routes(
+    graph: &mut Graph,
+    config: &Arc<MeshConfig>,
+    inputs: &L7Inputs,
+    lookups: RouteLookups,
+) -> Vec<RouteCollection> {
+    let mesh = config.clone();
+    let of_http = graph.derive_many(
+        "route of an HTTPRoute",
+        inputs.http_routes,
+        move |fetch, name, route| {
+            let lowering = Lowering {
+                fetch,
+                config: &mesh,
+                lookups: &lookups,
+                kind: Kind::HttpRoute,
+                name,
+            };
+            routes_from_http_route(&lowering, route)
+        },
+    );
+    vec![of_http]
+}
+
+/// The listeners that a route is attached to.
+fn listeners_of(route: &Derived<Scoped<Route>>) -> Vec<Strng> {
+    let parents = route.value.iter().flat_map(|scoped| &scoped.value.parents);
+    let listeners = parents.filter_map(|parent| match parent {
+        RouteParent::Bind(key) => Some(key.clone()),
+        RouteParent::Service(_) | RouteParent::ServicePort(_) => None,
+    });
+    listeners.collect()
+}
