@@ -8,6 +8,7 @@
 //! - `not_enforced`: what cannot be carried out here lets nothing pass.
 //! - `authorization`: may it pass?
 //! - `external_auth`: does somebody else let it pass? `call` asks them, `changes` does what they want.
+//! - [`rate_limit`]: are there too many?
 //! - `cors`: what browsers are told.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
 //! - `fault`: delays and failures on purpose.
@@ -25,6 +26,7 @@ pub(crate) mod fault;
 pub mod identity;
 pub mod jwt;
 pub mod not_enforced;
+pub mod rate_limit;
 
 use std::ops::ControlFlow;
 
@@ -45,6 +47,7 @@ pub async fn request(exchange: &mut Exchange) -> Next {
     not_enforced::RuleGuard.request(exchange).await?;
     external_auth::OfRule.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;
+    rate_limit::RateLimit.request(exchange).await?;
     fault::Fault.request(exchange).await?;
     cors::Cors.request(exchange).await?;
     ControlFlow::Continue(())

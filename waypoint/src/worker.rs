@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::connection::Accepted;
 use crate::filters::jwt::store::KeySets;
+use crate::filters::rate_limit::buckets::Buckets;
 use crate::frontend::Gateway;
 use crate::route::Tables;
 use crate::settings::Settings;
@@ -58,6 +59,8 @@ pub struct WorkerSeed<C> {
     pub telemetry: Telemetry,
     /// Key sets that are elsewhere.
     pub key_sets: KeySets,
+    /// What was counted of requests.
+    pub buckets: Buckets,
     /// True once the first configuration is complete; nothing is accepted before.
     pub synced: watch::Receiver<bool>,
 }
@@ -131,6 +134,8 @@ pub struct Worker {
     pub tables: Tables,
     /// Key sets that are elsewhere.
     pub key_sets: KeySets,
+    /// What was counted of requests.
+    pub buckets: Buckets,
     /// What must stay allowed while it lasts.
     pub standings: Standings,
     /// Where tasks are started.
@@ -239,6 +244,7 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
         ),
         tables: Tables::default(),
         key_sets: seed.key_sets,
+        buckets: seed.buckets,
         standings: Standings::default(),
         l7: RefCell::new(seed.l7.view()),
         l7_reader: seed.l7,

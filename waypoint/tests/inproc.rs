@@ -3,6 +3,8 @@
 #[path = "inproc/external_auth.rs"]
 mod external_auth;
 mod lab;
+#[path = "inproc/rate_limit.rs"]
+mod rate_limit;
 #[path = "inproc/security.rs"]
 mod security;
 #[path = "inproc/tokens.rs"]

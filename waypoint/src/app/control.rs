@@ -24,6 +24,7 @@ use crate::admin::Shown;
 use crate::config::{Config, ServerConfig};
 use crate::filters::jwt::fetch::network::Outside;
 use crate::filters::jwt::{fetch, store::KeySets};
+use crate::filters::rate_limit::buckets::Buckets;
 use crate::frontend::Gateway;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -76,6 +77,7 @@ impl Control {
             settings: Arc::new(Settings::default()),
             telemetry: telemetry.clone(),
             key_sets: key_sets.clone(),
+            buckets: Buckets::default(),
             synced: xds.ready(),
         };
         start_key_sets(&seed, tasks);

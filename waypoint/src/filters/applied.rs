@@ -11,6 +11,7 @@ use mesh_state::l7::L7Snapshot;
 
 use super::jwt::rules::TokenRules;
 use super::not_enforced::NotEnforced;
+use super::rate_limit::Limits;
 
 /// What policies want of the filters at one place.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Applied {
     pub authorizer: Authorizer,
     /// Which tokens are known.
     pub tokens: TokenRules,
+    /// How many requests there may be.
+    pub limits: Limits,
     /// When requests are tried again whose rule does not say.
     pub retry: Rc<Retry>,
     /// What is wanted and not done here.
@@ -41,6 +44,7 @@ impl Applied {
         Self {
             authorizer: effective.authorizer(),
             tokens: TokenRules::compile(effective.authentications.iter().map(|given| &given.value)),
+            limits: Limits::compile(&effective.rate_limits),
             retry: Rc::new(retry.unwrap_or_default()),
             not_enforced: NotEnforced::among(&attached),
             effective,

@@ -24,9 +24,9 @@ pub struct NotEnforced {
 pub fn why_not(policy: &Policy) -> Option<Strng> {
     match &policy.kind {
         PolicyKind::Unusable(unusable) => Some(unusable.reason.clone()),
-        PolicyKind::RateLimit(_) => Some("requests are not counted by this version".into()),
         PolicyKind::Authorization(_)
         | PolicyKind::Authentication(_)
+        | PolicyKind::RateLimit(_)
         | PolicyKind::Traffic(_)
         | PolicyKind::BackendTls(_)
         | PolicyKind::HealthCheck(_)

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use crate::connection::Accepted;
 use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
 use crate::filters::authorization::{Denied, client, connection_denied, connection_denied_noting, local};
-use crate::filters::external_auth;
+use crate::filters::{external_auth, rate_limit};
 use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
@@ -152,6 +152,11 @@ async fn reach(
         .tables
         .route_connection(&compiled, &accepted.frontend, &client, local, tls);
     if let Some(denied) = external_auth::connection_denied(worker, accepted, story).await {
+        story.policy = Some(denied.policy);
+        story.details = denied.details;
+        return None;
+    }
+    if let Some(denied) = rate_limit::connection_denied(worker, accepted, story).await {
         story.policy = Some(denied.policy);
         story.details = denied.details;
         return None;

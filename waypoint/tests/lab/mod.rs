@@ -36,6 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use waypoint::filters::jwt::store::KeySets;
+use waypoint::filters::rate_limit::buckets::Buckets;
 use waypoint::frontend::Gateway;
 use waypoint::settings::Settings;
 use waypoint::telemetry::{Report, Telemetry};
@@ -122,6 +123,7 @@ impl Lab {
             settings: Arc::new(Settings::default()),
             telemetry,
             key_sets: key_sets.clone(),
+            buckets: Buckets::default(),
             synced: watcher,
         };
         let (workers, starts) = Workers::new(count);
