@@ -447,6 +447,16 @@ fn hyper_alone_does_what_the_decision_says() {
     });
 }
 
+#[test]
+fn the_decision_has_every_case() {
+    let decision = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/decisions/http1-framing.md");
+    let decision = std::fs::read_to_string(decision).expect("the decision is written");
+    for Case(name, _, hyper, ours) in cases() {
+        let row = format!("| {name} | {hyper} | {ours} |");
+        assert!(decision.contains(&row), "{row}");
+    }
+}
+
 async fn swallow(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let status = match request.into_body().collect().await {
         Ok(_) => 200,
