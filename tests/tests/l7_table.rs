@@ -7,13 +7,17 @@ use walkdir::WalkDir;
 
 #[test]
 fn every_kind_and_field_of_the_table_is_read() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stand in the repository");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests stand in the repository");
     let sources = sources(&root.join("controlplane/k8s-api/src"));
     let table = fs::read_to_string(root.join("docs/l7.md")).expect("the table is there");
     let mut rows = 0;
     for row in table.lines().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [kind, field, supported, since] = cells[..] else { continue };
+        let [kind, field, supported, since] = cells[..] else {
+            continue;
+        };
         if kind == "kind" || kind.starts_with('-') {
             continue;
         }
@@ -37,7 +41,9 @@ fn sources(dir: &Path) -> String {
     let files = WalkDir::new(dir).into_iter().filter_map(Result::ok);
     let rust = |path: &PathBuf| path.extension().is_some_and(|e| e == "rs");
     let texts = files.map(|file| file.into_path()).filter(rust);
-    texts.map(|path| fs::read_to_string(path).expect("a source is readable")).collect()
+    texts
+        .map(|path| fs::read_to_string(path).expect("a source is readable"))
+        .collect()
 }
 
 /// As Rust writes it.

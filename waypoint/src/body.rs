@@ -2,9 +2,11 @@
 //!
 //! # Layout
 //! - this file: [`Body`], a stream of frames, and why it ends early.
+//! - [`mod@copy`]: the same body once more, for a copy of a request.
 //! - [`permit`]: a body that waits until it is asked for.
 //! - [`replay`]: a request's body that can be sent again, while it is short.
 
+pub mod copy;
 pub mod permit;
 pub mod replay;
 
@@ -16,6 +18,7 @@ use http::header::{self, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+pub use copy::CopyBody;
 pub use permit::Permit;
 pub use replay::{Replay, ReplayBody};
 
@@ -32,6 +35,7 @@ enum Content {
     Full(Bytes),
     Incoming(Incoming),
     Replay(ReplayBody),
+    Copy(CopyBody),
     /// Behind a permit.
     Awaited(Box<(Waiting, ReplayBody)>),
 }
@@ -126,6 +130,7 @@ impl Body {
                 .map_ok(without_forbidden_trailers)
                 .map_err(|e| BodyError::Broken(e.into())),
             Content::Replay(replay) => replay.poll_frame(cx),
+            Content::Copy(copy) => copy.poll_frame(cx),
             Content::Awaited(awaited) => {
                 ready!(awaited.0.poll(cx));
                 awaited.1.poll_frame(cx)
@@ -137,6 +142,12 @@ impl Body {
 impl From<Incoming> for Body {
     fn from(incoming: Incoming) -> Self {
         Self::of(Content::Incoming(incoming))
+    }
+}
+
+impl From<CopyBody> for Body {
+    fn from(copy: CopyBody) -> Self {
+        Self::of(Content::Copy(copy))
     }
 }
 
@@ -191,6 +202,7 @@ impl http_body::Body for Body {
             Content::Full(_) => false,
             Content::Incoming(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.is_end_stream(),
+            Content::Copy(copy) => copy.is_end_stream(),
             Content::Awaited(awaited) => awaited.1.is_end_stream(),
         }
     }
@@ -201,6 +213,7 @@ impl http_body::Body for Body {
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Incoming(incoming) => incoming.size_hint(),
             Content::Replay(replay) => replay.size_hint(),
+            Content::Copy(copy) => copy.size_hint(),
             Content::Awaited(awaited) => awaited.1.size_hint(),
         }
     }

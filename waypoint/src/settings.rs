@@ -33,6 +33,14 @@ pub struct Settings {
     ///
     /// 500, as Envoy's premature resets.
     pub faulty_streams: usize,
+    /// Copies of requests say so: `-shadow` stands behind their host.
+    ///
+    /// No, as Istio: applications route by their own host.
+    pub shadow_suffix: bool,
+    /// How long a copy of a request may take whose rule does not say.
+    ///
+    /// 60 s.
+    pub mirror_timeout: Duration,
     /// A client's connection without a request.
     ///
     /// 1 h, as Envoy.
@@ -76,6 +84,8 @@ impl Default for Settings {
             connection_buffer: 128 * 1024,
             send_buffer: 256 * 1024,
             pending_resets: 50,
+            shadow_suffix: false,
+            mirror_timeout: Duration::from_secs(60),
             faulty_streams: 500,
             idle_timeout: Duration::from_secs(60 * 60),
             upstream_idle: Duration::from_secs(60),

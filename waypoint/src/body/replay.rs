@@ -14,6 +14,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BodyError;
+use super::copy::{Copies, CopyBody};
 
 /// A body, to be sent any number of times while it is short. Clones are the same body.
 #[derive(Clone)]
@@ -58,6 +59,7 @@ struct Shared {
     on_end: Option<Waker>,
     /// What it may have in all, told in advance.
     hint: SizeHint,
+    copies: Copies,
 }
 
 impl Replay {
@@ -79,6 +81,7 @@ impl Replay {
                 received: 0,
                 on_end: None,
                 hint,
+                copies: Copies::none(),
             })),
         }
     }
@@ -96,6 +99,14 @@ impl Replay {
             trailers_sent: false,
             turn: shared.turn,
         }
+    }
+
+    /// The body for a copy of the request; asked for before anything of it is sent.
+    #[must_use]
+    pub fn copy(&self) -> CopyBody {
+        let mut shared = self.shared.borrow_mut();
+        let hint = shared.hint;
+        shared.copies.add(hint)
     }
 
     /// Whether it could be sent from its beginning now.
@@ -219,6 +230,7 @@ impl ReplayBody {
             Some(Err(error)) => {
                 let error = BodyError::Broken(error.into());
                 shared.error = Some(error.clone());
+                shared.copies.end(&Err(error.clone()));
                 shared.wake();
                 return Poll::Ready(Some(Err(error)));
             }
@@ -230,7 +242,9 @@ impl ReplayBody {
         match frame.data_ref() {
             Some(data) => {
                 shared.received += data.len() as u64;
-                shared.keep(data.clone());
+                let data = data.clone();
+                shared.copies.data(&data);
+                shared.keep(data);
                 // After an overflow any number but 0 says that this time it was sent from its beginning.
                 self.sent = if shared.overflown {
                     usize::MAX
@@ -278,6 +292,7 @@ impl Shared {
 
     fn end(&mut self) {
         self.ended = true;
+        self.copies.end(&Ok(self.trailers.clone()));
         self.wake();
     }
 

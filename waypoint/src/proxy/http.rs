@@ -6,6 +6,7 @@
 //! - [`framing`]: where HTTP/1 requests begin and end, strictly. Pure. `gate`: hyper reads through it.
 //! - [`head`]: is this head one that is passed on, and as what? Pure.
 //! - [`forward`]: tries, timeouts, retries. `failed`: why a try gave no answer.
+//! - `mirror`: copies of requests.
 //! - `retry`: when a request is tried again. Pure.
 //! - [`tail`]: the body of an answer on its way to the client, and what ends with it.
 //! - [`story`]: what is told about a request, however it ends.
@@ -17,6 +18,7 @@ mod gate;
 pub mod head;
 pub mod http1;
 pub mod http2;
+mod mirror;
 mod retry;
 pub mod story;
 pub mod tail;

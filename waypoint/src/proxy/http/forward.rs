@@ -13,7 +13,7 @@ use super::failed::Failed;
 use super::retry::{self, Outcome};
 use super::story::Story;
 use super::tail::{self, Counted, Tail};
-use super::{Connection, Upgraded, head, local_through};
+use super::{Connection, Upgraded, head, local_through, mirror};
 use crate::body::{Body, Permit, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
@@ -67,13 +67,14 @@ pub(super) async fn forward(
         outgoing: edits::outgoing(&exchange, forward.rule.as_ref()),
         rule: forward.rule.clone(),
         per_try: forward.retry.per_try_timeout.or(forward.timeouts.per_try),
-        retry: forward.retry,
+        retry: forward.retry.clone(),
         counted: vec![Counted::new(&cluster.active)],
         cluster,
         permit: (exchange.expects && body.is_some()).then(Permit::default),
         body: body.clone(),
         tried: Vec::new(),
     };
+    mirror::send(&exchange, &forwarding.outgoing, &forward, body.as_ref());
     let Some(limit) = forward.timeouts.request.filter(|limit| !limit.is_zero()) else {
         let result = forwarding.tries(&mut exchange).await;
         return finish(connection, exchange, forwarding, result, None).await;
@@ -242,7 +243,12 @@ impl Forwarding {
 }
 
 /// The request as it goes to an endpoint.
-fn request(exchange: &Exchange, outgoing: &Outgoing, version: HttpVersion, body: Body) -> Request<Body> {
+pub(super) fn request(
+    exchange: &Exchange,
+    outgoing: &Outgoing,
+    version: HttpVersion,
+    body: Body,
+) -> Request<Body> {
     let mut request = Request::new(body);
     request.method_mut().clone_from(&outgoing.head.method);
     *request.headers_mut() = outgoing.head.headers.clone();
@@ -277,7 +283,7 @@ fn absolute(outgoing: &Outgoing) -> Uri {
 }
 
 /// What the endpoint speaks: what its port declares, else what the client speaks.
-fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
+pub(super) fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
     if exchange.upgrade.is_some() {
         return HttpVersion::Http1;
     }

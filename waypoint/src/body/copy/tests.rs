@@ -1,0 +1,44 @@
+use std::task::Waker;
+
+use super::*;
+
+fn next(body: &mut CopyBody) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    body.poll_frame(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_copy_gets_everything_and_ends_with_the_original() {
+    let mut copies = Copies::none();
+    let (mut a, mut b) = (copies.add(SizeHint::default()), copies.add(SizeHint::default()));
+    assert!(next(&mut a).is_pending());
+    copies.data(&Bytes::from_static(b"one"));
+    for body in [&mut a, &mut b] {
+        let Poll::Ready(Some(Ok(frame))) = next(body) else {
+            panic!("there is data")
+        };
+        assert_eq!(frame.into_data().ok().as_deref(), Some(&b"one"[..]));
+        assert!(!body.is_end_stream());
+    }
+    copies.end(&Ok(None));
+    assert!(a.is_end_stream() && matches!(next(&mut a), Poll::Ready(None)));
+}
+
+#[test]
+fn who_is_too_slow_or_whose_original_breaks_off_gets_an_error() {
+    let mut copies = Copies::none();
+    let (mut slow, mut broken) = (copies.add(SizeHint::default()), copies.add(SizeHint::default()));
+    let piece = Bytes::from(vec![0; LIMIT / 2 + 1]);
+    copies.data(&piece);
+    assert!(next(&mut broken).is_ready());
+    copies.data(&piece);
+    assert!(matches!(
+        next(&mut slow),
+        Poll::Ready(Some(Err(BodyError::NotKept)))
+    ));
+    assert!(matches!(next(&mut broken), Poll::Ready(Some(Ok(_)))));
+    drop(copies);
+    assert!(matches!(
+        next(&mut broken),
+        Poll::Ready(Some(Err(BodyError::NotKept)))
+    ));
+}
