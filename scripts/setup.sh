@@ -8,14 +8,18 @@ what=${1:?usage: setup.sh demo|test|bench}
 # command -> Debian package
 common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap curl:curl)
 programs=(nginx:nginx-light redis-server:redis-server psql:postgresql)
+# What the tests have talk through waypoints; Python's modules lie where Debian's own interpreter finds them.
+modules=/usr/lib/python3/dist-packages
+talkers=(nghttp:nghttp2-client /usr/bin/python3:python3 $modules/grpc:python3-grpcio $modules/websockets:python3-websockets)
 case $what in
-    demo | test) wanted=("${common[@]}" "${programs[@]}") ;;
+    demo) wanted=("${common[@]}" "${programs[@]}") ;;
+    test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}") ;;
     bench) wanted=("${common[@]}") ;;
     *) echo "setup.sh: '$what' is not demo, test or bench" >&2; exit 2 ;;
 esac
 
 present() { # COMMAND: on the path, in an administrator's path, or a file of that name
-    [[ $1 == /* ]] && { [[ -x $1 ]]; return; }
+    [[ $1 == /* ]] && { [[ -x $1 ]]; return; } # directories are, too
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
 }
 

@@ -10,6 +10,12 @@ mod fail_closed;
 mod fail_closed_input;
 mod harness;
 mod hbone;
+mod l7_binding;
+mod l7_direct;
+mod l7_life;
+mod l7_programs;
+mod l7_stage;
+mod l7_traffic;
 mod lifecycle_config;
 mod lifecycle_credentials;
 mod lifecycle_lease;
@@ -37,6 +43,11 @@ fn main() -> ExitCode {
         reach::TESTS,
         dns::TESTS,
         waypoint::TESTS,
+        l7_traffic::TESTS,
+        l7_binding::TESTS,
+        l7_life::TESTS,
+        l7_direct::TESTS,
+        l7_programs::TESTS,
         streams::TESTS,
         relay::TESTS,
         programs::TESTS,

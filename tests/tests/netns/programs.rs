@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::config::PodSpec;
+use lab::lab::Waypoint;
 use lab::process::Process;
 use lab::{Lab, Pod};
 use nix::unistd::User;
 
 use crate::client::LIMIT;
 use crate::harness::{Test, test};
+use crate::l7_stage;
 use crate::party::{ENROLLED, knows_service, namespaces};
 use crate::trace::Trace;
 
@@ -20,6 +22,18 @@ pub(crate) const TESTS: &[Test] = &[
     test("curl_and_nginx_talk_through_the_mesh", web),
     test("redis_and_its_client_talk_through_the_mesh", cache),
     test("psql_and_postgres_talk_through_the_mesh", database),
+    test("curl_and_nginx_talk_through_a_waypoint", |lab| {
+        let stage = Stage::behind_waypoint(lab, "web", ("http", 80), "10.96.6.1")?;
+        web_on(lab, stage)
+    }),
+    test("redis_and_its_client_talk_through_a_waypoint", |lab| {
+        let stage = Stage::behind_waypoint(lab, "cache", ("tcp", 6379), "10.96.6.2")?;
+        cache_on(lab, stage)
+    }),
+    test("psql_and_postgres_talk_through_a_waypoint", |lab| {
+        let stage = Stage::behind_waypoint(lab, "database", ("tcp", 5432), "10.96.6.3")?;
+        database_on(lab, stage)
+    }),
 ];
 
 /// A pod to serve and one to ask, on two nodes, and the service between them.
@@ -28,6 +42,8 @@ struct Stage {
     server: Pod,
     name: &'static str,
     dir: PathBuf,
+    /// Connections to the service pass it.
+    waypoint: Option<Waypoint>,
 }
 
 impl Stage {
@@ -46,17 +62,50 @@ impl Stage {
             server,
             name,
             dir,
+            waypoint: None,
         })
     }
 
-    /// The names by which the server is called: its addresses and its service.
-    fn names(&self) -> [String; 3] {
+    /// The same, with a waypoint before the service, whose port has this name.
+    fn behind_waypoint(
+        lab: &mut Lab,
+        name: &'static str,
+        (speaks, port): (&str, u16),
+        vip: &str,
+    ) -> Result<Self> {
+        let stage = Self::set(lab, name, port, vip)?;
+        l7_stage::gateway(lab, l7_stage::WAYPOINT, "service")?;
+        let file = l7_stage::gateway_file(l7_stage::WAYPOINT);
+        let waypoint = lab.start_waypoint(&file, l7_stage::WAYPOINT_VIP, &[1])?;
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: {ENROLLED}\n  labels: {{{}}}\nspec:\n  clusterIP: {vip}\n  selector: {{app: {name}}}\n  ports: [{{name: {speaks}, port: {port}}}]\n",
+            l7_stage::USE
+        );
+        lab.config()
+            .write(&format!("service-{ENROLLED}-{name}.yaml"), &text)?;
+        let bound = |dump: &serde_json::Value| {
+            let mut services = dump["services"].as_array().into_iter().flatten();
+            services.any(|s| s["name"] == name && !s["waypoint"].is_null())
+        };
+        lab.nodes()[0].wait_for_config("the binding", bound)?;
+        waypoint.replicas[0].wait_for_config("the binding", bound)?;
+        Ok(Self {
+            waypoint: Some(waypoint),
+            ..stage
+        })
+    }
+
+    /// The names by which the server is called: its addresses and its service; the service alone behind a waypoint.
+    fn names(&self) -> Vec<String> {
         let host = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let service = format!("{}.{ENROLLED}.svc.cluster.local", self.name);
-        [host(self.server.v4()), host(self.server.v6()), service]
+        match self.waypoint {
+            None => vec![host(self.server.v4()), host(self.server.v6()), service],
+            Some(_) => vec![service],
+        }
     }
 
     /// What a program in the client's pod prints.
@@ -75,11 +124,20 @@ impl Stage {
             .map(drop)
     }
 
-    /// Both proxies' lines of one connection, which carry both identities.
+    /// Both proxies' lines of one connection, which carry both identities; with a waypoint, its own in between.
     fn over_mtls(&self, trace: &mut Trace) -> Result<()> {
         let of = |name: &str| format!("spiffe://cluster.local/ns/{ENROLLED}/sa/{name}");
         let (from, to) = (of("client"), of(self.name));
-        for (node, direction) in [(0, "outbound"), (1, "inbound")] {
+        let waypoint = self.waypoint.as_ref().map(Waypoint::identity);
+        let hops = [
+            (0, "outbound", &from, waypoint.as_ref().unwrap_or(&to)),
+            (1, "inbound", waypoint.as_ref().unwrap_or(&from), &to),
+        ];
+        for (node, direction, from, to) in hops {
+            // A waypoint keeps its connections for the next request, so that its hop may not be over yet.
+            if waypoint.is_some() && direction == "inbound" {
+                continue;
+            }
             let values = [
                 ("direction", direction),
                 ("src.identity", from.as_str()),
@@ -94,6 +152,10 @@ impl Stage {
 
 fn web(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab, "web", 80, "10.96.6.1")?;
+    web_on(lab, stage)
+}
+
+fn web_on(lab: &mut Lab, stage: Stage) -> Result<()> {
     let mut page = vec![0_u8; 4 << 20];
     fastrand::Rng::with_seed(2).fill(&mut page);
     fs::create_dir_all(stage.dir.join("html"))?;
@@ -139,6 +201,10 @@ fn nginx(stage: &Stage) -> Result<std::process::Command> {
 
 fn cache(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab, "cache", 6379, "10.96.6.2")?;
+    cache_on(lab, stage)
+}
+
+fn cache_on(lab: &mut Lab, stage: Stage) -> Result<()> {
     let dir = stage.dir.display().to_string();
     let arguments = [
         "--bind",
@@ -171,6 +237,10 @@ fn cache(lab: &mut Lab) -> Result<()> {
 
 fn database(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab, "database", 5432, "10.96.6.3")?;
+    database_on(lab, stage)
+}
+
+fn database_on(lab: &mut Lab, stage: Stage) -> Result<()> {
     let mut server = postgres(&stage)?;
     stage.wait(
         &mut server,

@@ -235,7 +235,11 @@ const FILES: [&str; 5] = [
 /// The file that act 2 adds.
 pub(crate) const STRICT: &str = "strict.yaml";
 /// Names of services that later acts add.
-const LATER: [(&str, &str); 1] = [("reviews.store", "10.96.2.1")];
+const LATER: [(&str, &str); 3] = [
+    ("reviews.store", "10.96.2.1"),
+    ("reviews-v2.store", "10.96.2.3"),
+    ("partner.example", "10.96.2.50"),
+];
 /// Names that programs may use, and the virtual addresses that `examples/` gives them.
 const SERVICES: [(&str, &str); 4] = [
     ("web.shop", "10.96.0.9"),

@@ -6,9 +6,10 @@ use lab::world::{Rights, World};
 
 use crate::cast::Cast;
 use crate::screen::{self, note, say};
+use crate::waypoint::Stage;
 
 /// Prints commands that work as they stand.
-pub(crate) fn print(cast: &Cast, world: &World) -> Result<()> {
+pub(crate) fn print(cast: &Cast, stage: &Stage, world: &World) -> Result<()> {
     screen::heading("The mesh goes on running: how to look around");
     let pid = world.outer_pid.map_or_else(
         || "<process id of the inner demo>".to_owned(),
@@ -33,8 +34,19 @@ pub(crate) fn print(cast: &Cast, world: &World) -> Result<()> {
         inside(batch),
         cast.pod("cache")?.v4()
     ));
+    if let Some(waypoint) = stage.waypoint() {
+        let ns = waypoint.replicas[0].pod.namespace().path();
+        let ns = ns.display();
+        command(&format!(
+            "{} curl -i http://reviews.store/        # through the waypoint",
+            inside(stage.shopper())
+        ));
+        command(&format!(
+            "nsenter --net={ns} curl -s localhost:15000/config_dump   # what the waypoint knows"
+        ));
+    }
     note("Pods:");
-    for pod in cast.pods() {
+    for pod in cast.pods().chain(stage.pods()) {
         command(&format!(
             "{:<15} {:<12} /run/netns/{}",
             pod.full_name(),

@@ -1,4 +1,5 @@
-//! A mesh of two nodes on this machine, what it does, and what happens when something about it changes.
+//! A mesh of two nodes on this machine, what it does, what happens when something about it changes, and what a waypoint
+//! adds to it.
 //!
 //! # Layout
 //! - this file: the command line, the order of things, the verdict.
@@ -8,6 +9,7 @@
 //! - [`evidence`]: what the proxies' logs say of it; [`facts`]: the same as a row of a table.
 //! - [`held`]: a connection that stays open; [`load`]: new ones all the time.
 //! - [`traffic`]: act 1. [`changes`]: act 2, configuration. [`restarts`]: act 2, parts that restart under load.
+//! - [`waypoint`]: act 3, rules about requests.
 //! - [`screen`]: lines for people. [`keep`]: how to look around.
 
 mod cast;
@@ -23,6 +25,7 @@ mod programs;
 mod restarts;
 mod screen;
 mod traffic;
+mod waypoint;
 
 use std::path::PathBuf;
 use std::process::{ExitCode, exit};
@@ -89,10 +92,12 @@ fn run(args: &Args, world: &World) -> Result<bool> {
     let mut second = changes::act(&mut cast)?;
     restarts::act(&mut cast, &mut second)?;
     acts.push(second);
+    let (stage, third) = waypoint::act(&mut cast, &args.examples)?;
+    acts.push(third);
     let good = verdict(&acts, &cast, start);
     if args.keep {
         KEEPING.store(true, Ordering::Relaxed);
-        keep::print(&cast, world)?;
+        keep::print(&cast, &stage, world)?;
         loop {
             thread::park();
         }

@@ -6,13 +6,14 @@
 //! | `/flaky/<n>/<key>` | 500 to the first n requests of this key |
 //! | `/slow/<ms>` | after so many milliseconds |
 //! | `/headers` | the request's headers, a line each |
-//! | `/seen/<key>` | how many requests had this key in their path, this one not counted |
+//! | `/seen/<key>` | how many requests had this key in their path, those that asked so not counted; 404 for none |
+//! | `/break`, `/mend` | from now on: 500 to everything else, or no longer |
 //! | any other | `<name> answers <method> <path>` |
 
 mod grpc;
 mod websocket;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::Ipv6Addr;
 use std::rc::Rc;
@@ -43,9 +44,6 @@ pub(crate) struct Web {
     /// The port, on all addresses.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Answers everything with 503, as one does that has lost its database.
-    #[arg(long)]
-    broken: bool,
 }
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -59,6 +57,7 @@ pub(crate) fn serve(web: Web) -> Result<()> {
             .with_context(|| format!("port {}", web.port))?;
         let app = Rc::new(App {
             web,
+            broken: Cell::new(false),
             seen: RefCell::default(),
         });
         // Whoever started the server waits for this line.
@@ -81,6 +80,8 @@ pub(crate) fn local<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
 
 struct App {
     web: Web,
+    /// As one is that has lost its database.
+    broken: Cell<bool>,
     /// The paths that were asked for.
     seen: RefCell<Vec<String>>,
 }
@@ -112,19 +113,27 @@ async fn answer(app: Rc<App>, request: Request<Incoming>) -> Result<Response<Bod
     let before = app.seen.borrow().clone();
     app.seen.borrow_mut().push(path.clone());
     let name = app.web.name.clone();
-    let mut response = if app.web.broken {
-        text(StatusCode::SERVICE_UNAVAILABLE, format!("{name} is broken\n"))
-    } else if grpc::is(&request) {
+    if let "/break" | "/mend" = path.as_str() {
+        app.broken.set(path == "/break");
+    } else if app.broken.get() {
+        let broken = text(StatusCode::INTERNAL_SERVER_ERROR, format!("{name} is broken\n"));
+        return Ok(signed(broken, &name));
+    }
+    let response = if grpc::is(&request) {
         grpc::answer(&name, request).await
     } else if websocket::is(&request) {
         websocket::answer(request)
     } else {
         as_the_path_says(&name, &before, &path, &request).await
     };
-    if let Ok(name) = HeaderValue::from_str(&name) {
+    Ok(signed(response, &name))
+}
+
+fn signed(mut response: Response<Body>, name: &str) -> Response<Body> {
+    if let Ok(name) = HeaderValue::from_str(name) {
         response.headers_mut().insert("x-served-by", name);
     }
-    Ok(response)
+    response
 }
 
 async fn as_the_path_says(
@@ -160,8 +169,14 @@ async fn as_the_path_says(
             text(StatusCode::OK, lines)
         }
         ["seen", key, ..] => {
-            let count = before.iter().filter(|p| p.contains(key)).count();
-            text(StatusCode::OK, format!("{name} has seen {count}\n"))
+            let others = before.iter().filter(|p| !p.starts_with("/seen/"));
+            let count = others.filter(|p| p.contains(key)).count();
+            let status = if count > 0 {
+                StatusCode::OK
+            } else {
+                StatusCode::NOT_FOUND
+            };
+            text(status, format!("{name} has seen {count}\n"))
         }
         _ => text(StatusCode::OK, usual()),
     }
