@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use mesh_types::Strng;
+
 use crate::worker::Worker;
 
 /// What is open on a worker.
@@ -23,8 +25,17 @@ pub struct Standing {
     open: Rc<RefCell<Open>>,
 }
 
-/// Whether it is still allowed, as things are now.
-pub type Check = Box<dyn Fn(&Worker) -> bool>;
+/// What denies it as things are now, if something does.
+pub type Check = Box<dyn Fn(&Worker) -> Option<Denied>>;
+
+/// Why something is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The policy and its rule.
+    pub policy: Strng,
+    /// For logs, in a word.
+    pub details: &'static str,
+}
 
 #[derive(Default)]
 struct Open {
@@ -39,17 +50,18 @@ struct Entry {
 
 #[derive(Default)]
 struct State {
-    revoked: bool,
+    denied: Option<Denied>,
     waker: Option<Waker>,
 }
 
 impl Standings {
-    /// Something that was just allowed.
+    /// Something that was allowed when it began. That may be a while ago: it is asked again at once.
     #[must_use]
-    pub fn track(&self, check: Check) -> Standing {
+    pub fn track(&self, worker: &Worker, check: Check) -> Standing {
+        let denied = check(worker);
         let entry = Rc::new(Entry {
             check,
-            state: RefCell::default(),
+            state: RefCell::new(State { denied, waker: None }),
         });
         let mut open = self.open.borrow_mut();
         let key = open.next;
@@ -95,17 +107,17 @@ impl Standings {
     fn ask_again(&self, worker: &Worker) {
         let entries: Vec<_> = self.open.borrow().entries.values().cloned().collect();
         for entry in entries {
-            if !(entry.check)(worker) {
-                entry.revoke();
+            if let Some(denied) = (entry.check)(worker) {
+                entry.revoke(denied);
             }
         }
     }
 }
 
 impl Entry {
-    fn revoke(&self) {
+    fn revoke(&self, denied: Denied) {
         let mut state = self.state.borrow_mut();
-        state.revoked = true;
+        state.denied = Some(denied);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -116,10 +128,10 @@ impl Entry {
 
 impl Standing {
     /// Ready once it is not allowed any more.
-    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<Denied> {
         let mut state = self.entry.state.borrow_mut();
-        if state.revoked {
-            return Poll::Ready(());
+        if let Some(denied) = &state.denied {
+            return Poll::Ready(denied.clone());
         }
         if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
@@ -128,8 +140,8 @@ impl Standing {
     }
 
     /// Resolves once it is not allowed any more.
-    pub async fn revoked(&mut self) {
-        std::future::poll_fn(|cx| self.poll_revoked(cx)).await;
+    pub async fn revoked(&mut self) -> Denied {
+        std::future::poll_fn(|cx| self.poll_revoked(cx)).await
     }
 }
 

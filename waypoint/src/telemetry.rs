@@ -4,6 +4,7 @@
 //! becomes known; nobody looks anything up again. [`Telemetry::finished`] is called exactly once for each request and
 //! each connection, however it ended.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -151,7 +152,7 @@ impl Telemetry {
             authority = request.map(|r| r.authority.as_str()),
             status = report.status,
             flags = %report.flags,
-            details = report.details,
+            details = &*report.code_details(),
             policy = report.policy.as_deref(),
             audited = report.audited.as_deref(),
             dry_run = report.dry_run.as_deref(),
@@ -198,6 +199,18 @@ impl Report {
             policy: None,
             audited: None,
             dry_run: None,
+        }
+    }
+
+    /// `%RESPONSE_CODE_DETAILS%`: with the policy and the rule where one denied it, in Envoy's form.
+    #[must_use]
+    pub fn code_details(&self) -> Cow<'static, str> {
+        match &self.policy {
+            Some(policy) if self.details == "rbac_access_denied" => {
+                let policy = policy.replace(' ', "_");
+                format!("rbac_access_denied_matched_policy[{policy}]").into()
+            }
+            _ => self.details.into(),
         }
     }
 

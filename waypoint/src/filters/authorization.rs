@@ -14,19 +14,11 @@ use crate::exchange::{Exchange, Filter, Next};
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::route::Rule;
+pub(crate) use crate::standing::Denied;
 use crate::worker::Worker;
 
 /// Authorization policies.
 pub(crate) struct Authorization;
-
-/// Why a connection, or a request that passed once, is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Denied {
-    /// The policy and its rule.
-    pub(crate) policy: Strng,
-    /// For logs, in a word.
-    pub(crate) details: &'static str,
-}
 
 impl Filter for Authorization {
     async fn request(&self, exchange: &mut Exchange) -> Next {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use http::{HeaderName, HeaderValue};
+use mesh_types::Identity as WorkloadIdentity;
 
 use crate::exchange::{Exchange, Filter, Next};
 
@@ -28,8 +29,21 @@ impl Filter for Identity {
         if !headers.contains_key(REQUEST_ID) {
             headers.insert(REQUEST_ID, request_id());
         }
+        if exchange.applied.effective.forwards_client_identity()
+            && let Some(client) = &exchange.accepted.client.identity
+            && let Some(value) = client_certificate(&exchange.worker.identity, client)
+        {
+            headers.insert(CLIENT_CERTIFICATE, value);
+        }
         ControlFlow::Continue(())
     }
+}
+
+/// Who asks, and whom (Envoy, "x-forwarded-client-cert"; Istio, `xfcc-include-client-identity`). What came was taken away:
+/// the client's certificate is known, and nobody else may speak of it.
+fn client_certificate(own: &WorkloadIdentity, client: &WorkloadIdentity) -> Option<HeaderValue> {
+    // An identity has none of the characters that separate.
+    HeaderValue::from_str(&format!("By={own};URI={client}")).ok()
 }
 
 /// Joins what is there with a comma.
@@ -60,9 +74,10 @@ fn request_id() -> HeaderValue {
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// What only proxies may say: Envoy's own words, the client's certificate, and what an earlier proxy is told by.
 const FORGEABLE: [HeaderName; 9] = [
-    HeaderName::from_static("x-forwarded-client-cert"),
+    CLIENT_CERTIFICATE,
     HeaderName::from_static("x-istio-attributes"),
     HeaderName::from_static("x-envoy-internal"),
     HeaderName::from_static("x-envoy-external-address"),

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use crate::connection::Accepted;
 use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
 use crate::filters::authorization::{Denied, client, connection_denied, connection_denied_noting, local};
-use crate::filters::{external_auth, rate_limit};
+use crate::filters::{external_auth, not_enforced, rate_limit};
 use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
@@ -170,6 +170,11 @@ async fn reach(
         }
     };
     story.route = forward.rule.as_ref().map(|rule| rule.name());
+    if let Some(policy) = compiled.applied_to(forward.rule.as_ref()).not_enforced.policy() {
+        story.policy = Some(policy.clone());
+        story.details = not_enforced::DETAILS;
+        return None;
+    }
     let (endpoint, stream) = establish(worker, &forward, story).await?;
     Some(Reached { endpoint, stream })
 }
@@ -184,23 +189,24 @@ async fn carry(
 ) {
     let mut standing = {
         let accepted = accepted.clone();
-        let check = move |worker: &Worker| connection_denied(worker, &accepted, None).is_none();
-        worker.standings.track(Box::new(check))
+        let check = move |worker: &Worker| connection_denied(worker, &accepted, None);
+        worker.standings.track(worker, Box::new(check))
     };
     let _busy = Counted::new(&reached.endpoint.active);
     let counters = RelayCounters::default();
     let end = tokio::select! {
         biased;
-        () = standing.revoked() => None,
-        end = relay(client.into_chunks(), reached.stream.into_chunks(), &counters) => Some(end),
+        denied = standing.revoked() => Err(denied),
+        end = relay(client.into_chunks(), reached.stream.into_chunks(), &counters) => Ok(end),
     };
     story.received = counters.to_up();
     story.sent = counters.to_down();
-    let Some(end) = end else {
-        story.flags.add(ResponseFlag::LocalReset);
-        story.details = "rbac_access_denied";
-        story.complete();
-        return;
+    let end = match end {
+        Ok(end) => end,
+        Err(denied) => {
+            story.flags.add(ResponseFlag::LocalReset);
+            return refused(story, denied);
+        }
     };
     if let RelayEnd::Failed { side, error } = end {
         story.flags.add(match side {

@@ -1,6 +1,7 @@
 //! Who may pass: policies at work between a real client and a real endpoint.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_model::l7::authorization::{Action, Authorization, Condition, Rule, TextAttribute, Values};
 use mesh_model::l7::policy::Unusable;
@@ -8,7 +9,7 @@ use mesh_model::l7::{Created, ObjectRef, Policy, PolicyKind, Target, TextMatch};
 use mesh_state::l7::L7Update;
 use mesh_testkit::objects::hostname;
 use mesh_types::NamespacedName;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::lab::{App, get, http1, in_lab, read};
@@ -115,5 +116,73 @@ fn what_is_on_trial_or_audited_is_told_and_decides_nothing() {
             (Some("deny Policy/shop/trial[0]"), Some("Policy/shop/watch[0]"))
         );
         assert_eq!(told(1), (None, None));
+    });
+}
+
+#[test]
+fn the_application_learns_who_asks_and_nothing_forged() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let waypoint = lab.open_hbone();
+        let client = lab.client("client");
+        let ask = async || {
+            let tunnel = lab
+                .tunnel(&client, "client", waypoint, "10.96.0.1:80")
+                .await
+                .unwrap();
+            let mut http = http1(tunnel.into_io()).await;
+            let mut request = get("/");
+            let forged = "By=spiffe://x;URI=spiffe://cluster.local/ns/shop/sa/admin";
+            for (name, value) in [
+                ("x-forwarded-client-cert", forged),
+                ("x-envoy-internal", "true"),
+                ("x-forwarded-for", "1.2.3.4"),
+            ] {
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            read(http.send_request(request).await.unwrap()).await.body
+        };
+        let untold = ask().await;
+        assert!(
+            !untold.contains("client-cert") && !untold.contains("x-envoy-internal"),
+            "{untold}"
+        );
+        // What the client says comes first, where it came from last.
+        assert!(
+            untold.contains("x-forwarded-for: 1.2.3.4,127.0.0.1\n"),
+            "{untold}"
+        );
+        lab.serve([policy("identity", PolicyKind::ForwardClientIdentity(true))]);
+        let told = ask().await;
+        let expected = "x-forwarded-client-cert: By=spiffe://cluster.local/ns/shop/sa/waypoint;\
+                        URI=spiffe://cluster.local/ns/shop/sa/client\n";
+        assert!(
+            told.contains(expected) && told.matches("client-cert").count() == 1,
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn a_request_that_is_still_being_sent_ends_when_it_is_not_allowed_any_more() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let address = lab.open_plain("shop", 80);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Of a length that nobody knows, and never at its end: the application has not answered.
+        let begin = b"POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        stream.write_all(begin).await.unwrap();
+        let mut answer = [0; 12];
+        let early = tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut answer)).await;
+        assert!(early.is_err(), "it is answered already");
+        lab.serve([authorization("nobody-any-more", Action::Deny, false, Vec::new())]);
+        let denied = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut answer)).await;
+        denied.expect("within a second").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 403");
+        let reports = lab.reports(1).await;
+        assert_eq!(
+            reports[0].code_details(),
+            "rbac_access_denied_matched_policy[Policy/shop/nobody-any-more[0]]"
+        );
     });
 }

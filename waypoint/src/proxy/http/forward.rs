@@ -7,6 +7,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Body as _;
 use mesh_model::AppProtocol;
 use mesh_model::l7::resilience::{Retry, RetryBudget};
+use mesh_types::Strng;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::failed::Failed;
@@ -22,7 +23,7 @@ use crate::filters::edits::{self, Outgoing};
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::route::{Forward, Rule};
-use crate::standing::Standing;
+use crate::standing::{Denied, Standing};
 use crate::upstream::http::{Answered, HttpVersion, TryError};
 use crate::upstream::pick::{Ask, LeastRequest};
 use crate::upstream::{Cluster, Endpoint, Pick};
@@ -75,8 +76,18 @@ pub(super) async fn forward(
         tried: Vec::new(),
     };
     mirror::send(&exchange, &forwarding.outgoing, &forward, body.as_ref());
+    let mut late: Option<Strng> = None;
+    let mut standing = body
+        .as_ref()
+        .and_then(|body| stand_while_sent(&exchange, forward.rule.as_ref(), body));
     let Some(limit) = forward.timeouts.request.filter(|limit| !limit.is_zero()) else {
-        let result = forwarding.tries(&mut exchange).await;
+        let result = tokio::select! {
+            biased;
+            result = forwarding.tries(&mut exchange) => result,
+            denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
+        };
+        drop(standing);
+        exchange.story.policy = late.or_else(|| exchange.story.policy.take());
         return finish(connection, exchange, forwarding, result, None).await;
     };
     // It counts from the request's last byte.
@@ -92,7 +103,10 @@ pub(super) async fn forward(
         biased;
         result = forwarding.tries(&mut exchange) => result,
         () = over => Err(LocalReply::timed_out()),
+        denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
     };
+    drop(standing);
+    exchange.story.policy = late.or_else(|| exchange.story.policy.take());
     finish(connection, exchange, forwarding, result, Some(began + limit)).await
 }
 
@@ -374,9 +388,44 @@ fn stand(exchange: Exchange, rule: Option<Rule>) -> (Standing, Story) {
     } = exchange;
     let check = move |worker: &Worker| {
         let request = view(&head, &authority, &accepted);
-        request_denied(worker, &request, &claims, &accepted, rule.as_ref()).is_none()
+        request_denied(worker, &request, &claims, &accepted, rule.as_ref())
     };
-    (worker.standings.track(Box::new(check)), story)
+    (worker.standings.track(&worker, Box::new(check)), story)
+}
+
+/// The same for a request whose body may last for days before anything is answered.
+fn stand_while_sent(exchange: &Exchange, rule: Option<&Rule>, body: &Replay) -> Option<Standing> {
+    if body.is_complete() || exchange.head.headers.contains_key(header::CONTENT_LENGTH) {
+        return None;
+    }
+    let (head, authority, claims) = (
+        exchange.head.clone(),
+        exchange.authority.clone(),
+        exchange.claims.clone(),
+    );
+    let (accepted, rule) = (exchange.accepted.clone(), rule.cloned());
+    let check = move |worker: &Worker| {
+        let request = view(&head, &authority, &accepted);
+        request_denied(worker, &request, &claims, &accepted, rule.as_ref())
+    };
+    Some(exchange.worker.standings.track(&exchange.worker, Box::new(check)))
+}
+
+/// The answer to a request that was allowed when it began.
+fn no_more(policy: &mut Option<Strng>, denied: Denied) -> LocalReply {
+    *policy = Some(denied.policy);
+    LocalReply {
+        details: denied.details,
+        ..LocalReply::denied()
+    }
+}
+
+/// Ends when the request is not allowed any more.
+async fn revoked(standing: &mut Option<Standing>) -> Denied {
+    match standing {
+        Some(standing) => standing.revoked().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Tries that do not count, because nobody can have seen the request.

@@ -164,14 +164,15 @@ async fn carry(client: Stream, upgraded: Upgraded) {
     let counters = RelayCounters::default();
     let revoked = tokio::select! {
         biased;
-        () = standing.revoked() => true,
-        _ = relay(client.into_chunks(), endpoint.into_chunks(), &counters) => false,
+        denied = standing.revoked() => Some(denied),
+        _ = relay(client.into_chunks(), endpoint.into_chunks(), &counters) => None,
     };
     story.received += counters.to_up();
     story.sent += counters.to_down();
-    if revoked {
+    if let Some(denied) = revoked {
         story.flags.add(ResponseFlag::LocalReset);
-        story.details = "rbac_access_denied";
+        story.policy = Some(denied.policy);
+        story.details = denied.details;
     }
     story.complete();
 }

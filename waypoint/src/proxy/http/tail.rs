@@ -80,8 +80,8 @@ impl Watch for Tail {
                 story.details = "response_timeout";
             }
             Err(BodyError::Denied) => {
+                // Which policy was noted when it was found.
                 story.flags.add(ResponseFlag::LocalReset);
-                story.details = "rbac_access_denied";
             }
             Err(error) => {
                 story.flags.add(ResponseFlag::UpstreamConnectionTermination);
@@ -95,8 +95,12 @@ impl Watch for Tail {
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         if let Some(standing) = &mut self.standing
-            && standing.poll_revoked(cx).is_ready()
+            && let Poll::Ready(denied) = standing.poll_revoked(cx)
         {
+            if let Some(story) = &mut self.story {
+                story.policy = Some(denied.policy);
+                story.details = denied.details;
+            }
             return Poll::Ready(BodyError::Denied);
         }
         match &mut self.deadline {
