@@ -6,6 +6,7 @@ use mesh_hbone::{Baggage, TunnelHeaders};
 use mesh_types::{Identity, Peer, Strng};
 
 use crate::frontend::Frontend;
+use crate::upstream::connect::OnBehalf;
 
 /// A connection, or a stream of a tunnel, that is to be served.
 #[derive(Clone, Debug)]
@@ -64,6 +65,14 @@ impl Client {
             destination,
             server_name: None,
             secure: false,
+        }
+    }
+
+    /// Who it is for those who only see connections.
+    pub(crate) fn on_behalf(&self) -> OnBehalf {
+        OnBehalf {
+            source: self.peer.addr(),
+            destination: self.destination,
         }
     }
 

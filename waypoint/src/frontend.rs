@@ -11,7 +11,7 @@ use mesh_model::l7::ServicePort;
 use mesh_model::l7::bind::Serves;
 use mesh_model::{AppProtocol, GatewayDestination, GatewayRef, Service, Workload};
 use mesh_state::View;
-use mesh_types::{Authority, NamespacedHostname, NamespacedName, NetworkAddress, Strng};
+use mesh_types::{Authority, NamespacedHostname, NamespacedName, NetworkAddress, Strng, WorkloadUid};
 
 /// Who this proxy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Gateway {
     pub network: Strng,
     /// Targets may be host names, as they are when they come through another network's gateway.
     pub multi_network: bool,
+    /// Its own workload, where the mesh knows it by that: which endpoints are near depends on where it is.
+    pub workload: Option<WorkloadUid>,
 }
 
 /// What was meant.
@@ -224,6 +226,7 @@ impl Gateway {
             name,
             network: Strng::default(),
             multi_network: false,
+            workload: None,
         }
     }
 }

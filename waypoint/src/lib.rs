@@ -25,7 +25,7 @@
 //!
 //! # Seams
 //! - [`exchange::Filter`]: one step on a request's way. It gets an [`exchange::Exchange`] and lets it pass or answers.
-//! - [`upstream::Pick`]: which endpoint takes a request.
+//! - [`upstream::Upstream::call`]: one request to a service, for whoever needs its answer.
 //! - [`telemetry::Telemetry::finished`]: gets one [`telemetry::Report`] for each request and connection.
 
 pub mod admin;

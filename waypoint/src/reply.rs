@@ -67,6 +67,21 @@ impl LocalReply {
             .flagged(ResponseFlag::NoHealthyUpstream)
     }
 
+    /// As many requests or connections as there may be. The header is the one by which Envoy's clients know it.
+    #[must_use]
+    pub fn overflow() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let message = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+        let overloaded = header::HeaderName::from_static("x-envoy-overloaded");
+        Self::new(
+            status,
+            "upstream_reset_before_response_started{overflow}",
+            message,
+        )
+        .flagged(ResponseFlag::UpstreamOverflow)
+        .with_header(overloaded, HeaderValue::from_static("true"))
+    }
+
     /// Nothing matched.
     #[must_use]
     pub fn no_route() -> Self {

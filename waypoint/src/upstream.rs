@@ -2,15 +2,27 @@
 //!
 //! # Layout
 //! - this file: [`Upstream`], what a worker knows of all its destinations.
-//! - [`cluster`]: a destination and its endpoints, as they are now.
-//! - [`pick`]: which endpoint takes a request: the seam for balancers.
-//! - [`connect`]: a stream to an endpoint: TCP, or a tunnel in the mesh.
+//! - [`call`]: one request to a service, for whoever needs an answer from one (authorization, limits, telemetry).
+//! - [`cluster`]: a destination and its endpoints, as they are now; which of them takes a request.
+//! - [`registry`]: what all workers know together: limits, ejections, host names. `names` resolves those.
+//! - `rules`: what counts for a destination. `lookup`: who its endpoints are. `endpoint`: one of them.
+//! - `health`: endpoints are asked whether they are well.
+//! - `session`: what keeps a client at one endpoint. Pure.
+//! - [`connect`]: a stream to an endpoint: TCP, or a tunnel in the mesh; `origination`: TLS on it.
 //! - [`http`]: connections that carry requests: kept, taken, found dead.
 
+pub mod call;
 pub mod cluster;
 pub mod connect;
+mod endpoint;
+mod health;
 pub mod http;
-pub mod pick;
+mod lookup;
+mod names;
+mod origination;
+pub mod registry;
+mod rules;
+pub(crate) mod session;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,17 +30,21 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mesh_balance::Places;
+use mesh_model::l7::backend::Location;
 use mesh_runtime::supervise::Tasks;
-use mesh_state::l7::L7Reader;
-use mesh_state::{Generation, StateReader};
-use mesh_types::{Identity, Strng};
+use mesh_state::l7::{L7Reader, L7Snapshot};
+use mesh_state::{Generation, StateReader, View};
+use mesh_types::Identity;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-pub use cluster::{Cluster, ClusterKey, Endpoint};
+pub use cluster::{Ask, Cluster, ClusterKey};
 pub use connect::{ConnectFailure, Tunnels};
-pub use pick::Pick;
+pub use endpoint::Endpoint;
+pub use registry::Registry;
 
+use crate::frontend::Gateway;
 use crate::settings::Settings;
 
 /// What a worker knows of its destinations. Clones are the same.
@@ -37,14 +53,35 @@ pub struct Upstream {
     shared: Rc<Shared>,
 }
 
+/// What an [`Upstream`] is made with.
+pub struct Needs {
+    /// The mesh.
+    pub state: StateReader,
+    /// What is served.
+    pub l7: L7Reader,
+    /// Who opens tunnels.
+    pub tunnels: Rc<dyn Tunnels>,
+    /// Whom tunnels are opened as.
+    pub identity: Identity,
+    /// Who this proxy is.
+    pub gateway: Arc<Gateway>,
+    /// Limits and timers.
+    pub settings: Arc<Settings>,
+    /// What all workers share.
+    pub registry: Registry,
+    /// Where tasks are started.
+    pub tasks: Tasks,
+}
+
 /// What connections to endpoints are made with.
 pub(crate) struct Shared {
     pub(crate) state: StateReader,
     pub(crate) l7: L7Reader,
     pub(crate) tunnels: Rc<dyn Tunnels>,
     pub(crate) identity: Identity,
-    pub(crate) network: Strng,
+    pub(crate) gateway: Arc<Gateway>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) registry: Registry,
     pub(crate) tasks: Tasks,
     clusters: RefCell<HashMap<ClusterKey, Rc<Cluster>>>,
     changes: RefCell<Changes>,
@@ -53,25 +90,29 @@ pub(crate) struct Shared {
 struct Changes {
     mesh: watch::Receiver<Generation>,
     l7: watch::Receiver<Generation>,
-    /// Counts what was seen of both: clusters of an earlier count look again.
+    names: watch::Receiver<u64>,
+    /// Counts what was seen of all: clusters of an earlier count look again.
     seen: u64,
 }
 
 impl Upstream {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(
-        state: StateReader,
-        l7: L7Reader,
-        tunnels: Rc<dyn Tunnels>,
-        identity: Identity,
-        network: Strng,
-        settings: Arc<Settings>,
-        tasks: Tasks,
-    ) -> Self {
+    pub fn new(needs: Needs) -> Self {
+        let Needs {
+            state,
+            l7,
+            tunnels,
+            identity,
+            gateway,
+            settings,
+            registry,
+            tasks,
+        } = needs;
         let changes = Changes {
             mesh: state.generation(),
             l7: l7.generation(),
+            names: registry.names().changed(),
             seen: 0,
         };
         Self {
@@ -80,8 +121,9 @@ impl Upstream {
                 l7,
                 tunnels,
                 identity,
-                network,
+                gateway,
                 settings,
+                registry,
                 tasks,
                 clusters: RefCell::default(),
                 changes: RefCell::new(changes),
@@ -93,15 +135,55 @@ impl Upstream {
     #[must_use]
     pub fn cluster(&self, key: &ClusterKey) -> Rc<Cluster> {
         let seen = self.shared.changes.borrow_mut().seen();
-        let mut clusters = self.shared.clusters.borrow_mut();
-        if let Some(cluster) = clusters.get(key) {
-            cluster.refresh(&self.shared, seen);
-            return cluster.clone();
-        }
-        let cluster = Rc::new(Cluster::new(key.clone()));
+        let known = self.shared.clusters.borrow().get(key).cloned();
+        let cluster = known.unwrap_or_else(|| {
+            let cluster = Rc::new(Cluster::new(key.clone(), &self.shared));
+            let mut clusters = self.shared.clusters.borrow_mut();
+            clusters.insert(key.clone(), cluster.clone());
+            cluster
+        });
         cluster.refresh(&self.shared, seen);
-        clusters.insert(key.clone(), cluster.clone());
         cluster
+    }
+
+    /// The same, where a backend may have a host of its own for each request: `host` is the one that is asked for, by Host
+    /// or in a TLS handshake, with or without a port. A destination whose addresses are not known yet is waited for.
+    pub async fn destination(&self, key: &ClusterKey, host: Option<&str>) -> Rc<Cluster> {
+        let cluster = match self.dynamic(key, host) {
+            Some(key) => self.cluster(&key),
+            None => self.cluster(key),
+        };
+        if !cluster.is_empty() || !cluster.is_resolving() {
+            return cluster;
+        }
+        let mut changed = self.shared.registry.names().changed();
+        let resolved = async {
+            // An error means that nobody resolves any more.
+            while cluster.is_empty() && cluster.is_resolving() && changed.changed().await.is_ok() {
+                let seen = self.shared.changes.borrow_mut().seen();
+                cluster.refresh(&self.shared, seen);
+            }
+        };
+        let _ = timeout(self.shared.settings.connect_timeout, resolved).await;
+        cluster
+    }
+
+    fn dynamic(&self, key: &ClusterKey, host: Option<&str>) -> Option<ClusterKey> {
+        let ClusterKey::Backend(name) = key else {
+            return None;
+        };
+        let snapshot = self.shared.l7.snapshot();
+        let Location::Dynamic { suffixes, .. } = &snapshot.backend(name)?.location else {
+            return None;
+        };
+        let host = host?;
+        let host = host
+            .split_once(':')
+            .map_or(host, |(host, _)| host)
+            .to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        // Others share one destination, which has no endpoint.
+        lookup::is_below(host, suffixes).then(|| ClusterKey::Host(name.clone(), host.into()))
     }
 
     /// What connections are made with.
@@ -119,14 +201,31 @@ impl Upstream {
                 ticks.tick().await;
                 let Some(shared) = shared.upgrade() else { return };
                 let (seen, now) = (shared.changes.borrow_mut().seen(), Instant::now());
-                shared.clusters.borrow_mut().retain(|_, cluster| {
+                shared.clusters.borrow_mut().retain(|key, cluster| {
                     cluster.refresh(&shared, seen);
-                    cluster.close_idle(now, shared.settings.upstream_idle);
+                    let used = cluster.close_idle(now, shared.settings.upstream_idle);
+                    let passing = matches!(key, ClusterKey::Host(..)) && !used;
                     // Whoever uses it holds a reference.
-                    !cluster.is_empty() || Rc::strong_count(cluster) > 1
+                    !(cluster.is_empty() || passing) || Rc::strong_count(cluster) > 1
                 });
+                shared.registry.tidy();
             }
         }
+    }
+}
+
+impl Shared {
+    /// Where this proxy is, as far as the mesh knows.
+    fn own_places(&self, view: &View, snapshot: &L7Snapshot) -> Places {
+        let own = self.gateway.workload.as_ref();
+        let workload = own.and_then(|uid| view.workload_by_uid(uid));
+        workload.map_or_else(
+            || Places {
+                network: self.gateway.network.clone(),
+                ..Places::default()
+            },
+            |workload| endpoint::places(workload, snapshot),
+        )
     }
 }
 
@@ -139,6 +238,10 @@ impl Changes {
                 receiver.mark_unchanged();
                 changed = true;
             }
+        }
+        if self.names.has_changed().unwrap_or(false) {
+            self.names.mark_unchanged();
+            changed = true;
         }
         self.seen += u64::from(changed || self.seen == 0);
         self.seen

@@ -34,7 +34,7 @@ use crate::settings::Settings;
 use crate::standing::Standings;
 use crate::stream::{PipeEnd, Stream};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Tunnels, Upstream};
+use crate::upstream::{Needs, Registry, Tunnels, Upstream};
 use crate::{listener, proxy};
 use load::{Load, Loads};
 
@@ -99,6 +99,8 @@ pub struct Handed {
 pub struct Workers {
     commands: Arc<[mpsc::UnboundedSender<Command>]>,
     loads: Loads,
+    /// What they know together of their destinations.
+    registry: Registry,
 }
 
 /// What a worker's threads are started with.
@@ -154,6 +156,7 @@ impl Workers {
         let workers = Self {
             commands: senders.into(),
             loads: Loads::new(count),
+            registry: Registry::default(),
         };
         let starts = receivers.into_iter().enumerate().map(|(number, commands)| Start {
             number,
@@ -233,15 +236,16 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
     let tunnels: Rc<dyn Tunnels> = Rc::new(pool);
     Worker {
         number,
-        upstream: Upstream::new(
-            seed.state.clone(),
-            seed.l7.clone(),
+        upstream: Upstream::new(Needs {
+            state: seed.state.clone(),
+            l7: seed.l7.clone(),
             tunnels,
-            seed.identity.clone(),
-            seed.gateway.network.clone(),
-            seed.settings.clone(),
-            tasks.clone(),
-        ),
+            identity: seed.identity.clone(),
+            gateway: seed.gateway.clone(),
+            settings: seed.settings.clone(),
+            registry: workers.registry.clone(),
+            tasks: tasks.clone(),
+        }),
         tables: Tables::default(),
         key_sets: seed.key_sets,
         buckets: seed.buckets,

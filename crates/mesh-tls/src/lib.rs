@@ -10,6 +10,7 @@
 //! - [`csr`] and [`private_key`]: signing requests, both ends; keys that never print and do not linger.
 //! - [`pem`]: certificates out of PEM text.
 //! - [`service`]: TLS of the gRPC services, where the server has a DNS name and clients show tokens.
+//! - [`origination`]: TLS towards servers outside the mesh's own tunnels.
 //! - [`fuzz`]: the fuzz targets.
 //!
 //! Both ends of a mesh connection verify the chain against the mesh's roots and then one identity: a certificate with two
@@ -23,6 +24,7 @@ mod fixtures;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod identity;
+pub mod origination;
 pub mod pem;
 pub mod private_key;
 pub mod service;

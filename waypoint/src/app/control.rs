@@ -16,6 +16,7 @@ use mesh_runtime::supervise::Tasks;
 use mesh_state::l7::{L7Reader, l7};
 use mesh_state::{StateReader, mesh};
 use mesh_tls::CertSource;
+use mesh_types::WorkloadUid;
 use mesh_xds::{ClientConfig, ClientHandle, NodeInfo};
 use tokio::sync::oneshot;
 
@@ -28,7 +29,7 @@ use crate::filters::rate_limit::buckets::Buckets;
 use crate::frontend::Gateway;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
-use crate::upstream::Upstream;
+use crate::upstream::{Needs, Registry, Upstream};
 use crate::worker::{self, WorkerSeed, Workers};
 
 /// What runs on the control thread, and the workers.
@@ -64,6 +65,11 @@ impl Control {
         let gateway = Gateway {
             network: config.node.network.clone(),
             multi_network: !config.node.network.is_empty(),
+            workload: Some(WorkloadUid::of_pod(
+                &config.node.cluster_id,
+                &config.node.pod_namespace,
+                &config.node.pod_name,
+            )),
             ..Gateway::new(config.node.gateway.clone(), &config.node.domain)
         };
         let key_sets = KeySets::default();
@@ -139,15 +145,16 @@ fn start_key_sets<C: CertSource>(seed: &WorkerSeed<C>, tasks: &Tasks) {
         ReceiveBudget::default(),
         move |name, task| drop(spawner.spawn_local(name, task)),
     );
-    let upstream = Upstream::new(
-        seed.state.clone(),
-        seed.l7.clone(),
-        Rc::new(pool),
-        seed.identity.clone(),
-        seed.gateway.network.clone(),
-        seed.settings.clone(),
-        tasks.clone(),
-    );
+    let upstream = Upstream::new(Needs {
+        state: seed.state.clone(),
+        l7: seed.l7.clone(),
+        tunnels: Rc::new(pool),
+        identity: seed.identity.clone(),
+        gateway: seed.gateway.clone(),
+        settings: seed.settings.clone(),
+        registry: Registry::default(),
+        tasks: tasks.clone(),
+    });
     let network = Outside::new(
         upstream,
         seed.state.clone(),

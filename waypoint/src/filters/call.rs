@@ -7,15 +7,16 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use mesh_balance::Outcome;
 use mesh_extensions::framing::{self, FramingError};
 use mesh_model::AppProtocol;
 use mesh_model::l7::ServicePort;
 use tokio::time::timeout;
 
 use crate::body::Body;
+use crate::upstream::call::Busy;
 use crate::upstream::http::{HttpVersion, TryError};
-use crate::upstream::pick::{Ask, LeastRequest};
-use crate::upstream::{ClusterKey, Pick};
+use crate::upstream::{Ask, ClusterKey};
 use crate::worker::Worker;
 
 /// Why there is no answer. Whether to ask again was decided already.
@@ -146,27 +147,31 @@ async fn call(
     version: HttpVersion,
     make: impl Fn() -> Request<Body>,
 ) -> Result<Called, CallError> {
-    let cluster = worker
-        .upstream
-        .cluster(&ClusterKey::Service(service.clone(), None));
-    let endpoints = cluster.endpoints();
+    let key = ClusterKey::Service(service.clone(), None);
+    let cluster = worker.upstream.destination(&key, None).await;
+    let Some(_permit) = cluster.begin() else {
+        return Err(CallError::Lost(reason(&TryError::Overflow)));
+    };
     let mut tried = Vec::new();
     let mut alone = false;
     let mut last = CallError::NoEndpoint;
     for _ in 0..ATTEMPTS {
         let ask = Ask {
             tried: &tried,
-            hash: None,
+            anywhere: true,
+            ..Ask::default()
         };
-        let Some(place) = LeastRequest.pick(&endpoints, &ask) else {
+        let Some(endpoint) = cluster.pick(&ask) else {
             break;
         };
-        let endpoint = &endpoints[place];
+        let _busy = Busy::new(&endpoint);
         let sent = endpoint
             .http
-            .send(worker.upstream.shared(), endpoint, version, make(), alone);
+            .send(worker.upstream.shared(), &endpoint, version, make(), alone);
         match sent.await {
             Ok(answered) => {
+                let outcome = Outcome::Answered(answered.response.status().as_u16());
+                cluster.ended(&endpoint, outcome, None);
                 let (head, body) = answered.response.into_parts();
                 let (body, trailers) = collect(body).await?;
                 answered.lease.done();
@@ -178,8 +183,13 @@ async fn call(
                 match error {
                     // It was not looked at.
                     TryError::NotSent(_) | TryError::Stale(_) => {}
-                    TryError::Connect(_) | TryError::RefusedStream(_) => tried.push(place),
-                    TryError::Lost(..) => break,
+                    TryError::Connect(_) | TryError::RefusedStream(_) => {
+                        cluster.ended(&endpoint, Outcome::Failed, None);
+                        tried.push(endpoint);
+                    }
+                    TryError::Lost(..) | TryError::Overflow => {
+                        break;
+                    }
                 }
             }
         }
@@ -203,13 +213,7 @@ async fn collect(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), CallE
 }
 
 fn reason(error: &TryError) -> String {
-    match error {
-        TryError::Connect(error) => error.to_string(),
-        TryError::NotSent(error)
-        | TryError::Stale(error)
-        | TryError::RefusedStream(error)
-        | TryError::Lost(_, error) => error.to_string(),
-    }
+    error.to_string()
 }
 
 fn absolute(service: &ServicePort, path: &str) -> Uri {

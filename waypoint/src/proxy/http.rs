@@ -7,6 +7,7 @@
 //! - [`head`]: is this head one that is passed on, and as what? Pure.
 //! - [`forward`]: tries, timeouts, retries. `failed`: why a try gave no answer.
 //! - `mirror`: copies of requests.
+//! - `sticky`: what keeps a request at the endpoint that its client had before.
 //! - `retry`: when a request is tried again. Pure.
 //! - [`tail`]: the body of an answer on its way to the client, and what ends with it.
 //! - [`story`]: what is told about a request, however it ends.
@@ -20,6 +21,7 @@ pub mod http1;
 pub mod http2;
 mod mirror;
 mod retry;
+mod sticky;
 pub mod story;
 pub mod tail;
 

@@ -1,16 +1,19 @@
 //! Bytes: to an endpoint and back, until both directions are over.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::http::story::Story;
-use super::http::tail::Counted;
 use bytes::BytesMut;
+use mesh_balance::{Outcome, ring};
 use mesh_model::AppProtocol;
+use mesh_model::l7::traffic::HashKey;
 use mesh_net::relay::{AbortReason, Side};
-use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, relay};
+use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, StreamError, relay};
 use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
 
 use crate::connection::Accepted;
 use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
@@ -20,9 +23,10 @@ use crate::flags::ResponseFlag;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
 use crate::telemetry::Report;
-use crate::upstream::connect::connect;
-use crate::upstream::pick::{Ask, LeastRequest};
-use crate::upstream::{Endpoint, Pick};
+use crate::upstream::call::Busy;
+use crate::upstream::connect::connect_for;
+use crate::upstream::registry::Slot;
+use crate::upstream::{Ask, Endpoint};
 use crate::worker::Worker;
 
 /// Serves a connection whose bytes nobody here reads. `server_name`: it begins with a TLS handshake, in which this name
@@ -135,6 +139,7 @@ fn refused(mut story: Story, denied: Denied) {
 struct Reached {
     endpoint: Rc<Endpoint>,
     stream: Stream,
+    slot: Slot,
 }
 
 async fn reach(
@@ -175,8 +180,7 @@ async fn reach(
         story.details = not_enforced::DETAILS;
         return None;
     }
-    let (endpoint, stream) = establish(worker, &forward, story).await?;
-    Some(Reached { endpoint, stream })
+    establish(worker, &forward, accepted, story).await
 }
 
 /// Bytes both ways, as long as it is allowed.
@@ -192,11 +196,13 @@ async fn carry(
         let check = move |worker: &Worker| connection_denied(worker, &accepted, None);
         worker.standings.track(worker, Box::new(check))
     };
-    let _busy = Counted::new(&reached.endpoint.active);
+    let _counted = (Busy::new(&reached.endpoint), reached.slot);
     let counters = RelayCounters::default();
+    let limit = reached.endpoint.rules.tcp_idle();
     let end = tokio::select! {
         biased;
         denied = standing.revoked() => Err(denied),
+        () = idle(&counters, limit) => Ok(RelayEnd::Failed { side: Side::Up, error: StreamError::TimedOut }),
         end = relay(client.into_chunks(), reached.stream.into_chunks(), &counters) => Ok(end),
     };
     story.received = counters.to_up();
@@ -219,37 +225,83 @@ async fn carry(
 }
 
 /// A stream to an endpoint; another one is tried where there is one.
-async fn establish(worker: &Worker, forward: &Forward, story: &mut Story) -> Option<(Rc<Endpoint>, Stream)> {
-    let cluster = worker.upstream.cluster(&forward.cluster);
+async fn establish(
+    worker: &Worker,
+    forward: &Forward,
+    accepted: &Accepted,
+    story: &mut Story,
+) -> Option<Reached> {
+    let name = accepted.client.server_name.as_deref();
+    let cluster = worker.upstream.destination(&forward.cluster, name).await;
     story.upstream_cluster = Some(cluster.name().clone());
-    let endpoints = cluster.endpoints();
+    let most = cluster.rules().and_then(|rules| rules.limits().max_connections);
+    let Some(slot) = Slot::within(&cluster.common, most) else {
+        story.flags.add(ResponseFlag::UpstreamOverflow);
+        story.details = "upstream_overflow";
+        return None;
+    };
+    let hash = cluster.rules().and_then(|rules| match rules.hash_key()? {
+        HashKey::SourceIp => Some(source_hash(accepted)),
+        _ => None,
+    });
     let mut tried = Vec::new();
     loop {
         let ask = Ask {
             tried: &tried,
-            hash: None,
+            hash,
+            session: None,
+            anywhere: true,
         };
-        let Some(place) = LeastRequest.pick(&endpoints, &ask) else {
+        let Some(endpoint) = cluster.pick(&ask) else {
             story.flags.add(ResponseFlag::NoHealthyUpstream);
             story.details = "no_healthy_upstream";
             return None;
         };
-        let endpoint = endpoints[place].clone();
         story.attempts += 1;
         story.upstream = Some(endpoint.address);
         story.upstream_workload.clone_from(&endpoint.workload);
-        match connect(worker.upstream.shared(), &endpoint).await {
-            Ok(stream) => return Some((endpoint, stream)),
+        let client = accepted.client.on_behalf();
+        match connect_for(worker.upstream.shared(), &endpoint, None, Some(&client)).await {
+            Ok(stream) => {
+                cluster.ended(&endpoint, Outcome::Connected, None);
+                return Some(Reached {
+                    endpoint,
+                    stream,
+                    slot,
+                });
+            }
             Err(error) => {
+                cluster.ended(&endpoint, Outcome::Failed, None);
                 story.upstream_failure = Some(error.to_string());
-                tried.push(place);
-                if tried.len() >= endpoints.len().min(ATTEMPTS) {
+                tried.push(endpoint);
+                if tried.len() >= cluster.endpoints().len().min(ATTEMPTS) {
                     story.flags.add(ResponseFlag::UpstreamConnectionFailure);
                     story.details = "upstream_connection_failure";
                     return None;
                 }
             }
         }
+    }
+}
+
+/// Equal clients to equal endpoints.
+fn source_hash(accepted: &Accepted) -> u64 {
+    match accepted.client.peer.addr().ip().to_canonical() {
+        IpAddr::V4(ip) => ring::hash(&ip.octets()),
+        IpAddr::V6(ip) => ring::hash(&ip.octets()),
+    }
+}
+
+/// Ends when no byte has passed for so long.
+async fn idle(counters: &RelayCounters, limit: Duration) {
+    let mut passed = (counters.to_up(), counters.to_down());
+    loop {
+        sleep(limit).await;
+        let now = (counters.to_up(), counters.to_down());
+        if now == passed {
+            return;
+        }
+        passed = now;
     }
 }
 

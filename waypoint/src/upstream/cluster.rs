@@ -2,26 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_hbone::Hop;
-use mesh_model::l7::backend::Location;
+use mesh_balance::{Counter, Member, Outcome, Permit, Picker, Places};
+use mesh_model::AppProtocol;
+use mesh_model::l7::ServicePort;
 use mesh_model::l7::route::Destination;
-use mesh_model::l7::{PolicyKind, ServicePort, Target};
-use mesh_model::workload::TunnelProtocol;
-use mesh_model::{AppProtocol, Service, Workload};
-use mesh_net::DialOptions;
-use mesh_state::View;
-use mesh_state::l7::L7Snapshot;
-use mesh_tls::ExpectedPeers;
-use mesh_types::{NextHop, Strng, WorkloadUid, ports};
+use mesh_types::{Strng, WorkloadUid};
 use tokio::time::Instant;
 
-use super::Shared;
+use super::endpoint::{Endpoint, Found};
 use super::http::HttpConnections;
+use super::lookup::Looking;
+use super::registry::Common;
+use super::rules::Rules;
+use super::{Shared, health, session};
 
 /// A destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,71 +30,58 @@ pub enum ClusterKey {
     Workload(WorkloadUid, SocketAddr),
     /// A backend, by its name.
     Backend(Strng),
+    /// A host of a backend that has any below its suffixes.
+    Host(Strng, Strng),
 }
 
 /// A destination on one worker.
 pub struct Cluster {
-    key: ClusterKey,
+    pub(super) key: ClusterKey,
     name: Strng,
+    /// What all workers know of it.
+    pub(crate) common: Arc<Common>,
     /// What had been seen of all changes when the endpoints were looked up.
     seen: Cell<u64>,
     now: RefCell<Now>,
-    /// Requests that are under way.
-    pub(crate) active: Rc<Cell<u32>>,
-    /// Of those, second and further tries.
-    pub(crate) retrying: Rc<Cell<u32>>,
+    /// This worker asks the endpoints whether they are well.
+    pub(super) checking: Cell<bool>,
 }
 
 #[derive(Default)]
 struct Now {
     exists: bool,
+    resolving: bool,
     protocol: AppProtocol,
+    rules: Option<Rc<Rules>>,
+    own: Places,
     endpoints: Rc<[Rc<Endpoint>]>,
+    picker: Option<Picker>,
+    /// Places of endpoints by what sessions call them, where there are sessions.
+    sessions: HashMap<u64, usize>,
 }
 
-/// One endpoint of a destination.
-pub struct Endpoint {
-    /// Its workload, where it is one.
-    pub workload: Option<Arc<Workload>>,
-    /// Where the application listens.
-    pub address: SocketAddr,
-    /// Its share relative to others; never 0.
-    pub weight: u32,
-    /// Requests and connections that are under way on this worker.
-    pub active: Rc<Cell<u32>>,
-    /// How it is reached.
-    pub(crate) way: Way,
-    /// Connections that carry requests.
-    pub(crate) http: HttpConnections,
-}
-
-/// How an endpoint is reached.
-#[derive(Clone, Debug)]
-pub(crate) enum Way {
-    /// As it is.
-    Plain,
-    /// Through a tunnel.
-    Tunnel(Box<Hop>),
-}
-
-/// What an endpoint is recognised by when the destination is looked up again: with its connections it stays.
-#[derive(PartialEq, Eq, Hash)]
-struct Same {
-    uid: Option<WorkloadUid>,
-    address: SocketAddr,
-    tunnel: bool,
-    expected: Option<ExpectedPeers>,
+/// What is known of a request when an endpoint is picked for it.
+#[derive(Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// Endpoints that were tried in vain: others are picked while there are any.
+    pub tried: &'a [Rc<Endpoint>],
+    /// What is hashed, where equal keys are kept together.
+    pub hash: Option<u64>,
+    /// The endpoint that the client had, as its session calls it.
+    pub session: Option<u64>,
+    /// Another one may be in a place that is not next in turn.
+    pub anywhere: bool,
 }
 
 impl Cluster {
-    pub(super) fn new(key: ClusterKey) -> Self {
+    pub(super) fn new(key: ClusterKey, shared: &Shared) -> Self {
         Self {
             name: key.to_string().into(),
+            common: shared.registry.common(&key),
             key,
             seen: Cell::new(0),
             now: RefCell::default(),
-            active: Rc::default(),
-            retrying: Rc::default(),
+            checking: Cell::new(false),
         }
     }
 
@@ -118,190 +103,209 @@ impl Cluster {
         self.now.borrow().exists
     }
 
-    /// Its endpoints; none that must not be used.
+    /// Its endpoints, well or not.
     #[must_use]
     pub fn endpoints(&self) -> Rc<[Rc<Endpoint>]> {
         self.now.borrow().endpoints.clone()
+    }
+
+    /// What counts for it; nothing if it does not exist.
+    pub(crate) fn rules(&self) -> Option<Rc<Rules>> {
+        self.now.borrow().rules.clone()
+    }
+
+    /// The endpoint that takes a request; nothing when none may.
+    #[must_use]
+    pub fn pick(&self, ask: &Ask<'_>) -> Option<Rc<Endpoint>> {
+        let now = &mut *self.now.borrow_mut();
+        let picker = now.picker.as_mut()?;
+        let moment = self.common.now();
+        if picker.is_stale(&self.common.group, moment) {
+            picker.renew(&self.common.group, moment);
+        }
+        if let Some(had) = ask.session.filter(|_| ask.tried.is_empty())
+            && let Some(at) = now.sessions.get(&had).filter(|at| picker.is_usable(**at))
+        {
+            return Some(now.endpoints[*at].clone());
+        }
+        let place = |tried: &Rc<Endpoint>| {
+            let same = |endpoint: &Rc<Endpoint>| Arc::ptr_eq(&endpoint.host, &tried.host);
+            u32::try_from(now.endpoints.iter().position(same)?).ok()
+        };
+        // Allocates only for a second try.
+        let tried: Vec<u32> = ask.tried.iter().filter_map(place).collect();
+        let ask = mesh_balance::Ask {
+            tried: &tried,
+            hash: ask.hash,
+            anywhere: ask.anywhere,
+        };
+        let picked = picker.pick(&ask, moment, &mut || fastrand::u64(..))?;
+        Some(now.endpoints[picked].clone())
+    }
+
+    /// One more request, unless there are too many.
+    pub(crate) fn begin(&self) -> Option<Permit> {
+        let most = self.rules().and_then(|rules| rules.limits().max_requests);
+        self.common.group.permit(Counter::Requests, most)
+    }
+
+    /// One more retry, unless there are too many.
+    pub(crate) fn retry(&self) -> Option<Permit> {
+        let (budget, most) = self.rules()?.retries();
+        self.common.group.retry_permit(&budget, most)
+    }
+
+    /// A try at an endpoint ended, after so long: what becomes of the endpoint follows.
+    pub(crate) fn ended(&self, endpoint: &Endpoint, outcome: Outcome, took: Option<Duration>) {
+        let rules = &endpoint.rules;
+        if took.is_none() && rules.outliers().is_none() {
+            return;
+        }
+        let now = self.common.now();
+        if let Some(took) = took {
+            endpoint.host.answered(took, now);
+        }
+        let Some(outliers) = rules.outliers() else { return };
+        if let Some(ejection) = self.common.group.report(&endpoint.host, outcome, outliers, now) {
+            let (reason, out) = (ejection.reason.as_str(), ejection.until.since(now));
+            let seconds = out.as_secs_f64();
+            tracing::info!(cluster = %self.name, endpoint = %endpoint.address, reason, seconds, "an endpoint is left out");
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.now.borrow().endpoints.is_empty()
     }
 
-    pub(super) fn close_idle(&self, now: Instant, after: Duration) {
-        for endpoint in self.endpoints().iter() {
-            endpoint.http.close_idle(now, after);
-        }
+    /// Some endpoint's name is not resolved yet.
+    pub(super) fn is_resolving(&self) -> bool {
+        self.now.borrow().resolving
     }
 
-    pub(super) fn refresh(&self, shared: &Shared, seen: u64) {
-        if self.seen.replace(seen) == seen {
-            return;
+    /// Says whether any connection is left.
+    pub(super) fn close_idle(&self, now: Instant, after: Duration) -> bool {
+        let mut used = false;
+        for endpoint in self.endpoints().iter() {
+            let after = endpoint.rules.limits().http_idle_timeout.unwrap_or(after);
+            used |= endpoint.http.close_idle(now, after) || endpoint.host.active() > 0;
         }
+        used
+    }
+
+    pub(super) fn refresh(self: &Rc<Self>, shared: &Rc<Shared>, seen: u64) {
+        if self.seen.replace(seen) != seen {
+            self.look(shared);
+        }
+        health::watch(self, shared);
+    }
+
+    /// Looks everything up again. What did not change stays as it is, with its connections.
+    fn look(&self, shared: &Shared) {
         let snapshot = shared.l7.snapshot();
-        let found = shared
-            .state
-            .query(|view| look_up(&self.key, view, &snapshot, shared));
-        let mut now = self.now.borrow_mut();
-        let Some((protocol, found)) = found else {
+        let now = &mut *self.now.borrow_mut();
+        let rules = Rules::of(&self.key, &snapshot, &shared.gateway, now.rules.as_ref());
+        let found = shared.state.query(|view| {
+            let looking = Looking {
+                view,
+                snapshot: &snapshot,
+                rules: &rules,
+                shared,
+            };
+            (looking.look_up(&self.key), shared.own_places(view, &snapshot))
+        });
+        let (Some(found), own) = found else {
+            now.endpoints.iter().for_each(|gone| gone.http.retire());
             *now = Now::default();
             return;
         };
-        let mut old: HashMap<_, _> = now.endpoints.iter().map(|e| (e.same(), e.clone())).collect();
-        let endpoints = found.into_iter().map(|new| match old.remove(&new.same()) {
-            // The workload's labels or weight may have changed; its connections live on.
-            Some(old) if old.weight == new.weight && old.workload == new.workload => old,
-            Some(old) => Rc::new(Endpoint {
-                http: old.http.clone(),
-                active: old.active.clone(),
-                ..new
-            }),
-            None => Rc::new(new),
-        });
-        *now = Now {
-            exists: true,
-            protocol,
-            endpoints: endpoints.collect(),
-        };
+        let moment = self.common.now();
+        let mut old: HashMap<Strng, Rc<Endpoint>> = now
+            .endpoints
+            .iter()
+            .map(|e| (e.host.key().clone(), e.clone()))
+            .collect();
+        let mut changed = old.len() != found.endpoints.len();
+        let endpoints: Vec<_> = found
+            .endpoints
+            .into_iter()
+            .map(|found| {
+                let key = found.key();
+                let old = old.remove(&key);
+                match old {
+                    Some(old) if old.is(&found, &rules) => old,
+                    old => {
+                        changed = true;
+                        let host = self.common.group.host(&key, moment);
+                        Rc::new(Endpoint::new(found, host, old.as_deref(), &rules, &self.common))
+                    }
+                }
+            })
+            .collect();
         // Endpoints that are gone take nothing new; what is under way there ends by itself.
         old.values().for_each(|gone| gone.http.retire());
-    }
-}
-
-type Found = (AppProtocol, Vec<Endpoint>);
-
-fn look_up(key: &ClusterKey, view: &View, snapshot: &L7Snapshot, shared: &Shared) -> Option<Found> {
-    match key {
-        ClusterKey::Service(at, subset) => {
-            let service = view.service_by_name(&at.service)?;
-            let port = service.ports.get(at.port)?;
-            let labels = match subset {
-                Some(name) => Some(subset_labels(snapshot, at, name)?),
-                None => None,
+        let settings = rules.balance(found.balancing.as_ref());
+        let same = now
+            .picker
+            .as_ref()
+            .is_some_and(|picker| *picker.settings() == settings);
+        // The order may have changed and nothing else.
+        let moved = || {
+            now.endpoints
+                .iter()
+                .zip(&endpoints)
+                .any(|(a, b)| !Rc::ptr_eq(a, b))
+        };
+        if !same || changed || now.own != own || moved() {
+            let member = |endpoint: &Rc<Endpoint>| Member {
+                host: endpoint.host.clone(),
+                weight: endpoint.weight,
+                places: endpoint.places.clone(),
             };
-            // Labels of workloads are not on the wire; what cannot be told apart is not guessed.
-            let none_match = labels.is_some_and(|labels| !labels.is_empty());
-            let endpoints = match none_match {
-                true => Vec::new(),
-                false => of_service(view, service, at.port, shared),
-            };
-            Some((port.app_protocol, endpoints))
+            let members = endpoints.iter().map(member).collect();
+            now.picker = Some(Picker::new(settings, members, &own, &self.common.group, moment));
+            let names = endpoints.iter().enumerate();
+            now.sessions = names.map(|(at, e)| (session::name(e.host.key()), at)).collect();
+            now.endpoints = endpoints.into();
+            now.own = own;
         }
-        ClusterKey::Workload(uid, address) => {
-            let workload = view.workload_by_uid(uid)?;
-            let endpoint = Endpoint::of_workload(workload, *address, None, shared);
-            Some((AppProtocol::Unknown, vec![endpoint]))
-        }
-        ClusterKey::Backend(name) => match &snapshot.backend(name)?.location {
-            Location::Static(addresses) => {
-                let endpoints = addresses.iter().map(|address| Endpoint::plain(*address));
-                Some((AppProtocol::Unknown, endpoints.collect()))
-            }
-            // Whoever resolves names fills these in; without, they have no endpoint.
-            Location::Dns { .. } | Location::Dynamic { .. } => Some((AppProtocol::Unknown, Vec::new())),
-        },
+        (now.exists, now.resolving, now.protocol) = (true, found.resolving, found.protocol);
+        now.rules = Some(rules);
     }
-}
-
-fn subset_labels<'s>(
-    snapshot: &'s L7Snapshot,
-    at: &ServicePort,
-    name: &Strng,
-) -> Option<&'s Vec<(Strng, Strng)>> {
-    let attached = snapshot.policies_of(&Target::Service(at.service.clone()))?;
-    attached.iter().find_map(|policy| match &policy.kind {
-        PolicyKind::Traffic(rules) => {
-            let subset = rules.subsets.iter().find(|subset| subset.name == *name);
-            subset.map(|subset| &subset.labels)
-        }
-        _ => None,
-    })
-}
-
-fn of_service(view: &View, service: &Arc<Service>, port: u16, shared: &Shared) -> Vec<Endpoint> {
-    let endpoints = view.endpoints(service).as_slice().iter();
-    let usable = endpoints.filter_map(|endpoint| {
-        let workload = &endpoint.workload;
-        if workload.capacity == 0 || workload.network != shared.network {
-            return None;
-        }
-        let mapped = endpoint.ports().get(port).and_then(|p| p.target_port);
-        let general = || service.ports.get(port).and_then(|p| p.target_port);
-        let target = mapped.or_else(general)?;
-        let address = address(workload, service)?;
-        Some(Endpoint::of_workload(
-            workload,
-            SocketAddr::new(address, target),
-            Some(service),
-            shared,
-        ))
-    });
-    usable.collect()
-}
-
-fn address(workload: &Workload, service: &Service) -> Option<IpAddr> {
-    let mut accepted = workload
-        .addresses
-        .iter()
-        .filter(|ip| service.ip_families.accept(**ip));
-    accepted.next().copied()
 }
 
 impl Endpoint {
-    fn plain(address: SocketAddr) -> Self {
-        Self {
-            workload: None,
-            address,
-            weight: 1,
-            active: Rc::default(),
-            way: Way::Plain,
-            http: HttpConnections::default(),
-        }
-    }
-
-    fn of_workload(
-        workload: &Arc<Workload>,
-        address: SocketAddr,
-        service: Option<&Service>,
-        shared: &Shared,
+    fn new(
+        found: Found,
+        host: Arc<mesh_balance::Host>,
+        old: Option<&Self>,
+        rules: &Rc<Rules>,
+        common: &Arc<Common>,
     ) -> Self {
-        let way = match workload.tunnel_protocol {
-            TunnelProtocol::None => Way::Plain,
-            TunnelProtocol::Hbone => Way::Tunnel(Box::new(Hop {
-                next: NextHop::new(SocketAddr::new(address.ip(), ports::HBONE)),
-                netns: None,
-                dial: DialOptions {
-                    connect_timeout: shared.settings.connect_timeout,
-                    ..DialOptions::default()
-                },
-                source: shared.identity.clone(),
-                expected: ExpectedPeers::identity_or(
-                    &workload.identity,
-                    service.iter().flat_map(|s| s.subject_alt_names.iter().cloned()),
-                ),
-                source_ip: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-                instance: workload.uid.clone(),
-            })),
-        };
+        // The workload's labels or weight may have changed; its connections live on.
+        let connections = old.filter(|old| old.way == found.way && old.rules.connects_as(rules));
+        if let (Some(old), None) = (old, connections) {
+            old.http.retire();
+        }
         Self {
-            workload: Some(workload.clone()),
-            weight: workload.capacity.max(1),
-            way,
-            ..Self::plain(address)
+            http: connections.map_or_else(HttpConnections::default, |old| old.http.clone()),
+            workload: found.workload,
+            address: found.address,
+            weight: found.weight,
+            host,
+            places: found.places,
+            way: found.way,
+            rules: rules.clone(),
+            common: common.clone(),
         }
     }
 
-    fn same(&self) -> Same {
-        let expected = match &self.way {
-            Way::Plain => None,
-            Way::Tunnel(hop) => Some(hop.expected.clone()),
-        };
-        Same {
-            uid: self.workload.as_ref().map(|w| w.uid.clone()),
-            address: self.address,
-            tunnel: expected.is_some(),
-            expected,
-        }
+    /// Whether it is as it was found.
+    fn is(&self, found: &Found, rules: &Rc<Rules>) -> bool {
+        Rc::ptr_eq(&self.rules, rules)
+            && self.weight == found.weight
+            && self.places == found.places
+            && self.way == found.way
+            && self.workload == found.workload
     }
 }
 
@@ -330,7 +334,7 @@ impl std::fmt::Display for ClusterKey {
                 }
             }
             Self::Workload(..) => f.write_str("encap"),
-            Self::Backend(name) => f.write_str(name),
+            Self::Backend(name) | Self::Host(name, _) => f.write_str(name),
         }
     }
 }

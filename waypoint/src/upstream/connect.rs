@@ -1,14 +1,21 @@
 //! A stream to an endpoint. A tunnel that cannot be had is a failed connection, never a plain one.
 
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use mesh_hbone::{ConnectError, ConnectRequest, Hop, Pool, Tunnel};
+use mesh_model::l7::traffic::ProxyProtocolVersion;
+use mesh_net::proxy_protocol::Header;
 use mesh_net::{DialError, DialOptions, dial};
 use mesh_tls::CertSource;
-use mesh_types::{Authority, NextHop};
+use mesh_types::{Authority, NextHop, Strng};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
-use super::cluster::Way;
+use super::endpoint::Way;
+use super::http::HttpVersion;
 use super::{Endpoint, Shared};
 use crate::stream::Stream;
 
@@ -36,29 +43,107 @@ pub enum ConnectFailure {
     /// No tunnel.
     #[error(transparent)]
     Tunnel(#[from] ConnectError),
+    /// No TLS, or not with whom it should be.
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    /// TLS that is asked for with what cannot be used.
+    #[error("TLS cannot be spoken as configured: {0}")]
+    Unusable(Strng),
+    /// The PROXY protocol's header could not be sent.
+    #[error("PROXY protocol: {0}")]
+    Announce(io::Error),
+    /// It took too long.
+    #[error("no connection in time")]
+    TimedOut,
     /// HTTP did not begin on it.
     #[error("HTTP: {0}")]
     Http(hyper::Error),
 }
 
-/// Connects.
+/// For whom a connection is made: what a PROXY protocol header says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnBehalf {
+    /// The client.
+    pub(crate) source: SocketAddr,
+    /// Where it was going.
+    pub(crate) destination: SocketAddr,
+}
+
+/// Connects, for bytes that nobody here reads.
 ///
 /// # Errors
 /// Says why not.
 pub(crate) async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<Stream, ConnectFailure> {
-    match &endpoint.way {
+    connect_for(shared, endpoint, None, None).await
+}
+
+/// Connects; `version` is what will be spoken.
+///
+/// # Errors
+/// Says why not.
+pub(crate) async fn connect_for(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    version: Option<HttpVersion>,
+    client: Option<&OnBehalf>,
+) -> Result<Stream, ConnectFailure> {
+    let limit = endpoint.rules.limits().connect_timeout;
+    let limit = limit.unwrap_or(shared.settings.connect_timeout);
+    let mut stream = match &endpoint.way {
         Way::Plain => {
+            let usual = DialOptions::default();
             let options = DialOptions {
-                connect_timeout: shared.settings.connect_timeout,
-                ..DialOptions::default()
+                connect_timeout: limit,
+                keepalive: endpoint.rules.keepalive().or(usual.keepalive),
+                ..usual
             };
-            let stream = dial(None, NextHop::new(endpoint.address), &options).await?;
-            Ok(stream.into())
+            Stream::from(dial(None, NextHop::new(endpoint.address), &options).await?)
         }
-        Way::Tunnel(hop) => {
+        Way::Tunnel(reach) => {
             let request = ConnectRequest::to(Authority::from(endpoint.address));
-            let tunnel = shared.tunnels.tunnel(hop, &request).await?;
-            Ok(tunnel.into())
+            Stream::from(shared.tunnels.tunnel(&reach.0, &request).await?)
+        }
+    };
+    let rest = async {
+        if let (Some(version), Some(client)) = (endpoint.rules.proxy_protocol(), client) {
+            let header = announce(version, client);
+            stream
+                .write_all(&header)
+                .await
+                .map_err(ConnectFailure::Announce)?;
+        }
+        endpoint.rules.tls.begin(stream, version).await
+    };
+    timeout(limit, rest)
+        .await
+        .unwrap_or(Err(ConnectFailure::TimedOut))
+}
+
+/// A PROXY protocol header (haproxy's proxy-protocol.txt).
+pub(crate) fn announce(version: ProxyProtocolVersion, client: &OnBehalf) -> Vec<u8> {
+    let OnBehalf { source, destination } = *client;
+    match version {
+        ProxyProtocolVersion::V2 => {
+            let header = Header {
+                source,
+                destination,
+                peer_identity: None,
+            };
+            header.encode().unwrap_or_default()
+        }
+        ProxyProtocolVersion::V1 => {
+            let (from, to) = (source.ip().to_canonical(), destination.ip().to_canonical());
+            let family = match (from.is_ipv4(), to.is_ipv4()) {
+                (true, true) => "TCP4",
+                (false, false) => "TCP6",
+                // The text form knows no mixture.
+                _ => return b"PROXY UNKNOWN\r\n".to_vec(),
+            };
+            let (at, port) = (source.port(), destination.port());
+            format!("PROXY {family} {from} {to} {at} {port}\r\n").into_bytes()
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

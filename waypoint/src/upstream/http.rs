@@ -4,54 +4,36 @@
 //! many. A server may close a kept connection at the very moment at which the next request is written on it. Such a
 //! request was not looked at, and is sent again on another connection if that is known (it was never written), or if it
 //! makes no difference how often it is carried out (RFC 9110, section 9.2.2).
+//!
+//! # Layout
+//! - this file: a request on a connection, and what becomes of both.
+//! - `shelf`: connections that are kept.
+//! - `open`: new ones.
 
-use std::cell::{Cell, RefCell};
+mod open;
+mod shelf;
+
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use mesh_balance::Counter;
 use tokio::time::Instant;
 
-use super::connect::{ConnectFailure, connect};
+use super::connect::{ConnectFailure, OnBehalf};
+use super::registry::Slot;
+use super::rules::Rules;
 use super::{Endpoint, Shared};
 use crate::body::Body;
-use crate::rt::Local;
 use crate::stream::Stream;
+use open::Kept;
+use shelf::{Http1, Multiplexed, Shelf};
 
 /// Connections to one endpoint. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct HttpConnections {
     shelf: Rc<Shelf>,
-}
-
-#[derive(Default)]
-struct Shelf {
-    idle: RefCell<Vec<Idle>>,
-    multiplexed: RefCell<Vec<Multiplexed>>,
-    retired: Cell<bool>,
-}
-
-struct Idle {
-    connection: Http1,
-    since: Instant,
-}
-
-/// One HTTP/1.1 connection.
-struct Http1 {
-    sender: http1::SendRequest<Body>,
-    /// Resolves with the bare stream when the connection has changed its protocol.
-    upgraded: oneshot::Receiver<Stream>,
-    used: bool,
-}
-
-#[derive(Clone)]
-struct Multiplexed {
-    sender: http2::SendRequest<Body>,
-    streams: Rc<Cell<u32>>,
 }
 
 /// Which HTTP is spoken to an endpoint.
@@ -74,23 +56,37 @@ pub(crate) struct Lease {
 }
 
 enum Held {
-    Http1(Option<Http1>, Rc<Shelf>, usize),
-    Http2(Rc<Cell<u32>>),
+    Http1(Option<Http1>, Rc<Shelf>, Keeping),
+    Http2(Multiplexed),
+}
+
+/// How many are kept, and which.
+struct Keeping {
+    most: usize,
+    rules: Rc<Rules>,
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum TryError {
+    /// Too many requests wait for a connection already.
+    #[error("too many requests wait for a connection")]
+    Overflow,
     /// No connection.
+    #[error(transparent)]
     Connect(ConnectFailure),
     /// The request was never written: it can be sent on another connection.
+    #[error("the connection takes no request: {0}")]
     NotSent(hyper::Error),
     /// A connection that had carried requests before ended before any byte of an answer: probably it was just being
     /// closed for idleness.
+    #[error("the connection was just being closed: {0}")]
     Stale(hyper::Error),
     /// The endpoint says that it did not begin (REFUSED_STREAM, or GOAWAY before it).
+    #[error("the stream was refused: {0}")]
     RefusedStream(hyper::Error),
     /// The stream or connection ended before the answer.
+    #[error("no answer: {1}")]
     Lost(Lost, hyper::Error),
 }
 
@@ -109,6 +105,9 @@ pub(crate) enum Lost {
 
 impl HttpConnections {
     /// Sends a request and waits for the head of its answer. `alone` asks for a new connection.
+    ///
+    /// A request that has no connection yet is pending. Of connections there are as many as the limit says; a pending
+    /// request waits for one to come free.
     pub(crate) async fn send(
         &self,
         shared: &Rc<Shared>,
@@ -117,49 +116,114 @@ impl HttpConnections {
         request: Request<Body>,
         alone: bool,
     ) -> Result<Answered, TryError> {
+        let client = request.extensions().get::<OnBehalf>().copied();
+        let client = client.filter(|_| endpoint.rules.proxy_protocol().is_some());
+        // A connection that begins with a client's address carries nobody else's requests.
+        let alone = alone || client.is_some();
         match version {
-            HttpVersion::Http1 => self.send_http1(shared, endpoint, request, alone).await,
-            HttpVersion::Http2 => self.send_http2(shared, endpoint, request).await,
+            HttpVersion::Http1 => {
+                let connection = self.http1(shared, endpoint, client.as_ref(), alone).await?;
+                self.send_http1(shared, endpoint, connection, request).await
+            }
+            HttpVersion::Http2 => {
+                let (connection, reused) = self.http2(shared, endpoint, client.as_ref(), alone).await?;
+                send_http2(connection, request, reused).await
+            }
+        }
+    }
+
+    /// The same on a connection of its own, which no limit counts: for health checks.
+    pub(crate) async fn send_apart(
+        shared: &Rc<Shared>,
+        endpoint: &Endpoint,
+        version: HttpVersion,
+        request: Request<Body>,
+    ) -> Result<Answered, TryError> {
+        let connections = Self::default();
+        match version {
+            HttpVersion::Http1 => {
+                let kept = Kept {
+                    slot: None,
+                    open: connections.shelf.open.clone(),
+                };
+                let opened = open::http1(shared, endpoint, None, kept).await;
+                let opened = opened.map_err(TryError::Connect)?;
+                connections.send_http1(shared, endpoint, opened, request).await
+            }
+            HttpVersion::Http2 => {
+                let opened = open::http2(shared, endpoint, None, None).await;
+                send_http2(opened.map_err(TryError::Connect)?, request, false).await
+            }
         }
     }
 
     /// Nothing new is sent here; what is under way goes on.
     pub(crate) fn retire(&self) {
-        self.shelf.retired.set(true);
-        self.shelf.idle.borrow_mut().clear();
-        self.shelf.multiplexed.borrow_mut().clear();
+        self.shelf.retire();
     }
 
-    pub(crate) fn close_idle(&self, now: Instant, after: Duration) {
-        let fresh =
-            |idle: &Idle| now.duration_since(idle.since) < after && !idle.connection.sender.is_closed();
-        self.shelf.idle.borrow_mut().retain(fresh);
-        self.shelf
-            .multiplexed
-            .borrow_mut()
-            .retain(|m| !m.sender.is_closed());
+    /// Says whether any is left.
+    pub(crate) fn close_idle(&self, now: Instant, after: Duration) -> bool {
+        self.shelf.close_idle(now, after)
+    }
+
+    async fn http1(
+        &self,
+        shared: &Rc<Shared>,
+        endpoint: &Endpoint,
+        client: Option<&OnBehalf>,
+        alone: bool,
+    ) -> Result<Http1, TryError> {
+        let take = || self.shelf.take_idle();
+        if !alone && let Some(kept) = take() {
+            return Ok(kept);
+        }
+        let (common, limits) = (&endpoint.common, endpoint.rules.limits());
+        let pending = common.group.permit(Counter::Pending, limits.max_pending_requests);
+        let _pending = pending.ok_or(TryError::Overflow)?;
+        let slot = loop {
+            if let Some(slot) = Slot::within(common, limits.max_connections) {
+                break slot;
+            }
+            if self.shelf.open.get() == 0 {
+                break Slot::beyond(common);
+            }
+            tokio::select! {
+                () = self.shelf.returned.notified() => {}
+                () = common.ended.notified() => {}
+            }
+            if !alone && let Some(kept) = take() {
+                return Ok(kept);
+            }
+        };
+        let kept = Kept {
+            slot: Some(slot),
+            open: self.shelf.open.clone(),
+        };
+        open::http1(shared, endpoint, client, kept)
+            .await
+            .map_err(TryError::Connect)
     }
 
     async fn send_http1(
         &self,
         shared: &Rc<Shared>,
         endpoint: &Endpoint,
+        mut connection: Http1,
         request: Request<Body>,
-        alone: bool,
     ) -> Result<Answered, TryError> {
-        let kept = if alone { None } else { self.take_idle() };
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => open_http1(shared, endpoint).await.map_err(TryError::Connect)?,
-        };
-        let reused = std::mem::replace(&mut connection.used, true);
+        let reused = connection.requests > 0;
+        connection.requests += 1;
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
-                let limit = shared.settings.upstream_idle_connections;
+                let keeping = Keeping {
+                    most: shared.settings.upstream_idle_connections,
+                    rules: endpoint.rules.clone(),
+                };
                 Ok(Answered {
                     response,
                     lease: Lease {
-                        kind: Held::Http1(Some(connection), self.shelf.clone(), limit),
+                        kind: Held::Http1(Some(connection), self.shelf.clone(), keeping),
                     },
                 })
             }
@@ -170,113 +234,80 @@ impl HttpConnections {
         }
     }
 
-    /// The connection that was used last: others may grow old in peace.
-    fn take_idle(&self) -> Option<Http1> {
-        let mut idle = self.shelf.idle.borrow_mut();
-        while let Some(mut kept) = idle.pop() {
-            if kept.connection.sender.is_closed() {
-                continue;
-            }
-            if kept.connection.sender.is_ready() {
-                return Some(kept.connection);
-            }
-            // Still busy with the end of its last answer, or about to find out that it is closed.
-            kept.since = Instant::now();
-            let busy = kept;
-            let other = idle.iter().rposition(|i| i.connection.sender.is_ready());
-            let found = other.map(|at| idle.remove(at).connection);
-            idle.push(busy);
-            return found;
-        }
-        None
-    }
-
-    async fn send_http2(
+    /// A connection with room for one more stream, and whether it was used before.
+    async fn http2(
         &self,
         shared: &Rc<Shared>,
         endpoint: &Endpoint,
-        request: Request<Body>,
-    ) -> Result<Answered, TryError> {
-        let (mut connection, reused) = match self.with_room(shared.settings.upstream_streams) {
-            Some(connection) => (connection, true),
-            None => {
-                let opened = open_http2(shared, endpoint).await.map_err(TryError::Connect)?;
-                if !self.shelf.retired.get() {
-                    self.shelf.multiplexed.borrow_mut().push(opened.clone());
-                }
-                (opened, false)
+        client: Option<&OnBehalf>,
+        alone: bool,
+    ) -> Result<(Multiplexed, bool), TryError> {
+        let (common, limits, shelf) = (&endpoint.common, endpoint.rules.limits(), &self.shelf);
+        let usual = shared.settings.upstream_streams;
+        let most = limits
+            .max_concurrent_streams
+            .map_or(usual, |most| most.min(usual).max(1));
+        let with_room = || shelf.with_room(most, limits).filter(|_| !alone);
+        if let Some(connection) = with_room() {
+            return Ok((connection, true));
+        }
+        let pending = common.group.permit(Counter::Pending, limits.max_pending_requests);
+        let _pending = pending.ok_or(TryError::Overflow)?;
+        // Those who come together do not make a connection each. If the first one fails, each tries by itself.
+        if shelf.opening.get() && !alone {
+            shelf.returned.notified().await;
+            if let Some(connection) = with_room() {
+                // Others may have waited, too.
+                shelf.returned.notify_one();
+                return Ok((connection, true));
             }
-        };
-        let lease = Lease::http2(&connection.streams);
-        match connection.sender.try_send_request(request).await {
-            Ok(response) => Ok(Answered { response, lease }),
-            Err(mut failed) => match failed.take_message() {
-                Some(_) => Err(TryError::NotSent(failed.into_error())),
-                None => Err(lost(failed.into_error(), reused)),
-            },
+            shelf.returned.notify_one();
         }
-    }
-
-    fn with_room(&self, most: u32) -> Option<Multiplexed> {
-        let mut connections = self.shelf.multiplexed.borrow_mut();
-        connections.retain(|c| !c.sender.is_closed());
-        let room = |c: &&Multiplexed| c.streams.get() < most;
-        connections
-            .iter()
-            .filter(room)
-            .min_by_key(|c| c.streams.get())
-            .cloned()
+        let slot = match Slot::within(common, limits.max_connections) {
+            Some(slot) => slot,
+            None if shelf.has_multiplexed() => return Err(TryError::Overflow),
+            None => Slot::beyond(common),
+        };
+        let _opening = Opening::begin(shelf);
+        let opened = open::http2(shared, endpoint, client, Some(slot)).await;
+        let opened = opened.map_err(TryError::Connect)?;
+        if !alone {
+            shelf.keep_multiplexed(opened.clone());
+        }
+        Ok((opened, false))
     }
 }
 
-async fn open_http1(shared: &Rc<Shared>, endpoint: &Endpoint) -> Result<Http1, ConnectFailure> {
-    let stream = connect(shared, endpoint).await?;
-    let settings = &shared.settings;
-    let handshake = http1::Builder::new()
-        .max_headers(settings.headers)
-        .max_header_size(settings.header_bytes)
-        .handshake(TokioIo::new(stream));
-    let (sender, connection) = handshake.await.map_err(ConnectFailure::Http)?;
-    let (bare, upgraded) = oneshot::channel();
-    shared.tasks.spawn_local("HTTP/1.1 to an endpoint", async move {
-        // An error is told to whoever waits for the answer.
-        let Ok(parts) = connection.without_shutdown().await else {
-            return;
-        };
-        let mut stream = parts.io.into_inner();
-        stream.unread(parts.read_buf);
-        if let Err(mut stream) = bare.send(stream) {
-            // Nobody changed the protocol: this was its end.
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-        }
-    });
-    Ok(Http1 {
-        sender,
-        upgraded,
-        used: false,
-    })
+/// An HTTP/2 connection is being made.
+struct Opening<'s>(&'s Shelf);
+
+impl<'s> Opening<'s> {
+    fn begin(shelf: &'s Shelf) -> Self {
+        shelf.opening.set(true);
+        Self(shelf)
+    }
 }
 
-async fn open_http2(shared: &Rc<Shared>, endpoint: &Endpoint) -> Result<Multiplexed, ConnectFailure> {
-    let stream = connect(shared, endpoint).await?;
-    let settings = &shared.settings;
-    let handshake = http2::Builder::new(Local(shared.tasks.clone()))
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
-        .max_header_list_size(u32::try_from(settings.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .handshake(TokioIo::new(stream));
-    let (sender, connection) = handshake.await.map_err(ConnectFailure::Http)?;
-    shared.tasks.spawn_local("HTTP/2 to an endpoint", async move {
-        // An error is told to whoever waits for an answer.
-        let _ = connection.await;
-    });
-    Ok(Multiplexed {
-        sender,
-        streams: Rc::default(),
-    })
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.opening.set(false);
+        self.0.returned.notify_one();
+    }
+}
+
+async fn send_http2(
+    mut connection: Multiplexed,
+    request: Request<Body>,
+    reused: bool,
+) -> Result<Answered, TryError> {
+    let lease = Lease::http2(&connection);
+    match connection.sender.try_send_request(request).await {
+        Ok(response) => Ok(Answered { response, lease }),
+        Err(mut failed) => match failed.take_message() {
+            Some(_) => Err(TryError::NotSent(failed.into_error())),
+            None => Err(lost(failed.into_error(), reused)),
+        },
+    }
 }
 
 /// What it means that no answer came.
@@ -316,28 +347,22 @@ fn source<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
 // === impl Lease ===
 
 impl Lease {
-    fn http2(streams: &Rc<Cell<u32>>) -> Self {
-        streams.set(streams.get() + 1);
+    fn http2(connection: &Multiplexed) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        connection
+            .requests
+            .set(connection.requests.get().saturating_add(1));
         Self {
-            kind: Held::Http2(streams.clone()),
+            kind: Held::Http2(connection.clone()),
         }
     }
 
     /// The answer is over: the connection takes the next request.
     pub(crate) fn done(mut self) {
-        let Held::Http1(connection, shelf, limit) = &mut self.kind else {
-            return;
-        };
-        let mut idle = shelf.idle.borrow_mut();
-        if let Some(connection) = connection.take()
-            && !shelf.retired.get()
-            && !connection.sender.is_closed()
-            && idle.len() < *limit
+        if let Held::Http1(connection, shelf, keeping) = &mut self.kind
+            && let Some(connection) = connection.take()
         {
-            idle.push(Idle {
-                connection,
-                since: Instant::now(),
-            });
+            shelf.keep(connection, keeping.most, keeping.rules.limits());
         }
     }
 
@@ -353,11 +378,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Held::Http2(streams) = &self.kind {
-            streams.set(streams.get() - 1);
+        if let Held::Http2(connection) = &self.kind {
+            connection.streams.set(connection.streams.get() - 1);
+            connection.idle.set(Instant::now());
         }
     }
 }
-
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -50,6 +50,8 @@ impl Failed {
                 let details = "response_timeout_per_try";
                 ((LocalReply { details, ..reply }, None), Some(Outcome::TimedOut))
             }
+            // Others would be in the same queue.
+            Self::Try(TryError::Overflow) => ((LocalReply::overflow(), None), None),
             Self::Try(TryError::Connect(error)) => {
                 let flag = ResponseFlag::UpstreamConnectionFailure;
                 let reply = unavailable(

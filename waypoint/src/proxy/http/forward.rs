@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Body as _;
+use mesh_balance::{self as balance, Permit};
 use mesh_model::AppProtocol;
-use mesh_model::l7::resilience::{Retry, RetryBudget};
+use mesh_model::l7::resilience::Retry;
+use mesh_model::l7::traffic::HttpVersionPolicy;
 use mesh_types::Strng;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::failed::Failed;
 use super::retry::{self, Outcome};
+use super::sticky::Sticky;
 use super::story::Story;
-use super::tail::{self, Counted, Tail};
+use super::tail::{self, Held, Tail};
 use super::{Connection, Upgraded, head, local_through, mirror};
-use crate::body::{Body, Permit, Replay};
+use crate::body::{self, Body, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
 use crate::filters::authorization::request_denied;
@@ -24,9 +27,9 @@ use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::route::{Forward, Rule};
 use crate::standing::{Denied, Standing};
-use crate::upstream::http::{Answered, HttpVersion, TryError};
-use crate::upstream::pick::{Ask, LeastRequest};
-use crate::upstream::{Cluster, Endpoint, Pick};
+use crate::upstream::call::Busy;
+use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
+use crate::upstream::{Ask, Cluster, Endpoint};
 use crate::worker::Worker;
 
 /// A request and where it goes.
@@ -39,10 +42,11 @@ struct Forwarding {
     rule: Option<Rule>,
     body: Option<Replay>,
     /// Where the client waits to be told to send it.
-    permit: Option<Permit>,
+    permit: Option<body::Permit>,
     /// Endpoints that were tried in vain.
     tried: Vec<Rc<Endpoint>>,
-    counted: Vec<Counted>,
+    counted: Vec<Held>,
+    sticky: Sticky,
 }
 
 /// Forwards a request; gives the answer of an endpoint, or one from here.
@@ -51,7 +55,8 @@ pub(super) async fn forward(
     mut exchange: Exchange,
     forward: Forward,
 ) -> Response<Body> {
-    let cluster = exchange.worker.upstream.cluster(&forward.cluster);
+    let host = exchange.authority.to_str().ok();
+    let cluster = exchange.worker.upstream.destination(&forward.cluster, host).await;
     exchange.story.upstream_cluster = Some(cluster.name().clone());
     exchange.story.route = Some(
         forward
@@ -62,6 +67,10 @@ pub(super) async fn forward(
     if !cluster.exists() {
         return local_through(exchange, LocalReply::invalid_route());
     }
+    let Some(permit) = cluster.begin() else {
+        return local_through(exchange, LocalReply::overflow());
+    };
+    let sticky = Sticky::of(&exchange, forward.rule.as_ref(), &cluster);
     let body = exchange.body.take();
     let mut forwarding = Forwarding {
         version: version(&exchange, &cluster),
@@ -69,9 +78,10 @@ pub(super) async fn forward(
         rule: forward.rule.clone(),
         per_try: forward.retry.per_try_timeout.or(forward.timeouts.per_try),
         retry: forward.retry.clone(),
-        counted: vec![Counted::new(&cluster.active)],
+        counted: vec![Held::Permit(permit)],
+        sticky,
         cluster,
-        permit: (exchange.expects && body.is_some()).then(Permit::default),
+        permit: (exchange.expects && body.is_some()).then(body::Permit::default),
         body: body.clone(),
         tried: Vec::new(),
     };
@@ -114,7 +124,7 @@ impl Forwarding {
     /// Tries until there is an answer that is not to be tried again, or nothing is left to try.
     async fn tries(&mut self, exchange: &mut Exchange) -> Result<Answered, LocalReply> {
         let (mut retries, mut free, mut alone) = (0, 0, exchange.upgrade.is_some());
-        let mut retrying: Option<Counted> = None;
+        let mut retrying: Option<Permit> = None;
         loop {
             let Some(endpoint) = self.pick() else {
                 return Err(LocalReply::no_healthy_upstream());
@@ -122,25 +132,29 @@ impl Forwarding {
             exchange.story.attempts += 1;
             exchange.story.upstream = Some(endpoint.address);
             exchange.story.upstream_workload.clone_from(&endpoint.workload);
-            let busy = Counted::new(&endpoint.active);
-            let (error, outcome) = match self.attempt(exchange, &endpoint, alone).await {
+            let busy = Busy::new(&endpoint);
+            let tried = self.attempt(exchange, &endpoint, alone).await;
+            let (error, outcome) = match tried {
                 Ok(answered) => {
                     let (status, headers) = (answered.response.status(), answered.response.headers());
-                    let again = self.may_retry(exchange, retries) && {
-                        let outcome = Outcome::Answered(status, headers);
-                        retry::wanted(&self.retry, outcome) && self.body.as_ref().is_none_or(Replay::is_kept)
-                    };
-                    if !again {
+                    let outcome = Outcome::Answered(status, headers);
+                    let wanted = self.may_retry(exchange, retries)
+                        && self.is_kept()
+                        && retry::wanted(&self.retry, outcome);
+                    let permit = self.retry_permit(wanted, exchange);
+                    let Some(permit) = permit else {
                         if retries > 0 && retries >= self.retry.attempts && status.is_server_error() {
                             exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
                         }
-                        self.counted.push(busy);
-                        self.counted.extend(retrying);
+                        self.counted.push(Held::Busy(busy));
+                        self.counted.extend(retrying.map(Held::Permit));
+                        self.sticky.answered(&endpoint);
                         return Ok(answered);
-                    }
-                    drop(answered);
+                    };
+                    drop((answered, busy));
                     retries += 1;
-                    retrying = Some(self.next_try(endpoint, retries).await);
+                    retrying = Some(permit);
+                    self.next_try(endpoint, retries).await;
                     continue;
                 }
                 Err(Failed::Try(TryError::NotSent(_))) if free < FREE_TRIES => {
@@ -157,13 +171,14 @@ impl Forwarding {
                 }
                 Err(failed) => failed.meaning(self.body.as_ref()),
             };
-            if let Some(outcome) = outcome
-                && self.may_retry(exchange, retries)
-                && self.is_kept()
-                && retry::wanted(&self.retry, outcome)
-            {
+            let wanted = outcome.is_some_and(|outcome| {
+                self.may_retry(exchange, retries) && self.is_kept() && retry::wanted(&self.retry, outcome)
+            });
+            if let Some(permit) = self.retry_permit(wanted, exchange) {
+                drop(busy);
                 retries += 1;
-                retrying = Some(self.next_try(endpoint, retries).await);
+                retrying = Some(permit);
+                self.next_try(endpoint, retries).await;
                 continue;
             }
             if retries > 0 && retries >= self.retry.attempts {
@@ -175,22 +190,15 @@ impl Forwarding {
     }
 
     fn pick(&self) -> Option<Rc<Endpoint>> {
-        let endpoints = self.cluster.endpoints();
-        let places = self.tried.iter().filter_map(|tried| {
-            let same = |e: &Rc<Endpoint>| e.address == tried.address;
-            endpoints.iter().position(same)
-        });
-        let tried: Vec<usize> = match self.retry.avoid_previous {
-            true => places.collect(),
-            false => Vec::new(),
-        };
-        let ask = Ask {
-            tried: &tried,
-            hash: None,
-        };
-        LeastRequest
-            .pick(&endpoints, &ask)
-            .map(|place| endpoints[place].clone())
+        self.cluster.pick(&Ask {
+            tried: match self.retry.avoid_previous {
+                true => &self.tried,
+                false => &[],
+            },
+            hash: self.sticky.hash,
+            session: self.sticky.session(),
+            anywhere: self.retry.remote_localities,
+        })
     }
 
     async fn attempt(
@@ -217,13 +225,26 @@ impl Forwarding {
                 }
             });
         }
+        if endpoint.rules.proxy_protocol().is_some() {
+            request
+                .extensions_mut()
+                .insert(exchange.accepted.client.on_behalf());
+        }
         let shared = exchange.worker.upstream.shared();
+        let began = endpoint.rules.measures().then(Instant::now);
         let send = endpoint.http.send(shared, endpoint, self.version, request, alone);
         let answered = match self.per_try.filter(|limit| !limit.is_zero()) {
-            None => send.await,
-            Some(limit) => timeout(limit, send).await.map_err(|_| Failed::TimedOut)?,
+            None => send.await.map_err(Failed::Try),
+            Some(limit) => match timeout(limit, send).await {
+                Ok(answered) => answered.map_err(Failed::Try),
+                Err(_) => Err(Failed::TimedOut),
+            },
         };
-        let answered = answered.map_err(Failed::Try)?;
+        if let Some(outcome) = outcome_of(&answered) {
+            self.cluster
+                .ended(endpoint, outcome, began.map(|began| began.elapsed()));
+        }
+        let answered = answered?;
         let (head, body) = answered.response.into_parts();
         if self.version == HttpVersion::Http1 && !head::is_unambiguous(&head) {
             return Err(Failed::Ambiguous);
@@ -239,20 +260,41 @@ impl Forwarding {
     }
 
     fn may_retry(&self, exchange: &Exchange, retries: u32) -> bool {
-        retries < self.retry.attempts
-            && exchange.upgrade.is_none()
-            && retry::within(
-                &RetryBudget::default(),
-                self.cluster.active.get(),
-                self.cluster.retrying.get(),
-            )
+        retries < self.retry.attempts && exchange.upgrade.is_none()
     }
 
-    async fn next_try(&mut self, failed: Rc<Endpoint>, n: u32) -> Counted {
-        let counted = Counted::new(&self.cluster.retrying);
+    /// One more retry, if it is wanted and there are not too many.
+    fn retry_permit(&self, wanted: bool, exchange: &mut Exchange) -> Option<Permit> {
+        if !wanted {
+            return None;
+        }
+        let permit = self.cluster.retry();
+        if permit.is_none() {
+            exchange.story.flags.add(ResponseFlag::UpstreamOverflow);
+        }
+        permit
+    }
+
+    async fn next_try(&mut self, failed: Rc<Endpoint>, n: u32) {
         self.tried.push(failed);
         sleep(retry::pause(&self.retry, n, fastrand::f64())).await;
-        counted
+    }
+}
+
+/// What a try says about its endpoint; nothing where it was never asked, or where the client broke off.
+fn outcome_of(tried: &Result<Answered, Failed>) -> Option<balance::Outcome> {
+    match tried {
+        Ok(answered) => {
+            let status = answered.response.status().as_u16();
+            let grpc = tail::grpc_status(answered.response.headers());
+            Some(match grpc.filter(|_| status == 200) {
+                Some(grpc) => balance::Outcome::AnsweredGrpc(grpc),
+                None => balance::Outcome::Answered(status),
+            })
+        }
+        Err(Failed::Try(TryError::Overflow | TryError::NotSent(_) | TryError::Stale(_))) => None,
+        Err(Failed::Try(TryError::Lost(Lost::Body, _))) => None,
+        Err(Failed::Try(_) | Failed::TimedOut | Failed::Ambiguous) => Some(balance::Outcome::Failed),
     }
 }
 
@@ -301,13 +343,19 @@ pub(super) fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
     if exchange.upgrade.is_some() {
         return HttpVersion::Http1;
     }
-    match cluster.protocol() {
-        AppProtocol::Http2 | AppProtocol::Grpc => HttpVersion::Http2,
-        AppProtocol::Http11 => HttpVersion::Http1,
-        AppProtocol::Unknown | AppProtocol::Tcp | AppProtocol::Tls => match exchange.head.version {
-            Version::HTTP_2 => HttpVersion::Http2,
-            _ => HttpVersion::Http1,
-        },
+    let policy = cluster
+        .rules()
+        .map(|rules| rules.limits().http_version)
+        .unwrap_or_default();
+    let clients = || match exchange.head.version {
+        Version::HTTP_2 => HttpVersion::Http2,
+        _ => HttpVersion::Http1,
+    };
+    match (cluster.protocol(), policy) {
+        (_, HttpVersionPolicy::Client) => clients(),
+        (AppProtocol::Http2 | AppProtocol::Grpc, _) | (_, HttpVersionPolicy::Http2) => HttpVersion::Http2,
+        (AppProtocol::Http11, _) | (_, HttpVersionPolicy::NoUpgrade) => HttpVersion::Http1,
+        (AppProtocol::Unknown | AppProtocol::Tcp | AppProtocol::Tls, _) => clients(),
     }
 }
 
@@ -315,7 +363,7 @@ pub(super) fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
 async fn finish(
     connection: &Rc<Connection>,
     mut exchange: Exchange,
-    forwarding: Forwarding,
+    mut forwarding: Forwarding,
     result: Result<Answered, LocalReply>,
     deadline: Option<Instant>,
 ) -> Response<Body> {
@@ -354,6 +402,7 @@ async fn finish(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
+    forwarding.sticky.tell(&mut head.headers);
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
     // What has a length is over soon enough; a stream may last for days.

@@ -6,14 +6,13 @@ use mesh_model::l7::filter::{BackendFilter, Filter, Mirror};
 use tokio::time::timeout;
 
 use super::forward::{request, version};
-use super::tail::Counted;
 use crate::body::{Body, Replay};
 use crate::exchange::Exchange;
 use crate::filters::edits::Outgoing;
 use crate::route::{Forward, Rule};
+use crate::upstream::call::Busy;
 use crate::upstream::http::HttpVersion;
-use crate::upstream::pick::{Ask, LeastRequest};
-use crate::upstream::{ClusterKey, Pick, Upstream};
+use crate::upstream::{Ask, ClusterKey, Upstream};
 
 /// Sends the copies that the rule and its destination want, by their shares. A request that changes its protocol has
 /// none.
@@ -94,16 +93,14 @@ fn shadowed(host: &str) -> String {
 }
 
 async fn deliver(upstream: Upstream, key: ClusterKey, version: HttpVersion, copy: Request<Body>) {
-    let cluster = upstream.cluster(&key);
-    let endpoints = cluster.endpoints();
-    let Some(place) = LeastRequest.pick(&endpoints, &Ask::default()) else {
+    let cluster = upstream.destination(&key, None).await;
+    let (Some(_permit), Some(endpoint)) = (cluster.begin(), cluster.pick(&Ask::default())) else {
         return;
     };
-    let endpoint = &endpoints[place];
-    let _busy = (Counted::new(&cluster.active), Counted::new(&endpoint.active));
+    let _busy = Busy::new(&endpoint);
     let sent = endpoint
         .http
-        .send(upstream.shared(), endpoint, version, copy, false)
+        .send(upstream.shared(), &endpoint, version, copy, false)
         .await;
     let Ok(answered) = sent else { return };
     let mut body = answered.response.into_body();

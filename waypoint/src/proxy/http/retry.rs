@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use mesh_model::l7::resilience::{Retry, RetryBudget, RetryCondition};
+use mesh_model::l7::resilience::{Retry, RetryCondition};
 
 use super::tail::grpc_status;
 
@@ -70,12 +70,6 @@ pub(super) fn idempotent(method: &Method) -> bool {
 pub(super) fn pause(retry: &Retry, n: u32, random: f64) -> Duration {
     let doubled = retry.backoff.saturating_mul(1 << (n - 1).min(10));
     doubled.min(retry.backoff.saturating_mul(10)).mul_f64(random)
-}
-
-/// Whether one more retry is within the budget.
-pub(super) fn within(budget: &RetryBudget, active: u32, retrying: u32) -> bool {
-    let share = u64::from(active) * u64::from(budget.percent) / 100;
-    u64::from(retrying) < share.max(u64::from(budget.minimum))
 }
 
 #[cfg(test)]

@@ -6,17 +6,27 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Response};
+use mesh_balance::Permit;
 use tokio::time::Sleep;
 
 use super::story::Story;
 use crate::body::{Body, BodyError, Watch};
 use crate::flags::ResponseFlag;
 use crate::standing::Standing;
+use crate::upstream::call::Busy;
 use crate::upstream::http::Lease;
 
 /// Counts something while it is held.
 #[derive(Debug)]
 pub(crate) struct Counted(Rc<Cell<u32>>);
+
+/// What is counted at an endpoint and its destination while an answer lasts.
+pub(crate) enum Held {
+    /// A request is under way there.
+    Busy(#[expect(dead_code, reason = "held for what its end does")] Busy),
+    /// One of those that there may be.
+    Permit(#[expect(dead_code, reason = "held for what its end does")] Permit),
+}
 
 /// What lasts as long as an answer.
 pub(crate) struct Tail {
@@ -29,7 +39,7 @@ pub(crate) struct Tail {
     /// Ends it when it is not allowed any more; only what may last has one.
     pub(crate) standing: Option<Standing>,
     /// The endpoint's and the destination's books.
-    pub(crate) counted: Vec<Counted>,
+    pub(crate) counted: Vec<Held>,
     /// How much of the request's body has come, once it is over.
     pub(crate) received: Option<crate::body::Replay>,
 }

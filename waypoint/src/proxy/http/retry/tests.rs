@@ -95,12 +95,3 @@ fn pauses_double_up_to_ten_times_the_first() {
     assert_eq!(most, [25, 50, 100, 200, 250, 250]);
     assert_eq!(pause(&retry, 3, 0.0), Duration::ZERO);
 }
-
-#[test]
-fn the_budget_is_a_share_of_what_is_under_way() {
-    let budget = RetryBudget::default();
-    assert!(within(&budget, 1, 2));
-    assert!(!within(&budget, 1, 3));
-    assert!(within(&budget, 100, 19));
-    assert!(!within(&budget, 100, 20));
-}

@@ -1,0 +1,172 @@
+//! The endpoints of a destination, as the mesh, the snapshot and DNS have them now.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use mesh_model::l7::backend::Location;
+use mesh_model::service::LoadBalancing;
+use mesh_model::{AppProtocol, Service, Workload};
+use mesh_state::View;
+use mesh_state::l7::L7Snapshot;
+use mesh_types::Strng;
+
+use super::endpoint::Found;
+use super::rules::Rules;
+use super::{ClusterKey, Shared};
+
+/// A destination that exists.
+pub(super) struct Destination {
+    pub(super) protocol: AppProtocol,
+    /// What a service says of its endpoints.
+    pub(super) balancing: Option<LoadBalancing>,
+    pub(super) endpoints: Vec<Found>,
+    /// Some of its endpoints go by names that are not resolved yet.
+    pub(super) resolving: bool,
+}
+
+/// What is looked at.
+pub(super) struct Looking<'v> {
+    pub(super) view: &'v View,
+    pub(super) snapshot: &'v L7Snapshot,
+    pub(super) rules: &'v Rules,
+    pub(super) shared: &'v Shared,
+}
+
+impl Looking<'_> {
+    pub(super) fn look_up(&self, key: &ClusterKey) -> Option<Destination> {
+        match key {
+            ClusterKey::Service(at, _) => {
+                let service = self.view.service_by_name(&at.service)?;
+                let port = service.ports.get(at.port)?;
+                if self.rules.unknown_subset {
+                    // Nothing can be sent there: 503, as in Envoy.
+                    return Some(Destination::new(port.app_protocol, Vec::new()));
+                }
+                let mut destination = self.of_service(service, at.port);
+                destination.protocol = port.app_protocol;
+                destination.balancing = Some(service.load_balancing.clone());
+                Some(destination)
+            }
+            ClusterKey::Workload(uid, address) => {
+                let workload = self.view.workload_by_uid(uid)?;
+                let endpoint = self.of_workload(workload, *address, None);
+                Some(Destination::new(AppProtocol::Unknown, vec![endpoint]))
+            }
+            ClusterKey::Backend(name) => match &self.snapshot.backend(name)?.location {
+                Location::Static(addresses) => {
+                    let endpoints = addresses.iter().map(|address| Found::plain(*address));
+                    Some(Destination::new(AppProtocol::Unknown, endpoints.collect()))
+                }
+                Location::Dns { host, port } => Some(self.of_name(host, *port, |_| true)),
+                // Without a name there is nothing to ask for.
+                Location::Dynamic { .. } => Some(Destination::new(AppProtocol::Unknown, Vec::new())),
+            },
+            ClusterKey::Host(name, host) => match &self.snapshot.backend(name)?.location {
+                Location::Dynamic { suffixes, port } if is_below(host, suffixes) => {
+                    Some(self.of_name(host, *port, is_elsewhere))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn of_service(&self, service: &Arc<Service>, port: u16) -> Destination {
+        let mut destination = Destination::new(AppProtocol::Unknown, Vec::new());
+        for endpoint in self.view.endpoints(service).as_slice() {
+            let workload = &endpoint.workload;
+            if workload.capacity == 0
+                || workload.network != self.shared.gateway.network
+                || !self.is_meant(workload)
+            {
+                continue;
+            }
+            let mapped = endpoint.ports().get(port).and_then(|p| p.target_port);
+            let general = || service.ports.get(port).and_then(|p| p.target_port);
+            let Some(target) = mapped.or_else(general) else {
+                continue;
+            };
+            let add = |ip| self.of_workload(workload, SocketAddr::new(ip, target), Some(service));
+            if let Some(ip) = address(workload, service) {
+                destination.endpoints.push(add(ip));
+            } else if !workload.hostname.is_empty() {
+                let Some(addresses) = self.addresses(&workload.hostname) else {
+                    destination.resolving = true;
+                    continue;
+                };
+                let accepted = addresses.iter().filter(|ip| service.ip_families.accept(**ip));
+                destination.endpoints.extend(accepted.map(|ip| add(*ip)));
+            }
+        }
+        destination
+    }
+
+    /// Whether a subset has it. Of a workload whose labels nobody told, nothing is guessed.
+    fn is_meant(&self, workload: &Workload) -> bool {
+        let wanted = self.rules.labels();
+        wanted.is_empty()
+            || self
+                .snapshot
+                .labels_of(&workload.uid)
+                .is_some_and(|labels| labels.have(wanted))
+    }
+
+    fn of_workload(&self, workload: &Arc<Workload>, address: SocketAddr, service: Option<&Service>) -> Found {
+        Found::of_workload(workload, address, service, self.snapshot, self.rules, self.shared)
+    }
+
+    fn of_name(&self, host: &Strng, port: u16, permitted: impl Fn(&IpAddr) -> bool) -> Destination {
+        let addresses = self.addresses(host);
+        let resolving = addresses.is_none();
+        let addresses = addresses.iter().flat_map(|all| all.iter());
+        let endpoints = addresses
+            .filter(|ip| permitted(ip))
+            .map(|ip| Found::plain(SocketAddr::new(*ip, port)));
+        Destination {
+            resolving,
+            ..Destination::new(AppProtocol::Unknown, endpoints.collect())
+        }
+    }
+
+    fn addresses(&self, host: &Strng) -> Option<Arc<[IpAddr]>> {
+        self.shared.registry.names().addresses(host, &self.shared.tasks)
+    }
+}
+
+impl Destination {
+    fn new(protocol: AppProtocol, endpoints: Vec<Found>) -> Self {
+        Self {
+            protocol,
+            balancing: None,
+            endpoints,
+            resolving: false,
+        }
+    }
+}
+
+fn address(workload: &Workload, service: &Service) -> Option<IpAddr> {
+    let mut accepted = workload
+        .addresses
+        .iter()
+        .filter(|ip| service.ip_families.accept(**ip));
+    accepted.next().copied()
+}
+
+/// Whether a host that somebody asks for is one of those that may be: below a suffix, which begins with a dot.
+pub(super) fn is_below(host: &str, suffixes: &[Strng]) -> bool {
+    let below = |suffix: &Strng| host.len() > suffix.len() && host.ends_with(suffix.as_str());
+    suffixes.iter().any(below)
+}
+
+/// Whoever owns a name says where it points. What nobody outside has a business with is never asked through one that a
+/// client may choose: this machine and its link, with the metadata of clouds on it.
+pub(super) fn is_elsewhere(ip: &IpAddr) -> bool {
+    let local = match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let ip = ip.to_canonical();
+    !(local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
+}
+
+#[cfg(test)]
+mod tests;
