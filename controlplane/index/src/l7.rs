@@ -19,7 +19,7 @@
 //!   what they become.
 //! - [`parents`]: what a route is attached to. [`destinations`]: where it sends. [`findings`]: what is to be said.
 //!   `lowering`: what all kinds of routes share.
-//! - One file per kind: [`http_route`].
+//! - One file per kind: [`http_route`], [`grpc_route`], [`l4_route`] (TLSRoute, TCPRoute), [`virtual_service`].
 
 pub(crate) mod account;
 pub(crate) mod bind;
@@ -29,11 +29,14 @@ pub(crate) mod findings;
 pub(crate) mod fixture;
 pub(crate) mod grants;
 pub(crate) mod graph;
+pub(crate) mod grpc_route;
 pub(crate) mod hosts;
 pub(crate) mod http_route;
+pub(crate) mod l4_route;
 pub(crate) mod listeners;
 mod lowering;
 pub(crate) mod parents;
+pub(crate) mod virtual_service;
 
 use std::collections::BTreeSet;
 

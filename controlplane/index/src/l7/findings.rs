@@ -9,7 +9,7 @@ use crate::status::{ConditionType, StatusCondition, StatusReason};
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Finding>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Finding {
     field: FieldPath,
     /// Why a reference leads nowhere; nothing where a part of the object is left out.
@@ -20,7 +20,7 @@ struct Finding {
 impl Findings {
     /// A reference that leads nowhere, or may not be followed: what would go there is answered with an error.
     pub(crate) fn unresolved(&mut self, field: FieldPath, reason: StatusReason, message: impl Into<String>) {
-        self.0.push(Finding {
+        self.push(Finding {
             field,
             unresolved: Some(reason),
             message: message.into(),
@@ -29,11 +29,29 @@ impl Findings {
 
     /// A part of the object that counts for nothing.
     pub(crate) fn left_out(&mut self, field: FieldPath, message: impl Into<String>) {
-        self.0.push(Finding {
+        self.push(Finding {
             field,
             unresolved: None,
             message: message.into(),
         });
+    }
+
+    /// What was found in another object, at a field of this one.
+    pub(crate) fn take_from(&mut self, other: Self, field: &FieldPath, object: &str) {
+        for finding in other.0 {
+            self.push(Finding {
+                field: field.clone(),
+                unresolved: finding.unresolved,
+                message: format!("{object}: {}: {}", finding.field, finding.message),
+            });
+        }
+    }
+
+    /// Each once: what is read for several ports is wrong on all of them.
+    fn push(&mut self, finding: Finding) {
+        if !self.0.contains(&finding) {
+            self.0.push(finding);
+        }
     }
 
     /// For programs.

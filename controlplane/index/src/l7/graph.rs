@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use controlplane_collections::{Collection, Graph, Index};
+use controlplane_collections::{Collection, Graph, Index, Value};
 use controlplane_k8s_api::core::Secret;
-use controlplane_k8s_api::gateway::{HttpRoute, ReferenceGrant};
+use controlplane_k8s_api::gateway::{GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
 use controlplane_k8s_api::lateen::FaultFilter;
+use controlplane_k8s_api::networking::VirtualService;
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::l7::route::RouteParent;
 use mesh_model::l7::{Bind, Route};
@@ -13,10 +14,13 @@ use mesh_types::{NamespacedName, Strng};
 
 use super::bind::binds_from_listeners;
 use super::grants::GrantLookups;
+use super::grpc_route::routes_from_grpc_route;
 use super::hosts::HostLookups;
 use super::http_route::routes_from_http_route;
+use super::l4_route::{routes_from_tcp_route, routes_from_tls_route};
 use super::listeners::{AttachPoint, ListenerLookups, Served, listeners_from_gateway};
-use super::lowering::{Lowering, RouteLookups};
+use super::lowering::{LoweredRoute, Lowering, RouteLookups};
+use super::virtual_service::routes_from_virtual_service;
 use super::{L7Changes, Scoped, account};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
@@ -29,6 +33,10 @@ use crate::status::{ListenerStatus, Statuses};
 #[derive(Clone, Copy)]
 pub(crate) struct L7Inputs {
     http_routes: Collection<NamespacedName, HttpRoute>,
+    grpc_routes: Collection<NamespacedName, GrpcRoute>,
+    tls_routes: Collection<NamespacedName, TlsRoute>,
+    tcp_routes: Collection<NamespacedName, TcpRoute>,
+    virtual_services: Collection<NamespacedName, VirtualService>,
     grants: Collection<NamespacedName, ReferenceGrant>,
     faults: Collection<NamespacedName, FaultFilter>,
     secrets: Collection<NamespacedName, Secret>,
@@ -56,6 +64,10 @@ impl L7Inputs {
     pub(crate) fn new(graph: &mut Graph) -> Self {
         Self {
             http_routes: graph.input("HTTPRoute"),
+            grpc_routes: graph.input("GRPCRoute"),
+            tls_routes: graph.input("TLSRoute"),
+            tcp_routes: graph.input("TCPRoute"),
+            virtual_services: graph.input("VirtualService"),
             grants: graph.input("ReferenceGrant"),
             faults: graph.input("FaultFilter"),
             secrets: graph.input("Secret"),
@@ -66,6 +78,10 @@ impl L7Inputs {
     pub(crate) fn set(&self, graph: &mut Graph, name: NamespacedName, object: Object) {
         match object {
             Object::HttpRoute(o) => graph.set(self.http_routes, name, o),
+            Object::GrpcRoute(o) => graph.set(self.grpc_routes, name, o),
+            Object::TlsRoute(o) => graph.set(self.tls_routes, name, o),
+            Object::TcpRoute(o) => graph.set(self.tcp_routes, name, o),
+            Object::VirtualService(o) => graph.set(self.virtual_services, name, o),
             Object::ReferenceGrant(o) => graph.set(self.grants, name, o),
             Object::FaultFilter(o) => graph.set(self.faults, name, o),
             Object::Secret(o) => graph.set(self.secrets, name, o),
@@ -77,6 +93,10 @@ impl L7Inputs {
     pub(crate) fn remove(&self, graph: &mut Graph, name: NamespacedName, kind: Kind) {
         match kind {
             Kind::HttpRoute => graph.delete(self.http_routes, name),
+            Kind::GrpcRoute => graph.delete(self.grpc_routes, name),
+            Kind::TlsRoute => graph.delete(self.tls_routes, name),
+            Kind::TcpRoute => graph.delete(self.tcp_routes, name),
+            Kind::VirtualService => graph.delete(self.virtual_services, name),
             Kind::ReferenceGrant => graph.delete(self.grants, name),
             Kind::FaultFilter => graph.delete(self.faults, name),
             Kind::Secret => graph.delete(self.secrets, name),
@@ -88,6 +108,10 @@ impl L7Inputs {
     pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
         match kind {
             Kind::HttpRoute => graph.get(self.http_routes, name)?.metadata.generation,
+            Kind::GrpcRoute => graph.get(self.grpc_routes, name)?.metadata.generation,
+            Kind::TlsRoute => graph.get(self.tls_routes, name)?.metadata.generation,
+            Kind::TcpRoute => graph.get(self.tcp_routes, name)?.metadata.generation,
+            Kind::VirtualService => graph.get(self.virtual_services, name)?.metadata.generation,
             _ => None,
         }
     }
@@ -129,6 +153,7 @@ impl L7Graph {
             grants,
             attach_points,
             faults: inputs.faults,
+            virtual_services: inputs.virtual_services,
         };
         let routes = add_routes(graph, config, &inputs, lookups);
         let routes = routes.into_iter().map(|routes| Routes {
@@ -208,22 +233,50 @@ fn add_routes(
     inputs: &L7Inputs,
     lookups: RouteLookups,
 ) -> Vec<RouteCollection> {
-    let mesh = config.clone();
-    let of_http = graph.derive_many(
-        "route of an HTTPRoute",
-        inputs.http_routes,
-        move |fetch, name, route| {
+    let lower = Lower {
+        config: config.clone(),
+        lookups,
+    };
+    vec![
+        lower.add(graph, inputs.http_routes, Kind::HttpRoute, routes_from_http_route),
+        lower.add(graph, inputs.grpc_routes, Kind::GrpcRoute, routes_from_grpc_route),
+        lower.add(graph, inputs.tls_routes, Kind::TlsRoute, routes_from_tls_route),
+        lower.add(graph, inputs.tcp_routes, Kind::TcpRoute, routes_from_tcp_route),
+        lower.add(
+            graph,
+            inputs.virtual_services,
+            Kind::VirtualService,
+            routes_from_virtual_service,
+        ),
+    ]
+}
+
+/// Adds the routes of one kind after another.
+struct Lower {
+    config: Arc<MeshConfig>,
+    lookups: RouteLookups,
+}
+
+impl Lower {
+    fn add<T: Value>(
+        &self,
+        graph: &mut Graph,
+        objects: Collection<NamespacedName, T>,
+        kind: Kind,
+        routes: fn(&Lowering<'_, '_>, &T) -> Vec<LoweredRoute>,
+    ) -> RouteCollection {
+        let (config, lookups) = (self.config.clone(), self.lookups);
+        graph.derive_many("route", objects, move |fetch, name, object| {
             let lowering = Lowering {
                 fetch,
-                config: &mesh,
+                config: &config,
                 lookups: &lookups,
-                kind: Kind::HttpRoute,
+                kind,
                 name,
             };
-            routes_from_http_route(&lowering, route)
-        },
-    );
-    vec![of_http]
+            routes(&lowering, object)
+        })
+    }
 }
 
 /// The listeners that a route is attached to.

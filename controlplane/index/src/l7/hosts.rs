@@ -41,6 +41,8 @@ pub(crate) struct HostLookups {
     of_services: Hosts,
     of_entries: Hosts,
     entries_by_host: Index<Strng, NamespacedHostname, Host>,
+    services_below: Index<Strng, NamespacedHostname, Host>,
+    entries_below: Index<Strng, NamespacedHostname, Host>,
     services_served: Collection<NamespacedHostname, Gateways>,
     entries_served: Collection<NamespacedHostname, Gateways>,
 }
@@ -82,10 +84,13 @@ impl HostLookups {
             },
         );
         let by_host = |name: &NamespacedHostname, _: &Host| vec![name.hostname.clone()];
+        let below = |name: &NamespacedHostname, _: &Host| suffixes(&name.hostname);
         Self {
             of_services,
             of_entries,
             entries_by_host: graph.index("entries' hosts by name", of_entries, by_host),
+            services_below: graph.index("hosts by domain", of_services, below),
+            entries_below: graph.index("entries' hosts by domain", of_entries, below),
             services_served,
             entries_served,
         }
@@ -118,6 +123,25 @@ impl HostLookups {
             let (name, found) = entries.find(|(_, found)| found.canonical)?;
             Some((name.clone(), found))
         })
+    }
+
+    /// The services below a domain (`*.example.com`, or `*` for all) that a namespace can mean by their names, in order.
+    pub(crate) fn below<'a>(
+        &self,
+        fetch: &Fetch<'a>,
+        wildcard: &str,
+        namespace: &Strng,
+    ) -> Vec<(NamespacedHostname, &'a Host)> {
+        let suffix: Strng = wildcard.strip_prefix('*').unwrap_or(wildcard).into();
+        let of_services = fetch.by(self.services_below, &suffix);
+        let of_entries = fetch.by(self.entries_below, &suffix);
+        let visible = |name: &NamespacedHostname, host: &Host| host.canonical || name.namespace == *namespace;
+        let mut found: Vec<_> = of_services
+            .chain(of_entries.filter(|(name, host)| visible(name, host)))
+            .map(|(name, host)| (name.clone(), host))
+            .collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found
     }
 
     /// Whose proxies serve a service.
@@ -192,6 +216,14 @@ fn of_entry(
 fn served(host: NamespacedHostname, gateways: &[NamespacedName]) -> Option<(NamespacedHostname, Gateways)> {
     let gateways: Gateways = gateways.iter().cloned().collect();
     (!gateways.is_empty()).then_some((host, gateways))
+}
+
+/// `.b.c`, `.c` and nothing of `a.b.c`: what is behind the star of every wildcard that it is below.
+fn suffixes(host: &str) -> Vec<Strng> {
+    let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
+    let mut suffixes: Vec<Strng> = dots.map(|(at, _)| host[at..].into()).collect();
+    suffixes.push(Strng::default());
+    suffixes
 }
 
 /// The namespace in the host name of a Kubernetes Service.
