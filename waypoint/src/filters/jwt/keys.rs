@@ -1,8 +1,12 @@
 //! An issuer's keys (RFC 7517), and whether a token was signed with one of them.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, crypto};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Refusal;
@@ -12,6 +16,16 @@ use super::token::Token;
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Key>,
+    good: Good,
+}
+
+/// Tokens that were verified with these keys. What was good stays good: a signature does not change with time, which is
+/// looked at anew for each request.
+#[derive(Debug, Default)]
+struct Good {
+    /// Keyed, so that nobody can find another token of the same hash.
+    hashers: [RandomState; 2],
+    tokens: Mutex<HashSet<u128>>,
 }
 
 /// Why a text is no set of keys; it never contains any of the text.
@@ -68,7 +82,10 @@ impl Keys {
         let keys: Vec<_> = keys.iter().filter_map(Key::read).collect();
         match keys.is_empty() {
             true => Err(InvalidKeys::NoValidKeys),
-            false => Ok(Self { keys }),
+            false => Ok(Self {
+                keys,
+                good: Good::default(),
+            }),
         }
     }
 
@@ -77,6 +94,10 @@ impl Keys {
     /// # Errors
     /// [`Refusal::NoKey`] when none of them could have been the one, else [`Refusal::Signature`].
     pub(crate) fn verify(&self, token: &Token) -> Result<(), Refusal> {
+        let hash = self.good.hash(token);
+        if self.good.tokens.lock().contains(&hash) {
+            return Ok(());
+        }
         let mut fits = self.keys.iter().filter(|key| key.fits(token)).peekable();
         if fits.peek().is_none() {
             return Err(Refusal::NoKey);
@@ -85,9 +106,29 @@ impl Keys {
         let verifies =
             |key: &Key| crypto::verify(&token.signature, signed, &key.key, token.algorithm).unwrap_or(false);
         match fits.any(verifies) {
-            true => Ok(()),
+            true => {
+                self.good.add(hash);
+                Ok(())
+            }
             false => Err(Refusal::Signature),
         }
+    }
+}
+
+impl Good {
+    fn hash(&self, token: &Token) -> u128 {
+        let whole = (&token.signed, &token.signature);
+        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one(whole));
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    fn add(&self, hash: u128) {
+        let mut tokens = self.tokens.lock();
+        // Those that are still used come back by themselves.
+        if tokens.len() >= MOST_GOOD {
+            tokens.clear();
+        }
+        tokens.insert(hash);
     }
 }
 
@@ -159,6 +200,8 @@ impl Kind {
     }
 }
 
+/// 128 KiB.
+const MOST_GOOD: usize = 4096;
 /// The largest public sets have a few dozen.
 const MOST_KEYS: usize = 256;
 

@@ -114,3 +114,25 @@ fn what_is_no_usable_set_is_refused() {
         Ok(())
     );
 }
+
+#[test]
+fn a_good_token_is_verified_once_and_no_other_profits() {
+    let issuer = Issuer::new(Algorithm::ES256);
+    let keys = keys(&issuer);
+    let good = token(&issuer);
+    assert_eq!([keys.verify(&good), keys.verify(&good)], [Ok(()), Ok(())]);
+    assert_eq!(keys.good.tokens.lock().len(), 1);
+    let mut forged = token(&issuer);
+    forged.signature.clone_from(&good.signature);
+    forged.signed.push('x');
+    assert_eq!(keys.verify(&forged), Err(Refusal::Signature));
+    // The same bytes with the border elsewhere.
+    let mut shifted = good.clone();
+    let last = shifted.signed.pop().unwrap();
+    shifted.signature.insert(0, last);
+    assert!(keys.verify(&shifted).is_err());
+    for _ in 0..3 {
+        (0..MOST_GOOD as u128).for_each(|hash| keys.good.add(hash));
+    }
+    assert!(keys.good.tokens.lock().len() <= MOST_GOOD);
+}
