@@ -1,5 +1,7 @@
 //! The data path end to end in one process: a client's tunnel, the waypoint, and endpoints in the mesh and outside.
 
+#[path = "inproc/balance.rs"]
+mod balance;
 #[path = "inproc/external_auth.rs"]
 mod external_auth;
 mod lab;
@@ -88,6 +90,18 @@ fn route(name: &str, shares: &[(&str, u32)]) -> Route {
             }],
         },
     }
+}
+
+/// A route of the service `shop` to a subset of it.
+fn to_subset(name: &str) -> L7Update {
+    let mut route = route("subset", &[("shop", 1)]);
+    if let Rules::Http { rules, .. } = &mut route.rules
+        && let HttpAction::Forward(backends) = &mut rules[0].action
+        && let Destination::Service { subset, .. } = &mut backends[0].destination
+    {
+        *subset = Some(name.into());
+    }
+    L7Update::Route(Arc::new(route))
 }
 
 #[test]

@@ -25,7 +25,7 @@ use mesh_net::{DialOptions, ListenOptions, listen};
 use mesh_runtime::drain::{self, DrainTrigger};
 use mesh_runtime::supervise::{Tasks, supervisor};
 use mesh_state::l7::{L7Reader, L7Update, L7Writer, l7};
-use mesh_state::{StateWriter, Update, mesh};
+use mesh_state::{StateReader, StateWriter, Update, mesh};
 use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::{hostname, identity};
 use mesh_tls::ExpectedPeers;
@@ -57,6 +57,7 @@ pub(crate) struct Lab {
     /// Key sets that are elsewhere; a test that wants them has to fetch them.
     pub(crate) key_sets: KeySets,
     pub(crate) l7_reader: L7Reader,
+    pub(crate) state: StateReader,
     pub(crate) tasks: Tasks,
     // Nothing is accepted before it is true.
     _synced: watch::Sender<bool>,
@@ -99,7 +100,7 @@ impl Lab {
     fn new(count: usize, threads: bool) -> Self {
         let (writer, state) = mesh(mesh_state::Settings::default());
         let (l7_writer, l7) = l7();
-        let l7_reader = l7.clone();
+        let (l7_reader, state_reader) = (l7.clone(), state.clone());
         let (tasks, _failures) = supervisor();
         let authority = TestAuthority::new();
         let reports: Arc<Mutex<Vec<Report>>> = Arc::default();
@@ -144,6 +145,7 @@ impl Lab {
             drains: RefCell::default(),
             key_sets,
             l7_reader,
+            state: state_reader,
             tasks,
             _synced: synced,
         }
@@ -270,7 +272,10 @@ impl Lab {
 }
 
 pub(crate) fn gateway() -> Gateway {
-    Gateway::new(NamespacedName::new("shop", "waypoint"), "cluster.local")
+    Gateway {
+        workload: Some(WorkloadUid::of_pod("Kubernetes", "shop", "waypoint")),
+        ..Gateway::new(NamespacedName::new("shop", "waypoint"), "cluster.local")
+    }
 }
 
 /// A client of HTTP/1.1 over any stream.
