@@ -14,6 +14,7 @@ mod l7_binding;
 mod l7_direct;
 mod l7_life;
 mod l7_programs;
+mod l7_rules;
 mod l7_stage;
 mod l7_traffic;
 mod lifecycle_config;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         l7_life::TESTS,
         l7_direct::TESTS,
         l7_programs::TESTS,
+        l7_rules::TESTS,
         streams::TESTS,
         relay::TESTS,
         programs::TESTS,

@@ -308,10 +308,12 @@ fn after(text: &str, line: &str) -> String {
         .map(margin)
         .min()
         .unwrap_or(0);
-    let lines: Vec<_> = part
-        .lines()
-        .map(|l| l.get(common..).unwrap_or_default())
-        .collect();
+    let short = |l: &str| match l.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{}…", &l[..end]),
+        None => l.to_owned(),
+    };
+    let shown = |l: &str| short(l.get(common..).unwrap_or_default());
+    let lines: Vec<_> = part.lines().map(shown).collect();
     lines.join("\n")
 }
 
@@ -323,5 +325,7 @@ const NAMESPACE_LABEL: &str = "    istio.io/dataplane-mode: ambient\n";
 const USE_WAYPOINT: &str = "    istio.io/use-waypoint: waypoint\n";
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOGGED: Duration = Duration::from_secs(3);
+/// Of a line of YAML: keys and tokens are longer than any terminal.
+const LONG: usize = 100;
 /// A table's heading and the rule below it.
 const HEAD: usize = 2;

@@ -61,7 +61,7 @@ pub(super) fn opening() -> Scene {
 /// All others, in order.
 pub(super) fn scenes() -> &'static [Scene] {
     static SCENES: LazyLock<Vec<Scene>> = LazyLock::new(|| {
-        let acts = [routing(), resilience()];
+        let acts = [routing(), resilience(), egress()];
         acts.into_iter().flatten().collect()
     });
     &SCENES
@@ -169,6 +169,24 @@ fn routing() -> Vec<Scene> {
                 "  rules:",
             )
         },
+        Scene {
+            calls: vec![curl(
+                "POST /mirrored, then ask v2 whether it saw it",
+                &[
+                    "-X",
+                    "POST",
+                    "http://reviews.store/mirrored/{number}",
+                    "http://reviews-v2.store/seen/mirrored",
+                ],
+                Expect::once("200", V1).and("200", V2, 1..=1),
+            )],
+            ..scene(
+                "A mirror: the next version sees what the present one answers",
+                "A copy of each request goes to it; what it answers, nobody sees.",
+                "mirror.yaml",
+                "  rules:",
+            )
+        },
     ]
 }
 
@@ -207,7 +225,51 @@ fn resilience() -> Vec<Scene> {
                 "  rules:",
             )
         },
+        Scene {
+            calls: vec![
+                curl(
+                    "GET /, x-chaos: fail",
+                    &["-H", "x-chaos: fail", "http://reviews.store/"],
+                    Expect::once("418", WAYPOINT),
+                ),
+                curl(
+                    "GET /, x-chaos: dawdle",
+                    &["-H", "x-chaos: dawdle", "http://reviews.store/"],
+                    Expect::once("200", V1).within(300..=2000),
+                ),
+                curl("GET /", &["http://reviews.store/"], Expect::once("200", V1)),
+            ],
+            ..scene(
+                "Faults on purpose: how callers bear failures and delays",
+                "Istio's own kind, VirtualService, does what Gateway API has no word for.",
+                "fault.yaml",
+                "  http:",
+            )
+        },
     ]
+}
+
+fn egress() -> Vec<Scene> {
+    vec![Scene {
+        calls: vec![
+            curl(
+                "GET http://partner.example/headers",
+                &["--connect-timeout", "0.3", "http://partner.example/headers"],
+                Expect::once("200", "partner").says(&["x-from: store"]),
+            ),
+            curl(
+                "POST http://partner.example/",
+                &["-X", "POST", "http://partner.example/"],
+                Expect::once("404", WAYPOINT),
+            ),
+        ],
+        ..scene(
+            "Egress: rules for what leaves the mesh",
+            "A service of somebody else, known by its name; what goes there passes the waypoint, which lets only reads out.",
+            "egress.yaml",
+            "  rules:",
+        )
+    }]
 }
 
 fn scene(title: &'static str, tells: &'static str, file: &'static str, shown_after: &'static str) -> Scene {
