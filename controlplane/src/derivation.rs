@@ -8,7 +8,7 @@ use index::{
     ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus, RegistrationChange,
     ResourceChange, Scoped,
 };
-use mesh_model::l7::{Backend, Bind, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
 use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
 use mesh_types::{NamespacedName, Strng};
@@ -163,6 +163,7 @@ impl Derivation {
             routes,
             backends,
             policies,
+            endpoint_labels,
             accounts,
         } = changes;
         let resources = &mut self.resources;
@@ -170,6 +171,8 @@ impl Derivation {
         resources.extend(backends.map(|c| scoped(TypeUrl::BACKEND, c, Backend::encode)));
         let policies = policies.into_iter();
         resources.extend(policies.map(|c| scoped(TypeUrl::POLICY, c, Policy::encode)));
+        let labels = endpoint_labels.into_iter();
+        resources.extend(labels.map(|c| scoped(TypeUrl::ENDPOINT_LABELS, c, EndpointLabels::encode)));
         let routes = routes.into_iter();
         resources.extend(routes.map(|c| scoped(TypeUrl::ROUTE, c, Route::encode)));
         let binds = binds.into_iter();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use controlplane_k8s_api::Labels;
+use controlplane_k8s_api::gateway::LabelSelector;
+use controlplane_k8s_api::mesh;
 use mesh_types::{Strng, TrustDomain};
 
 /// Names that go into every resource, and switches. The defaults are Istio's.
@@ -21,16 +22,16 @@ pub struct MeshConfig {
     /// Whether policies with the annotation `istio.io/dry-run` are sent, to be reported and not enforced. Proxies before
     /// ztunnel 1.29 would enforce them.
     pub dry_run_policies: bool,
-    /// Who may know of ServiceEntries (`MeshConfig.serviceEntryVisibility`): the first rule that fits the namespace counts;
-    /// without one, everybody.
+    /// Who may know of ServiceEntries, where the mesh's configuration does not say (`serviceEntryVisibility`): the first
+    /// rule that fits the namespace counts; without one, everybody.
     pub service_entry_visibility: Vec<VisibilityRule>,
 }
 
 /// Who may know of the ServiceEntries of some namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisibilityRule {
-    /// Labels that a namespace must have; none means every namespace.
-    pub namespaces: Labels,
+    /// What a namespace's labels must be like, all of it; none means every namespace.
+    pub namespaces: Vec<LabelSelector>,
     /// Who may know.
     pub visibility: ServiceEntryVisibility,
 }
@@ -56,6 +57,35 @@ impl Default for MeshConfig {
             excluded_namespaces: BTreeSet::from(["kube-system".into()]),
             dry_run_policies: false,
             service_entry_visibility: Vec::new(),
+        }
+    }
+}
+
+impl VisibilityRule {
+    /// The rules of the mesh's configuration; the last is for everything that no other is for.
+    pub(crate) fn of_mesh(spec: &mesh::ServiceEntryVisibility) -> Vec<Self> {
+        let policies = spec.policies.iter().map(|policy| Self {
+            namespaces: policy
+                .matching_rules
+                .iter()
+                .filter_map(|rule| rule.namespace_selector.clone())
+                .collect(),
+            visibility: policy.visibility.into(),
+        });
+        let otherwise = Self {
+            namespaces: Vec::new(),
+            visibility: spec.default_visibility.into(),
+        };
+        policies.chain([otherwise]).collect()
+    }
+}
+
+impl From<mesh::Visibility> for ServiceEntryVisibility {
+    fn from(visibility: mesh::Visibility) -> Self {
+        match visibility {
+            mesh::Visibility::VisibilityUnspecified | mesh::Visibility::Public => Self::Public,
+            mesh::Visibility::Namespace => Self::Namespace,
+            mesh::Visibility::None => Self::None,
         }
     }
 }

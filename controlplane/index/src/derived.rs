@@ -66,6 +66,8 @@ pub enum ConditionReason {
     RuleBroadened,
     /// A rule of a DENY policy denies nothing at a node proxy.
     RuleWithoutEffect,
+    /// Another object counts instead.
+    Conflicted,
 }
 
 impl<T> Derived<T> {

@@ -1,7 +1,7 @@
 //! The fuzz target: objects of any text in, resources out that a proxy takes.
 
 use controlplane_k8s_api::Located;
-use mesh_model::l7::{Bind, Route};
+use mesh_model::l7::{Bind, EndpointLabels, Policy, Route};
 use mesh_model::{Address, Authorization};
 
 use crate::{Index, MeshConfig, ObjectChange};
@@ -44,6 +44,19 @@ pub fn fuzz(data: &[u8]) {
         // Times beyond what the wire can say are shortened there.
         let decoded = Route::decode(&change.name, route.encode());
         assert_eq!(decoded.map(|d| d.encode()), Ok(route.encode()), "{route:?}");
+    }
+    for change in changes.l7.policies {
+        let policy = change.value.expect("nothing was there to be removed").value;
+        // Times beyond what the wire can say are shortened there.
+        let decoded = Policy::decode(&change.name, policy.encode());
+        assert_eq!(decoded.map(|d| d.encode()), Ok(policy.encode()), "{policy:?}");
+    }
+    for change in changes.l7.endpoint_labels {
+        let labels = change.value.expect("nothing was there to be removed").value;
+        assert_eq!(
+            EndpointLabels::decode(&change.name, labels.encode()).as_ref(),
+            Ok(&labels)
+        );
     }
     for (_, condition) in index.conditions() {
         assert!(!condition.message.is_empty());

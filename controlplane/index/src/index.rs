@@ -184,6 +184,12 @@ impl Index {
         self.mesh.l7.route_computations(&self.mesh.graph)
     }
 
+    /// How often policies of waypoints were computed, for tests of incrementality.
+    #[must_use]
+    pub fn policy_computations(&self) -> u64 {
+        self.mesh.l7.policy_computations(&self.mesh.graph)
+    }
+
     fn set(&mut self, object: Object) {
         let Some(key) = object.key() else { return };
         let (graph, inputs) = (&mut self.mesh.graph, self.mesh.inputs);
@@ -204,8 +210,9 @@ impl Index {
             Object::WorkloadEntry(o) => graph.set(inputs.workload_entries, namespaced, o),
             Object::Gateway(o) => graph.set(inputs.gateways, namespaced, o),
             Object::GatewayClass(o) => graph.set(inputs.gateway_classes, key.name, o),
+            Object::MeshConfig(o) => graph.set(inputs.mesh_configs, namespaced, *o),
             // Without a key it is ignored; a kind that is added must be added here or there.
-            other => self.mesh.l7.inputs.set(graph, namespaced, other),
+            other => self.mesh.l7.set(graph, namespaced, other),
         }
     }
 
@@ -227,7 +234,8 @@ impl Index {
             Kind::WorkloadEntry => graph.delete(inputs.workload_entries, namespaced),
             Kind::Gateway => graph.delete(inputs.gateways, namespaced),
             Kind::GatewayClass => graph.delete(inputs.gateway_classes, key.name),
-            kind => self.mesh.l7.inputs.remove(graph, namespaced, kind),
+            Kind::MeshConfig => graph.delete(inputs.mesh_configs, namespaced),
+            kind => self.mesh.l7.remove(graph, namespaced, kind),
         }
     }
 

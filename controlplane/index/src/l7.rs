@@ -20,6 +20,7 @@
 //! - [`parents`]: what a route is attached to. [`destinations`]: where it sends. [`findings`]: what is to be said.
 //!   `lowering`: what all kinds of routes share.
 //! - One file per kind: [`http_route`], [`grpc_route`], [`l4_route`] (TLSRoute, TCPRoute), [`virtual_service`].
+//! - [`policy`]: what is attached to services, routes and gateways, and the labels of endpoints.
 
 pub(crate) mod account;
 pub(crate) mod bind;
@@ -36,11 +37,12 @@ pub(crate) mod l4_route;
 pub(crate) mod listeners;
 mod lowering;
 pub(crate) mod parents;
+pub(crate) mod policy;
 pub(crate) mod virtual_service;
 
 use std::collections::BTreeSet;
 
-use mesh_model::l7::{Backend, Bind, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
 use mesh_types::{NamespacedName, Strng};
 
 use crate::index::ResourceChange;
@@ -67,6 +69,8 @@ pub struct L7Changes {
     pub backends: Vec<ResourceChange<Scoped<Backend>>>,
     /// What is attached to services, routes and gateways.
     pub policies: Vec<ResourceChange<Scoped<Policy>>>,
+    /// Labels of endpoints, as far as subsets and preferences name them.
+    pub endpoint_labels: Vec<ResourceChange<Scoped<EndpointLabels>>>,
     /// Whom the proxies of each Gateway run as, by `<namespace>/<name>`: the name of a service account in its namespace.
     pub accounts: Vec<ResourceChange<Strng>>,
 }
@@ -86,6 +90,7 @@ impl L7Changes {
             && self.routes.is_empty()
             && self.backends.is_empty()
             && self.policies.is_empty()
+            && self.endpoint_labels.is_empty()
             && self.accounts.is_empty()
     }
 }

@@ -10,6 +10,7 @@ use controlplane_collections::{Collection, Fetch, Graph, Index};
 use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::core::{Namespace, Node, Pod};
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
+use controlplane_k8s_api::mesh::MeshConfig as MeshConfigObject;
 use controlplane_k8s_api::networking::{ServiceEntry, WorkloadEntry, WorkloadSelector};
 use controlplane_k8s_api::security::{AuthorizationPolicy, PeerAuthentication};
 use controlplane_k8s_api::service::{EndpointSlice, Service};
@@ -17,7 +18,7 @@ use mesh_model::workload::Locality;
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
 use crate::allocation::EntryAddresses;
-use crate::config::MeshConfig;
+use crate::config::{MeshConfig, VisibilityRule};
 use crate::derived::Derived;
 use crate::labels::{LabelKey, selects};
 use crate::peer_authentication::SelectedMode;
@@ -40,6 +41,7 @@ pub(crate) struct Inputs {
     pub(crate) workload_entries: Collection<NamespacedName, WorkloadEntry>,
     pub(crate) gateways: Collection<NamespacedName, Gateway>,
     pub(crate) gateway_classes: Collection<Strng, GatewayClass>,
+    pub(crate) mesh_configs: Collection<NamespacedName, MeshConfigObject>,
     /// The addresses that were given to a ServiceEntry's hosts.
     pub(crate) allocations: Collection<NamespacedName, EntryAddresses>,
     pub(crate) registrations: Collection<NamespacedName, Claimed>,
@@ -50,6 +52,10 @@ pub(crate) struct Inputs {
 pub(crate) struct Lookups {
     pub(crate) inputs: Inputs,
     pub(crate) namespaces: NamespaceLookups,
+    /// Which object is the mesh's configuration.
+    pub(crate) mesh_config: MeshConfigLookup,
+    /// Who may know of ServiceEntries, where the mesh's configuration says.
+    pub(crate) visibility: Collection<(), Vec<VisibilityRule>>,
     pub(crate) waypoints: Collection<NamespacedName, Derived<Waypoint>>,
     pub(crate) localities: Collection<Strng, Locality>,
     pub(crate) registrations_by_address: Index<IpAddr, NamespacedName, Claimed>,
@@ -113,6 +119,7 @@ impl Inputs {
             workload_entries: graph.input("WorkloadEntry"),
             gateways: graph.input("Gateway"),
             gateway_classes: graph.input("GatewayClass"),
+            mesh_configs: graph.input("MeshConfig"),
             allocations: graph.input("Allocation"),
             registrations: graph.input("Registration"),
         }
@@ -122,6 +129,14 @@ impl Inputs {
 impl Lookups {
     pub(crate) fn new(graph: &mut Graph, config: &Arc<MeshConfig>, inputs: Inputs) -> Self {
         let namespaces = NamespaceLookups::new(graph, inputs);
+        let mesh_config = MeshConfigLookup::new(graph, config, inputs);
+        let visibility = graph.derive_many("visibility", inputs.mesh_configs, move |fetch, name, object| {
+            let said = object.spec.service_entry_visibility.as_ref();
+            let said = said.filter(|_| mesh_config.counts(fetch, name));
+            said.map(|said| ((), VisibilityRule::of_mesh(said)))
+                .into_iter()
+                .collect()
+        });
         let mesh = config.clone();
         let waypoints = graph.derive("waypoint", inputs.gateways, move |fetch, name, gateway| {
             waypoint_from_gateway(fetch, &mesh, inputs, &namespaces, name, gateway)
@@ -129,6 +144,8 @@ impl Lookups {
         Self {
             inputs,
             namespaces,
+            mesh_config,
+            visibility,
             waypoints,
             localities: graph.derive("locality", inputs.nodes, |_, _, node| Some(locality(node))),
             registrations_by_address: graph.index(
@@ -146,6 +163,34 @@ impl Lookups {
                 entry.spec.hosts.iter().map(service_entry::normal).collect()
             }),
         }
+    }
+}
+
+/// Which object is the mesh's configuration: of those of the root namespace the first by name.
+#[derive(Clone, Copy)]
+pub(crate) struct MeshConfigLookup {
+    of_root: Index<(), NamespacedName, MeshConfigObject>,
+}
+
+impl MeshConfigLookup {
+    fn new(graph: &mut Graph, config: &Arc<MeshConfig>, inputs: Inputs) -> Self {
+        let root = config.root_namespace.clone();
+        let of_root = graph.index(
+            "MeshConfigs of the root namespace",
+            inputs.mesh_configs,
+            move |name, _| (name.namespace == root).then_some(()).into_iter().collect(),
+        );
+        Self { of_root }
+    }
+
+    /// The one that counts.
+    pub(crate) fn get<'a>(&self, fetch: &Fetch<'a>) -> Option<&'a NamespacedName> {
+        fetch.by(self.of_root, &()).next().map(|(name, _)| name)
+    }
+
+    /// Whether an object is it.
+    pub(crate) fn counts(&self, fetch: &Fetch<'_>, name: &NamespacedName) -> bool {
+        self.get(fetch) == Some(name)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 use crate::waypoint::Traffic;
 use crate::waypoint::binding::{Binding, Target, bind, complaint};
 
-pub(crate) use endpoints::workloads_from_service_entry;
+pub(crate) use endpoints::{labelled_endpoints, workloads_from_service_entry};
 pub(crate) use hosts::{OwnedHost, normal};
 
 /// What holds for a ServiceEntry as a whole.
@@ -57,7 +57,8 @@ pub(crate) fn entry_from_service_entry(
     let mut conditions = Vec::new();
     let mut status = Vec::new();
     let visibility = hosts::visibility(fetch, config, lookups, name, entry, &mut conditions);
-    status.extend(visibility_status(config, entry, visibility));
+    let said = !hosts::rules(fetch, config, lookups).is_empty();
+    status.extend(visibility_status(said, entry, visibility));
     let Some(visibility) = visibility else {
         return Derived {
             value: None,
@@ -256,11 +257,11 @@ fn load_balancing(
 
 /// Told where anything but the default was asked for.
 fn visibility_status(
-    config: &MeshConfig,
+    said_by_mesh: bool,
     entry: &ServiceEntry,
     visibility: Option<Visibility>,
 ) -> Option<Stated> {
-    if config.service_entry_visibility.is_empty() && entry.spec.export_to.is_empty() {
+    if !said_by_mesh && entry.spec.export_to.is_empty() {
         return None;
     }
     let (reason, message) = match visibility {

@@ -111,6 +111,8 @@ pub enum ConditionType {
     Programmed,
     /// AuthorizationPolicy: whether node proxies enforce it as it is written.
     ZtunnelAccepted,
+    /// Istio's policies: whether waypoints carry it out as it is written.
+    WaypointAccepted,
 }
 
 /// The reasons of conditions.
@@ -155,6 +157,16 @@ pub enum StatusReason {
     AddressNotAssigned,
     /// A proxy cannot do what it says.
     UnsupportedValue,
+    /// What a policy is attached to is not there.
+    TargetNotFound,
+    /// What a policy is attached to is served by no waypoint.
+    AncestorNotBound,
+    /// Another object counts instead.
+    Conflicted,
+    /// None of its bundles of certificates can be used.
+    NoValidCaCertificate,
+    /// A bundle of certificates that is not there, or is none.
+    InvalidCaCertificateRef,
     /// Everything that it refers to is there.
     ResolvedRefs,
     /// A reference to another namespace that no ReferenceGrant there allows.
@@ -208,6 +220,7 @@ impl ConditionType {
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::Conflicted => "Conflicted",
             Self::ZtunnelAccepted => "ZtunnelAccepted",
+            Self::WaypointAccepted => "WaypointAccepted",
         }
     }
 }
@@ -236,6 +249,11 @@ impl StatusReason {
             Self::Programmed => "Programmed",
             Self::AddressNotAssigned => "AddressNotAssigned",
             Self::UnsupportedValue => "UnsupportedValue",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::AncestorNotBound => "AncestorNotBound",
+            Self::Conflicted => "Conflicted",
+            Self::NoValidCaCertificate => "NoValidCACertificate",
+            Self::InvalidCaCertificateRef => "InvalidCACertificateRef",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::RefNotPermitted => "RefNotPermitted",
             Self::InvalidKind => "InvalidKind",

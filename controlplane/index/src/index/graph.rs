@@ -62,7 +62,13 @@ impl MeshGraph {
         let (workloads, endpoints, workload_entries, entry_endpoints) =
             add_workloads(&mut graph, &config, lookups);
         let (services, entry_services) = add_services(&mut graph, &config, lookups);
-        let l7 = L7Graph::new(&mut graph, &config, base, entries);
+        let l7 = L7Graph::new(
+            &mut graph,
+            &config,
+            base,
+            entries,
+            [workloads, workload_entries, entry_endpoints],
+        );
         let assignments = graph.derive_many("assignment", inputs.pods, move |fetch, name, pod| {
             assignment_from_pod(fetch, &config, &base, name, pod)
                 .into_iter()
@@ -188,7 +194,8 @@ impl MeshGraph {
             Kind::ServiceEntry => graph.get(inputs.service_entries, &name)?.metadata.generation,
             Kind::WorkloadEntry => graph.get(inputs.workload_entries, &name)?.metadata.generation,
             Kind::Gateway => graph.get(inputs.gateways, &name)?.metadata.generation,
-            kind => self.l7.inputs.generation(graph, kind, &name),
+            Kind::MeshConfig => graph.get(inputs.mesh_configs, &name)?.metadata.generation,
+            kind => self.l7.generation(graph, kind, &name),
         }
     }
 

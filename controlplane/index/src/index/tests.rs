@@ -127,5 +127,11 @@ fn a_status_says_which_generation_of_the_object_it_is_about() {
             .holds
     );
     mesh.set(&policy("").replace("spec: {", "spec: {targetRefs: [{kind: Service, name: web}], "));
-    assert_eq!(mesh.index.statuses(), [], "it is a waypoint's");
+    let statuses = mesh.index.statuses();
+    assert_eq!(
+        statuses[0].condition(ConditionType::ZtunnelAccepted),
+        None,
+        "it is a waypoint's"
+    );
+    assert_eq!(statuses[0].parents.len(), 1);
 }

@@ -8,9 +8,10 @@ use controlplane_k8s_api::gateway::{GrpcRoute, HttpRoute, ReferenceGrant, TcpRou
 use controlplane_k8s_api::lateen::FaultFilter;
 use controlplane_k8s_api::networking::VirtualService;
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
+use mesh_model::Workload;
 use mesh_model::l7::route::RouteParent;
 use mesh_model::l7::{Bind, Route};
-use mesh_types::{NamespacedName, Strng};
+use mesh_types::{NamespacedName, Strng, WorkloadUid};
 
 use super::bind::binds_from_listeners;
 use super::grants::GrantLookups;
@@ -20,6 +21,7 @@ use super::http_route::routes_from_http_route;
 use super::l4_route::{routes_from_tcp_route, routes_from_tls_route};
 use super::listeners::{AttachPoint, ListenerLookups, Served, listeners_from_gateway};
 use super::lowering::{LoweredRoute, Lowering, RouteLookups};
+use super::policy::graph::{PolicyGraph, PolicyInputs, Surroundings};
 use super::virtual_service::routes_from_virtual_service;
 use super::{L7Changes, Scoped, account};
 use crate::config::MeshConfig;
@@ -49,6 +51,7 @@ pub(crate) struct L7Graph {
     accounts: Collection<NamespacedName, Strng>,
     binds: Collection<Strng, Derived<Scoped<Bind>>>,
     routes: Vec<Routes>,
+    policies: PolicyGraph,
 }
 
 /// The routes of a kind, and which of them are attached to a listener.
@@ -123,6 +126,7 @@ impl L7Graph {
         config: &Arc<MeshConfig>,
         base: Lookups,
         entries: EntryLookups,
+        workloads: [Collection<WorkloadUid, Derived<Workload>>; 3],
     ) -> Self {
         let inputs = L7Inputs::new(graph);
         let grants = GrantLookups::new(graph, inputs.grants);
@@ -156,6 +160,17 @@ impl L7Graph {
             virtual_services: inputs.virtual_services,
         };
         let routes = add_routes(graph, config, &inputs, lookups);
+        let around = Surroundings {
+            base,
+            entries,
+            hosts: lookups.hosts,
+            grants,
+            secrets: inputs.secrets,
+            attach_points,
+            routes: routes.clone(),
+            workloads,
+        };
+        let policies = PolicyGraph::new(graph, config, &around);
         let routes = routes.into_iter().map(|routes| Routes {
             routes,
             by_listener: graph.index("routes by listener", routes, |_, route| listeners_of(route)),
@@ -167,6 +182,31 @@ impl L7Graph {
             accounts,
             binds,
             routes,
+            policies,
+        }
+    }
+
+    /// Stages an object; kinds that nothing is derived from are passed over.
+    pub(crate) fn set(&self, graph: &mut Graph, name: NamespacedName, object: Object) {
+        match object.key().map(|key| key.kind) {
+            Some(kind) if PolicyInputs::takes(kind) => self.policies.inputs.set(graph, name, object),
+            _ => self.inputs.set(graph, name, object),
+        }
+    }
+
+    /// Stages the removal of an object.
+    pub(crate) fn remove(&self, graph: &mut Graph, name: NamespacedName, kind: Kind) {
+        match PolicyInputs::takes(kind) {
+            true => self.policies.inputs.remove(graph, name, kind),
+            false => self.inputs.remove(graph, name, kind),
+        }
+    }
+
+    /// The generation of an object, where its source counts them.
+    pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
+        match PolicyInputs::takes(kind) {
+            true => self.policies.inputs.generation(graph, kind, name),
+            false => self.inputs.generation(graph, kind, name),
         }
     }
 
@@ -185,6 +225,8 @@ impl L7Graph {
                     value: change.new.map(|account| Strng::clone(&account)),
                 })
                 .collect(),
+            policies: self.policies.take_changes(graph),
+            endpoint_labels: self.policies.take_label_changes(graph),
             ..L7Changes::default()
         }
     }
@@ -195,6 +237,7 @@ impl L7Graph {
         for routes in &self.routes {
             collect_conditions(graph, routes.routes, into);
         }
+        self.policies.conditions(graph, into);
     }
 
     /// What statuses say.
@@ -203,6 +246,7 @@ impl L7Graph {
         for routes in &self.routes {
             collect_statuses(graph, routes.routes, into);
         }
+        self.policies.statuses(graph, into);
         for (name, derived) in sorted_values(graph, self.listeners) {
             let listeners = derived.value.iter().flatten();
             let listeners = listeners.map(|served| ListenerStatus {
@@ -218,6 +262,11 @@ impl L7Graph {
     /// How often routes were computed, for tests of incrementality.
     pub(crate) fn route_computations(&self, graph: &Graph) -> u64 {
         self.routes.iter().map(|r| graph.computations(r.routes)).sum()
+    }
+
+    /// How often policies were computed, for tests of incrementality.
+    pub(crate) fn policy_computations(&self, graph: &Graph) -> u64 {
+        self.policies.computations(graph)
     }
 
     fn attached(&self, graph: &Graph, gateway: &NamespacedName, listener: &str) -> usize {

@@ -35,6 +35,19 @@ pub(crate) fn workloads_from_service_entry(
     }
 }
 
+/// The endpoints that a ServiceEntry lists, and their labels.
+pub(crate) fn labelled_endpoints<'e>(
+    config: &MeshConfig,
+    name: &NamespacedName,
+    entry: &'e ServiceEntry,
+) -> Vec<(WorkloadUid, &'e Labels)> {
+    let mut seen = BTreeSet::new();
+    let endpoints = entry.spec.endpoints.iter().enumerate();
+    endpoints
+        .map(|(i, spec)| (own_uid(config, name, &spec.address, i, &mut seen), &spec.labels))
+        .collect()
+}
+
 fn written(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
@@ -45,12 +58,7 @@ fn written(
 ) -> Vec<(WorkloadUid, Derived<Workload>)> {
     let mut seen = BTreeSet::new();
     let endpoints = entry.spec.endpoints.iter().enumerate().map(|(i, spec)| {
-        let uid = uid(config, name, &spec.address);
-        // The same address again, with other ports.
-        let uid = match seen.insert(uid.clone()) {
-            true => uid,
-            false => WorkloadUid::new(format!("{uid}/{i}")),
-        };
+        let uid = own_uid(config, name, &spec.address, i, &mut seen);
         let is_name = spec.address.parse::<std::net::IpAddr>().is_err();
         let derived = if entry.spec.resolution == Resolution::Static && is_name && !spec.address.is_empty() {
             let message = format!(
@@ -138,4 +146,19 @@ fn uid(config: &MeshConfig, name: &NamespacedName, address: &Strng) -> WorkloadU
     WorkloadUid::new(format!(
         "{cluster}/networking.istio.io/ServiceEntry/{namespace}/{name}/{address}"
     ))
+}
+
+/// The uid of one of several endpoints, of which some may have the same address, with other ports.
+fn own_uid(
+    config: &MeshConfig,
+    name: &NamespacedName,
+    address: &Strng,
+    place: usize,
+    seen: &mut BTreeSet<WorkloadUid>,
+) -> WorkloadUid {
+    let uid = uid(config, name, address);
+    match seen.insert(uid.clone()) {
+        true => uid,
+        false => WorkloadUid::new(format!("{uid}/{place}")),
+    }
 }

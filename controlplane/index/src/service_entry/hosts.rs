@@ -5,14 +5,14 @@
 //! the oldest ServiceEntry that everybody may know of.
 
 use controlplane_collections::Fetch;
+use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::networking::ServiceEntry;
 use mesh_model::service::Visibility;
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
 use crate::age::Age;
-use crate::config::{MeshConfig, ServiceEntryVisibility};
+use crate::config::{MeshConfig, ServiceEntryVisibility, VisibilityRule};
 use crate::derived::{Condition, ConditionReason};
-use crate::labels::selects;
 use crate::lookups::Lookups;
 use crate::service;
 
@@ -96,9 +96,14 @@ pub(super) fn visibility(
     entry: &ServiceEntry,
     conditions: &mut Vec<Condition>,
 ) -> Option<Visibility> {
-    let by_mesh = config.service_entry_visibility.iter().find(|rule| {
-        let labels = fetch.get(lookups.namespaces.labels, &name.namespace);
-        labels.map_or(rule.namespaces.is_empty(), |l| selects(&rule.namespaces, l))
+    let none = Labels::new();
+    let by_mesh = rules(fetch, config, lookups).iter().find(|rule| {
+        let labels = || {
+            fetch
+                .get(lookups.namespaces.labels, &name.namespace)
+                .unwrap_or(&none)
+        };
+        rule.namespaces.is_empty() || rule.namespaces.iter().all(|selector| selector.matches(labels()))
     });
     let by_mesh = match by_mesh.map_or(ServiceEntryVisibility::Public, |rule| rule.visibility) {
         ServiceEntryVisibility::Public => Visibility::Public,
@@ -126,6 +131,16 @@ pub(super) fn visibility(
         ));
     }
     Some(by_mesh)
+}
+
+/// Who may know of ServiceEntries: what the mesh's configuration says, else what was told at the start.
+pub(super) fn rules<'r>(
+    fetch: &Fetch<'r>,
+    config: &'r MeshConfig,
+    lookups: &Lookups,
+) -> &'r [VisibilityRule] {
+    let told = fetch.get(lookups.visibility, &());
+    told.unwrap_or(&config.service_entry_visibility)
 }
 
 /// A host as names are asked for: lower case, without the root's dot.

@@ -1,4 +1,5 @@
 use controlplane_k8s_api::Kind;
+use controlplane_k8s_api::gateway::LabelSelector;
 use mesh_model::service::Scope;
 use mesh_model::workload::TunnelProtocol;
 use mesh_model::{Address, Workload};
@@ -224,9 +225,32 @@ fn the_oldest_entry_has_a_host_and_the_others_endpoints_are_left_out() {
 }
 
 #[test]
+fn the_meshs_configuration_says_who_may_know() {
+    let mesh_config = |visibility: &str| {
+        format!(
+            "{{apiVersion: lateen.dev/v1alpha1, kind: MeshConfig, metadata: {{name: mesh, namespace: istio-system}}, spec: {{serviceEntryVisibility: {{defaultVisibility: {visibility}, policies: [{{visibility: PUBLIC, matchingRules: [{{namespaceSelector: {{matchLabels: {{team: a}}}}}}]}}]}}}}}}\n---\n"
+        )
+    };
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}\n---\n";
+    let mut mesh = Mesh::of(&(mesh_config("NAMESPACE") + &of("DNS", "")));
+    let visibility = |mesh: &Mesh| service(mesh, "shop/a.example.com").map(|s| s.visibility);
+    assert_eq!(visibility(&mesh), Some(Visibility::Namespace));
+    mesh.set(&mesh_config("NONE"));
+    assert_eq!(visibility(&mesh), None);
+    mesh.set(namespace);
+    assert_eq!(visibility(&mesh), Some(Visibility::Public));
+    mesh.remove(Kind::MeshConfig, "istio-system/mesh");
+    mesh.set(&namespace.replace("team: a", ""));
+    assert_eq!(visibility(&mesh), Some(Visibility::Public));
+}
+
+#[test]
 fn export_to_and_the_mesh_say_who_may_know() {
     let rule = |labels: &[(&str, &str)], visibility| VisibilityRule {
-        namespaces: labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        namespaces: vec![LabelSelector {
+            match_labels: labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            ..LabelSelector::default()
+        }],
         visibility,
     };
     let hidden = vec![

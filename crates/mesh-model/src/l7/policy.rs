@@ -61,7 +61,8 @@ pub enum PolicyKind {
     Authorization(Authorization),
     /// Which tokens are known, and what becomes of them. All that are attached count.
     Authentication(Authentication),
-    /// How connections to a service are made and kept (DestinationRule). The most specific one counts.
+    /// How connections to a service are made and kept (DestinationRule). The most specific one counts; of those for one
+    /// service, that of the gateway's namespace, then that of the service's.
     Traffic(Box<TrafficRules>),
     /// TLS towards a service (BackendTLSPolicy). The oldest of the most specific ones counts.
     BackendTls(BackendTls),
@@ -123,7 +124,9 @@ impl PolicyKind {
             Self::Authentication(_) => "authentication",
             Self::Traffic(_) => "traffic",
             Self::BackendTls(_) => "backend-tls",
-            Self::RateLimit(_) => "rate-limit",
+            Self::RateLimit(RateLimit::Local(_)) => "rate-limit",
+            // One object may have both.
+            Self::RateLimit(RateLimit::Global(_)) => "global-rate-limit",
             Self::HealthCheck(_) => "health-check",
             Self::Session(_) => "session",
             Self::Retry(_) => "retry",

@@ -2,7 +2,7 @@
 
 use mesh_types::Strng;
 
-use super::{Attached, AttachedPolicies, Given, Merging, Place, explain, first, found};
+use super::{Attached, AttachedPolicies, Found, Given, Merging, Place, explain, first, found};
 use crate::l7::health::HealthCheck;
 use crate::l7::policy::PolicyKind;
 use crate::l7::resilience::RetryBudget;
@@ -48,7 +48,7 @@ impl EffectiveDestination {
         place: &Place,
         subset: Option<&Strng>,
     ) -> Result<Self, UnknownSubset> {
-        let found = found(
+        let mut found = found(
             policies,
             &Place {
                 route: None,
@@ -56,6 +56,7 @@ impl EffectiveDestination {
                 ..place.clone()
             },
         );
+        nearest_first(&mut found, place);
         let rules = first(&found, |kind| match kind {
             PolicyKind::Traffic(rules) => Some(&**rules),
             _ => None,
@@ -154,6 +155,22 @@ impl TrafficSettings {
             proxy_protocol: self.proxy_protocol.or(other.proxy_protocol),
         }
     }
+}
+
+/// Of DestinationRules for one target, that of the gateway's own namespace counts, then that of the service's, then the
+/// root namespace's, whatever their age (Istio, "Destination Rule", `exportTo`). Others stay in their order.
+fn nearest_first(found: &mut [Found<'_>], place: &Place) {
+    found.sort_by_key(|found| {
+        let namespace = &found.policy.object.name.namespace;
+        let of_service = place.service.as_ref().map(|service| &service.namespace);
+        let distance = match &found.policy.kind {
+            PolicyKind::Traffic(_) if *namespace == place.gateway.namespace => 0,
+            PolicyKind::Traffic(_) if Some(namespace) == of_service => 1,
+            PolicyKind::Traffic(_) => 2,
+            _ => 0,
+        };
+        (std::cmp::Reverse(found.target.rank()), distance)
+    });
 }
 
 fn of_traffic<T>(

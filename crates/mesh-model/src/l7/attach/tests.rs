@@ -309,6 +309,55 @@ fn towards_a_service() {
     assert!(nobody.is_err());
 }
 
+/// The gateway's namespace comes before the service's, and that before others, whatever their age.
+#[test]
+fn the_nearest_rule_for_a_service_counts() {
+    let rule = |namespace: &str, created, target: Target, balancer| {
+        let rules = TrafficRules {
+            settings: TrafficSettings {
+                balancer: Some(balancer),
+                ..TrafficSettings::default()
+            },
+            ..TrafficRules::default()
+        };
+        let of_helper = policy("rule", created, &[target], PolicyKind::Traffic(Box::new(rules)));
+        let mut moved = Policy::clone(&of_helper);
+        moved.object.name.namespace = namespace.into();
+        Arc::new(moved)
+    };
+    let place = Place::at(gateway()).with_service(service());
+    let balancer = |policies: &Policies| {
+        let towards = EffectiveDestination::towards(policies, &place, None);
+        let towards = towards.expect("no subset is asked for");
+        let counting = towards.attached.iter().filter(|attached| attached.counts).count();
+        assert!(counting <= 1);
+        towards.traffic.and_then(|given| given.value.balancer)
+    };
+    let target = || Target::Service(service().service);
+    let mut policies = Policies::default();
+    policies.insert(rule("root", Created::at(1), target(), Balancer::Random));
+    assert_eq!(balancer(&policies), Some(Balancer::Random));
+    let own = &service().service.namespace;
+    policies.insert(rule(own, Created::at(2), target(), Balancer::RoundRobin));
+    assert_eq!(balancer(&policies), Some(Balancer::RoundRobin));
+    policies.insert(rule(
+        &gateway().namespace,
+        Created::at(3),
+        target(),
+        Balancer::PeakEwma,
+    ));
+    assert_eq!(balancer(&policies), Some(Balancer::PeakEwma));
+    // What is for everything never counts before what is for the service.
+    policies.remove(&format!("Traffic/{}/rule/traffic", gateway().namespace));
+    policies.insert(rule(
+        &gateway().namespace,
+        Created::at(0),
+        Target::Mesh,
+        Balancer::Passthrough,
+    ));
+    assert_eq!(balancer(&policies), Some(Balancer::RoundRobin));
+}
+
 fn rules() -> TrafficRules {
     let balancer = |balancer| TrafficSettings {
         balancer: Some(balancer),
