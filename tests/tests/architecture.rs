@@ -36,13 +36,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "mesh-register",
         &["mesh-types", "mesh-tls", "mesh-proto", "mesh-grpc"],
     ),
+    ("mesh-telemetry", &["mesh-types", "mesh-proto", "mesh-model"]),
     // 3 joinery
     ("mesh-dataplane", FLOORS_0_TO_2),
     ("mesh-testkit", FLOORS_0_TO_2),
     // 4 products
     ("ztunnel", FLOORS_0_TO_3),
     ("waypoint", FLOORS_0_TO_3),
-    ("controlplane-k8s-api", &["mesh-types"]),
+    ("controlplane-k8s-api", &["mesh-types", "mesh-telemetry"]),
     ("controlplane-collections", &[]),
     (
         "controlplane-index",
@@ -117,6 +118,7 @@ const FLOORS_0_TO_2: &[&str] = &[
     "mesh-extensions",
     "mesh-certs",
     "mesh-register",
+    "mesh-telemetry",
 ];
 
 const FLOORS_0_TO_3: &[&str] = &[
@@ -136,6 +138,7 @@ const FLOORS_0_TO_3: &[&str] = &[
     "mesh-extensions",
     "mesh-certs",
     "mesh-register",
+    "mesh-telemetry",
     "mesh-dataplane",
 ];
 
@@ -158,6 +161,7 @@ const ONLY_FOR: &[(&str, &[&str])] = &[
             "mesh-tests",
         ],
     ),
+    ("cel", &["mesh-telemetry"]),
     ("nftables", &["cni-rules", "cni-agent"]),
     ("libc", &["mesh-net"]),
 ];

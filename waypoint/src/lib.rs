@@ -10,7 +10,7 @@
 //! - [`route`]: where a request goes.
 //! - [`filters`]: what is done to a request on its way, one file each, in an order that is contract.
 //! - [`upstream`]: destinations, their endpoints, connections to them.
-//! - [`telemetry`], [`flags`]: what is told about it.
+//! - [`telemetry`]: what is told about it; [`flags`] say why it ended so.
 //!
 //! Beside them: [`app`] wires everything together, [`config`] reads the environment, [`worker`] is one thread of the data
 //! plane, [`stream`] and [`body`] are what bytes and bodies are, [`reply`] makes answers from here, [`standing`] ends what
@@ -36,7 +36,6 @@ pub mod connection;
 pub mod detect;
 pub mod exchange;
 pub mod filters;
-pub mod flags;
 pub mod frontend;
 pub mod listener;
 pub mod proxy;
@@ -49,3 +48,5 @@ pub mod stream;
 pub mod telemetry;
 pub mod upstream;
 pub mod worker;
+
+pub use mesh_telemetry::flags;

@@ -132,6 +132,38 @@ impl ResponseFlag {
             Self::NoFilterConfigFound => "NFCF",
         }
     }
+
+    fn envoy_bit(self) -> u8 {
+        match self {
+            Self::NoHealthyUpstream => 1,
+            Self::UpstreamRequestTimeout => 2,
+            Self::LocalReset => 3,
+            Self::UpstreamRemoteReset => 4,
+            Self::UpstreamConnectionFailure => 5,
+            Self::UpstreamConnectionTermination => 6,
+            Self::UpstreamOverflow => 7,
+            Self::NoRouteFound => 8,
+            Self::DelayInjected => 9,
+            Self::FaultInjected => 10,
+            Self::RateLimited => 11,
+            Self::UnauthorizedExternalService => 12,
+            Self::RateLimitServiceError => 13,
+            Self::DownstreamConnectionTermination => 14,
+            Self::UpstreamRetryLimitExceeded => 15,
+            Self::StreamIdleTimeout => 16,
+            Self::InvalidEnvoyRequestHeaders => 17,
+            Self::DownstreamProtocolError => 18,
+            Self::UpstreamMaxStreamDurationReached => 19,
+            Self::NoFilterConfigFound => 21,
+            Self::DurationTimeout => 22,
+            Self::UpstreamProtocolError => 23,
+            Self::NoClusterFound => 24,
+            Self::OverloadManager => 25,
+            Self::DnsResolutionFailed => 26,
+            Self::DropOverload => 27,
+            Self::DownstreamRemoteReset => 28,
+        }
+    }
 }
 
 impl ResponseFlags {
@@ -153,6 +185,17 @@ impl ResponseFlags {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// As bits; which is which is nobody else's business.
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// As Envoy numbers them (Envoy, `StreamInfo::CoreResponseFlag`), for expressions that test bits.
+    #[must_use]
+    pub fn envoy_bits(self) -> u64 {
+        self.iter().fold(0, |bits, flag| bits | 1 << flag.envoy_bit())
     }
 
     /// All that are there.

@@ -1,0 +1,201 @@
+//! Where lines go: standard output and files. A worker hands over whole pieces; a thread of its own writes them, so that
+//! a slow disk holds up nobody but itself. What does not fit into the queue is dropped and counted.
+//!
+//! # Layout
+//! - this file: [`Files`], all files of a process; [`LineBuffer`], one worker's lines for one file.
+//! - `file`: one file: opened again when somebody has moved it away.
+
+mod file;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use mesh_types::Strng;
+use parking_lot::Mutex;
+use prometheus::{IntCounterVec, Opts, Registry};
+
+use file::LogFile;
+
+/// Starts a thread of this name, which ends when nobody can hand it anything any more.
+pub type StartThread = dyn Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync;
+
+/// All files of a process. Clones are the same.
+#[derive(Clone)]
+pub struct Files {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    open: Mutex<HashMap<Strng, FileSink>>,
+    start: Box<StartThread>,
+    dropped: IntCounterVec,
+}
+
+/// One file. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct FileSink {
+    sender: SyncSender<Piece>,
+    lost: Arc<AtomicU64>,
+    dropped: prometheus::IntCounter,
+}
+
+/// Whole lines.
+struct Piece {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+/// One worker's lines for one file, until they are handed over.
+#[derive(Debug)]
+pub struct LineBuffer {
+    sink: FileSink,
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl Files {
+    /// No file is open yet. `start` starts threads.
+    ///
+    /// # Panics
+    /// When `registry` has a metric of this name already.
+    #[must_use]
+    pub fn new(registry: &Registry, start: Box<StartThread>) -> Self {
+        let dropped = IntCounterVec::new(
+            Opts::new(
+                "lateen_access_log_dropped_total",
+                "Lines of access logs that were dropped because what writes them was too slow, or could not",
+            ),
+            &["path"],
+        )
+        .expect("constant names are valid");
+        registry
+            .register(Box::new(dropped.clone()))
+            .expect("metrics are registered once");
+        Self {
+            shared: Arc::new(Shared {
+                open: Mutex::default(),
+                start,
+                dropped,
+            }),
+        }
+    }
+
+    /// A file, which is opened when the first line comes.
+    ///
+    /// # Errors
+    /// When its thread cannot be started, or there are too many files.
+    pub fn file(&self, path: &Strng) -> io::Result<FileSink> {
+        let mut open = self.shared.open.lock();
+        if let Some(sink) = open.get(path) {
+            return Ok(sink.clone());
+        }
+        if open.len() >= MAX_FILES {
+            return Err(io::Error::other(format!("{MAX_FILES} log files at most")));
+        }
+        let (sender, receiver) = sync_channel(QUEUE);
+        let sink = FileSink {
+            sender,
+            lost: Arc::default(),
+            dropped: self.shared.dropped.with_label_values(&[path.as_str()]),
+        };
+        let (file, lost) = (LogFile::new(path), sink.lost.clone());
+        let dropped = sink.dropped.clone();
+        let write = Box::new(move || write(file, &receiver, &lost, &dropped));
+        (self.shared.start)(format!("log {path}"), write)?;
+        open.insert(path.clone(), sink.clone());
+        Ok(sink)
+    }
+}
+
+impl FileSink {
+    /// Lines that were dropped so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// One worker's lines for it.
+    #[must_use]
+    pub fn buffer(&self) -> LineBuffer {
+        LineBuffer {
+            sink: self.clone(),
+            bytes: Vec::new(),
+            lines: 0,
+        }
+    }
+}
+
+impl LineBuffer {
+    /// Adds a line; it is handed over with others. Says whether it is the first of those that wait.
+    pub fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let first = self.bytes.is_empty();
+        if first {
+            self.bytes.reserve(PIECE);
+        }
+        write(&mut self.bytes);
+        self.lines += 1;
+        if self.bytes.len() >= PIECE - LONGEST_USUAL_LINE {
+            self.hand_over();
+            return false;
+        }
+        first
+    }
+
+    /// Hands over what waits; never waits itself.
+    pub fn hand_over(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
+        let piece = Piece {
+            bytes: std::mem::take(&mut self.bytes),
+            lines: std::mem::take(&mut self.lines),
+        };
+        match self.sink.sender.try_send(piece) {
+            Ok(()) => {}
+            Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => {
+                self.sink.lost.fetch_add(piece.lines, Ordering::Relaxed);
+                self.sink.dropped.inc_by(piece.lines);
+            }
+        }
+    }
+}
+
+impl Drop for LineBuffer {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+/// Writes until nobody can hand over anything any more.
+fn write(mut file: LogFile, pieces: &Receiver<Piece>, lost: &AtomicU64, dropped: &prometheus::IntCounter) {
+    while let Ok(piece) = pieces.recv() {
+        if let Err(error) = file.write(&piece.bytes) {
+            tracing::warn!(path = file.path(), %error, lines = piece.lines, "an access log cannot be written");
+            lost.fetch_add(piece.lines, Ordering::Relaxed);
+            dropped.inc_by(piece.lines);
+        }
+    }
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").finish_non_exhaustive()
+    }
+}
+
+/// Lines are handed over at this size, or when their time has come.
+const PIECE: usize = 32 << 10;
+/// So that a piece need not grow.
+const LONGEST_USUAL_LINE: usize = 2 << 10;
+/// Pieces that wait: 8 MiB for each file.
+const QUEUE: usize = 256;
+const MAX_FILES: usize = 64;
+
+/// How long a line may wait for others.
+pub const LINGER: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
