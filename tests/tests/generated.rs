@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 25] = [
+const FILES: [&str; 31] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -30,6 +30,12 @@ const FILES: [&str; 25] = [
     "lateen/l7/telemetry.proto",
     "lateen/l7/tls.proto",
     "lateen/l7/traffic.proto",
+    "opentelemetry/common.proto",
+    "opentelemetry/resource.proto",
+    "opentelemetry/trace.proto",
+    "opentelemetry/logs.proto",
+    "opentelemetry/trace_service.proto",
+    "opentelemetry/logs_service.proto",
 ];
 
 #[test]

@@ -23,6 +23,7 @@ use crate::admin::{self, BUILD};
 use crate::config::{self, Config};
 use crate::telemetry::Telemetry;
 use control::Control;
+use mesh_telemetry::trace::span::Reporter;
 
 /// Runs the proxy until it is told to stop. What goes wrong is said on standard error.
 #[must_use]
@@ -70,7 +71,8 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
     let mut stop = StopSignals::install().context("signal handlers")?;
     let (tasks, mut failures) = supervisor();
     let registry = metrics::registry(BUILD.component, BUILD.version);
-    let telemetry = Telemetry::new(&registry);
+    let telemetry = Telemetry::new(&registry).reported_by(reporter(&config));
+    telemetry.start(&tasks);
     let readiness = Readiness::new();
     let (pages_drain, pages_watcher) = drain::channel();
 
@@ -102,9 +104,33 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
         failure = failures.next() => tracing::warn!(%failure, "while draining"),
     }
     pages_drain.drain(DrainMode::Immediate, Duration::ZERO).await;
+    // Workers hand over what they have within this time.
+    tokio::time::sleep(mesh_telemetry::sink::LINGER * 2).await;
+    telemetry.flush(FLUSH);
     tracing::info!("waypoint ends");
     ended.map_err(anyhow::Error::from)
 }
 
+/// Who tells, for collectors of traces and logs.
+fn reporter(config: &Config) -> Reporter {
+    let node = &config.node;
+    let gateway = &node.gateway;
+    let address = node.instance_ip.map_or_else(String::new, |ip| ip.to_string());
+    Reporter {
+        node: format!(
+            "waypoint~{address}~{}.{}~{}.svc.{}",
+            node.pod_name, node.pod_namespace, node.pod_namespace, node.domain
+        )
+        .into(),
+        canonical_service: gateway.name.clone(),
+        canonical_revision: "latest".into(),
+        namespace: gateway.namespace.clone(),
+        cluster: node.cluster_id.clone(),
+        mesh: node.identity.trust_domain().as_str().into(),
+    }
+}
+
+/// How long the last lines of access logs may take.
+const FLUSH: Duration = Duration::from_secs(1);
 /// For each thread, as ztunnel.
 const KEPT_MEMORY: i32 = 4 << 20;

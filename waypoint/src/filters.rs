@@ -17,7 +17,7 @@
 
 pub mod applied;
 pub(crate) mod authorization;
-mod call;
+pub(crate) mod call;
 mod changes;
 pub(crate) mod cors;
 pub(crate) mod edits;

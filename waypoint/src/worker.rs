@@ -33,7 +33,7 @@ use crate::route::Tables;
 use crate::settings::Settings;
 use crate::standing::Standings;
 use crate::stream::{PipeEnd, Stream};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Reporting, Telemetry};
 use crate::upstream::{Needs, Registry, Tunnels, Upstream};
 use crate::{listener, proxy};
 use load::{Load, Loads};
@@ -123,7 +123,7 @@ pub struct Worker {
     /// How connections and requests are treated.
     pub settings: Arc<Settings>,
     /// Where requests and connections are reported.
-    pub telemetry: Telemetry,
+    pub telemetry: Reporting,
     /// Certificates for those who come.
     pub certificates: Rc<dyn listener::Certificates>,
     /// HBONE tunables.
@@ -209,6 +209,8 @@ pub async fn run<C: CertSource>(start: Start, seed: WorkerSeed<C>, tasks: Tasks)
         workers,
     } = start;
     let worker = Rc::new(make(number, workers, seed, tasks));
+    worker.telemetry.attach(&worker);
+    worker.tasks.spawn_local("telemetry", worker.telemetry.follow());
     worker
         .tasks
         .spawn_local("standing permissions", worker.standings.follow(&worker));
@@ -234,6 +236,8 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
         move |name, task| drop(spawner.spawn_local(name, task)),
     );
     let tunnels: Rc<dyn Tunnels> = Rc::new(pool);
+    let network = seed.gateway.network.clone();
+    let telemetry = Reporting::new(seed.telemetry, seed.state.clone(), network, tasks.clone());
     Worker {
         number,
         upstream: Upstream::new(Needs {
@@ -256,7 +260,7 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
         identity: seed.identity,
         gateway: seed.gateway,
         settings: seed.settings,
-        telemetry: seed.telemetry,
+        telemetry,
         certificates: Rc::new(listener::Source(seed.certs)),
         synced: seed.synced,
         hbone,

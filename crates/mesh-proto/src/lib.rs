@@ -19,7 +19,7 @@ mod pb;
 
 pub mod type_url;
 
-pub use pb::{envoy, google, istio, lateen};
+pub use pb::{envoy, google, istio, lateen, opentelemetry};
 
 impl std::fmt::Debug for lateen::l7::v1::Certificate {
     /// The key is never printed.

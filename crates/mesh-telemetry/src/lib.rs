@@ -9,6 +9,7 @@
 //! - [`metrics`]: Istio's standard metrics, counted by each worker for itself.
 //! - [`trace`]: contexts that come and go with requests, and the spans between them.
 //! - [`sink`]: where lines go: standard output and files, behind bounded queues.
+//! - [`export`]: where spans and records go: OTLP and Zipkin, in batches.
 //! - [`plan`]: everything that counts for a request, compiled once.
 //!
 //! Whatever decides here is pure: the clock and the dice are given. Nothing here waits on a request's path; what cannot be
@@ -16,8 +17,11 @@
 
 pub mod attributes;
 pub mod cel;
+pub mod export;
 pub mod flags;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod metrics;
 pub mod plan;
 pub mod record;

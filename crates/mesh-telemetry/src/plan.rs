@@ -130,6 +130,12 @@ impl Plan {
     }
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self::standard()
+    }
+}
+
 impl Log {
     /// Compiles one log.
     ///
@@ -152,7 +158,7 @@ impl Log {
                 attributes,
             } => Output::Otlp {
                 service: service.clone(),
-                body: template(body.as_deref().unwrap_or(DEFAULT_TEXT.trim_end()))?,
+                body: template(body.as_deref().unwrap_or_else(|| DEFAULT_TEXT.trim_end()))?,
                 attributes: attributes
                     .iter()
                     .map(|(name, text)| Ok((name.clone(), template(text)?)))

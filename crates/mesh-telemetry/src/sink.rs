@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
 
 use mesh_types::Strng;
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ pub struct FileSink {
 struct Piece {
     bytes: Vec<u8>,
     lines: u64,
+    /// Somebody waits until everything before is written.
+    written: Option<std::sync::mpsc::Sender<()>>,
 }
 
 /// One worker's lines for one file, until they are handed over.
@@ -108,6 +111,25 @@ impl Files {
         open.insert(path.clone(), sink.clone());
         Ok(sink)
     }
+
+    /// Waits until everything that was handed over is written, but for no file longer than this.
+    pub fn flush(&self, limit: Duration) {
+        let (written, done) = channel();
+        let mut wait = 0;
+        for sink in self.shared.open.lock().values() {
+            let piece = Piece {
+                bytes: Vec::new(),
+                lines: 0,
+                written: Some(written.clone()),
+            };
+            wait += usize::from(sink.sender.try_send(piece).is_ok());
+        }
+        for _ in 0..wait {
+            if done.recv_timeout(limit).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl FileSink {
@@ -152,6 +174,7 @@ impl LineBuffer {
         let piece = Piece {
             bytes: std::mem::take(&mut self.bytes),
             lines: std::mem::take(&mut self.lines),
+            written: None,
         };
         match self.sink.sender.try_send(piece) {
             Ok(()) => {}
@@ -177,6 +200,10 @@ fn write(mut file: LogFile, pieces: &Receiver<Piece>, lost: &AtomicU64, dropped:
             lost.fetch_add(piece.lines, Ordering::Relaxed);
             dropped.inc_by(piece.lines);
         }
+        if let Some(written) = piece.written {
+            // Whoever waited may have given up.
+            let _ = written.send(());
+        }
     }
 }
 
@@ -195,7 +222,7 @@ const QUEUE: usize = 256;
 const MAX_FILES: usize = 64;
 
 /// How long a line may wait for others.
-pub const LINGER: std::time::Duration = std::time::Duration::from_millis(100);
+pub const LINGER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use mesh_model::l7::attach::{AttachedPolicies, Effective, Place};
 use mesh_model::l7::authorization::Authorizer;
 use mesh_model::l7::resilience::Retry;
 use mesh_state::l7::L7Snapshot;
+use mesh_telemetry::plan::Plan;
 
 use super::jwt::rules::TokenRules;
 use super::not_enforced::NotEnforced;
@@ -26,6 +27,8 @@ pub struct Applied {
     pub limits: Limits,
     /// When requests are tried again whose rule does not say.
     pub retry: Rc<Retry>,
+    /// What is told of requests.
+    pub telemetry: Rc<Plan>,
     /// What is wanted and not done here.
     pub not_enforced: NotEnforced,
 }
@@ -41,7 +44,12 @@ impl Applied {
         let attached: BTreeMap<_, _> = attached.map(|policy| (policy.key(), &**policy)).collect();
         let attached: Vec<_> = attached.into_values().collect();
         let retry = effective.retry.as_ref().map(|given| given.value.clone());
+        let (plan, unusable) = Plan::compile(&effective);
+        for unusable in unusable {
+            tracing::warn!(%unusable, "a part of the telemetry that is wanted cannot be carried out");
+        }
         Self {
+            telemetry: Rc::new(plan),
             authorizer: effective.authorizer(),
             tokens: TokenRules::compile(effective.authentications.iter().map(|given| &given.value)),
             limits: Limits::compile(&effective.rate_limits),

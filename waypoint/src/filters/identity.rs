@@ -27,7 +27,11 @@ impl Filter for Identity {
             );
         }
         if !headers.contains_key(REQUEST_ID) {
-            headers.insert(REQUEST_ID, request_id());
+            let id = request_id();
+            headers.insert(REQUEST_ID, id.clone());
+            if let Some(line) = &mut exchange.story.request {
+                line.id = Some(id);
+            }
         }
         if exchange.applied.effective.forwards_client_identity()
             && let Some(client) = &exchange.accepted.client.identity

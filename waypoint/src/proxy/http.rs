@@ -114,6 +114,8 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         Report::new(connection.accepted.clone()),
     )
     .holding(active);
+    let (snapshot, compiled) = connection.compiled();
+    story.planned(compiled.applied.telemetry.clone());
     let mut prepared = match head::prepare(head) {
         Ok(prepared) => prepared,
         Err(malformed) => {
@@ -122,10 +124,9 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
             return local(story, reply, false);
         }
     };
-    story.request = Some(prepared.line);
     let worker = &connection.worker;
     let accepted = &connection.accepted;
-    let (snapshot, compiled) = connection.compiled();
+    story.asked_for(prepared.line, &mut prepared.head.headers);
     head::normalize(&mut prepared.head, compiled.normalization);
     let mut exchange = Exchange {
         annotations: None,
@@ -161,6 +162,7 @@ fn local_through(mut exchange: Exchange, reply: LocalReply) -> Response<Body> {
     let response = reply.into_response(exchange.grpc);
     let (mut head, body) = response.into_parts();
     filters::response(&mut exchange, &mut head);
+    exchange.story.answering(&head.headers);
     tail::local(exchange.story, Response::from_parts(head, body))
 }
 

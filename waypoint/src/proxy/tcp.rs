@@ -12,6 +12,7 @@ use mesh_model::AppProtocol;
 use mesh_model::l7::traffic::HashKey;
 use mesh_net::relay::{AbortReason, Side};
 use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, StreamError, relay};
+use mesh_telemetry::metrics::ByteCounts;
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
@@ -41,7 +42,7 @@ pub(super) async fn serve(
         accepted.client.server_name = Some(name.as_str().into());
     }
     let accepted = Arc::new(accepted);
-    let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
+    let mut story = begin(&worker, &accepted);
     // What HTTP would say is not known here: policies that ask for it are as strict as they can be.
     if let Some(denied) = connection_denied_noting(&worker, &accepted, None, &mut story) {
         reset(client);
@@ -68,7 +69,7 @@ pub(super) async fn serve_silent(
     accepted: Accepted,
 ) -> Option<Silent> {
     let accepted = Arc::new(accepted);
-    let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
+    let mut story = begin(&worker, &accepted);
     let denied = connection_denied_noting(&worker, &accepted, None, &mut story).is_some();
     if denied || external_auth::wants_request(&worker, &accepted) {
         story.forget();
@@ -99,6 +100,14 @@ pub(super) async fn serve_silent(
     // What was dialled is not for a request, or not for this name.
     story.forget();
     Some(heard)
+}
+
+fn begin(worker: &Worker, accepted: &Arc<Accepted>) -> Story {
+    let mut story = Story::new(worker.telemetry.clone(), Report::new(accepted.clone()));
+    let (snapshot, frontend) = (worker.snapshot(), &accepted.frontend);
+    let compiled = worker.tables.compiled(&snapshot, frontend, &worker.gateway);
+    story.planned(compiled.applied.telemetry.clone());
+    story
 }
 
 /// A client that has spoken after all.
@@ -197,7 +206,8 @@ async fn carry(
         worker.standings.track(worker, Box::new(check))
     };
     let _counted = (Busy::new(&reached.endpoint), reached.slot);
-    let counters = RelayCounters::default();
+    let counters = Arc::new(RelayCounters::default());
+    let _flow = story.open(Flowing(counters.clone()));
     let limit = reached.endpoint.rules.tcp_idle();
     let end = tokio::select! {
         biased;
@@ -222,6 +232,15 @@ async fn carry(
         story.upstream_failure = Some(error.to_string());
     }
     story.complete();
+}
+
+/// What a relay has carried so far, for metrics.
+struct Flowing(Arc<RelayCounters>);
+
+impl ByteCounts for Flowing {
+    fn bytes(&self) -> (u64, u64) {
+        (self.0.to_up(), self.0.to_down())
+    }
 }
 
 /// A stream to an endpoint; another one is tried where there is one.

@@ -310,11 +310,14 @@ fn header<'r>(record: &'r Record<'_>, set: HeaderSet, name: &str) -> Option<Cow<
     record.header(set, name)
 }
 
-/// A denial names its policy, as Envoy's does.
+/// A denial names its policy, as Envoy's does; there are no spaces in it, since lines are split at them.
 fn write_details(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     let details = record.response.details;
     match record.response.policy {
-        Some(policy) if !details.is_empty() => write!(out, "{details}_matched_policy[{policy}]").is_ok(),
+        Some(policy) if details == "rbac_access_denied" => {
+            let policy = policy.replace(' ', "_");
+            write!(out, "{details}_matched_policy[{policy}]").is_ok()
+        }
         _ => put(out, Some(details)),
     }
 }

@@ -95,7 +95,10 @@ fn what_does_not_fit_is_dropped_and_counted_and_nobody_waits() {
         buffer.hand_over();
     }
     assert_eq!(sink.lost(), 10);
-    assert_eq!(registry.gather()[0].get_metric()[0].get_counter().value(), 10.0);
+    assert_eq!(
+        registry.gather()[0].get_metric()[0].get_counter().get_value(),
+        10.0
+    );
     barrier.wait();
     drop((buffer, sink));
     finish(files, &threads);

@@ -130,6 +130,7 @@ impl Forwarding {
                 return Err(LocalReply::no_healthy_upstream());
             };
             exchange.story.attempts += 1;
+            exchange.story.asked = Some(Instant::now());
             exchange.story.upstream = Some(endpoint.address);
             exchange.story.upstream_workload.clone_from(&endpoint.workload);
             let busy = Busy::new(&endpoint);
@@ -405,6 +406,7 @@ async fn finish(
     forwarding.sticky.tell(&mut head.headers);
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
+    exchange.story.answering(&head.headers);
     // What has a length is over soon enough; a stream may last for days.
     let (standing, story) = match body.size_hint().exact() {
         None if !body.is_end_stream() => {

@@ -10,7 +10,6 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
 use mesh_model::l7::edit;
 use mesh_model::l7::policy::PathNormalization;
-use mesh_types::Strng;
 
 use crate::reply::{LocalReply, is_grpc};
 use crate::telemetry::RequestLine;
@@ -46,13 +45,18 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
     let grpc = is_grpc(&head.headers);
     let mut line = RequestLine {
         method: head.method.clone(),
-        path: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
-        authority: Strng::default(),
+        path: head
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        authority: HeaderValue::from_static(""),
         version: head.version,
         grpc,
-        id: text(&head.headers, "x-request-id"),
-        user_agent: text(&head.headers, "user-agent"),
-        forwarded_for: text(&head.headers, "x-forwarded-for"),
+        id: head.headers.get("x-request-id").cloned(),
+        user_agent: head.headers.get(header::USER_AGENT).cloned(),
+        forwarded_for: head.headers.get("x-forwarded-for").cloned(),
+        headers: None,
     };
     let authority = match authority(&head) {
         Ok(authority) => authority,
@@ -61,7 +65,7 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
             return Err(Box::new(Malformed { reply, line }));
         }
     };
-    line.authority = String::from_utf8_lossy(authority.as_bytes()).as_ref().into();
+    line.authority = authority.clone();
     if head.method == Method::CONNECT {
         let reply = LocalReply::new(StatusCode::METHOD_NOT_ALLOWED, "connect_not_allowed", "");
         let reply = closing(reply, head.version);
@@ -213,11 +217,6 @@ fn upgrade(head: &Parts) -> Option<HeaderValue> {
     // To change to HTTP/2 in the middle of a connection is history (RFC 9113, section 3.1).
     let protocol = head.headers.get(header::UPGRADE)?;
     (asked && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<Strng> {
-    let value = headers.get(name)?;
-    Some(String::from_utf8_lossy(value.as_bytes()).as_ref().into())
 }
 
 const HOP_BY_HOP: [HeaderName; 9] = [

@@ -1,17 +1,25 @@
 //! What is told about a request or connection, however it ends: once, at the latest when it is dropped.
 
 use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use mesh_telemetry::metrics::{ByteCounts, OpenFlow};
+use mesh_telemetry::plan::Plan;
 
 use super::tail::Counted;
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
-use crate::telemetry::{Report, Telemetry};
+use crate::telemetry::{Report, Reporting, RequestLine};
 
 /// A report that is going to be made. Dropped without [`Story::complete`], the client went away.
 #[derive(Debug)]
 pub struct Story {
-    telemetry: Option<Telemetry>,
-    report: Box<Report>,
+    telemetry: Option<Reporting>,
+    /// What is told of it, and how; absent before that is known.
+    plan: Option<Rc<Plan>>,
+    report: Option<Box<Report>>,
     complete: bool,
     /// Counts as long as this lasts.
     active: Option<Counted>,
@@ -20,10 +28,11 @@ pub struct Story {
 impl Story {
     /// Of what begins.
     #[must_use]
-    pub fn new(telemetry: Telemetry, report: Report) -> Self {
+    pub fn new(telemetry: Reporting, report: Report) -> Self {
         Self {
             telemetry: Some(telemetry),
-            report: Box::new(report),
+            plan: None,
+            report: Some(Box::new(report)),
             complete: false,
             active: None,
         }
@@ -36,13 +45,60 @@ impl Story {
         self
     }
 
+    /// What is told of it, and how.
+    pub fn planned(&mut self, plan: Rc<Plan>) {
+        self.plan = Some(plan);
+    }
+
+    /// What is told of it, and how.
+    #[must_use]
+    pub fn plan(&self) -> Option<&Rc<Plan>> {
+        self.plan.as_ref()
+    }
+
+    /// What is asked for. The context of its trace goes on in these headers, which are those that go to the endpoint.
+    pub fn asked_for(&mut self, mut line: RequestLine, headers: &mut HeaderMap) {
+        if let Some(plan) = self.plan.clone() {
+            if plan.needs.request_headers {
+                line.headers = Some(headers.clone());
+            }
+            if plan.tracer.is_some()
+                && let Some(telemetry) = self.telemetry.clone()
+            {
+                telemetry.trace(&plan, self, headers);
+            }
+        }
+        self.request = Some(line);
+    }
+
+    /// These headers go to the client.
+    pub fn answering(&mut self, headers: &HeaderMap) {
+        if self.plan.as_ref().is_some_and(|plan| plan.needs.response_headers) {
+            self.response_headers = Some(headers.clone());
+        }
+    }
+
+    /// These trailers go to the client.
+    pub fn trailing(&mut self, trailers: &HeaderMap) {
+        if self.plan.as_ref().is_some_and(|plan| plan.needs.trailers) {
+            self.trailers = Some(trailers.clone());
+        }
+    }
+
     /// It is answered from here.
     pub fn reply(&mut self, reply: &LocalReply) {
-        self.report.answered_with(reply.status);
-        self.report.details = reply.details;
+        self.answered_with(reply.status);
+        self.details = reply.details;
         if let Some(flag) = reply.flag {
-            self.report.flags.add(flag);
+            self.flags.add(flag);
         }
+    }
+
+    /// A connection that is no HTTP has reached its endpoint; its bytes count as long as the answer is held.
+    pub(crate) fn open(&mut self, counts: impl ByteCounts + 'static) -> Option<OpenFlow> {
+        let (telemetry, plan) = (self.telemetry.clone()?, self.plan.clone()?);
+        self.opened = true;
+        Some(telemetry.opened(&plan, self, Arc::new(counts)))
     }
 
     /// It did not begin after all: nothing is told.
@@ -61,26 +117,24 @@ impl Deref for Story {
     type Target = Report;
 
     fn deref(&self) -> &Report {
-        &self.report
+        self.report.as_ref().expect("it is taken when it is dropped")
     }
 }
 
 impl DerefMut for Story {
     fn deref_mut(&mut self) -> &mut Report {
-        &mut self.report
+        self.report.as_mut().expect("it is taken when it is dropped")
     }
 }
 
 impl Drop for Story {
     fn drop(&mut self) {
         if !self.complete {
-            self.report
-                .flags
-                .add(ResponseFlag::DownstreamConnectionTermination);
-            self.report.details = "downstream_remote_disconnect";
+            self.flags.add(ResponseFlag::DownstreamConnectionTermination);
+            self.details = "downstream_remote_disconnect";
         }
-        if let Some(telemetry) = &self.telemetry {
-            telemetry.finished(&self.report);
+        if let (Some(telemetry), Some(report)) = (self.telemetry.take(), self.report.take()) {
+            telemetry.finished(report, self.plan.take());
         }
     }
 }

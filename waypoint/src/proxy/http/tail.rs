@@ -67,6 +67,7 @@ impl Watch for Tail {
     fn trailers(&mut self, trailers: &HeaderMap) {
         if let Some(story) = &mut self.story {
             story.grpc_status = grpc_status(trailers).or(story.grpc_status);
+            story.trailing(trailers);
         }
     }
 
