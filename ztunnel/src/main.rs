@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use ztunnel::admin::BUILD;
 
 /// The node proxy of Lateen: mutual TLS and L4 policy for every pod of a node.
@@ -18,17 +18,29 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the pods of this node (the default)
-    Proxy,
+    Proxy {
+        /// What kind of proxy; Istio's manifests say it (`proxy ztunnel`)
+        kind: Option<ProxyKind>,
+    },
     /// Print what was built, as JSON
     Version,
 }
 
+/// There is one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProxyKind {
+    Ztunnel,
+}
+
 fn main() -> ExitCode {
-    match Arguments::parse().command.unwrap_or(Command::Proxy) {
-        Command::Proxy => ztunnel::app::run(),
-        Command::Version => {
+    match Arguments::parse().command {
+        None | Some(Command::Proxy { .. }) => ztunnel::app::run(),
+        Some(Command::Version) => {
             println!("{}", serde_json::json!(BUILD));
             ExitCode::SUCCESS
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
