@@ -76,6 +76,15 @@ impl Client {
         }
     }
 
+    /// Of a connection that somebody else accepted who knows who is there (PROXY protocol).
+    #[must_use]
+    pub fn proxied(identity: Option<Identity>, peer: Peer, destination: SocketAddr) -> Self {
+        Self {
+            identity,
+            ..Self::plain(peer, destination)
+        }
+    }
+
     /// Of a connection without identity.
     #[must_use]
     pub fn plain(peer: Peer, destination: SocketAddr) -> Self {

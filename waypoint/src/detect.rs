@@ -124,11 +124,16 @@ fn classify_http1(first: &[u8]) -> Clue {
     if rest[0] != b' ' {
         return tcp;
     }
-    let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-        let printable = rest.iter().all(|b| *b >= b' ' && *b != 0x7f || *b == b'\r');
-        return if printable { Clue::More } else { tcp };
-    };
-    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    let end = rest.iter().position(|b| *b == b'\n');
+    let line = &rest[..end.unwrap_or(rest.len())];
+    let printable = |b: &u8| *b >= b' ' && *b != 0x7f;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if !line.iter().all(printable) {
+        return tcp;
+    }
+    if end.is_none() {
+        return Clue::More;
+    }
     let version = line.len().checked_sub(8).map(|at| &line[at..at + 7]);
     if version == Some(b"HTTP/1.") {
         return Clue::Is(Spoken::Http1);

@@ -55,6 +55,8 @@ pub enum Frontend {
     Listener {
         /// The bind, by its key.
         bind: Strng,
+        /// Only requests for these hosts; all if there are none.
+        hostnames: Arc<[Strng]>,
         /// Its port.
         port: u16,
         /// What is spoken there.
@@ -190,6 +192,17 @@ fn means(view: &View, bound: &GatewayRef, gateway: &Gateway) -> bool {
     }
 }
 
+/// Whether a listener's host name means a host: the same, or one below a wildcard (Gateway API, `Hostname`).
+fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix('*') {
+        Some(suffix) => {
+            let below = host.len().checked_sub(suffix.len()).and_then(|at| host.get(at..));
+            host.len() > suffix.len() && below.is_some_and(|below| below.eq_ignore_ascii_case(suffix))
+        }
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
 /// What is spoken at a port of a workload, as far as the services that it serves there agree.
 fn protocol_at(view: &View, workload: &Workload, port: u16) -> AppProtocol {
     let mut known = None;
@@ -247,6 +260,17 @@ impl Frontend {
     pub fn port(&self) -> u16 {
         match self {
             Self::Service { port, .. } | Self::Workload { port, .. } | Self::Listener { port, .. } => *port,
+        }
+    }
+
+    /// Whether requests for a host are taken here.
+    #[must_use]
+    pub fn takes(&self, host: &str) -> bool {
+        match self {
+            Self::Service { .. } | Self::Workload { .. } => true,
+            Self::Listener { hostnames, .. } => {
+                hostnames.is_empty() || hostnames.iter().any(|name| covers(name, host))
+            }
         }
     }
 

@@ -37,6 +37,8 @@ pub mod detect;
 pub mod exchange;
 pub mod filters;
 pub mod frontend;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod listener;
 pub mod proxy;
 pub mod reply;

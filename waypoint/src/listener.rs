@@ -3,8 +3,12 @@
 //! # Layout
 //! - this file: the loop of a bind, by its protocol.
 //! - [`hbone`]: tunnels, and their streams handed out to all workers.
+//! - `proxied`: connections behind a PROXY protocol header.
+//! - `tls`: connections whose TLS ends here, or goes on by its server name.
 
 pub mod hbone;
+mod proxied;
+mod tls;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -52,6 +56,8 @@ pub(crate) struct Listener {
     pub(crate) drain: DrainSignal,
     /// For what is handed to other workers.
     pub(crate) watcher: DrainWatcher,
+    /// TLS of its clients, where it ends here.
+    termination: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Accepts until the drain. Before the first configuration is complete, connections wait in the socket's queue.
@@ -63,8 +69,16 @@ pub fn listen(worker: &Rc<Worker>, listen: Listen) {
     } = listen;
     let (signal, follow) = DrainSignal::new(drain.clone());
     worker.tasks.spawn_local("drain", follow);
+    let termination = match tls::termination(&bind) {
+        Ok(termination) => termination,
+        Err(error) => {
+            tracing::error!(bind = %bind.key(), %error, "the listener's certificates cannot be used; it serves nobody");
+            return;
+        }
+    };
     let listener = Rc::new(Listener {
         worker: worker.clone(),
+        termination,
         bind,
         drain: signal,
         watcher: drain.clone(),
@@ -108,8 +122,13 @@ fn accept(listener: &Rc<Listener>, stream: TcpStream, peer: Peer) {
                 drain,
             ))
         }
-        // The control loop opens no such bind.
-        BindProtocol::Proxy { .. } | BindProtocol::Tls(..) => return,
+        BindProtocol::Proxy { serves } => Box::pin(proxied::serve(listener.clone(), stream, *serves)),
+        BindProtocol::Tls(_, served) => {
+            let Some(accepted) = plainly(listener, &stream, peer, served) else {
+                return;
+            };
+            Box::pin(tls::serve(listener.clone(), stream, accepted))
+        }
     };
     listener.spawn("connection", serve);
 }
@@ -134,8 +153,9 @@ fn plainly(listener: &Listener, stream: &TcpStream, peer: Peer, served: &Served)
                 protocol,
             }
         }
-        Served::Routes { protocol, .. } => Frontend::Listener {
+        Served::Routes { protocol, hostnames } => Frontend::Listener {
             bind: listener.bind.key(),
+            hostnames: hostnames.as_slice().into(),
             port: listener.bind.port,
             protocol: *protocol,
         },

@@ -7,6 +7,10 @@ mod lab;
 
 #[path = "data_path/answers.rs"]
 mod answers;
+#[path = "data_path/binds.rs"]
+mod binds;
+#[path = "data_path/conformance.rs"]
+mod conformance;
 #[path = "data_path/connections.rs"]
 mod connections;
 #[path = "data_path/copies.rs"]

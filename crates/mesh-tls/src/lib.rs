@@ -11,6 +11,7 @@
 //! - [`pem`]: certificates out of PEM text.
 //! - [`service`]: TLS of the gRPC services, where the server has a DNS name and clients show tokens.
 //! - [`origination`]: TLS towards servers outside the mesh's own tunnels.
+//! - [`termination`]: TLS of a gateway's clients.
 //! - [`fuzz`]: the fuzz targets.
 //!
 //! Both ends of a mesh connection verify the chain against the mesh's roots and then one identity: a certificate with two
@@ -30,6 +31,7 @@ pub mod private_key;
 pub mod service;
 pub mod settings;
 pub mod source;
+pub mod termination;
 mod verify;
 
 pub use certificate::{InvalidCertificate, WorkloadCertificate, mesh_server_name};
@@ -38,4 +40,5 @@ pub use identity::{PeerIdentityError, peer_identity};
 pub use private_key::PrivateKey;
 pub use settings::{CipherSuite, KeyExchangeGroup, TlsSettings, provider};
 pub use source::{CertSource, CertUnavailable};
+pub use termination::{ServedCertificate, termination_config};
 pub use verify::RejectedPeer;

@@ -135,14 +135,18 @@ pub fn server_config(
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Strictness {
+pub(crate) enum Strictness {
     /// A root that cannot be read is an error: somebody chose each of them.
     Every,
     /// One that cannot be read is passed over: nobody here chose them.
     Usable,
 }
 
-fn roots(from: &str, text: &str, strictness: Strictness) -> Result<RootCertStore, ServiceTlsError> {
+pub(crate) fn roots(
+    from: &str,
+    text: &str,
+    strictness: Strictness,
+) -> Result<RootCertStore, ServiceTlsError> {
     let certs = pem::certificates(text).map_err(|source| ServiceTlsError::Pem {
         from: from.to_owned(),
         source,

@@ -138,12 +138,6 @@ impl Binds {
     }
 
     fn open(&self, bind: &Arc<Bind>) -> io::Result<DrainTrigger> {
-        match bind.protocol {
-            BindProtocol::Hbone { .. } | BindProtocol::Plain(_) => {}
-            BindProtocol::Proxy { .. } | BindProtocol::Tls(..) => {
-                return Err(io::Error::other("this protocol is not served by this version"));
-            }
-        }
         let (trigger, watcher) = drain::channel();
         // All sockets first: half a bind would serve with half of the workers.
         let sockets: io::Result<Vec<_>> = (0..self.workers.count()).map(|_| socket(bind.port)).collect();

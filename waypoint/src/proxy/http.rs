@@ -146,6 +146,9 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         worker: worker.clone(),
         story,
     };
+    if !accepted.frontend.takes(exchange.view().host()) {
+        return local_through(exchange, LocalReply::no_route());
+    }
     if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
         return local_through(exchange, reply);
     }

@@ -193,7 +193,8 @@ impl Lab {
         })))
     }
 
-    fn open(&self, protocol: BindProtocol) -> SocketAddr {
+    /// Opens a port of any kind.
+    pub(crate) fn open(&self, protocol: BindProtocol) -> SocketAddr {
         let (trigger, watcher) = drain::channel();
         let ip: IpAddr = self.ip(100).parse().unwrap();
         let mut address = SocketAddr::new(ip, 0);

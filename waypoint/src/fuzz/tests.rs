@@ -1,0 +1,15 @@
+use std::path::Path;
+
+use mesh_types::fuzzing::{corpus, mutations};
+
+#[test]
+fn requests_end_where_they_do_however_they_come() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/http1-framing");
+    mutations(&corpus(&dir), 1, 20_000).for_each(|data| super::http1_framing(&data));
+}
+
+#[test]
+fn what_is_known_of_a_beginning_stays_so() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/detect");
+    mutations(&corpus(&dir), 2, 20_000).for_each(|data| super::detect(&data));
+}
