@@ -17,7 +17,7 @@
 //! - `targets`: what a policy is attached to, and whose proxies it is for. `gateways`, `routes`: those as policies see
 //!   them. `destination_rule`: which services a rule is for.
 //! - What objects say, by kind, as functions over data: `authorization`, `external`, `authentication`, `traffic`
-//!   (DestinationRule), `backend_tls`, `telemetry`, `rate_limit`, `health_check`, `session`, [`retry`], `mesh`.
+//!   (DestinationRule), `backend_tls`, `telemetry`, `rate_limit`, `health_check`, `session`, `mesh`.
 //! - `providers`: whom the mesh's configuration names. `text`: what several kinds write in the same way.
 //! - `labels`: the labels of endpoints that waypoints choose by.
 
@@ -37,7 +37,6 @@ mod lowering;
 mod mesh;
 mod providers;
 mod rate_limit;
-pub(crate) mod retry;
 mod routes;
 mod session;
 mod targets;

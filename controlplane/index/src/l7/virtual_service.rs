@@ -15,7 +15,7 @@ mod connections;
 mod delegate;
 mod destination;
 mod matches;
-mod retry;
+pub(crate) mod retry;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,11 +13,11 @@ use mesh_model::l7::traffic::{TrafficRules, TrafficSettings};
 use mesh_types::Strng;
 
 use super::providers::{self, BUILT_IN_LOG, Providers, STDOUT};
-use super::retry::retry;
 use super::telemetry::Tracer;
 use super::traffic::mesh_settings;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
+use crate::l7::virtual_service::retry::retry;
 
 /// What other objects look into.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,18 +100,8 @@ pub(super) fn policies(
         policies.push(PolicyKind::Tracing(tracing));
     }
     policies.extend(path_normalization(spec).map(PolicyKind::PathNormalization));
-    if let Some(spec) = &spec.default_http_retry_policy {
-        let (retry, unknown) = retry(spec);
-        if !unknown.is_empty() {
-            let message = format!(
-                "has conditions that are none, and count for nothing: {}",
-                unknown.join(", ")
-            );
-            let field = "spec.defaultHttpRetryPolicy.retryOn";
-            conditions.push(Condition::at(ConditionReason::UnknownValue, field, message));
-        }
-        policies.push(PolicyKind::Retry(retry));
-    }
+    let retry = spec.default_http_retry_policy.as_ref().map(retry);
+    policies.extend(retry.map(PolicyKind::Retry));
     // Told a second time, so that what is wrong with them is said with the object.
     let traffic = mesh_settings(spec, conditions);
     if traffic != TrafficSettings::default() {

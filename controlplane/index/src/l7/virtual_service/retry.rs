@@ -4,7 +4,7 @@ use controlplane_k8s_api::networking::VsRetry;
 use mesh_model::l7::resilience::{Retry, RetryCondition};
 
 /// A policy; what it does not say is as for requests without any.
-pub(super) fn retry(wanted: &VsRetry) -> Retry {
+pub(crate) fn retry(wanted: &VsRetry) -> Retry {
     let default = Retry::default();
     let words = wanted
         .retry_on
