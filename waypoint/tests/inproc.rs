@@ -9,6 +9,8 @@ mod lab;
 mod rate_limit;
 #[path = "inproc/security.rs"]
 mod security;
+#[path = "inproc/telemetry.rs"]
+mod telemetry;
 #[path = "inproc/tokens.rs"]
 mod tokens;
 

@@ -56,6 +56,7 @@ pub(crate) struct Lab {
     drains: RefCell<Vec<DrainTrigger>>,
     /// Key sets that are elsewhere; a test that wants them has to fetch them.
     pub(crate) key_sets: KeySets,
+    registry: Registry,
     pub(crate) l7_reader: L7Reader,
     pub(crate) state: StateReader,
     pub(crate) tasks: Tasks,
@@ -107,7 +108,8 @@ impl Lab {
         let log = reports.clone();
         let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let threads_seen = seen.clone();
-        let telemetry = Telemetry::new(&Registry::new()).observed_by(Arc::new(move |report: &Report| {
+        let registry = Registry::new();
+        let telemetry = Telemetry::new(&registry).observed_by(Arc::new(move |report: &Report| {
             let thread = std::thread::current().name().unwrap_or_default().to_owned();
             threads_seen.lock().insert(thread);
             log.lock().push(report.clone());
@@ -144,6 +146,7 @@ impl Lab {
             threads: seen,
             drains: RefCell::default(),
             key_sets,
+            registry,
             l7_reader,
             state: state_reader,
             tasks,
@@ -173,6 +176,13 @@ impl Lab {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// All metrics, as they are scraped.
+    pub(crate) fn metrics(&self) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap()
     }
 
     /// The threads that served something.

@@ -1,0 +1,225 @@
+//! What is told of requests: counted, written and sent to a real collector of the test's own.
+
+#![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mesh_hbone::request::WorkloadKind;
+use mesh_hbone::{Baggage, ConnectRequest, Hop};
+use mesh_model::l7::PolicyKind;
+use mesh_model::l7::telemetry::{
+    AccessLogging, LogFormat, LogSink, MetricOverride, Metrics, TraceExporter, Tracing,
+};
+use mesh_net::DialOptions;
+use mesh_proto::opentelemetry::proto::collector::trace::v1::ExportTraceServiceRequest;
+use mesh_testkit::objects::identity;
+use mesh_testkit::{pod, service};
+use mesh_tls::ExpectedPeers;
+use mesh_types::{NextHop, WorkloadUid};
+use prost::Message as _;
+
+use super::lab::wires::{Says, Unary};
+use super::lab::{App, Lab, get, http1, in_lab, read};
+use super::security::policy;
+use super::{at, shop};
+
+/// One request through a tunnel of the client `client`, whose node says this of it.
+async fn ask(lab: &Lab, baggage: Option<Baggage>, headers: &[(&'static str, &str)]) -> String {
+    let waypoint = lab.open_hbone();
+    let pool = lab.client("client");
+    let hop = Hop {
+        next: NextHop::new(waypoint),
+        netns: None,
+        dial: DialOptions::default(),
+        source: identity("shop", "client"),
+        source_ip: IpAddr::from([127, 0, 0, 1]),
+        expected: ExpectedPeers::one(&identity("shop", "waypoint")),
+        instance: WorkloadUid::new("waypoint"),
+    };
+    let mut request = ConnectRequest::to("10.96.0.1:80".parse().unwrap());
+    request.headers.baggage = baggage;
+    let mut http = http1(pool.tunnel(&hop, &request).await.unwrap().into_io()).await;
+    let mut request = get("/items?n=1");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let answer = read(http.send_request(request).await.unwrap()).await;
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
+fn said() -> Option<Baggage> {
+    Some(Baggage {
+        namespace: Some("shop".into()),
+        workload: Some((WorkloadKind::Deployment, "buyer".into())),
+        service: Some("buyer".into()),
+        revision: Some("v2".into()),
+        cluster: Some("east".into()),
+        ..Baggage::default()
+    })
+}
+
+async fn line_of(lab: &Lab, name: &str) -> String {
+    loop {
+        let text = lab.metrics();
+        let line = text.lines().find(|line| line.starts_with(name));
+        if let Some(line) = line {
+            return line.to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn a_request_is_counted_with_both_ends_named() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        ask(&lab, said(), &[]).await;
+        let line = line_of(&lab, "istio_requests_total").await;
+        for label in [
+            "reporter=\"waypoint\"",
+            "source_workload=\"buyer\"",
+            "source_canonical_revision=\"v2\"",
+            "source_workload_namespace=\"shop\"",
+            "source_principal=\"spiffe://cluster.local/ns/shop/sa/client\"",
+            "source_cluster=\"east\"",
+            "destination_service_name=\"shop\"",
+            "destination_service_namespace=\"shop\"",
+            "request_protocol=\"http\"",
+            "response_code=\"200\"",
+            "response_flags=\"-\"",
+            "connection_security_policy=\"mutual_tls\"",
+        ] {
+            assert!(line.contains(label), "{label} is not in {line}");
+        }
+        assert!(line.ends_with(" 1"), "{line}");
+    });
+}
+
+#[test]
+fn a_client_that_is_not_known_yet_delays_the_record_and_not_the_request() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        ask(&lab, None, &[]).await;
+        assert!(!lab.metrics().contains("istio_requests_total"), "it waits");
+        let client = pod("buyer-1").at("127.0.0.1").with_account("client");
+        lab.apply([client.into()]);
+        let line = line_of(&lab, "istio_requests_total").await;
+        let principal = "source_principal=\"spiffe://cluster.local/ns/shop/sa/client\"";
+        assert!(line.contains(principal), "{line}");
+        assert!(!line.contains("source_workload=\"unknown\""), "{line}");
+    });
+}
+
+#[test]
+fn metrics_are_counted_as_users_want() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let tags = vec![
+            ("source_version".into(), None),
+            (
+                "path".into(),
+                Some("request.url_path + request.headers['x-team']".into()),
+            ),
+        ];
+        lab.serve([policy(
+            "metrics",
+            PolicyKind::Metrics(Metrics {
+                overrides: vec![MetricOverride {
+                    metric: None,
+                    disabled: None,
+                    tags,
+                }],
+            }),
+        )]);
+        ask(&lab, said(), &[("x-team", "blue")]).await;
+        let line = line_of(&lab, "istio_requests_total").await;
+        assert!(line.contains("path=\"/itemsblue\""), "{line}");
+        assert!(!line.contains("source_version"), "{line}");
+    });
+}
+
+#[test]
+fn lines_go_to_a_file_in_the_format_that_is_wanted() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let path = std::env::temp_dir().join(format!("lateen-access-{}.log", std::process::id()));
+        let format = "%REQ(:METHOD)% %REQ(X-TEAM)% %RESP(X-APP)% %RESPONSE_CODE% %DOWNSTREAM_PEER_URI_SAN%\n";
+        lab.serve([policy(
+            "log",
+            PolicyKind::AccessLogging(AccessLogging {
+                sinks: vec![LogSink::File {
+                    path: path.display().to_string().into(),
+                    format: LogFormat::Text(format.into()),
+                }],
+                filter: Some("request.headers['x-team'] == 'blue'".into()),
+            }),
+        )]);
+        ask(&lab, said(), &[("x-team", "red")]).await;
+        ask(&lab, said(), &[("x-team", "blue")]).await;
+        let text = loop {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            text,
+            "GET blue web 200 spiffe://cluster.local/ns/shop/sa/client\n"
+        );
+    });
+}
+
+#[test]
+fn a_span_reaches_its_collector_between_its_parent_and_its_child() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let ip = lab.ip(7);
+        lab.apply([
+            service("collector").at("10.96.0.7").port(80, 4317).into(),
+            pod("collector").at(&ip).serving("collector", 80, 4317).into(),
+        ]);
+        let collector = Unary::start(format!("{ip}:4317").parse().unwrap()).await;
+        collector.says(Says::Message(Bytes::new()));
+        lab.serve([policy(
+            "tracing",
+            PolicyKind::Tracing(Tracing {
+                exporter: Some(TraceExporter::OtlpGrpc(at("collector"))),
+                sampling: 0,
+                disabled: false,
+                no_propagation: false,
+                tags: Vec::new(),
+            }),
+        )]);
+        let came = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let told = ask(&lab, said(), &[("traceparent", came)]).await;
+        let went = told
+            .lines()
+            .find_map(|line| line.strip_prefix("traceparent: "))
+            .unwrap();
+        let (method, message) = loop {
+            if let Some(asked) = collector.asked().pop() {
+                break asked;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(
+            method,
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        );
+        let request = ExportTraceServiceRequest::decode(message).unwrap();
+        let span = &request.resource_spans[0].scope_spans[0].spans[0];
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        assert_eq!(hex(&span.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
+        assert_eq!(
+            went,
+            format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", hex(&span.span_id))
+        );
+        assert_eq!(span.name, "shop.shop.svc.cluster.local:80/*");
+    });
+}
