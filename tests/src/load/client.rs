@@ -41,6 +41,8 @@ pub struct Client {
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     out: Vec<u8>,
+    /// Strikes when requests are due, where they are not asked one after the other.
+    clock: Option<TimerFd>,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Client {
             connections,
             buffer: vec![0; 64 * 1024],
             out: Vec::new(),
+            clock: None,
         })
     }
 
@@ -127,21 +130,21 @@ impl Client {
             late: VecDeque::new(),
             next_due: start,
         };
-        let _timer = match pace {
-            Pace::Open(rate) => Some(self.tick(Duration::from_secs_f64(1.0 / rate))?),
+        match pace {
+            Pace::Open(rate) => self.clock = Some(self.tick(Duration::from_secs_f64(1.0 / rate))?),
             Pace::Closed => {
                 while let Some(at) = measuring.free.pop_front() {
                     self.ask(at, start)?;
                 }
-                None
             }
-        };
+        }
         let mut now = start;
         while now < measuring.end {
             self.ask_due(&mut measuring, now)?;
             self.wait(|client, at, asked| measuring.answered(client, at, asked))?;
             now = Instant::now();
         }
+        self.clock = None;
         let mut outcome = measuring.outcome;
         outcome.seconds = (now - start).as_secs_f64();
         Ok(outcome)
@@ -157,8 +160,7 @@ impl Client {
             Expiration::Interval(TimeSpec::from_duration(every)),
             TimerSetTimeFlags::empty(),
         )?;
-        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        self.epoll.add(&timer, EpollEvent::new(edge, TIMER))?;
+        self.epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         Ok(timer)
     }
 
@@ -203,7 +205,12 @@ impl Client {
             ready => ready?,
         };
         ensure!(ready > 0, "no answer for {} ms", PATIENCE);
-        for event in events[..ready].iter().filter(|e| e.data() != TIMER) {
+        for event in &events[..ready] {
+            if event.data() == TIMER {
+                // It goes on only once it was read; how often it struck is known by the time.
+                self.clock.as_ref().map(TimerFd::wait).transpose()?;
+                continue;
+            }
             let at = usize::try_from(event.data())?;
             if event.events().contains(EpollFlags::EPOLLOUT) {
                 self.connections[at].socket.go_on(&self.epoll)?;
