@@ -47,6 +47,10 @@ fn identities(lab: &mut Lab) -> Result<()> {
             ("dst.identity", &waypoint),
         ],
     )?;
+    let process = stage.waypoint.replicas[0].process()?;
+    lab::wait::until("the waypoint's own line", crate::client::LIMIT, || {
+        process.log().contains("\"GET /who HTTP/1.1\" 200 ").then_some(())
+    })?;
     // The waypoint keeps its connection for the next request; its line comes when it ends.
     stage.waypoint.replicas[0].drain()?;
     trace.expect(

@@ -13,6 +13,8 @@ mod hbone;
 mod l7_binding;
 mod l7_direct;
 mod l7_life;
+mod l7_limits;
+mod l7_policy;
 mod l7_programs;
 mod l7_rules;
 mod l7_stage;
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         l7_binding::TESTS,
         l7_life::TESTS,
         l7_direct::TESTS,
+        l7_policy::TESTS,
+        l7_limits::TESTS,
         l7_programs::TESTS,
         l7_rules::TESTS,
         streams::TESTS,

@@ -246,7 +246,7 @@ impl Stage {
             let answers = call.make(cast, &self.shopper, &self.dir, self.calls)?;
             let mut doubts = call.expect.doubts(&answers);
             let line = match call.logged {
-                true => self.line(self.calls, &mut doubts),
+                true => self.line(&call.with.mark(self.calls), &mut doubts),
                 false => None,
             };
             table.row([
@@ -271,12 +271,11 @@ impl Stage {
         Ok(all)
     }
 
-    /// The access log's line of a call, by the name that the call gave itself.
-    fn line(&self, call: usize, doubts: &mut Vec<String>) -> Option<String> {
-        let name = format!("\"demo/{call}\"");
+    /// The access log's first line of a call.
+    fn line(&self, mark: &str, doubts: &mut Vec<String>) -> Option<String> {
         let found = wait::until("a line in the access log", LOGGED, || {
             let log = fs::read_to_string(&self.log).ok()?;
-            log.lines().find(|l| l.contains(&name)).map(str::to_owned)
+            log.lines().find(|l| l.contains(mark)).map(str::to_owned)
         });
         if found.is_err() {
             doubts.push("the waypoint logged no such request".to_owned());

@@ -70,7 +70,7 @@ impl Call {
             }
             Program::Tcp => (
                 app,
-                words(&["send", "10.96.2.1:9000", "--text", "hello", "--limit-ms", "3000"]),
+                words(&["send", TCP, "--text", "hello", "--limit-ms", "3000"]),
             ),
         };
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -79,6 +79,14 @@ impl Call {
 }
 
 impl Program {
+    /// What tells its line in the access log: the name that it gave itself, or whom it called.
+    pub(super) fn mark(&self, number: usize) -> String {
+        match self {
+            Self::Tcp => format!(" {TCP} "),
+            _ => format!("\"demo/{number}\""),
+        }
+    }
+
     fn read(&self, said: &Said) -> Vec<Answer> {
         let of = |status: String, by: &str| Answer {
             status,
@@ -170,5 +178,7 @@ fn filled(dir: &Path, argument: &str, number: usize) -> Result<String> {
     Ok(format!("{before}{}{after}", value.trim()))
 }
 
+/// The TCP port of the service that is called.
+const TCP: &str = "10.96.2.1:9000";
 const MARK: &str = "==> ";
 const CURL_SAYS: &str = "\n==> %{http_code} %{time_total} %header{x-served-by}\n";

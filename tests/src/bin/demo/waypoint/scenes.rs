@@ -2,6 +2,8 @@
 //!
 //! The first call of a scene is one whose answer the file changes.
 
+mod policies;
+
 use std::sync::LazyLock;
 
 use super::call::{Call, Program};
@@ -33,25 +35,25 @@ pub(super) fn opening() -> Scene {
                 title: "gRPC, three messages each way",
                 with: Program::Grpc(&["one", "two", "three"]),
                 expect: Expect::once("gRPC 0", ANYBODY).says(&[": one", ": two", ": three"]),
-                logged: ACCESS_LOG,
+                logged: true,
             },
             Call {
                 title: "WebSocket, two messages each way",
                 with: Program::WebSocket(&["hello", "again"]),
                 expect: Expect::once("101", ANYBODY).says(&["hello", "again"]),
-                logged: ACCESS_LOG,
+                logged: true,
             },
             Call {
                 title: "TCP, a line each way",
                 with: Program::Tcp,
                 expect: Expect::once("echo", ANYBODY),
-                logged: false,
+                logged: true,
             },
         ],
         ..scene(
             "The namespace opts in",
             "One label on the namespace, and its services are reached through the waypoint: HTTP, gRPC, WebSocket and TCP \
-             alike.",
+             alike. Below each call stands the waypoint's line of it, the first of several.",
             "",
             "",
         )
@@ -61,7 +63,7 @@ pub(super) fn opening() -> Scene {
 /// All others, in order.
 pub(super) fn scenes() -> &'static [Scene] {
     static SCENES: LazyLock<Vec<Scene>> = LazyLock::new(|| {
-        let acts = [routing(), resilience(), egress()];
+        let acts = [routing(), resilience(), policies::scenes(), egress()];
         acts.into_iter().flatten().collect()
     });
     &SCENES
@@ -254,7 +256,7 @@ fn egress() -> Vec<Scene> {
         calls: vec![
             curl(
                 "GET http://partner.example/headers",
-                &["--connect-timeout", "0.3", "http://partner.example/headers"],
+                &["--max-time", "0.5", "http://partner.example/headers"],
                 Expect::once("200", "partner").says(&["x-from: store"]),
             ),
             curl(
@@ -288,11 +290,9 @@ fn curl(title: &'static str, arguments: &'static [&'static str], expect: Expect)
         title,
         with: Program::Curl(arguments),
         expect,
-        logged: ACCESS_LOG,
+        logged: true,
     }
 }
 
-/// Whether the waypoint writes a line about each request.
-const ACCESS_LOG: bool = false;
 const V1: &str = "reviews-v1";
 const V2: &str = "reviews-v2";
