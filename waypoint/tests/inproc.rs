@@ -4,6 +4,7 @@
 mod balance;
 #[path = "inproc/external_auth.rs"]
 mod external_auth;
+#[expect(dead_code, reason = "other tests use more of it")]
 mod lab;
 #[path = "inproc/rate_limit.rs"]
 mod rate_limit;

@@ -75,22 +75,32 @@ pub(crate) struct Answer {
 
 /// Runs a test in a lab of its own, with one worker on the test's thread.
 pub(crate) fn in_lab<F: Future<Output = ()>>(test: impl FnOnce(Rc<Lab>) -> F) {
-    run(1, false, test);
+    run(1, false, Settings::default(), test);
+}
+
+/// The same with other limits and timers.
+pub(crate) fn in_lab_where<F: Future<Output = ()>>(settings: Settings, test: impl FnOnce(Rc<Lab>) -> F) {
+    run(1, false, settings, test);
 }
 
 /// The same with workers on threads of their own.
 pub(crate) fn in_lab_with_threads<F: Future<Output = ()>>(workers: usize, test: impl FnOnce(Rc<Lab>) -> F) {
-    run(workers, true, test);
+    run(workers, true, Settings::default(), test);
 }
 
-fn run<F: Future<Output = ()>>(workers: usize, threads: bool, test: impl FnOnce(Rc<Lab>) -> F) {
+fn run<F: Future<Output = ()>>(
+    workers: usize,
+    threads: bool,
+    settings: Settings,
+    test: impl FnOnce(Rc<Lab>) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     LocalSet::new().block_on(&runtime, async {
         let limit = Duration::from_secs(60);
-        let lab = Rc::new(Lab::new(workers, threads));
+        let lab = Rc::new(Lab::new(workers, threads, settings));
         tokio::time::timeout(limit, test(lab))
             .await
             .expect("the test hangs");
@@ -98,7 +108,7 @@ fn run<F: Future<Output = ()>>(workers: usize, threads: bool, test: impl FnOnce(
 }
 
 impl Lab {
-    fn new(count: usize, threads: bool) -> Self {
+    fn new(count: usize, threads: bool, settings: Settings) -> Self {
         let (writer, state) = mesh(mesh_state::Settings::default());
         let (l7_writer, l7) = l7();
         let (l7_reader, state_reader) = (l7.clone(), state.clone());
@@ -123,7 +133,7 @@ impl Lab {
             identity: identity("shop", "waypoint"),
             gateway: Arc::new(gateway()),
             hbone: HboneOptions::default(),
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(settings),
             telemetry,
             key_sets: key_sets.clone(),
             buckets: Buckets::default(),
