@@ -4,7 +4,7 @@
 //! - this file: [`Upstream`], what a worker knows of all its destinations.
 //! - [`call`]: one request to a service, for whoever needs an answer from one (authorization, limits, telemetry).
 //! - [`cluster`]: a destination and its endpoints, as they are now; which of them takes a request.
-//! - [`registry`]: what all workers know together: limits, ejections, host names. `names` resolves those.
+//! - [`registry`]: what all workers know together: limits, ejections, host names. [`names`] resolves those.
 //! - `rules`: what counts for a destination. `lookup`: who its endpoints are. `endpoint`: one of them.
 //! - `health`: endpoints are asked whether they are well.
 //! - `session`: what keeps a client at one endpoint. Pure.
@@ -18,7 +18,7 @@ mod endpoint;
 mod health;
 pub mod http;
 mod lookup;
-mod names;
+pub mod names;
 mod origination;
 pub mod registry;
 mod rules;
@@ -203,6 +203,7 @@ impl Upstream {
                 let (seen, now) = (shared.changes.borrow_mut().seen(), Instant::now());
                 shared.clusters.borrow_mut().retain(|key, cluster| {
                     cluster.refresh(&shared, seen);
+                    shared.registry.names().keep(&cluster.names());
                     let used = cluster.close_idle(now, shared.settings.upstream_idle);
                     let passing = matches!(key, ClusterKey::Host(..)) && !used;
                     // Whoever uses it holds a reference.

@@ -51,6 +51,7 @@ pub struct Cluster {
 struct Now {
     exists: bool,
     resolving: bool,
+    names: Rc<[Strng]>,
     protocol: AppProtocol,
     rules: Option<Rc<Rules>>,
     own: Places,
@@ -177,6 +178,11 @@ impl Cluster {
         self.now.borrow().endpoints.is_empty()
     }
 
+    /// Hosts that its endpoints go by.
+    pub(super) fn names(&self) -> Rc<[Strng]> {
+        self.now.borrow().names.clone()
+    }
+
     /// Some endpoint's name is not resolved yet.
     pub(super) fn is_resolving(&self) -> bool {
         self.now.borrow().resolving
@@ -269,6 +275,7 @@ impl Cluster {
             now.own = own;
         }
         (now.exists, now.resolving, now.protocol) = (true, found.resolving, found.protocol);
+        now.names = found.names.into();
         now.rules = Some(rules);
     }
 }

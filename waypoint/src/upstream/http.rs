@@ -113,7 +113,7 @@ impl HttpConnections {
         shared: &Rc<Shared>,
         endpoint: &Endpoint,
         version: HttpVersion,
-        request: Request<Body>,
+        mut request: Request<Body>,
         alone: bool,
     ) -> Result<Answered, TryError> {
         let client = request.extensions().get::<OnBehalf>().copied();
@@ -126,6 +126,7 @@ impl HttpConnections {
                 self.send_http1(shared, endpoint, connection, request).await
             }
             HttpVersion::Http2 => {
+                endpoint.rules.tls.name_scheme(&mut request);
                 let (connection, reused) = self.http2(shared, endpoint, client.as_ref(), alone).await?;
                 send_http2(connection, request, reused).await
             }

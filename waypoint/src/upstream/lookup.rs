@@ -20,7 +20,9 @@ pub(super) struct Destination {
     /// What a service says of its endpoints.
     pub(super) balancing: Option<LoadBalancing>,
     pub(super) endpoints: Vec<Found>,
-    /// Some of its endpoints go by names that are not resolved yet.
+    /// Hosts that its endpoints go by.
+    pub(super) names: Vec<Strng>,
+    /// Some of those are not resolved yet.
     pub(super) resolving: bool,
 }
 
@@ -89,6 +91,7 @@ impl Looking<'_> {
             if let Some(ip) = address(workload, service) {
                 destination.endpoints.push(add(ip));
             } else if !workload.hostname.is_empty() {
+                destination.names.push(workload.hostname.clone());
                 let Some(addresses) = self.addresses(&workload.hostname) else {
                     destination.resolving = true;
                     continue;
@@ -123,6 +126,7 @@ impl Looking<'_> {
             .map(|ip| Found::plain(SocketAddr::new(*ip, port)));
         Destination {
             resolving,
+            names: vec![host.clone()],
             ..Destination::new(AppProtocol::Unknown, endpoints.collect())
         }
     }
@@ -138,6 +142,7 @@ impl Destination {
             protocol,
             balancing: None,
             endpoints,
+            names: Vec::new(),
             resolving: false,
         }
     }

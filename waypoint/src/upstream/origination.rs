@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ::http::uri::Scheme;
+use ::http::{Request, Uri};
 use mesh_model::l7::tls::{TlsOrigination, Trust};
 use mesh_tls::origination as tls;
 use mesh_types::Strng;
@@ -10,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::ConnectFailure;
 use super::http::HttpVersion;
+use crate::body::Body;
 use crate::stream::Stream;
 
 /// What is spoken below requests and bytes. `ISTIO_MUTUAL` is none of these: within the mesh, tunnels are it.
@@ -36,6 +39,17 @@ impl Origination {
             Ok(tls) => Self::On(Box::new(tls)),
             Err(why) => Self::Invalid(why.into()),
         }
+    }
+
+    /// What is asked for over TLS says so (RFC 9113, section 8.3.1).
+    pub(super) fn name_scheme(&self, request: &mut Request<Body>) {
+        let mut parts = match self {
+            Self::On(_) => std::mem::take(request.uri_mut()).into_parts(),
+            Self::Off | Self::Invalid(_) => return,
+        };
+        parts.scheme = parts.authority.is_some().then_some(Scheme::HTTPS);
+        // The parts were a URI's.
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     }
 
     /// Begins TLS on a stream, where it is wanted.

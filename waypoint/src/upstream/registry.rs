@@ -10,15 +10,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ClusterKey;
-use super::names::Names;
+use super::names::{Names, Resolve};
 
 /// All destinations. Clones are the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     beginning: Instant,
     destinations: Mutex<HashMap<ClusterKey, Arc<Common>>>,
@@ -48,17 +47,33 @@ pub(crate) struct Slot {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                beginning: Instant::now(),
-                destinations: Mutex::default(),
-                names: Names::of_the_machine(),
-            }),
-        }
+        Self::with(Names::of_the_machine())
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
     }
 }
 
 impl Registry {
+    /// With host names as somebody resolves them, not the machine's servers.
+    #[must_use]
+    pub fn resolving_by(resolver: Arc<dyn Resolve>) -> Self {
+        Self::with(Names::of(resolver))
+    }
+
+    fn with(names: Names) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                beginning: Instant::now(),
+                destinations: Mutex::default(),
+                names,
+            }),
+        }
+    }
+
     /// A destination: the same for all who ask.
     pub(super) fn common(&self, key: &ClusterKey) -> Arc<Common> {
         let mut destinations = self.inner.destinations.lock();

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_model::l7::backend::Location;
 use mesh_model::l7::health::{HealthCheck, Probe};
 use mesh_model::l7::session::{Session, SessionCarrier};
 use mesh_model::l7::tls::{BackendTls, TlsOrigination, Trust};
@@ -13,14 +14,14 @@ use mesh_model::l7::traffic::{
     Balancer, ConnectionLimits, HashKey, HashRing, LocalityRules, OutlierDetection, ProxyProtocolVersion,
     Subset, TrafficRules, TrafficSettings,
 };
-use mesh_model::l7::{EndpointLabels, PolicyKind};
+use mesh_model::l7::{Backend, EndpointLabels, ObjectRef, PolicyKind};
 use mesh_model::workload::Locality;
 use mesh_state::Update;
 use mesh_state::l7::L7Update;
 use mesh_testkit::objects::{CLUSTER, identity};
 use mesh_testkit::{pod, service};
 use mesh_tls::TlsSettings;
-use mesh_types::WorkloadUid;
+use mesh_types::{NamespacedName, Strng, WorkloadUid};
 use rcgen::{CertificateParams, CertifiedKey, KeyPair, SanType};
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +30,9 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use waypoint::flags::ResponseFlag;
-use waypoint::upstream::{Needs, Registry, Upstream};
+use waypoint::upstream::call::{CallError, CallVersion};
+use waypoint::upstream::names::{Resolve, Resolving};
+use waypoint::upstream::{ClusterKey, Needs, Registry, Upstream};
 
 use super::lab::{Answer, App, Lab, gateway, get, http1, in_lab, in_lab_with_threads, read};
 use super::security::policy;
@@ -474,7 +477,7 @@ async fn tls_app(lab: &Lab, name: &'static str, host: u8, port: u16, server_name
 }
 
 /// What a part of this proxy has to call services.
-fn upstream(lab: &Lab) -> Upstream {
+fn upstream(lab: &Lab, registry: Registry) -> Upstream {
     Upstream::new(Needs {
         state: lab.state.clone(),
         l7: lab.l7_reader.clone(),
@@ -482,7 +485,7 @@ fn upstream(lab: &Lab) -> Upstream {
         identity: identity("shop", "waypoint"),
         gateway: Arc::new(gateway()),
         settings: Arc::default(),
-        registry: Registry::default(),
+        registry,
         tasks: lab.tasks.clone(),
     })
 }
@@ -518,14 +521,110 @@ fn a_connection_can_begin_with_its_clients_address() {
     });
 }
 
+/// A resolver of the test's own: what it says may change.
+#[derive(Default)]
+struct Book(parking_lot::Mutex<std::collections::BTreeMap<String, Vec<std::net::IpAddr>>>);
+
+impl Resolve for Book {
+    fn resolve(&self, host: Strng) -> Resolving<'_> {
+        let found = self.0.lock().get(host.as_str()).cloned();
+        let found = found
+            .map(Arc::from)
+            .ok_or(mesh_dns::ResolveError::NoAddress(host));
+        Box::pin(async move { found })
+    }
+}
+
+#[test]
+fn names_are_resolved_and_again_when_they_change() {
+    in_lab(|lab| async move {
+        let book = Arc::new(Book::default());
+        let tell = |host: &str, ip: String| book.0.lock().insert(host.into(), vec![ip.parse().unwrap()]);
+        tell("out.example", lab.ip(1));
+        tell("www.wild.example", lab.ip(1));
+        lab.app(App::Http, "a", 1, 9000).await;
+        lab.app(App::Http, "b", 2, 9000).await;
+        let backend = |name: &str, location| {
+            L7Update::Backend(Arc::new(Backend {
+                name: name.into(),
+                object: ObjectRef {
+                    kind: "ServiceEntry".into(),
+                    name: NamespacedName::new("shop", "out"),
+                },
+                location,
+            }))
+        };
+        let dns = Location::Dns {
+            host: "out.example".into(),
+            port: 9000,
+        };
+        let dynamic = Location::Dynamic {
+            suffixes: vec![".wild.example".into()],
+            port: 9000,
+        };
+        lab.serve([backend("dns", dns), backend("dynamic", dynamic)]);
+        let upstream = upstream(&lab, Registry::resolving_by(book.clone()));
+        let tidy = spawn_local(upstream.tidy());
+        let key = ClusterKey::Backend("dns".into());
+        let who = async || {
+            let request = http::Request::get("http://out.example/")
+                .body(waypoint::body::Body::empty())
+                .unwrap();
+            let limit = Duration::from_secs(5);
+            let answer = upstream
+                .call_to(&key, CallVersion::Http1, request, limit)
+                .await
+                .unwrap();
+            answer.headers()["x-app"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(who().await, "a", "the first request waits for the address");
+        tell("out.example", lab.ip(2));
+        while who().await != "b" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Whoever owns a name may not point it at this machine.
+        let wild = ClusterKey::Backend("dynamic".into());
+        for (host, exists) in [
+            ("www.wild.example", true),
+            ("WWW.wild.example:80", true),
+            ("wild.example", true),
+        ] {
+            let cluster = upstream.destination(&wild, Some(host)).await;
+            assert_eq!(
+                (cluster.exists(), cluster.endpoints().len()),
+                (exists, 0),
+                "{host}"
+            );
+        }
+        book.0
+            .lock()
+            .insert("www.wild.example".into(), vec!["192.0.2.7".parse().unwrap()]);
+        while upstream
+            .destination(&wild, Some("www.wild.example"))
+            .await
+            .endpoints()
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(
+            upstream
+                .destination(&wild, Some("www.evil.example"))
+                .await
+                .endpoints()
+                .is_empty()
+        );
+        tidy.abort();
+    });
+}
+
 #[test]
 fn services_are_called_with_one_request() {
     use waypoint::body::Body;
-    use waypoint::upstream::call::{CallError, CallVersion};
     in_lab(|lab| async move {
         endpoints(&lab, &["a"]);
         lab.app(App::Http, "a", 1, 9000).await;
-        let upstream = Rc::new(upstream(&lab));
+        let upstream = Rc::new(upstream(&lab, Registry::default()));
         let to = super::at("shop");
         let call = async |path: &str, limit| {
             let request = http::Request::get(format!("http://shop{path}"))
