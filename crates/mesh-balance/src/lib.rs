@@ -17,7 +17,7 @@
 //! Envoy's limits and ejections are per proxy, not per thread, and a user who allows ten connections means ten. So what is
 //! counted stands in one [`Group`] for all workers: two relaxed atomic additions for each request, and one load to see
 //! that nothing changed. What is only read (tables, rings) each worker has for itself, so that a pick takes no lock.
-//! `docs/decisions/upstream-state.md` has the measurements.
+//! `docs/decisions/upstream-state.md` has the reasons.
 
 pub mod chance;
 pub mod circuit;

@@ -4,8 +4,12 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use mesh_model::AppProtocol;
 use mesh_model::l7::backend::Location;
 use mesh_model::l7::health::{HealthCheck, Probe};
 use mesh_model::l7::session::{Session, SessionCarrier};
@@ -335,6 +339,70 @@ fn health_checks_take_out_and_bring_back() {
             until(waypoint, "b").await;
         });
     }
+}
+
+/// An application over HTTP/2 that says of itself whether it is well, as `grpc.health.v1.Health` does.
+async fn grpc_app(lab: &Lab, name: &'static str, host: u8, well: Arc<AtomicBool>) {
+    let listener = TcpListener::bind(format!("{}:9000", lab.ip(host))).await.unwrap();
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let well = well.clone();
+            let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let status = if well.load(Ordering::Relaxed) { 1 } else { 2 };
+                let body = match request.uri().path() {
+                    "/grpc.health.v1.Health/Check" => vec![0, 0, 0, 0, 2, 8, status],
+                    _ => Vec::new(),
+                };
+                let answer = http::Response::builder()
+                    .header("x-app", name)
+                    .header("grpc-status", "0");
+                let answer = answer.body(http_body_util::Full::new(bytes::Bytes::from(body)));
+                async move { answer }
+            });
+            let server = hyper::server::conn::http2::Builder::new(super::lab::LocalExecutor);
+            spawn_local(async move { drop(server.serve_connection(TokioIo::new(stream), answer).await) });
+        }
+    });
+}
+
+#[test]
+fn health_is_asked_over_grpc() {
+    in_lab(|lab| async move {
+        endpoints(&lab, &["a", "b"]);
+        let shop = service("shop").at("10.96.0.1").port(80, 9000);
+        lab.apply([shop.speaking(AppProtocol::Http2).into()]);
+        let (a, b) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        grpc_app(&lab, "a", 1, a.clone()).await;
+        grpc_app(&lab, "b", 2, b.clone()).await;
+        lab.serve([policy(
+            "health",
+            PolicyKind::HealthCheck(HealthCheck {
+                probe: Probe::Grpc {
+                    service: "shop".into(),
+                },
+                interval: Duration::from_millis(30),
+                timeout: Duration::from_millis(500),
+                unhealthy_threshold: 1,
+                healthy_threshold: 1,
+            }),
+        )]);
+        let waypoint = lab.open_plain("shop", 80);
+        let only = async |wanted: &str| {
+            let mut calm = 0;
+            while calm < 25 {
+                calm = if who(waypoint).await == wanted {
+                    calm + 1
+                } else {
+                    0
+                };
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        only("a").await;
+        a.store(false, Ordering::Relaxed);
+        b.store(true, Ordering::Relaxed);
+        only("b").await;
+    });
 }
 
 #[test]
