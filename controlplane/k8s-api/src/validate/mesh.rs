@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mesh_types::{Strng, TrustDomain};
 
 use crate::error::FieldPath;
-use crate::mesh::{ExtensionProvider, MeshConfig, ProviderHeader, ProviderKind};
+use crate::mesh::{ExtensionProvider, LogFormat, MeshConfig, ProviderHeader, ProviderKind};
 use crate::validate::{Check, http, names, networking, telemetry};
 
 pub(super) fn mesh_config(check: &mut Check, config: &MeshConfig) {
@@ -145,8 +145,28 @@ fn provider(check: &mut Check, path: &FieldPath, kind: &ProviderKind) {
                 headers(check, &path, &settings.initial_metadata);
             }
         }
-        ProviderKind::OtelLog(p) => address(check, &path.field("envoyOtelAls"), &p.service, p.port),
-        ProviderKind::Prometheus | ProviderKind::FileLog(_) => {}
+        ProviderKind::OtelLog(p) => {
+            let path = path.field("envoyOtelAls");
+            address(check, &path, &p.service, p.port);
+            let path = path.field("logFormat");
+            telemetry::format(check, path.field("text"), &p.log_format.text);
+            for (name, text) in &p.log_format.labels {
+                telemetry::format(check, path.field("labels").field(name), text);
+            }
+        }
+        ProviderKind::FileLog(p) => {
+            let path = path.field("envoyFileAccessLog").field("logFormat");
+            match &p.log_format {
+                Some(LogFormat::Text(text)) => telemetry::format(check, path.field("text"), text),
+                Some(LogFormat::Labels(labels)) => {
+                    for (name, text) in labels {
+                        telemetry::format(check, path.field("labels").field(name), text);
+                    }
+                }
+                None => {}
+            }
+        }
+        ProviderKind::Prometheus => {}
         ProviderKind::Unsupported(name) => {
             check.warn(
                 path.field(name),

@@ -1,5 +1,8 @@
 //! Telemetry.
 
+use mesh_telemetry::cel::Expression;
+use mesh_telemetry::format::Template;
+
 use crate::error::FieldPath;
 use crate::telemetry::{CustomTag, MetricMatch, Metrics, ProviderRef, TagOverride, Telemetry, Tracing};
 use crate::validate::security::attachment;
@@ -23,12 +26,13 @@ pub(super) fn telemetry(check: &mut Check, telemetry: &Telemetry) {
     for (i, logging) in spec.access_logging.iter().enumerate() {
         let path = path.field("accessLogging").item(i);
         providers(check, &path, &logging.providers);
-        if logging
-            .filter
-            .as_ref()
-            .is_some_and(|f| f.expression.trim().is_empty())
-        {
-            check.refuse(path.field("filter").field("expression"), "is required");
+        if let Some(filter) = &logging.filter {
+            let field = path.field("filter").field("expression");
+            if filter.expression.trim().is_empty() {
+                check.refuse(field, "is required");
+            } else if let Err(error) = Expression::filter(&filter.expression) {
+                check.refuse(field, format!("is no filter: {error}"));
+            }
         }
     }
 }
@@ -58,6 +62,9 @@ pub(super) fn custom_tag(check: &mut Check, path: &FieldPath, name: &str, tag: &
         CustomTag::Formatter(formatter) if formatter.value.is_empty() => {
             check.refuse(path.field("formatter").field("value"), "is required");
         }
+        CustomTag::Formatter(formatter) => {
+            format(check, path.field("formatter").field("value"), &formatter.value);
+        }
         CustomTag::Environment(variable) if variable.name.is_empty() => {
             check.refuse(path.field("environment").field("name"), "is required");
         }
@@ -67,7 +74,14 @@ pub(super) fn custom_tag(check: &mut Check, path: &FieldPath, name: &str, tag: &
                 http::header_name(&header.name),
             );
         }
-        CustomTag::Literal(_) | CustomTag::Formatter(_) | CustomTag::Environment(_) => {}
+        CustomTag::Literal(_) | CustomTag::Environment(_) => {}
+    }
+}
+
+/// A text with command operators.
+pub(super) fn format(check: &mut Check, path: FieldPath, text: &str) {
+    if let Err(error) = Template::compile(text) {
+        check.refuse(path, format!("is no format: {error}"));
     }
 }
 
@@ -90,8 +104,13 @@ fn metrics(check: &mut Check, path: &FieldPath, metrics: &Metrics) {
                     format!("{:?} is no label of a metric", tag.as_str()),
                 );
             }
-            if matches!(change, TagOverride::Upsert(value) if value.trim().is_empty()) {
-                check.refuse(field.field("value"), "is empty");
+            if let TagOverride::Upsert(value) = change {
+                let field = field.field("value");
+                if value.trim().is_empty() {
+                    check.refuse(field, "is empty");
+                } else if let Err(error) = Expression::compile(value) {
+                    check.refuse(field, format!("is no expression: {error}"));
+                }
             }
         }
     }

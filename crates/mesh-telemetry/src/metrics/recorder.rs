@@ -268,9 +268,13 @@ impl Recorder {
         if cached.len() >= MAX_VALUES {
             cached.clear();
         }
-        let grpc = key.kind & GRPC != 0;
         let series = REQUEST_METRICS.map(|metric| {
-            let counted = grpc || !matches!(metric, Metric::RequestMessages | Metric::ResponseMessages);
+            // Messages are counted of gRPC only, and only where somebody looks at them.
+            let counted = match metric {
+                Metric::RequestMessages => sample.record.request.is_some_and(|r| r.messages.is_some()),
+                Metric::ResponseMessages => sample.record.response.messages.is_some(),
+                _ => true,
+            };
             match counted {
                 true => self.series_of(metric, sample, &values),
                 false => None,

@@ -125,6 +125,18 @@ fn telemetry_says_what_is_told() {
             "spec.metrics[0].overrides[0].tagOverrides.a: needs a value",
         ),
         (
+            "{accessLogging: [{filter: {expression: request.nothing}}]}",
+            "spec.accessLogging[0].filter.expression: is no filter: there is no attribute \"request.nothing\"",
+        ),
+        (
+            "{metrics: [{overrides: [{tagOverrides: {a: {value: '1 +'}}}]}]}",
+            "spec.metrics[0].overrides[0].tagOverrides.a.value: is no expression: ",
+        ),
+        (
+            "{tracing: [{customTags: {a: {formatter: {value: '%NO_SUCH%'}}}}]}",
+            "spec.tracing[0].customTags.a.formatter.value: is no format: there is no operator %NO_SUCH%",
+        ),
+        (
             "{metrics: [{overrides: [{tagOverrides: {a-b: {operation: REMOVE}}}]}]}",
             "spec.metrics[0].overrides[0].tagOverrides.a-b: ",
         ),

@@ -151,9 +151,12 @@ fn providers_are_inherited_replaced_and_switched_off() {
 
 #[test]
 fn filters_that_differ_log_what_any_of_them_takes() {
-    let own = "accessLogging: [{providers: [{name: json}], filter: {expression: a}}, {providers: [{name: envoy}], filter: {expression: b}}]";
+    let own = "accessLogging: [{providers: [{name: json}], filter: {expression: connection.mtls}}, {providers: [{name: envoy}], filter: {expression: response.code > 1}}]";
     let sent = Sent::of(&(mesh("") + &telemetry("shop/t", own)));
-    assert_eq!(logging(&sent, "shop/t").filter.as_deref(), Some("(a) || (b)"));
+    assert_eq!(
+        logging(&sent, "shop/t").filter.as_deref(),
+        Some("(connection.mtls) || (response.code > 1)")
+    );
     assert_eq!(
         sent.status(Kind::Telemetry, "shop/t"),
         ["WaypointAccepted=true PartiallyInvalid"]
