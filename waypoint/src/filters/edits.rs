@@ -11,10 +11,16 @@ use mesh_model::l7::route::{HttpBackend, HttpMatch};
 use crate::exchange::Exchange;
 use crate::route::Rule;
 
-/// A request as it goes on.
+/// A request as it goes on: the exchange's own where nothing is done to it.
+#[derive(Default)]
 pub(crate) struct Outgoing {
-    pub(crate) head: Parts,
-    pub(crate) authority: HeaderValue,
+    edited: Option<Box<Edited>>,
+}
+
+/// A request of which something is changed.
+struct Edited {
+    head: Parts,
+    authority: HeaderValue,
 }
 
 /// One thing to do.
@@ -25,12 +31,9 @@ enum Edit<'r> {
 
 /// The request as it goes on.
 pub(crate) fn outgoing(exchange: &Exchange, rule: Option<&Rule>) -> Outgoing {
-    let mut outgoing = Outgoing {
-        head: exchange.head.clone(),
-        authority: exchange.authority.clone(),
+    let Some((rule, http)) = rule.and_then(|rule| Some((rule, rule.http()?))) else {
+        return Outgoing::default();
     };
-    let Some(rule) = rule else { return outgoing };
-    let Some(http) = rule.http() else { return outgoing };
     let matched = rule.matched.and_then(|at| http.matches.get(at));
     let of_rule = http.filters.iter().filter_map(|filter| match filter {
         Filter::RequestHeaders(edits) => Some(Edit::Headers(edits)),
@@ -46,13 +49,20 @@ pub(crate) fn outgoing(exchange: &Exchange, rule: Option<&Rule>) -> Outgoing {
         BackendFilter::Rewrite(rewrite) => Some(Edit::Rewrite(rewrite)),
         _ => None,
     });
+    let mut edited = None;
     for edit in of_rule.chain(of_backend) {
+        let edited = edited.get_or_insert_with(|| Edited {
+            head: exchange.head.clone(),
+            authority: exchange.authority.clone(),
+        });
         match edit {
-            Edit::Headers(edits) => outgoing.edit(edits),
-            Edit::Rewrite(rewrite) => outgoing.rewrite(rewrite, matched),
+            Edit::Headers(edits) => edited.edit(edits),
+            Edit::Rewrite(rewrite) => edited.rewrite(rewrite, matched),
         }
     }
-    outgoing
+    Outgoing {
+        edited: edited.map(Box::new),
+    }
 }
 
 /// An answer as it goes back.
@@ -82,6 +92,19 @@ fn edit(edits: &HeaderEdits, headers: &mut HeaderMap) {
 }
 
 impl Outgoing {
+    /// Its head.
+    pub(crate) fn head<'a>(&'a self, exchange: &'a Exchange) -> &'a Parts {
+        self.edited.as_ref().map_or(&exchange.head, |edited| &edited.head)
+    }
+
+    /// Its authority.
+    pub(crate) fn authority<'a>(&'a self, exchange: &'a Exchange) -> &'a HeaderValue {
+        let edited = self.edited.as_ref();
+        edited.map_or(&exchange.authority, |edited| &edited.authority)
+    }
+}
+
+impl Edited {
     fn edit(&mut self, edits: &HeaderEdits) {
         let Ok(editor) = HeaderEditor::compile(edits) else {
             return;

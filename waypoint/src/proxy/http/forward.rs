@@ -307,13 +307,14 @@ pub(super) fn request(
     body: Body,
 ) -> Request<Body> {
     let mut request = Request::new(body);
-    request.method_mut().clone_from(&outgoing.head.method);
-    *request.headers_mut() = outgoing.head.headers.clone();
+    let (head, authority) = (outgoing.head(exchange), outgoing.authority(exchange));
+    request.method_mut().clone_from(&head.method);
+    *request.headers_mut() = head.headers.clone();
     match version {
         HttpVersion::Http1 => {
-            request.uri_mut().clone_from(&outgoing.head.uri);
+            request.uri_mut().clone_from(&head.uri);
             let headers = request.headers_mut();
-            headers.insert(header::HOST, outgoing.authority.clone());
+            headers.insert(header::HOST, authority.clone());
             // It is meant for one hop, and says so.
             if headers.contains_key(header::TE) {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -325,18 +326,18 @@ pub(super) fn request(
         }
         HttpVersion::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = absolute(outgoing);
+            *request.uri_mut() = absolute(&head.uri, authority);
         }
     }
     request
 }
 
-fn absolute(outgoing: &Outgoing) -> Uri {
-    let mut parts = outgoing.head.uri.clone().into_parts();
+fn absolute(path: &Uri, authority: &HeaderValue) -> Uri {
+    let mut parts = path.clone().into_parts();
     parts.scheme = Some(http::uri::Scheme::HTTP);
-    parts.authority = http::uri::Authority::try_from(outgoing.authority.as_bytes()).ok();
+    parts.authority = http::uri::Authority::try_from(authority.as_bytes()).ok();
     // Without an authority (HTTP/1.0) it stays a path; the multiplexer then sends none.
-    Uri::from_parts(parts).unwrap_or_else(|_| outgoing.head.uri.clone())
+    Uri::from_parts(parts).unwrap_or_else(|_| path.clone())
 }
 
 /// What the endpoint speaks: what its port declares, else what the client speaks.
