@@ -61,6 +61,8 @@ pub struct Rule {
     pub route: Arc<Route>,
     /// The place of the rule in it.
     pub rule: usize,
+    /// As logs name it: Istio's `<namespace>.<name>.<rule>`.
+    pub name: Strng,
     /// The place of the destination in the rule; absent for answers from here.
     pub backend: Option<usize>,
     /// Which of the rule's matches took it.
@@ -85,8 +87,17 @@ pub struct Compiled {
     /// How paths are made comparable, which is done before a route is known.
     pub normalization: PathNormalization,
     applies: Applies,
-    /// Shares of rules' destinations.
-    spreads: RefCell<HashMap<(Strng, usize), Rc<Spread>>>,
+    /// What goes on from request to request, by the address of the route, which the table holds, and the rule's place.
+    memories: RefCell<HashMap<(usize, usize), Rc<Memory>>>,
+}
+
+/// What a rule keeps from request to request.
+#[derive(Debug)]
+struct Memory {
+    name: Strng,
+    /// The shares of its destinations go on where they were.
+    spread: Spread,
+    retry: Rc<Retry>,
 }
 
 #[derive(Debug)]
@@ -189,7 +200,7 @@ fn compile(snapshot: &L7Snapshot, place: &Place) -> Compiled {
         routes: RouteTable::compile(routes, hostnames),
         applied: applies.here().clone(),
         applies,
-        spreads: RefCell::default(),
+        memories: RefCell::default(),
     }
 }
 
@@ -255,19 +266,32 @@ impl Rule {
             HttpAction::Redirect(_) | HttpAction::Respond(_) => None,
         }
     }
+}
 
-    /// As logs name it: Istio's `<namespace>.<name>.<rule>`.
-    #[must_use]
-    pub fn name(&self) -> Strng {
-        let name = &self.route.object.name;
-        let rule = match &self.route.rules {
-            Rules::Http { rules, .. } => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
-            Rules::Tls(rules) => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
-            Rules::Tcp(rules) => rules.get(self.rule).and_then(|rule| rule.name.as_ref()),
+// === impl Memory ===
+
+impl Memory {
+    fn new(applies: &Applies, route: &Route, place: usize) -> Self {
+        let (name, retry) = match &route.rules {
+            Rules::Http { rules, .. } => {
+                let rule = rules.get(place);
+                (
+                    rule.and_then(|r| r.name.as_ref()),
+                    rule.and_then(|r| r.retry.as_ref()),
+                )
+            }
+            Rules::Tls(rules) => (rules.get(place).and_then(|rule| rule.name.as_ref()), None),
+            Rules::Tcp(rules) => (rules.get(place).and_then(|rule| rule.name.as_ref()), None),
         };
-        match rule {
-            Some(rule) => format!("{}.{}.{rule}", name.namespace, name.name).into(),
-            None => format!("{}.{}.{}", name.namespace, name.name, self.rule).into(),
+        let object = &route.object.name;
+        let name = match name {
+            Some(rule) => format!("{}.{}.{rule}", object.namespace, object.name),
+            None => format!("{}.{}.{place}", object.namespace, object.name),
+        };
+        Self {
+            name: name.into(),
+            spread: Spread::new(fastrand::u64(..)),
+            retry: retry.map_or_else(|| applies.at(route, place).retry.clone(), |r| Rc::new(r.clone())),
         }
     }
 }

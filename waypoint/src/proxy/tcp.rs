@@ -183,7 +183,7 @@ async fn reach(
             return None;
         }
     };
-    story.route = forward.rule.as_ref().map(|rule| rule.name());
+    story.route = forward.rule.as_ref().map(|rule| rule.name.clone());
     if let Some(policy) = compiled.applied_to(forward.rule.as_ref()).not_enforced.policy() {
         story.policy = Some(policy.clone());
         story.details = not_enforced::DETAILS;

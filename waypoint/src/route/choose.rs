@@ -1,16 +1,16 @@
 //! One request, one rule, one destination.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
 use mesh_model::l7::edit::{Redirected, redirect};
 use mesh_model::l7::filter::{BackendFilter, Filter, Redirect};
 use mesh_model::l7::request::{Claims, Client, Request};
-use mesh_model::l7::resilience::Retry;
 use mesh_model::l7::route::{HttpAction, HttpBackend, Route};
-use mesh_model::l7::select::{Selected, Spread, pick_backend};
+use mesh_model::l7::select::{Selected, pick_backend};
 
-use super::{Compiled, Forward, Routed, Rule, Tables};
+use super::{Compiled, Forward, Memory, Routed, Rule, Tables};
 use crate::frontend::Frontend;
 use crate::reply::LocalReply;
 use crate::upstream::ClusterKey;
@@ -73,8 +73,8 @@ impl Tables {
         backends: &[HttpBackend],
         sent: &dyn Fn(&Redirect) -> Routed,
     ) -> Routed {
-        let spread = compiled.spread(selected.route, selected.rule_index);
-        let Some(backend) = pick_backend(backends, spread.next()) else {
+        let memory = compiled.memory(selected.route, selected.rule_index);
+        let Some(backend) = pick_backend(backends, memory.spread.next()) else {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
         for filter in &backend.filters {
@@ -90,10 +90,11 @@ impl Tables {
         Routed::Forward(Forward {
             cluster,
             timeouts: selected.rule.timeouts,
-            retry: compiled.retry_of(selected),
+            retry: memory.retry.clone(),
             rule: Some(Rule {
                 route: selected.route.clone(),
                 rule: selected.rule_index,
+                name: memory.name.clone(),
                 backend: backends.iter().position(|b| std::ptr::eq(b, backend)),
                 matched: selected.match_index,
             }),
@@ -113,20 +114,13 @@ fn sent_elsewhere(to: &Redirect, request: &Request<'_>, selected: &Selected<'_>,
 }
 
 impl Compiled {
-    fn retry_of(&self, selected: &Selected<'_>) -> Rc<Retry> {
-        match &selected.rule.retry {
-            Some(retry) => Rc::new(retry.clone()),
-            None => self.applies.at(selected.route, selected.rule_index).retry.clone(),
-        }
-    }
-
-    /// The shares of a rule go on where they were, request after request.
-    pub(super) fn spread(&self, route: &Route, rule: usize) -> Rc<Spread> {
-        let key = (route.key(), rule);
-        let mut spreads = self.spreads.borrow_mut();
-        let spread = spreads
+    /// What a rule keeps from request to request.
+    pub(super) fn memory(&self, route: &Arc<Route>, rule: usize) -> Rc<Memory> {
+        let key = (Arc::as_ptr(route).addr(), rule);
+        let mut memories = self.memories.borrow_mut();
+        let memory = memories
             .entry(key)
-            .or_insert_with(|| Rc::new(Spread::new(fastrand::u64(..))));
-        spread.clone()
+            .or_insert_with(|| Rc::new(Memory::new(&self.applies, route, rule)));
+        memory.clone()
     }
 }

@@ -1,7 +1,5 @@
 //! One connection whose bytes nobody here reads: one rule, one destination.
 
-use std::rc::Rc;
-
 use mesh_model::l7::request::{Client, Local};
 use mesh_model::l7::resilience::Timeouts;
 use mesh_model::l7::route::{Route, TcpBackend};
@@ -46,8 +44,8 @@ impl Tables {
 
 impl Compiled {
     fn follow(&self, route: &std::sync::Arc<Route>, number: usize, backends: &[TcpBackend]) -> Routed {
-        let spread = self.spread(route, number);
-        let backend = pick_backend(backends, spread.next());
+        let memory = self.memory(route, number);
+        let backend = pick_backend(backends, memory.spread.next());
         let Some(backend) = backend else {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
@@ -57,10 +55,11 @@ impl Compiled {
         Routed::Forward(Forward {
             cluster,
             timeouts: Timeouts::default(),
-            retry: Rc::clone(&self.applies.at(route, number).retry),
+            retry: memory.retry.clone(),
             rule: Some(Rule {
                 route: route.clone(),
                 rule: number,
+                name: memory.name.clone(),
                 backend: backends.iter().position(|b| std::ptr::eq(b, backend)),
                 matched: None,
             }),

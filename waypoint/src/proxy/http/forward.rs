@@ -62,7 +62,7 @@ pub(super) async fn forward(
         forward
             .rule
             .as_ref()
-            .map_or_else(|| "default".into(), |rule| rule.name()),
+            .map_or_else(|| "default".into(), |rule| rule.name.clone()),
     );
     if !cluster.exists() {
         return local_through(exchange, LocalReply::invalid_route());
