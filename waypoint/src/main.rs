@@ -3,7 +3,13 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use waypoint::admin::BUILD;
+
+/// A request takes and gives back dozens of small pieces of memory and a few larger ones, in bursts as long as there are
+/// connections with something to read: `docs/performance.md` has what this gives over the C library's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The waypoint of Lateen: L7 routing, resilience, policy and telemetry.
 ///

@@ -188,11 +188,16 @@ fn compile(snapshot: &L7Snapshot, place: &Place) -> Compiled {
         None => Hostnames::Ignored,
     };
     let parents = parents(place);
-    let attached = parents.iter().filter_map(|parent| snapshot.routes_of(parent));
-    let mut routes: Vec<Arc<Route>> = attached.flat_map(|attached| attached.iter().cloned()).collect();
-    // A route may name a service and a port of it.
-    routes.sort_by_cached_key(|route| route.key());
-    routes.dedup_by_key(|route| route.key());
+    let attached: Vec<_> = parents
+        .iter()
+        .filter_map(|parent| snapshot.routes_of(parent))
+        .collect();
+    let mut routes: Vec<Arc<Route>> = attached.iter().flat_map(|a| a.iter().cloned()).collect();
+    // A route may name a service and a port of it: it is one and the same then.
+    if attached.len() > 1 {
+        routes.sort_by_key(|route| Arc::as_ptr(route).addr());
+        routes.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    }
     let applies = Applies::compile(snapshot, place, &routes);
     Compiled {
         generation: snapshot.generation(),
