@@ -90,7 +90,7 @@ impl Filter for OfPolicies {
                 exchange.story.policy = Some(wanted.policy);
                 return ControlFlow::Break(LocalReply::denied());
             };
-            ask(exchange, &provider, wanted.policy).await?;
+            Box::pin(ask(exchange, &provider, wanted.policy)).await?;
         }
         ControlFlow::Continue(())
     }
@@ -104,7 +104,12 @@ impl Filter for OfRule {
         });
         let wanted: Vec<ExternalAuth> = wanted.collect();
         for provider in wanted {
-            ask(exchange, &provider, "ExternalAuth filter of the route".into()).await?;
+            Box::pin(ask(
+                exchange,
+                &provider,
+                "ExternalAuth filter of the route".into(),
+            ))
+            .await?;
         }
         ControlFlow::Continue(())
     }
@@ -161,6 +166,7 @@ pub(crate) fn wants_request(worker: &Worker, accepted: &Accepted) -> bool {
     asks.iter().any(|ask| ask.provider.is_ok_and(by_request))
 }
 
+/// In a box: the requests of most rules need not have room for it.
 async fn ask(exchange: &mut Exchange, provider: &ExternalAuth, policy: Strng) -> Next {
     let body = match body(exchange, provider.body).await {
         Ok(body) => body,

@@ -57,7 +57,7 @@ impl Filter for Authentication {
         };
         let sets = exchange.worker.key_sets.clone();
         for found in found {
-            match judge(&found, &sets, now()).await {
+            match Box::pin(judge(&found, &sets, now())).await {
                 Ok(rule) => accept(exchange, found, rule),
                 Err(refusal) => return ControlFlow::Break(refused(&exchange.view(), refusal)),
             }

@@ -170,7 +170,7 @@ async fn decide(limits: &Limits, counted: &Counted<'_>, worker: &Worker) -> Resu
         &mut within,
     )?;
     for (policy, limit) in &limits.global {
-        global::count(policy, limit, counted, worker, &mut within).await?;
+        Box::pin(global::count(policy, limit, counted, worker, &mut within)).await?;
     }
     Ok(within)
 }

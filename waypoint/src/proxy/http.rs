@@ -108,6 +108,31 @@ impl Service<Request<Incoming>> for Requests {
 
 /// One request, from its head to its answer; the answer's body follows by itself.
 async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active: Counted) -> Response<Body> {
+    let mut exchange = match begin(connection, request, active) {
+        Ok(exchange) => exchange,
+        Err(response) => return response,
+    };
+    if !connection.accepted.frontend.takes(exchange.view().host()) {
+        return local_through(exchange, LocalReply::no_route());
+    }
+    if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
+        return local_through(exchange, reply);
+    }
+    match exchange.routed.take() {
+        Some(Routed::Forward(forward)) => forward::forward(connection, exchange, forward).await,
+        Some(Routed::Reply(reply)) => local_through(exchange, *reply),
+        None => local_through(exchange, LocalReply::no_route()),
+    }
+}
+
+/// A request that is passed on, or the answer to one that is not.
+///
+/// In a box from here on: what is handed from one future to the next is copied each time.
+fn begin(
+    connection: &Rc<Connection>,
+    request: Request<Incoming>,
+    active: Counted,
+) -> Result<Box<Exchange>, Response<Body>> {
     let (head, body) = request.into_parts();
     let mut story = Story::new(
         connection.worker.telemetry.clone(),
@@ -121,14 +146,12 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         Err(malformed) => {
             let Malformed { reply, line } = *malformed;
             story.request = Some(line);
-            return local(story, reply, false);
+            return Err(local(story, reply, false));
         }
     };
-    let worker = &connection.worker;
-    let accepted = &connection.accepted;
     story.asked_for(prepared.line, &mut prepared.head.headers);
     head::normalize(&mut prepared.head, compiled.normalization);
-    let mut exchange = Exchange {
+    Ok(Box::new(Exchange {
         annotations: None,
         beside: Vec::new(),
         body: (!body.is_end_stream()).then(|| Replay::new(body)),
@@ -137,30 +160,19 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         expects: prepared.expects,
         head: prepared.head,
         authority: prepared.authority,
-        accepted: accepted.clone(),
+        accepted: connection.accepted.clone(),
         snapshot,
         applied: compiled.applied.clone(),
         compiled,
         claims: Claims::none(),
         routed: None,
-        worker: worker.clone(),
+        worker: connection.worker.clone(),
         story,
-    };
-    if !accepted.frontend.takes(exchange.view().host()) {
-        return local_through(exchange, LocalReply::no_route());
-    }
-    if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
-        return local_through(exchange, reply);
-    }
-    match exchange.routed.take() {
-        Some(Routed::Forward(forward)) => forward::forward(connection, exchange, forward).await,
-        Some(Routed::Reply(reply)) => local_through(exchange, *reply),
-        None => local_through(exchange, LocalReply::no_route()),
-    }
+    }))
 }
 
 /// An answer from here, with what filters add to every answer.
-fn local_through(mut exchange: Exchange, reply: LocalReply) -> Response<Body> {
+fn local_through(mut exchange: Box<Exchange>, reply: LocalReply) -> Response<Body> {
     exchange.story.reply(&reply);
     let response = reply.into_response(exchange.grpc);
     let (mut head, body) = response.into_parts();

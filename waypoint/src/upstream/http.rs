@@ -147,12 +147,12 @@ impl HttpConnections {
                     slot: None,
                     open: connections.shelf.open.clone(),
                 };
-                let opened = open::http1(shared, endpoint, None, kept).await;
+                let opened = Box::pin(open::http1(shared, endpoint, None, kept)).await;
                 let opened = opened.map_err(TryError::Connect)?;
                 connections.send_http1(shared, endpoint, opened, request).await
             }
             HttpVersion::Http2 => {
-                let opened = open::http2(shared, endpoint, None, None).await;
+                let opened = Box::pin(open::http2(shared, endpoint, None, None)).await;
                 send_http2(opened.map_err(TryError::Connect)?, request, false).await
             }
         }
@@ -201,7 +201,7 @@ impl HttpConnections {
             slot: Some(slot),
             open: self.shelf.open.clone(),
         };
-        open::http1(shared, endpoint, client, kept)
+        Box::pin(open::http1(shared, endpoint, client, kept))
             .await
             .map_err(TryError::Connect)
     }
@@ -270,7 +270,7 @@ impl HttpConnections {
             None => Slot::beyond(common),
         };
         let _opening = Opening::begin(shelf);
-        let opened = open::http2(shared, endpoint, client, Some(slot)).await;
+        let opened = Box::pin(open::http2(shared, endpoint, client, Some(slot))).await;
         let opened = opened.map_err(TryError::Connect)?;
         if !alone {
             shelf.keep_multiplexed(opened.clone());

@@ -1,5 +1,6 @@
 //! A request to an endpoint: tries, timeouts, retries, and the answer.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ struct Forwarding {
 /// Forwards a request; gives the answer of an endpoint, or one from here.
 pub(super) async fn forward(
     connection: &Rc<Connection>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     forward: Forward,
 ) -> Response<Body> {
     let host = exchange.authority.to_str().ok();
@@ -90,34 +91,28 @@ pub(super) async fn forward(
     let mut standing = body
         .as_ref()
         .and_then(|body| stand_while_sent(&exchange, forward.rule.as_ref(), body));
-    let Some(limit) = forward.timeouts.request.filter(|limit| !limit.is_zero()) else {
-        let result = tokio::select! {
-            biased;
-            result = forwarding.tries(&mut exchange) => result,
-            denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
-        };
-        drop(standing);
-        exchange.story.policy = late.or_else(|| exchange.story.policy.take());
-        return finish(connection, exchange, forwarding, result, None).await;
-    };
-    // It counts from the request's last byte.
-    let over = async {
-        if let Some(body) = &body {
-            body.completed().await;
-        }
-        let deadline = Instant::now() + limit;
-        sleep_until(deadline).await;
-    };
-    let began = Instant::now();
+    let limit = forward.timeouts.request.filter(|limit| !limit.is_zero());
+    let deadline = limit.map(|limit| Instant::now() + limit);
     let result = tokio::select! {
         biased;
         result = forwarding.tries(&mut exchange) => result,
-        () = over => Err(LocalReply::timed_out()),
+        () = over(body.as_ref(), limit) => Err(LocalReply::timed_out()),
         denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
     };
     drop(standing);
     exchange.story.policy = late.or_else(|| exchange.story.policy.take());
-    finish(connection, exchange, forwarding, result, Some(began + limit)).await
+    finish(connection, exchange, forwarding, result, deadline).await
+}
+
+/// When the time is over: it counts from the request's last byte.
+async fn over(body: Option<&Replay>, limit: Option<Duration>) {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    if let Some(body) = body {
+        body.completed().await;
+    }
+    sleep(limit).await;
 }
 
 impl Forwarding {
@@ -233,10 +228,10 @@ impl Forwarding {
         }
         let shared = exchange.worker.upstream.shared();
         let began = endpoint.rules.measures().then(Instant::now);
-        let send = endpoint.http.send(shared, endpoint, self.version, request, alone);
+        let mut send = pin!(endpoint.http.send(shared, endpoint, self.version, request, alone));
         let answered = match self.per_try.filter(|limit| !limit.is_zero()) {
-            None => send.await.map_err(Failed::Try),
-            Some(limit) => match timeout(limit, send).await {
+            None => send.as_mut().await.map_err(Failed::Try),
+            Some(limit) => match timeout(limit, send.as_mut()).await {
                 Ok(answered) => answered.map_err(Failed::Try),
                 Err(_) => Err(Failed::TimedOut),
             },
@@ -364,7 +359,7 @@ pub(super) fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
 /// The answer to the client: its head now, its body as it comes.
 async fn finish(
     connection: &Rc<Connection>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     mut forwarding: Forwarding,
     result: Result<Answered, LocalReply>,
     deadline: Option<Instant>,
@@ -428,7 +423,7 @@ async fn finish(
 }
 
 /// The request must stay allowed while its answer, or what it changed to, lasts.
-fn stand(exchange: Exchange, rule: Option<Rule>) -> (Standing, Story) {
+fn stand(exchange: Box<Exchange>, rule: Option<Rule>) -> (Standing, Story) {
     let Exchange {
         head,
         authority,
@@ -437,7 +432,7 @@ fn stand(exchange: Exchange, rule: Option<Rule>) -> (Standing, Story) {
         worker,
         story,
         ..
-    } = exchange;
+    } = *exchange;
     let check = move |worker: &Worker| {
         let request = view(&head, &authority, &accepted);
         request_denied(worker, &request, &claims, &accepted, rule.as_ref())
