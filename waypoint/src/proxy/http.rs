@@ -110,7 +110,7 @@ impl Service<Request<Incoming>> for Requests {
 async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active: Counted) -> Response<Body> {
     let mut exchange = match begin(connection, request, active) {
         Ok(exchange) => exchange,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if !connection.accepted.frontend.takes(exchange.view().host()) {
         return local_through(exchange, LocalReply::no_route());
@@ -132,7 +132,7 @@ fn begin(
     connection: &Rc<Connection>,
     request: Request<Incoming>,
     active: Counted,
-) -> Result<Box<Exchange>, Response<Body>> {
+) -> Result<Box<Exchange>, Box<Response<Body>>> {
     let (head, body) = request.into_parts();
     let mut story = Story::new(
         connection.worker.telemetry.clone(),
@@ -146,7 +146,7 @@ fn begin(
         Err(malformed) => {
             let Malformed { reply, line } = *malformed;
             story.request = Some(line);
-            return Err(local(story, reply, false));
+            return Err(Box::new(local(story, reply, false)));
         }
     };
     story.asked_for(prepared.line, &mut prepared.head.headers);
