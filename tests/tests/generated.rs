@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 31] = [
+const FILES: [&str; 32] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -24,6 +24,7 @@ const FILES: [&str; 31] = [
     "lateen/l7/filter.proto",
     "lateen/l7/health.proto",
     "lateen/l7/policy.proto",
+    "lateen/l7/processing.proto",
     "lateen/l7/rate_limit.proto",
     "lateen/l7/resilience.proto",
     "lateen/l7/route.proto",

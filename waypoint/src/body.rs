@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 
 pub use copy::CopyBody;
 pub use permit::Permit;
@@ -34,6 +35,8 @@ enum Content {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
+    /// As somebody says it.
+    Spoken(mpsc::UnboundedReceiver<Bytes>),
     Replay(ReplayBody),
     Copy(CopyBody),
     /// Behind a permit.
@@ -80,6 +83,14 @@ impl Body {
     #[must_use]
     pub fn empty() -> Self {
         Self::of(Content::Empty)
+    }
+
+    /// What somebody says, until the sender is dropped. Whoever says more than is sent fills the memory: it is for
+    /// conversations, where each word waits for an answer.
+    #[must_use]
+    pub fn spoken() -> (mpsc::UnboundedSender<Bytes>, Self) {
+        let (sender, words) = mpsc::unbounded_channel();
+        (sender, Self::of(Content::Spoken(words)))
     }
 
     /// These bytes.
@@ -129,6 +140,9 @@ impl Body {
                 .poll_frame(cx)
                 .map_ok(without_forbidden_trailers)
                 .map_err(|e| BodyError::Broken(e.into())),
+            Content::Spoken(words) => words
+                .poll_recv(cx)
+                .map(|word| word.map(|word| Ok(Frame::data(word)))),
             Content::Replay(replay) => replay.poll_frame(cx),
             Content::Copy(copy) => copy.poll_frame(cx),
             Content::Awaited(awaited) => {
@@ -199,7 +213,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Full(_) => false,
+            Content::Full(_) | Content::Spoken(_) => false,
             Content::Incoming(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.is_end_stream(),
             Content::Copy(copy) => copy.is_end_stream(),
@@ -212,6 +226,7 @@ impl http_body::Body for Body {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Incoming(incoming) => incoming.size_hint(),
+            Content::Spoken(_) => SizeHint::default(),
             Content::Replay(replay) => replay.size_hint(),
             Content::Copy(copy) => copy.size_hint(),
             Content::Awaited(awaited) => awaited.1.size_hint(),

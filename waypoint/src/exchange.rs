@@ -14,6 +14,7 @@ use crate::body::Replay;
 use crate::connection::Accepted;
 use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
+use crate::filters::processing::Conversation;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed, Rule};
@@ -39,6 +40,8 @@ pub struct Exchange {
     pub routed: Option<Routed>,
     /// Its body; absent where it has none.
     pub body: Option<Replay>,
+    /// Who is sent its parts and changes them.
+    pub processing: Option<Conversation>,
     /// What its answer gets beside.
     pub annotations: Option<HeaderMap>,
     /// Further changes of its answer, by those who were asked about it.

@@ -10,6 +10,7 @@
 //! - `external_auth`: does somebody else let it pass? `call` asks them, `changes` does what they want.
 //! - [`rate_limit`]: are there too many?
 //! - `cors`: what browsers are told.
+//! - [`processing`]: somebody else changes requests and answers.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
 //! - `fault`: delays and failures on purpose.
 //! - [`jwt`]: tokens are verified, and what they say counts.
@@ -26,6 +27,7 @@ pub(crate) mod fault;
 pub mod identity;
 pub mod jwt;
 pub mod not_enforced;
+pub mod processing;
 pub mod rate_limit;
 
 use std::ops::ControlFlow;
@@ -50,6 +52,7 @@ pub async fn request(exchange: &mut Exchange) -> Next {
     rate_limit::RateLimit.request(exchange).await?;
     fault::Fault.request(exchange).await?;
     cors::Cors.request(exchange).await?;
+    processing::Processing.request(exchange).await?;
     ControlFlow::Continue(())
 }
 

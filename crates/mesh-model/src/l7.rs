@@ -8,7 +8,8 @@
 //! - [`backend`]: destinations that are no Service of the mesh.
 //! - [`endpoint_labels`]: what endpoints are labelled with.
 //! - [`policy`]: everything that is attached to something: [`authorization`], [`authentication`], [`traffic`]
-//!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`].
+//!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`],
+//!   [`processing`] by others.
 //! - [`matching`]: how texts are compared.
 //! - `wire`: what the wire forms of these share; each stands in a `wire.rs` beside its type.
 //! - [`request`]: what decisions are made about.
@@ -31,6 +32,7 @@ pub mod health;
 pub mod matching;
 pub mod policy;
 mod prefixes;
+pub mod processing;
 pub mod rate_limit;
 pub mod request;
 pub mod resilience;

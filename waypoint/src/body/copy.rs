@@ -46,6 +46,23 @@ impl Copies {
         CopyBody { queue }
     }
 
+    /// A copy of which this has come already, and the end, with its trailers, if there is one.
+    pub(super) fn add_after(
+        &mut self,
+        hint: SizeHint,
+        kept: &VecDeque<Bytes>,
+        end: Option<Option<HeaderMap>>,
+    ) -> CopyBody {
+        let mut only = Self::none();
+        let copy = only.add(hint);
+        kept.iter().for_each(|data| only.data(data));
+        if let Some(trailers) = end {
+            only.end(&Ok(trailers));
+        }
+        self.0.append(&mut only.0);
+        copy
+    }
+
     pub(super) fn data(&mut self, data: &Bytes) {
         self.0.retain(|queue| {
             let mut queue = queue.borrow_mut();

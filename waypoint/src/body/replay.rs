@@ -11,10 +11,9 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::BodyError;
 use super::copy::{Copies, CopyBody};
+use super::{Body, BodyError};
 
 /// A body, to be sent any number of times while it is short. Clones are the same body.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ pub struct ReplayBody {
 }
 
 struct Shared {
-    source: Incoming,
+    source: Body,
     kept: VecDeque<Bytes>,
     kept_bytes: usize,
     /// As much, and no more.
@@ -65,7 +64,8 @@ struct Shared {
 impl Replay {
     /// Of what comes in.
     #[must_use]
-    pub fn new(source: Incoming) -> Self {
+    pub fn new(source: impl Into<Body>) -> Self {
+        let source = source.into();
         let (ended, hint) = (source.is_end_stream(), source.size_hint());
         Self {
             shared: Rc::new(RefCell::new(Shared {
@@ -105,8 +105,10 @@ impl Replay {
     #[must_use]
     pub fn copy(&self) -> CopyBody {
         let mut shared = self.shared.borrow_mut();
-        let hint = shared.hint;
-        shared.copies.add(hint)
+        let shared = &mut *shared;
+        let end = shared.ended.then(|| shared.trailers.clone());
+        // What was looked at before it is sent belongs to the copy, too.
+        shared.copies.add_after(shared.hint, &shared.kept, end)
     }
 
     /// Whether it could be sent from its beginning now.
@@ -163,6 +165,18 @@ impl Replay {
             bytes: bytes.freeze(),
             complete: shared.ended && shared.kept_bytes <= limit,
             error: shared.error.is_some(),
+        }
+    }
+
+    /// Other bytes instead of all of it, once all of it has come and is kept; its trailers stay.
+    pub fn replace(&self, bytes: Bytes) {
+        let mut shared = self.shared.borrow_mut();
+        debug_assert!(shared.ended && !shared.overflown, "the whole of it is replaced");
+        shared.kept_bytes = bytes.len();
+        shared.hint = SizeHint::with_exact(bytes.len() as u64);
+        shared.kept.clear();
+        if !bytes.is_empty() {
+            shared.kept.push_back(bytes);
         }
     }
 
@@ -228,7 +242,6 @@ impl ReplayBody {
         let frame = match frame {
             Some(Ok(frame)) => super::without_forbidden_trailers(frame),
             Some(Err(error)) => {
-                let error = BodyError::Broken(error.into());
                 shared.error = Some(error.clone());
                 shared.copies.end(&Err(error.clone()));
                 shared.wake();
@@ -270,7 +283,7 @@ impl Shared {
         self.keep_up_to = self.keep_up_to.max(limit.saturating_add(LONGEST_FRAME));
         while !self.ended && self.error.is_none() && self.kept_bytes <= limit {
             match ready!(std::pin::Pin::new(&mut self.source).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
+                Some(Ok(frame)) => match super::without_forbidden_trailers(frame).into_data() {
                     Ok(data) => {
                         self.received += data.len() as u64;
                         self.keep(data);
@@ -278,7 +291,8 @@ impl Shared {
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
                 Some(Err(error)) => {
-                    self.error = Some(BodyError::Broken(error.into()));
+                    self.copies.end(&Err(error.clone()));
+                    self.error = Some(error);
                     self.wake();
                 }
                 None => self.end(),

@@ -75,7 +75,7 @@ pub(crate) async fn unary(
         let mut request = Request::new(Body::full(framed.clone()));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = absolute(service, method);
+        *request.uri_mut() = method_uri(service, method);
         let headers = request.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -216,7 +216,7 @@ fn reason(error: &TryError) -> String {
     error.to_string()
 }
 
-fn absolute(service: &ServicePort, path: &str) -> Uri {
+pub(super) fn method_uri(service: &ServicePort, path: &str) -> Uri {
     let authority = format!("{}:{}", service.service.hostname, service.port);
     Uri::builder()
         .scheme("http")

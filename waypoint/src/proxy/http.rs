@@ -153,6 +153,7 @@ fn begin(
     head::normalize(&mut prepared.head, compiled.normalization);
     Ok(Box::new(Exchange {
         annotations: None,
+        processing: None,
         beside: Vec::new(),
         body: (!body.is_end_stream()).then(|| Replay::new(body)),
         grpc: prepared.grpc,

@@ -1348,6 +1348,38 @@ pub struct GrpcProbe {
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
 }
+/// A service that is sent requests and answers and changes them (`envoy.service.ext_proc.v3`).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExternalProcessing {
+    /// Where it is.
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<ServicePort>,
+    /// What it is sent of a request. Absent: nothing.
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<ProcessedParts>,
+    /// What it is sent of an answer. Absent: nothing.
+    #[prost(message, optional, tag = "3")]
+    pub response: ::core::option::Option<ProcessedParts>,
+    /// How long it may take for each message.
+    #[prost(message, optional, tag = "4")]
+    pub timeout: ::core::option::Option<super::super::super::google::protobuf::Duration>,
+    /// Requests pass unchanged when it does not answer; otherwise they are answered with 500.
+    #[prost(bool, tag = "5")]
+    pub fail_open: bool,
+    /// Bytes of a body that are held back for it; a longer one is refused. Not 0 if any body is sent.
+    #[prost(uint32, tag = "6")]
+    pub body_limit: u32,
+}
+/// What is sent of a request or of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessedParts {
+    /// Its head.
+    #[prost(bool, tag = "1")]
+    pub headers: bool,
+    /// All of its body, at once.
+    #[prost(bool, tag = "2")]
+    pub body: bool,
+}
 /// Limits on requests.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RateLimit {
@@ -2296,7 +2328,7 @@ pub struct Policy {
     /// What it says. "Most specific" is by the order of Target's fields, from the least specific to the most.
     #[prost(
         oneof = "policy::Kind",
-        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub kind: ::core::option::Option<policy::Kind>,
 }
@@ -2350,6 +2382,9 @@ pub mod policy {
         /// Applications are told who asks. The most specific one counts.
         #[prost(bool, tag = "18")]
         ForwardClientIdentity(bool),
+        /// Somebody else changes requests and answers. The most specific one counts.
+        #[prost(message, tag = "19")]
+        ExternalProcessing(super::ExternalProcessing),
     }
 }
 /// What a policy is attached to.

@@ -42,3 +42,19 @@ fn who_is_too_slow_or_whose_original_breaks_off_gets_an_error() {
         Poll::Ready(Some(Err(BodyError::NotKept)))
     ));
 }
+
+#[test]
+fn what_came_before_belongs_to_a_copy_and_only_to_that() {
+    let mut copies = Copies::none();
+    let mut early = copies.add(SizeHint::default());
+    let kept = VecDeque::from([Bytes::from_static(b"one")]);
+    let mut late = copies.add_after(SizeHint::default(), &kept, None);
+    assert!(next(&mut early).is_pending());
+    assert!(matches!(next(&mut late), Poll::Ready(Some(Ok(_)))));
+    copies.data(&Bytes::from_static(b"two"));
+    assert!(matches!(next(&mut early), Poll::Ready(Some(Ok(_)))));
+    assert!(matches!(next(&mut late), Poll::Ready(Some(Ok(_)))));
+    let mut over = copies.add_after(SizeHint::default(), &kept, Some(None));
+    assert!(!over.is_end_stream() && matches!(next(&mut over), Poll::Ready(Some(Ok(_)))));
+    assert!(over.is_end_stream());
+}

@@ -399,6 +399,10 @@ async fn finish(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
+    let body = match filters::processing::answer(&mut exchange, &mut head, body.into()).await {
+        Ok(body) => body,
+        Err(reply) => return local_through(exchange, *reply),
+    };
     forwarding.sticky.tell(&mut head.headers);
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
@@ -419,7 +423,7 @@ async fn finish(
         counted: forwarding.counted,
         received: forwarding.body,
     };
-    Response::from_parts(head, Body::from(body).watched(tail))
+    Response::from_parts(head, body.watched(tail))
 }
 
 /// The request must stay allowed while its answer, or what it changed to, lasts.

@@ -23,6 +23,7 @@ use crate::l7::filter::{
 };
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
+use crate::l7::processing::{ExternalProcessing, ProcessedParts};
 use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
@@ -309,6 +310,8 @@ fields! {
         probe, interval: some_time, timeout: some_time, unhealthy_threshold: |_: &mut Dice| 3,
         healthy_threshold: |_: &mut Dice| 1,
     }
+    ExternalProcessing { service, request, response, timeout, fail_open, body_limit }
+    ProcessedParts { headers, body }
     AccessLogging { sinks, filter }
     Metrics { overrides }
     MetricOverride { metric, disabled, tags }
@@ -343,6 +346,7 @@ cases! {
         |d| Self::Session(any(d)), |d| Self::Retry(any(d)), |d| Self::RetryBudget(any(d)), |d| Self::Fault(any(d)),
         |d| Self::AccessLogging(any(d)), |d| Self::Metrics(any(d)), |d| Self::Tracing(any(d)),
         |d| Self::PathNormalization(any(d)), |d| Self::ForwardClientIdentity(any(d)),
+        |d| Self::ExternalProcessing(any(d)),
     }
     PathNormalization {
         |_| Self::None, |_| Self::Base, |_| Self::MergeSlashes, |_| Self::DecodeAndMergeSlashes,

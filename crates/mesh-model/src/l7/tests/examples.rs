@@ -19,6 +19,7 @@ use crate::l7::filter::{
 };
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
+use crate::l7::processing::{ExternalProcessing, ProcessedParts};
 use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
@@ -469,6 +470,7 @@ fn kinds() -> Vec<PolicyKind> {
         PolicyKind::Tracing(tracing),
         PolicyKind::PathNormalization(PathNormalization::MergeSlashes),
         PolicyKind::ForwardClientIdentity(true),
+        PolicyKind::ExternalProcessing(processing()),
     ]
 }
 
@@ -691,6 +693,21 @@ fn entry(source: DescriptorSource) -> DescriptorEntry {
         key: "user".into(),
         source,
         value: Some(TextMatch::Present),
+    }
+}
+
+fn processing() -> ExternalProcessing {
+    let parts = ProcessedParts {
+        headers: true,
+        body: true,
+    };
+    ExternalProcessing {
+        service: port("changer", 9002),
+        request: parts,
+        response: parts,
+        timeout: Duration::from_millis(200),
+        fail_open: true,
+        body_limit: 65_536,
     }
 }
 
