@@ -160,7 +160,8 @@ impl Client {
             Expiration::Interval(TimeSpec::from_duration(every)),
             TimerSetTimeFlags::empty(),
         )?;
-        self.epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        self.epoll
+            .add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         Ok(timer)
     }
 

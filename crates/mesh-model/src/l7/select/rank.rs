@@ -51,7 +51,10 @@ pub(super) fn sorted<'r>(entries: impl Iterator<Item = (Rank<'r>, Entry)>) -> Ve
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by(|a, b| ranks[*a].cmp(&ranks[*b]));
     let mut entries: Vec<_> = entries.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|place| entries[place].take()).collect()
+    order
+        .into_iter()
+        .filter_map(|place| entries[place].take())
+        .collect()
 }
 
 impl<'r> Rank<'r> {
