@@ -43,7 +43,7 @@ impl AdmitNode for XdsAdmission {
             Caller::Mesh(identity) => (identity.namespace().as_str(), identity.service_account().as_str()),
         };
         if node.namespace != namespace {
-            return Err(Denied::Forbidden(format!(
+            return Err(Denied::NotWhatItSays(format!(
                 "{caller} says that it is in namespace {:?}",
                 node.namespace
             )));
@@ -52,7 +52,7 @@ impl AdmitNode for XdsAdmission {
             self.admit_to_gateway(caller, account, &gateway)?;
         }
         match caller {
-            Caller::Token(subject) if node.node != subject.node => Err(Denied::Forbidden(format!(
+            Caller::Token(subject) if node.node != subject.node => Err(Denied::NotWhatItSays(format!(
                 "{caller} says that it is on node {:?}",
                 node.node
             ))),
@@ -66,10 +66,10 @@ impl XdsAdmission {
     fn admit_to_gateway(&self, caller: &Caller, account: &str, gateway: &str) -> Result<(), Denied> {
         match self.gateways.account(gateway) {
             Some(own) if own == *account => Ok(()),
-            Some(own) => Err(Denied::Forbidden(format!(
+            Some(own) => Err(Denied::NotWhatItSays(format!(
                 "{caller} says that it is a proxy of gateway {gateway}, whose proxies run as service account {own}"
             ))),
-            None => Err(Denied::Forbidden(format!(
+            None => Err(Denied::NotWhatItSays(format!(
                 "{caller} says that it is a proxy of gateway {gateway}, and there is no such Gateway"
             ))),
         }

@@ -254,8 +254,21 @@ impl Proxy {
             node: NodeInfo::ztunnel(None, "ztunnel-x", "istio-system", node),
             types: vec![TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS],
         };
+        Self::follow(plane, &config, token)
+    }
+
+    /// A proxy of a gateway of namespace `shop`, which runs as this service account.
+    pub(crate) fn of_gateway(plane: &Plane, gateway: &str, account: &str) -> Self {
+        let config = mesh_xds::ClientConfig {
+            node: NodeInfo::waypoint(None, "wp-x", "shop", "node-a", gateway),
+            types: TypeUrl::IN_ORDER.to_vec(),
+        };
+        Self::follow(plane, &config, &plane.token(account, "node-a"))
+    }
+
+    fn follow(plane: &Plane, config: &mesh_xds::ClientConfig, token: &str) -> Self {
         let held = Held::default();
-        let (handle, driver) = mesh_xds::client(&config, plane.channel(token), held.clone());
+        let (handle, driver) = mesh_xds::client(config, plane.channel(token), held.clone());
         let task = tokio::spawn(async move {
             driver.await;
         });
@@ -279,6 +292,23 @@ impl Proxy {
         let key = (TypeUrl::AUTHORIZATION, name.to_owned());
         let body = self.held.0.lock().get(&key).cloned()?;
         Some(Authorization::decode(&body[..]).unwrap())
+    }
+
+    pub(crate) fn route(&self, name: &str) -> Option<mesh_model::l7::Route> {
+        let body = self
+            .held
+            .0
+            .lock()
+            .get(&(TypeUrl::ROUTE, name.to_owned()))
+            .cloned()?;
+        Some(mesh_model::l7::Route::decode(name, body.into()).unwrap())
+    }
+
+    /// The names of what it holds of a type.
+    pub(crate) fn names(&self, type_url: TypeUrl) -> Vec<String> {
+        let held = self.held.0.lock();
+        let names = held.keys().filter(|(t, _)| *t == type_url);
+        names.map(|(_, name)| name.clone()).collect()
     }
 
     pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
 
 mod fixture;
+mod gateways;
 
 use std::time::Duration;
 

@@ -43,7 +43,8 @@ pub struct ConnectionInfo {
 }
 
 /// Why a caller was turned away. The text is for our own log. A caller that could not prove who it is learns what was
-/// wrong with what it showed, which it knows and its operator needs; all others learn only the kind.
+/// wrong with what it showed, which it knows and its operator needs, and so does one that says to be what it is not; all
+/// others learn only the kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// It is not known who calls; another token may help. The text is told to the caller: it must say what is wrong with
@@ -53,6 +54,9 @@ pub enum Denied {
     /// The caller is known and may not do this.
     #[error("not permitted: {0}")]
     Forbidden(String),
+    /// The caller is known and says that it is something else. The text is told to the caller, whose operator needs it.
+    #[error("not permitted: {0}")]
+    NotWhatItSays(String),
     /// It cannot be said now; the same request may pass later.
     #[error("cannot judge the caller now: {0}")]
     Unavailable(String),
@@ -110,6 +114,7 @@ impl Denied {
         match self {
             Self::Unauthenticated(reason) => Status::unauthenticated(format!("not authenticated: {reason}")),
             Self::Forbidden(_) => Status::permission_denied("the caller may not do this"),
+            Self::NotWhatItSays(reason) => Status::permission_denied(reason.as_str()),
             Self::Unavailable(_) => Status::unavailable("the caller cannot be judged now"),
         }
     }

@@ -70,14 +70,16 @@ impl TypeUrl {
     /// What is attached to services, routes and gateways.
     pub const POLICY: Self = Self(type_url::POLICY);
 
-    /// Every type that a control plane publishes, in the order of their references (see the crate's documentation): a
-    /// route comes after the policies that guard it, a bind after the routes that it serves.
+    /// Every type that a control plane publishes, in the order of their references (see the crate's documentation).
+    /// Policies come before the addresses that they guard: a service that is bound to a waypoint is served from the
+    /// moment when its address says so. A route comes after the services that it names, a bind after the routes that it
+    /// serves.
     pub const IN_ORDER: [Self; 7] = [
         Self::AUTHORIZATION,
-        Self::ADDRESS,
-        Self::ENDPOINT_LABELS,
         Self::BACKEND,
         Self::POLICY,
+        Self::ADDRESS,
+        Self::ENDPOINT_LABELS,
         Self::ROUTE,
         Self::BIND,
     ];

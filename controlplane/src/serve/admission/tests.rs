@@ -34,11 +34,11 @@ fn a_client_is_what_its_token_says() {
     assert_eq!(admit(&ztunnel, "istio-system", "node-a"), Ok(()));
     assert!(matches!(
         admit(&ztunnel, "shop", "node-a"),
-        Err(Denied::Forbidden(_))
+        Err(Denied::NotWhatItSays(_))
     ));
     assert!(matches!(
         admit(&ztunnel, "istio-system", "node-b"),
-        Err(Denied::Forbidden(_))
+        Err(Denied::NotWhatItSays(_))
     ));
 }
 
@@ -48,7 +48,7 @@ fn a_certificate_names_no_node() {
     assert_eq!(admit(&cart, "shop", "node-b"), Ok(()));
     assert!(matches!(
         admit(&cart, "bank", "node-b"),
-        Err(Denied::Forbidden(_))
+        Err(Denied::NotWhatItSays(_))
     ));
 }
 
@@ -86,7 +86,7 @@ fn only_a_gateways_own_account_follows_what_it_serves() {
             let node = NodeInfo::waypoint(None, "pod-x", "shop", "node-a", gateway);
             match (admission().admit(&caller(account), &node), refused) {
                 (Ok(()), None) => {}
-                (Err(Denied::Forbidden(text)), Some(why)) => assert!(text.contains(why), "{text}"),
+                (Err(Denied::NotWhatItSays(text)), Some(why)) => assert!(text.contains(why), "{text}"),
                 (outcome, _) => panic!("{account} at {gateway}: {outcome:?}"),
             }
         }

@@ -296,3 +296,107 @@ fn age_and_parents() {
     assert_eq!(route.parents, [at(80), at(9090)]);
     assert_eq!(mesh.route_gateways("HTTPRoute/shop/web"), ["shop/waypoint"]);
 }
+
+/// Rules as the conformance tests of Gateway API write them, and where requests go.
+fn asked(rules: &str, cases: &[(&str, &[(&'static str, &'static str)], &str)]) {
+    let mesh = Mesh::of(&format!(
+        "{SHOP}{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: web, namespace: shop}}, \
+         spec: {{parentRefs: [{WEB}], rules: [{rules}]}}}}"
+    ));
+    for (target, headers, to) in cases {
+        let asked = mesh.get("web", 80, target);
+        let asked = headers
+            .iter()
+            .fold(asked, |asked, (name, value)| asked.header(name, value));
+        assert_eq!(asked.goes_to(), *to, "{target} {headers:?}");
+    }
+}
+
+const V1: &str = "backendRefs: [{name: web, port: 80}]";
+const V2: &str = "backendRefs: [{name: api, port: 80}]";
+
+/// MeshHTTPRouteMatching, MeshTrafficSplit.
+#[test]
+fn paths_and_headers_as_in_the_conformance_tests() {
+    asked(
+        &format!(
+            "{{matches: [{{path: {{type: PathPrefix, value: /}}}}, {{headers: [{{name: version, value: one}}]}}], {V1}}}, \
+             {{matches: [{{path: {{type: PathPrefix, value: /v2}}}}, {{headers: [{{name: version, value: two}}]}}], {V2}}}"
+        ),
+        &[
+            ("/", &[], "web:80"),
+            ("/example", &[], "web:80"),
+            ("/", &[("version", "one")], "web:80"),
+            ("/v2", &[], "api:80"),
+            ("/v2/", &[], "api:80"),
+            ("/v2/example", &[], "api:80"),
+            ("/", &[("version", "two")], "api:80"),
+            ("/v2example", &[], "web:80"),
+            ("/foo/v2/example", &[], "web:80"),
+        ],
+    );
+    asked(
+        &format!(
+            "{{matches: [{{path: {{type: Exact, value: /v1}}}}], {V1}}}, {{matches: [{{path: {{type: Exact, value: /v2}}}}], {V2}}}"
+        ),
+        &[
+            ("/v1", &[], "web:80"),
+            ("/v2", &[], "api:80"),
+            ("/v2/", &[], "404"),
+            ("/", &[], "404"),
+        ],
+    );
+}
+
+/// MeshHTTPRouteQueryParamMatching; the order of HTTPRoutePathMatchOrder.
+#[test]
+fn parameters_and_precedence_as_in_the_conformance_tests() {
+    asked(
+        &format!(
+            "{{matches: [{{queryParams: [{{name: animal, value: whale}}]}}], {V1}}}, \
+             {{matches: [{{queryParams: [{{name: animal, value: dolphin}}, {{name: color, value: blue}}]}}], {V2}}}, \
+             {{matches: [{{path: {{value: /path5}}}}], {V1}}}, \
+             {{matches: [{{headers: [{{name: version, value: four}}], queryParams: [{{name: animal, value: whale}}]}}], {V2}}}"
+        ),
+        &[
+            ("/?animal=whale", &[], "web:80"),
+            ("/?color=blue&animal=dolphin", &[], "api:80"),
+            ("/?animal=dolphin", &[], "404"),
+            ("/", &[], "404"),
+            ("/path5?animal=whale", &[("version", "four")], "web:80"),
+            ("/path4?animal=whale", &[("version", "four")], "api:80"),
+        ],
+    );
+    asked(
+        &format!(
+            "{{matches: [{{path: {{type: RegularExpression, value: '/m.*'}}}}], {V1}}}, {{matches: [{{path: {{value: /match}}}}], {V2}}}, \
+             {{matches: [{{path: {{type: Exact, value: /match/x}}, method: POST}}], redirects: 0, {V1}}}"
+        )
+        .replace("redirects: 0, ", ""),
+        &[("/m", &[], "web:80"), ("/match", &[], "api:80"), ("/match/x", &[], "api:80")],
+    );
+}
+
+/// MeshPorts: a port limits a route to itself, none means every one.
+#[test]
+fn ports_as_in_the_conformance_tests() {
+    for (port, at_80, at_9090) in [("port: 80", "api:80", "none"), ("", "api:80", "api:80")] {
+        let parent = format!("{{group: '', kind: Service, name: web, {port}}}");
+        let mesh = Mesh::of(&format!("{SHOP}{}", route("web", &parent, V2)));
+        assert_eq!(mesh.get("web", 80, "/").goes_to(), at_80);
+        assert_eq!(mesh.get("web", 9090, "/").goes_to(), at_9090);
+    }
+}
+
+/// MeshConsumerRoute.
+#[test]
+fn consumers_as_in_the_conformance_tests() {
+    let web = "{group: '', kind: Service, name: web, namespace: shop}";
+    let rule = "backendRefs: [{name: web, namespace: shop, port: 80}], filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X, value: y}]}}]";
+    let mesh = Mesh::of(&format!(
+        "{SHOP}{}",
+        crate::l7::fixture::route_of("bank", "r", web, rule)
+    ));
+    assert_eq!(mesh.get("web", 80, "/").from("bank", &[]).goes_to(), "web:80");
+    assert_eq!(mesh.get("web", 80, "/").from("shop", &[]).goes_to(), "none");
+}
