@@ -297,8 +297,10 @@ fn age_and_parents() {
     assert_eq!(mesh.route_gateways("HTTPRoute/shop/web"), ["shop/waypoint"]);
 }
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Rules as the conformance tests of Gateway API write them, and where requests go.
-fn asked(rules: &str, cases: &[(&str, &[(&'static str, &'static str)], &str)]) {
+fn asked(rules: &str, cases: &[(&str, Headers, &str)]) {
     let mesh = Mesh::of(&format!(
         "{SHOP}{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: web, namespace: shop}}, \
          spec: {{parentRefs: [{WEB}], rules: [{rules}]}}}}"
