@@ -94,6 +94,23 @@ impl Stage {
         found.with_context(|| format!("the last answer was {last:?}"))
     }
 
+    /// The same requests again and again until all answers of one turn are right: for what a single answer can be by chance.
+    pub(crate) fn until_all(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        right: impl Fn(&Answer) -> bool,
+    ) -> Result<()> {
+        let mut last = None;
+        let found = lab::wait::until(what, LIMIT, || {
+            let answers = self.get_all(arguments).ok()?;
+            let settled = answers.iter().all(&right);
+            last = Some(answers);
+            settled.then_some(())
+        });
+        found.with_context(|| format!("the last answers were {last:?}"))
+    }
+
     /// One request, by `curl` in the client's pod.
     pub(crate) fn get(&self, arguments: &[&str]) -> Result<Answer> {
         let all = self.get_all(arguments)?;
