@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mesh-model", &["mesh-types", "mesh-proto"]),
     ("mesh-state", &["mesh-types", "mesh-proto", "mesh-model"]),
     ("mesh-balance", &["mesh-types", "mesh-model"]),
+    ("mesh-quota", &[]),
     // 2 protocols
     ("mesh-grpc", &[]),
     ("mesh-hbone", &["mesh-types", "mesh-net", "mesh-tls"]),
@@ -110,6 +111,7 @@ const FLOORS_0_TO_2: &[&str] = &[
     "mesh-model",
     "mesh-state",
     "mesh-balance",
+    "mesh-quota",
     "mesh-grpc",
     "mesh-hbone",
     "mesh-xds",
@@ -130,6 +132,7 @@ const FLOORS_0_TO_3: &[&str] = &[
     "mesh-model",
     "mesh-state",
     "mesh-balance",
+    "mesh-quota",
     "mesh-grpc",
     "mesh-hbone",
     "mesh-xds",
