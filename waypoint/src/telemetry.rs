@@ -81,6 +81,15 @@ impl Telemetry {
         }
     }
 
+    /// Access logs for standard output go to this file: several proxies in one process have one each.
+    #[must_use]
+    pub fn with_standard_output(self, path: &str) -> Self {
+        Self {
+            files: self.files.with_standard_output(path),
+            ..self
+        }
+    }
+
     /// In the name of this proxy.
     #[must_use]
     pub fn reported_by(self, reporter: Reporter) -> Self {

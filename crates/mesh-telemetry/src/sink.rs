@@ -27,6 +27,8 @@ pub type StartThread = dyn Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()
 #[derive(Clone)]
 pub struct Files {
     shared: Arc<Shared>,
+    /// Where standard output is.
+    standard_output: Strng,
 }
 
 struct Shared {
@@ -83,6 +85,16 @@ impl Files {
                 start,
                 dropped,
             }),
+            standard_output: STANDARD_OUTPUT.into(),
+        }
+    }
+
+    /// What is for standard output goes to this file: several proxies in one process have one each.
+    #[must_use]
+    pub fn with_standard_output(self, path: &str) -> Self {
+        Self {
+            standard_output: path.into(),
+            ..self
         }
     }
 
@@ -91,6 +103,10 @@ impl Files {
     /// # Errors
     /// When its thread cannot be started, or there are too many files.
     pub fn file(&self, path: &Strng) -> io::Result<FileSink> {
+        let path = match path.as_str() {
+            STANDARD_OUTPUT => &self.standard_output,
+            _ => path,
+        };
         let mut open = self.shared.open.lock();
         if let Some(sink) = open.get(path) {
             return Ok(sink.clone());
@@ -215,6 +231,7 @@ impl std::fmt::Debug for Files {
 
 /// Lines are handed over at this size, or when their time has come.
 const PIECE: usize = 32 << 10;
+const STANDARD_OUTPUT: &str = "/dev/stdout";
 /// So that a piece need not grow.
 const LONGEST_USUAL_LINE: usize = 2 << 10;
 /// Pieces that wait: 8 MiB for each file.
