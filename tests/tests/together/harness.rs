@@ -52,13 +52,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mesh_register::Redirection;
 use mesh_testkit::TestAuthority;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 use waypoint::settings::Settings;
@@ -67,8 +68,8 @@ pub(crate) use backend::{Backend, Seen};
 use plane::Plane;
 use proxy::Proxy;
 pub(crate) use request::{Ask, Call};
-pub(crate) use wire::{Conn, Kept};
 use wire::Clients;
+pub(crate) use wire::{Conn, Kept};
 
 /// A mesh of one namespace, one waypoint, and some backends.
 pub(crate) struct Together {
@@ -89,7 +90,12 @@ const NODE: &str = "node-a";
 impl Together {
     /// A namespace with a waypoint for everything in it, `shop/waypoint`.
     pub(crate) fn start(yaml: &str) -> Self {
-        Self::with("waypoint", Settings::default(), 2, &format!("{WAYPOINT}---\n{yaml}"))
+        Self::with(
+            "waypoint",
+            Settings::default(),
+            2,
+            &format!("{WAYPOINT}---\n{yaml}"),
+        )
     }
 
     /// The usual stage: Service `web` over `web-v1` and `web-v2`, and each with a Service of its own name.
@@ -112,7 +118,12 @@ impl Together {
 
     /// A proxy of the gateway `shop/<name>`, which `yaml` has to have; there is no waypoint.
     pub(crate) fn gateway(name: &str, yaml: &str) -> Self {
-        Self::with(name, Settings::default(), 2, &format!("{NAMESPACE_OBJECT}---\n{yaml}"))
+        Self::with(
+            name,
+            Settings::default(),
+            2,
+            &format!("{NAMESPACE_OBJECT}---\n{yaml}"),
+        )
     }
 
     /// Any of these.
@@ -335,7 +346,10 @@ impl Together {
             if let Some(seen) = look() {
                 return seen;
             }
-            assert!(begin.elapsed() < PATIENCE, "{what} did not come within {PATIENCE:?}");
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{what} did not come within {PATIENCE:?}"
+            );
             self.block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
         }
     }

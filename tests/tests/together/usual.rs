@@ -5,11 +5,17 @@ use crate::harness::Together;
 #[test]
 fn without_any_rule_requests_reach_the_service() {
     let mesh = Together::shop("");
-    let mut by: Vec<_> = (0..20).map(|_| mesh.get("/a?b=c").send().by().to_owned()).collect();
+    let mut by: Vec<_> = (0..20)
+        .map(|_| mesh.get("/a?b=c").send().by().to_owned())
+        .collect();
     by.sort();
     by.dedup();
     assert_eq!(by, ["web-v1", "web-v2"]);
-    let answer = mesh.post("/cart", "an item").to("web-v2:80").header("x-a", "1").send();
+    let answer = mesh
+        .post("/cart", "an item")
+        .to("web-v2:80")
+        .header("x-a", "1")
+        .send();
     assert_eq!(answer.brief(), (200, "web-v2"));
     let seen = answer.seen();
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/cart"));
@@ -26,8 +32,15 @@ fn without_any_rule_requests_reach_the_service() {
 fn every_protocol_passes() {
     let mesh = Together::shop("");
     let two = mesh.get("/").to("web-v1:80").http2().send();
-    assert_eq!((two.brief(), two.seen().version.as_str()), ((200, "web-v1"), "HTTP/1.1"));
-    let call = mesh.grpc("/echo.Echo/Say").to("web-v1:9090").message("hello").send();
+    assert_eq!(
+        (two.brief(), two.seen().version.as_str()),
+        ((200, "web-v1"), "HTTP/1.1")
+    );
+    let call = mesh
+        .grpc("/echo.Echo/Say")
+        .to("web-v1:9090")
+        .message("hello")
+        .send();
     assert_eq!((call.code, call.answer.seen().body.as_str()), (0, "hello"));
     let mut bytes = mesh.connect("web-v2:9000");
     assert_eq!(bytes.read_until("\n"), "web-v2\n");

@@ -234,7 +234,11 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<
         false => body.collect().await.map_err(|_| HungUp)?.to_bytes(),
     };
     let grpc = is_grpc(&head.headers);
-    let said = if grpc { body.get(5..).unwrap_or_default() } else { &body };
+    let said = if grpc {
+        body.get(5..).unwrap_or_default()
+    } else {
+        &body
+    };
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let seen = Seen {
         method: head.method.to_string(),

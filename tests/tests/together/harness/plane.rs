@@ -85,8 +85,7 @@ impl Plane {
 
     /// Takes an object away.
     pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.files
-            .remove(&FileName::new(&file(kind, namespace, name)));
+        self.files.remove(&FileName::new(&file(kind, namespace, name)));
         let changes = self.files.take_changes();
         assert!(!changes.is_empty(), "there is no {kind} {namespace}/{name}");
         self.derivation.apply(changes);

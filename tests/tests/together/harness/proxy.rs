@@ -218,7 +218,10 @@ fn thread<F: Future<Output = ()>>(
             }
         });
     };
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).unwrap()
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .unwrap()
 }
 
 async fn work(start: Start, seed: WorkerSeed<TestAuthority>, tasks: Tasks) {

@@ -114,7 +114,8 @@ impl<'a> Ask<'a> {
 
     /// Asks.
     pub(crate) fn send(&self) -> Answer {
-        self.try_send().unwrap_or_else(|error| panic!("{self:?}: {error}"))
+        self.try_send()
+            .unwrap_or_else(|error| panic!("{self:?}: {error}"))
     }
 
     /// Asks; says why there is no answer.
@@ -164,7 +165,11 @@ impl<'a> Ask<'a> {
 
 impl std::fmt::Debug for Ask<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {:?} to {:?}", self.method, self.path, self.headers, self.to)
+        write!(
+            f,
+            "{} {} {:?} to {:?}",
+            self.method, self.path, self.headers, self.to
+        )
     }
 }
 

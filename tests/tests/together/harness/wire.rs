@@ -1,7 +1,7 @@
 //! Connections of clients: through tunnels, as their nodes' proxies make them, and plain ones.
 
-use std::collections::HashMap;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -343,7 +343,9 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
