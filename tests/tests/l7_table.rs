@@ -1,5 +1,7 @@
-//! `docs/l7.md` names no kind and no field that is not read.
+//! `docs/l7.md` names no kind and no field that is not read, and every row that says "yes" is named by a test that runs object
+//! and request together: by a comment `// row: <kind> <field>` before it, in `tests/tests/together` or `tests/tests/netns`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +14,12 @@ fn every_kind_and_field_of_the_table_is_read() {
         .expect("tests stand in the repository");
     let sources = sources(&root.join("controlplane/k8s-api/src"));
     let table = fs::read_to_string(root.join("docs/l7.md")).expect("the table is there");
-    let mut rows = 0;
-    for row in table.lines().filter(|line| line.starts_with('|')) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [kind, field, supported, since] = cells[..] else {
-            continue;
-        };
-        if kind == "kind" || kind.starts_with('-') {
-            continue;
-        }
-        rows += 1;
-        assert!(["yes", "waypoint", "no"].contains(&supported), "{row}");
+    let rows = rows(&table);
+    for [kind, field, supported, since] in &rows {
+        let row = format!("{kind} {field}");
+        assert!(["yes", "waypoint", "no"].contains(supported), "{row}");
         assert!(since.starts_with(|c: char| c.is_ascii_digit()), "{row}");
-        assert!(sources.contains(kind), "{kind} is no kind that is read");
+        assert!(sources.contains(*kind), "{kind} is no kind that is read");
         for part in field.split('.') {
             let names = [snake(part), part.to_owned()];
             let read = names.iter().any(|name| {
@@ -34,7 +29,46 @@ fn every_kind_and_field_of_the_table_is_read() {
             assert!(read, "{kind}: {part} of {field} is no field that is read");
         }
     }
-    assert!(rows > 20, "{rows} rows");
+    assert!(rows.len() > 20, "{} rows", rows.len());
+}
+
+#[test]
+fn every_row_that_says_yes_is_named_by_a_test() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let texts = ["together", "netns"].map(|dir| sources(&tests.join(dir)));
+    let named: BTreeSet<String> = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.trim().strip_prefix("// row: ").map(str::to_owned))
+        .collect();
+    let table = tests.join("../../docs/l7.md");
+    let table = fs::read_to_string(table).expect("the table is there");
+    let rows = rows(&table);
+    let said = |yes: bool| {
+        let of = rows
+            .iter()
+            .filter(move |[_, _, supported, _]| !yes || *supported == "yes");
+        of.map(|[kind, field, ..]| format!("{kind} {field}"))
+            .collect::<BTreeSet<_>>()
+    };
+    let untested: Vec<_> = said(true).difference(&named).cloned().collect();
+    assert!(untested.is_empty(), "no test names these rows: {untested:#?}");
+    let unknown: Vec<_> = named.difference(&said(false)).cloned().collect();
+    assert!(
+        unknown.is_empty(),
+        "tests name rows that are not there: {unknown:#?}"
+    );
+}
+
+/// Kind, field, supported and since of each row.
+fn rows(table: &str) -> Vec<[&str; 4]> {
+    let lines = table.lines().filter(|line| line.starts_with('|'));
+    let rows = lines.filter_map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let row: [&str; 4] = cells.try_into().ok()?;
+        (row[0] != "kind" && !row[0].starts_with('-')).then_some(row)
+    });
+    rows.collect()
 }
 
 fn sources(dir: &Path) -> String {

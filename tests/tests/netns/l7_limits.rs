@@ -12,6 +12,9 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_circuit_opens_and_a_failing_endpoint_is_left_out", destinations),
 ];
 
+// row: RequestAuthentication jwtRules.issuer
+// row: RequestAuthentication jwtRules.jwks
+// row: RequestAuthentication targetRefs
 fn tokens(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab)?;
     // The demo's own file, for another service.
@@ -63,6 +66,9 @@ spec:
     Ok(())
 }
 
+// row: DestinationRule host
+// row: DestinationRule trafficPolicy.connectionPool
+// row: DestinationRule trafficPolicy.outlierDetection
 fn destinations(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab)?;
     let rule = |policy: &str| {

@@ -12,6 +12,10 @@ pub(crate) const TESTS: &[Test] = &[test(
     requests,
 )];
 
+// row: AuthorizationPolicy rules.from.source
+// row: AuthorizationPolicy rules.to.operation
+// row: AuthorizationPolicy action
+// row: AuthorizationPolicy targetRefs
 fn requests(lab: &mut Lab) -> Result<()> {
     let stage = Stage::set(lab)?;
     let write = |action: &str, rules: &str| {

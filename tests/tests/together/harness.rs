@@ -67,7 +67,7 @@ use waypoint::settings::Settings;
 pub(crate) use backend::{Backend, Seen};
 use plane::Plane;
 use proxy::Proxy;
-pub(crate) use request::{Ask, Call};
+pub(crate) use request::{Answer, Ask, Call};
 use wire::Clients;
 pub(crate) use wire::{Conn, Kept};
 
@@ -225,6 +225,24 @@ impl Together {
         backend
     }
 
+    /// A Pod that is registered and where nobody listens.
+    pub(crate) fn absent(&self, name: &str, labels: &str) {
+        self.apply(&pod_object(name, name, labels));
+        let ip = address();
+        self.plane
+            .borrow_mut()
+            .register(name, Redirection::Plain, vec![ip]);
+        self.settle();
+    }
+
+    /// Whether the waypoint knows a host.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let proxy = self.proxy.borrow();
+        proxy
+            .state
+            .query(|view| view.service_by_hostname(host, NAMESPACE).is_some())
+    }
+
     fn start_backend(&self, name: &str, labels: &str, redirection: Redirection) -> Rc<Backend> {
         let backend = Rc::new(Backend::start(name, address()));
         self.apply(&pod_object(name, name, labels));
@@ -304,11 +322,14 @@ impl Together {
         Ok(Conn::new(self, tunnel.into_io()))
     }
 
-    /// A connection to a gateway's port that is no tunnel.
+    /// A connection to a gateway's port that is no tunnel; one that is reset is one that ends.
     pub(crate) fn connect_at(&self, port: u16) -> Conn<'_> {
         let address = self.listener(port);
-        let stream = self.block_on(tokio::net::TcpStream::connect(address)).unwrap();
-        Conn::new(self, stream)
+        match self.block_on(tokio::net::TcpStream::connect(address)) {
+            Ok(stream) => Conn::new(self, stream),
+            // It was refused before anything was said.
+            Err(_) => Conn::new(self, tokio::io::join(tokio::io::empty(), tokio::io::sink())),
+        }
     }
 
     /// One connection for several requests.

@@ -1,8 +1,17 @@
 //! What a user writes and what happens to a request, together: see [`harness`].
 
+mod cases;
+mod entries;
+mod gateway_api;
+mod grpc_routes;
 #[expect(
     dead_code,
     reason = "what tests may need; not all of it is in use at any time"
 )]
 mod harness;
+mod l4_routes;
+mod mesh_config;
+mod own_kinds;
+mod properties;
 mod usual;
+mod virtual_services;

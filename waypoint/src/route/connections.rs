@@ -24,6 +24,12 @@ impl Tables {
         local: Local,
         tls: Option<Option<&str>>,
     ) -> Routed {
+        // A listener's host names hold for server names as they do for hosts.
+        if let Some(name) = tls
+            && !frontend.takes(name.unwrap_or_default())
+        {
+            return Routed::Reply(Box::new(LocalReply::no_route()));
+        }
         let routes = &compiled.routes;
         let (tls_rules, tcp_rules) = (routes.has_tls(client), routes.has_tcp(client));
         if let Some(name) = tls

@@ -69,6 +69,10 @@ struct Script {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Connections are closed without an answer.
     hangs_up: bool,
+    /// Answer requests for these paths with a status.
+    at: std::collections::BTreeMap<String, u16>,
+    /// What answers of gRPC hold, where it is not what was asked.
+    in_grpc: Option<Vec<u8>>,
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -139,6 +143,20 @@ impl Backend {
     /// Closes connections instead of answering, or does not any more.
     pub(crate) fn hangs_up(&self, hangs_up: bool) {
         self.shared.script.lock().hangs_up = hangs_up;
+    }
+
+    /// Answers requests for a path with this status, or as others again.
+    pub(crate) fn answers_at(&self, path: &str, status: Option<u16>) {
+        let at = &mut self.shared.script.lock().at;
+        match status {
+            Some(status) => drop(at.insert(path.to_owned(), status)),
+            None => drop(at.remove(path)),
+        }
+    }
+
+    /// Answers calls of gRPC with this message from now on.
+    pub(crate) fn says_in_grpc(&self, message: &[u8]) {
+        self.shared.script.lock().in_grpc = Some(message.to_vec());
     }
 
     /// Takes no more connections; those that are open stay.
@@ -265,7 +283,10 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<
     let status = status(shared, &script, &seen);
     let mut response = match upgraded {
         Some(upgraded) if status == StatusCode::OK => switch(upgraded),
-        _ if grpc => grpc_answer(&shared.name, &seen, status),
+        _ if grpc => {
+            let echo = || seen.to_json(&shared.name).to_string().into_bytes();
+            grpc_answer(&script.in_grpc.unwrap_or_else(echo), status)
+        }
         _ => {
             let text = seen.to_json(&shared.name).to_string();
             let mut response = Response::new(Full::new(Bytes::from(text)).boxed());
@@ -291,22 +312,22 @@ fn status(shared: &Shared, script: &Script, seen: &Seen) -> StatusCode {
         }
         _ => None,
     };
-    let status = asked.or(failing).or(script.status).unwrap_or(200);
+    let at = script.at.get(&seen.path).copied();
+    let status = asked.or(at).or(failing).or(script.status).unwrap_or(200);
     StatusCode::from_u16(status).unwrap()
 }
 
 /// One message, and trailers; a status of HTTP other than 200 is one of gRPC instead.
-fn grpc_answer(by: &str, seen: &Seen, status: StatusCode) -> Answer {
+fn grpc_answer(said: &[u8], status: StatusCode) -> Answer {
     let code: u16 = match status.as_u16() {
         200 => 0,
         code @ ..=16 => code,
         503 => 14,
         _ => 2,
     };
-    let text = seen.to_json(by).to_string();
     let mut message = vec![0];
-    message.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-    message.extend(text.as_bytes());
+    message.extend(u32::try_from(said.len()).unwrap().to_be_bytes());
+    message.extend(said);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", code.into());
     let data = (code == 0).then(|| Ok(Frame::data(message.into())));
