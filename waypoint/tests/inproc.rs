@@ -6,6 +6,8 @@ mod balance;
 mod external_auth;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod lab;
+#[path = "inproc/pools.rs"]
+mod pools;
 #[path = "inproc/processing.rs"]
 mod processing;
 #[path = "inproc/rate_limit.rs"]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use mesh_types::Strng;
 use parking_lot::{Mutex, MutexGuard};
@@ -16,6 +17,8 @@ use crate::{Host, Moment};
 pub struct Group {
     hosts: Mutex<Hosts>,
     epoch: AtomicU64,
+    /// When endpoints are compared next; 0 before the first request.
+    compare_at: AtomicU64,
     pub(crate) circuits: Circuits,
 }
 
@@ -58,6 +61,17 @@ impl Group {
         if host.set_ill(changed == Changed::Ill) {
             self.changed();
         }
+    }
+
+    /// Whether an interval is over. Of all who ask only one is told so.
+    pub(crate) fn is_time_to_compare(&self, interval: Duration, now: Moment) -> bool {
+        let at = self.compare_at.load(Ordering::Relaxed);
+        let next = (now + interval).nanos();
+        let mine = || {
+            self.compare_at
+                .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        now.nanos() >= at && mine().is_ok() && at > 0
     }
 
     pub(crate) fn hosts(&self) -> MutexGuard<'_, Hosts> {

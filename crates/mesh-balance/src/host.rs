@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::Moment;
 use crate::outlier::{Past, Streaks};
+use crate::rates::Tallies;
 
 /// What all workers know of one endpoint of a destination. Everything is advisory: nothing here synchronises memory.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Host {
     /// Health checks say so.
     ill: AtomicBool,
     pub(crate) streaks: Streaks,
+    pub(crate) tally: Tallies,
     pub(crate) past: Mutex<Past>,
 }
 
@@ -50,6 +52,7 @@ impl Host {
             ejected_until: AtomicU64::new(0),
             ill: AtomicBool::new(false),
             streaks: Streaks::default(),
+            tally: Tallies::default(),
             past: Mutex::default(),
         }
     }

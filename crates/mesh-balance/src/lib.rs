@@ -4,6 +4,7 @@
 //! - [`group`]: what all workers of a gateway know together of a destination's endpoints: who is there, how they do.
 //! - [`host`]: one endpoint's part of it, in atomics: what is under way, how fast it answers, whether it is out.
 //! - [`outlier`]: when an endpoint is left out for what it answers, and for how long.
+//! - `rates`: who does worse than the others, or too badly, over an interval.
 //! - [`health`]: when an endpoint is asked, and what the answers mean.
 //! - [`circuit`]: how many connections and requests there may be.
 //! - [`picker`]: what each worker picks with: the group's endpoints, in order of preference.
@@ -28,6 +29,7 @@ pub mod moment;
 pub mod outlier;
 pub mod picker;
 pub mod places;
+mod rates;
 pub mod ring;
 pub mod spread;
 pub mod table;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use mesh_model::l7::traffic::OutlierDetection;
+use mesh_types::Strng;
 
+use crate::rates::{self, Tally};
 use crate::{Group, Host, Moment};
 
 /// How a try at an endpoint ended.
@@ -30,6 +32,10 @@ pub enum Reason {
     ConsecutiveGatewayErrors,
     /// No answer in a row.
     ConsecutiveLocalOriginFailures,
+    /// A smaller part of its requests succeeds than of the others'.
+    SuccessRate,
+    /// Too large a part of its requests fails.
+    FailureRate,
 }
 
 /// An endpoint is left out.
@@ -58,9 +64,17 @@ pub(crate) struct Past {
 }
 
 impl Outcome {
-    /// As a status, the way Envoy sees it: what never was an answer counts as 503 where it is not counted apart.
-    fn status(self) -> u16 {
+    /// As a status, the way Envoy sees it: what never was an answer counts as 503 where it is not counted apart. Where
+    /// statuses are listed, others are no errors, and those below 500 count as 500.
+    fn status(self, rules: &OutlierDetection) -> u16 {
+        let listed = |status: u16| match rules.error_statuses.contains(&status) {
+            true => status.max(500),
+            false => 200,
+        };
         match self {
+            Self::Answered(status) if !rules.error_statuses.is_empty() => listed(status),
+            // It came with 200.
+            Self::AnsweredGrpc(_) if !rules.error_statuses.is_empty() => listed(200),
             Self::Answered(status) => status,
             // gRPC, "HTTP to gRPC Status Code Mapping", the other way round; Envoy does the same.
             Self::AnsweredGrpc(14) => 503,
@@ -82,8 +96,30 @@ impl Group {
         rules: &OutlierDetection,
         now: Moment,
     ) -> Option<Ejection> {
+        let split = outcome == Outcome::Failed && rules.consecutive_local_origin_failures.is_some();
+        if rates::are_wanted(rules) && !split {
+            host.tally.count(outcome.status(rules) < 500);
+        }
         let reason = host.streaks.count(outcome, rules)?;
         self.eject(host, reason, rules, now)
+    }
+
+    /// Once in an interval, whoever comes first: looks who does worse than the others, or too badly. Gives those that are
+    /// left out now.
+    pub fn compare(&self, rules: &OutlierDetection, now: Moment) -> Vec<(Strng, Ejection)> {
+        if !rates::are_wanted(rules) || !self.is_time_to_compare(rules.interval, now) {
+            return Vec::new();
+        }
+        let hosts = self.all();
+        let tallies: Vec<Tally> = hosts.iter().map(|host| host.tally.take()).collect();
+        let is_in = |at: &usize| !hosts[*at].is_ejected(now);
+        let bad = rates::bad(&tallies, is_in, rules);
+        bad.into_iter()
+            .filter_map(|(at, reason)| {
+                let host = &hosts[at];
+                Some((host.key().clone(), self.eject(host, reason, rules, now)?))
+            })
+            .collect()
     }
 
     /// Leaves an endpoint out, unless too many are out already.
@@ -125,7 +161,7 @@ impl Streaks {
         if !failed {
             zero(&self.local_failures);
         }
-        let status = outcome.status();
+        let status = outcome.status(rules);
         if status < 500 {
             zero(&self.server_errors);
             zero(&self.gateway_errors);
@@ -173,6 +209,8 @@ impl Reason {
             Self::Consecutive5xx => "consecutive_5xx",
             Self::ConsecutiveGatewayErrors => "consecutive_gateway_failure",
             Self::ConsecutiveLocalOriginFailures => "consecutive_local_origin_failure",
+            Self::SuccessRate => "success_rate",
+            Self::FailureRate => "failure_percentage",
         }
     }
 }

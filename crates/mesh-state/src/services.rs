@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use mesh_model::lb::{self, Endpoint, EndpointSet};
 use mesh_model::service::VirtualAddress;
+use mesh_model::workload::HealthStatus;
 use mesh_model::{Service, Workload};
 use mesh_types::{NamespacedHostname, NetworkAddress, Strng, WorkloadUid};
 
@@ -102,6 +103,15 @@ impl Services {
 
     pub(crate) fn endpoints(&self, name: &NamespacedHostname) -> Option<&EndpointSet> {
         self.by_name.get(name).map(|slot| &slot.endpoints)
+    }
+
+    /// Members that take no new connections.
+    pub(crate) fn leaving(&self, name: &NamespacedHostname) -> impl Iterator<Item = &Arc<Workload>> {
+        let slot = self.by_name.get(name).filter(|slot| slot.service.is_some());
+        // Most have none.
+        let slot = slot.filter(|slot| slot.members.len() > slot.endpoints.as_slice().len());
+        let members = slot.into_iter().flat_map(|slot| slot.members.values());
+        members.filter(|workload| workload.status != HealthStatus::Healthy)
     }
 
     pub(crate) fn called(&self, hostname: &str) -> &[Arc<Service>] {

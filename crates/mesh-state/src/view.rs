@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_model::authz::PolicySet;
-use mesh_model::lb::EndpointSet;
+use mesh_model::lb::{Endpoint, EndpointSet};
 use mesh_model::{Authorization, Service, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, NetworkAddress, Strng, WorkloadUid};
 
@@ -98,6 +98,13 @@ impl View {
         self.services
             .endpoints(&service.hostname)
             .unwrap_or(&self.no_endpoints)
+    }
+
+    /// Those of a service that may not be taken for anything new: they are not well, or about to end.
+    pub fn leaving(&self, service: &Service) -> impl Iterator<Item = Endpoint> {
+        let name = service.hostname.clone();
+        let leaving = self.services.leaving(&service.hostname);
+        leaving.map(move |workload| Endpoint::new(workload.clone(), &name))
     }
 
     /// The services that a workload serves, as far as they are known, by name.

@@ -57,8 +57,10 @@ struct Now {
     own: Places,
     endpoints: Rc<[Rc<Endpoint>]>,
     picker: Option<Picker>,
-    /// Places of endpoints by what sessions call them, where there are sessions.
+    /// Places of endpoints by what sessions call them.
     sessions: HashMap<u64, usize>,
+    /// Endpoints that take nothing new, by what sessions call them: those stay until they are gone.
+    leaving: HashMap<u64, Rc<Endpoint>>,
 }
 
 /// What is known of a request when an endpoint is picked for it.
@@ -124,10 +126,13 @@ impl Cluster {
         if picker.is_stale(&self.common.group, moment) {
             picker.renew(&self.common.group, moment);
         }
-        if let Some(had) = ask.session.filter(|_| ask.tried.is_empty())
-            && let Some(at) = now.sessions.get(&had).filter(|at| picker.is_usable(**at))
-        {
-            return Some(now.endpoints[*at].clone());
+        if let Some(had) = ask.session.filter(|_| ask.tried.is_empty()) {
+            if let Some(at) = now.sessions.get(&had).filter(|at| picker.is_usable(**at)) {
+                return Some(now.endpoints[*at].clone());
+            }
+            if let Some(leaving) = now.leaving.get(&had).filter(|e| e.host.is_well(moment)) {
+                return Some(leaving.clone());
+            }
         }
         let place = |tried: &Rc<Endpoint>| {
             let same = |endpoint: &Rc<Endpoint>| Arc::ptr_eq(&endpoint.host, &tried.host);
@@ -167,10 +172,13 @@ impl Cluster {
             endpoint.host.answered(took, now);
         }
         let Some(outliers) = rules.outliers() else { return };
-        if let Some(ejection) = self.common.group.report(&endpoint.host, outcome, outliers, now) {
+        let group = &self.common.group;
+        let own = group.report(&endpoint.host, outcome, outliers, now);
+        let own = own.map(|ejection| (endpoint.host.key().clone(), ejection));
+        for (endpoint, ejection) in own.into_iter().chain(group.compare(outliers, now)) {
             let (reason, out) = (ejection.reason.as_str(), ejection.until.since(now));
             let seconds = out.as_secs_f64();
-            tracing::info!(cluster = %self.name, endpoint = %endpoint.address, reason, seconds, "an endpoint is left out");
+            tracing::info!(cluster = %self.name, %endpoint, reason, seconds, "an endpoint is left out");
         }
     }
 
@@ -191,7 +199,8 @@ impl Cluster {
     /// Says whether any connection is left.
     pub(super) fn close_idle(&self, now: Instant, after: Duration) -> bool {
         let mut used = false;
-        for endpoint in self.endpoints().iter() {
+        let leaving: Vec<_> = self.now.borrow().leaving.values().cloned().collect();
+        for endpoint in self.endpoints().iter().chain(&leaving) {
             let after = endpoint.rules.limits().http_idle_timeout.unwrap_or(after);
             used |= endpoint.http.close_idle(now, after) || endpoint.host.active() > 0;
         }
@@ -220,7 +229,8 @@ impl Cluster {
             (looking.look_up(&self.key), shared.own_places(view, &snapshot))
         });
         let (Some(found), own) = found else {
-            now.endpoints.iter().for_each(|gone| gone.http.retire());
+            let gone = now.endpoints.iter().chain(now.leaving.values());
+            gone.for_each(|gone| gone.http.retire());
             *now = Now::default();
             return;
         };
@@ -228,25 +238,32 @@ impl Cluster {
         let mut old: HashMap<Strng, Rc<Endpoint>> = now
             .endpoints
             .iter()
+            .chain(now.leaving.values())
             .map(|e| (e.host.key().clone(), e.clone()))
             .collect();
-        let mut changed = old.len() != found.endpoints.len();
-        let endpoints: Vec<_> = found
-            .endpoints
-            .into_iter()
-            .map(|found| {
-                let key = found.key();
-                let old = old.remove(&key);
-                match old {
-                    Some(old) if old.is(&found, &rules) => old,
-                    old => {
-                        changed = true;
-                        let host = self.common.group.host(&key, moment);
-                        Rc::new(Endpoint::new(found, host, old.as_deref(), &rules, &self.common))
-                    }
+        let mut changed = now.endpoints.len() != found.endpoints.len();
+        let mut as_it_was = |found: Found| {
+            let key = found.key();
+            match old.remove(&key) {
+                Some(old) if old.is(&found, &rules) => (old, true),
+                old => {
+                    let host = self.common.group.host(&key, moment);
+                    let made = Endpoint::new(found, host, old.as_deref(), &rules, &self.common);
+                    (Rc::new(made), false)
                 }
-            })
-            .collect();
+            }
+        };
+        let mut endpoints = Vec::with_capacity(found.endpoints.len());
+        for found in found.endpoints {
+            let (endpoint, same) = as_it_was(found);
+            changed |= !same;
+            endpoints.push(endpoint);
+        }
+        let leaving = found.leaving.into_iter().map(|found| {
+            let (endpoint, _) = as_it_was(found);
+            (session::name(endpoint.host.key()), endpoint)
+        });
+        now.leaving = leaving.collect();
         // Endpoints that are gone take nothing new; what is under way there ends by itself.
         old.values().for_each(|gone| gone.http.retire());
         let settings = rules.balance(found.balancing.as_ref());

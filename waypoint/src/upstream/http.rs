@@ -8,8 +8,9 @@
 //! # Layout
 //! - this file: a request on a connection, and what becomes of both.
 //! - `shelf`: connections that are kept.
-//! - `open`: new ones.
+//! - `open`: new ones. `ending`: whether the far end has closed one.
 
+mod ending;
 mod open;
 mod shelf;
 
@@ -82,9 +83,12 @@ pub(crate) enum TryError {
     /// closed for idleness.
     #[error("the connection was just being closed: {0}")]
     Stale(hyper::Error),
-    /// The endpoint says that it did not begin (REFUSED_STREAM, or GOAWAY before it).
+    /// The endpoint says that it did not begin (REFUSED_STREAM).
     #[error("the stream was refused: {0}")]
     RefusedStream(hyper::Error),
+    /// The endpoint takes no more streams on that connection, and did not begin with this one (GOAWAY before it).
+    #[error("the connection takes no more streams: {0}")]
+    NotBegun(hyper::Error),
     /// The stream or connection ended before the answer.
     #[error("no answer: {1}")]
     Lost(Lost, hyper::Error),
@@ -230,7 +234,7 @@ impl HttpConnections {
             }
             Err(mut failed) => match failed.take_message() {
                 Some(_) => Err(TryError::NotSent(failed.into_error())),
-                None => Err(lost(failed.into_error(), reused)),
+                None => Err(lost(failed.into_error(), reused, true)),
             },
         }
     }
@@ -306,19 +310,26 @@ async fn send_http2(
         Ok(response) => Ok(Answered { response, lease }),
         Err(mut failed) => match failed.take_message() {
             Some(_) => Err(TryError::NotSent(failed.into_error())),
-            None => Err(lost(failed.into_error(), reused)),
+            None => Err(lost(failed.into_error(), reused, connection.ended.get())),
         },
     }
 }
 
-/// What it means that no answer came.
-fn lost(error: hyper::Error, reused: bool) -> TryError {
+/// What it means that no answer came. `ended`: nor will anything else come on the connection.
+fn lost(error: hyper::Error, reused: bool, ended: bool) -> TryError {
     if let Some(h2) = source::<h2::Error>(&error) {
         if h2.reason() == Some(h2::Reason::REFUSED_STREAM) {
             return TryError::RefusedStream(error);
         }
-        if h2.is_go_away() && h2.is_remote() || h2.is_io() {
-            return TryError::Lost(Lost::Closed, error);
+        let gone_away = h2.is_go_away() && h2.is_remote();
+        if gone_away && !ended {
+            return TryError::NotBegun(error);
+        }
+        if gone_away || h2.is_io() {
+            return match reused {
+                true => TryError::Stale(error),
+                false => TryError::Lost(Lost::Closed, error),
+            };
         }
         return TryError::Lost(Lost::Reset, error);
     }

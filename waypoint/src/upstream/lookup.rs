@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mesh_model::l7::backend::Location;
+use mesh_model::lb::Endpoint;
 use mesh_model::service::LoadBalancing;
 use mesh_model::{AppProtocol, Service, Workload};
 use mesh_state::View;
@@ -20,6 +21,8 @@ pub(super) struct Destination {
     /// What a service says of its endpoints.
     pub(super) balancing: Option<LoadBalancing>,
     pub(super) endpoints: Vec<Found>,
+    /// Endpoints that take nothing new.
+    pub(super) leaving: Vec<Found>,
     /// Hosts that its endpoints go by.
     pub(super) names: Vec<Strng>,
     /// Some of those are not resolved yet.
@@ -74,17 +77,25 @@ impl Looking<'_> {
 
     fn of_service(&self, service: &Arc<Service>, port: u16) -> Destination {
         let mut destination = Destination::new(AppProtocol::Unknown, Vec::new());
+        let is_near =
+            |workload: &Workload| workload.network == self.shared.gateway.network && self.is_meant(workload);
+        let target_of = |endpoint: &Endpoint| {
+            let mapped = endpoint.ports().get(port).and_then(|p| p.target_port);
+            mapped.or_else(|| service.ports.get(port).and_then(|p| p.target_port))
+        };
+        // Without a known address nobody has a session.
+        let leaving = self.view.leaving(service).filter_map(|endpoint| {
+            let (workload, target) = (&endpoint.workload, target_of(&endpoint)?);
+            let ip = address(workload, service).filter(|_| is_near(workload))?;
+            Some(self.of_workload(workload, SocketAddr::new(ip, target), Some(service)))
+        });
+        destination.leaving.extend(leaving);
         for endpoint in self.view.endpoints(service).as_slice() {
             let workload = &endpoint.workload;
-            if workload.capacity == 0
-                || workload.network != self.shared.gateway.network
-                || !self.is_meant(workload)
-            {
+            if workload.capacity == 0 || !is_near(workload) {
                 continue;
             }
-            let mapped = endpoint.ports().get(port).and_then(|p| p.target_port);
-            let general = || service.ports.get(port).and_then(|p| p.target_port);
-            let Some(target) = mapped.or_else(general) else {
+            let Some(target) = target_of(endpoint) else {
                 continue;
             };
             let add = |ip| self.of_workload(workload, SocketAddr::new(ip, target), Some(service));
@@ -142,6 +153,7 @@ impl Destination {
             protocol,
             balancing: None,
             endpoints,
+            leaving: Vec::new(),
             names: Vec::new(),
             resolving: false,
         }

@@ -95,7 +95,7 @@ impl Rules {
             balancer: self.traffic.balancer.clone().unwrap_or_default(),
             preference,
             warmup: self.traffic.warmup,
-            panic_percent: self.traffic.outliers.map_or(0, |rules| rules.min_health_percent),
+            panic_percent: self.outliers().map_or(0, |rules| rules.min_health_percent),
             ..BalanceSettings::default()
         }
     }
@@ -128,6 +128,7 @@ impl Rules {
             http_idle_timeout: None,
             max_concurrent_streams: None,
             http_version: HttpVersionPolicy::Declared,
+            http2_keepalive: None,
         };
         self.traffic.limits.as_ref().unwrap_or(&NONE)
     }
@@ -180,7 +181,9 @@ impl Rules {
                 .as_ref()
                 .map(|given| given.value.clone())
         };
-        self.traffic.proxy_protocol == other.traffic.proxy_protocol && tls(self) == tls(other)
+        self.traffic.proxy_protocol == other.traffic.proxy_protocol
+            && self.limits().http2_keepalive == other.limits().http2_keepalive
+            && tls(self) == tls(other)
     }
 
     /// How long a TCP connection may be without a byte.

@@ -63,7 +63,7 @@ fn traffic(settings: TrafficSettings) -> L7Update {
     )
 }
 
-fn limited(limits: ConnectionLimits) -> L7Update {
+pub(super) fn limited(limits: ConnectionLimits) -> L7Update {
     traffic(TrafficSettings {
         limits: Some(limits),
         ..TrafficSettings::default()
@@ -441,6 +441,19 @@ fn a_session_stays_and_moves_on_when_its_endpoint_is_gone() {
         for _ in 0..15 {
             let answer = asked(held.clone()).await;
             assert_eq!((app(&answer), cookie(&answer)), (home.clone(), None));
+        }
+        // It takes nothing new, and keeps whom it has until it is gone.
+        let host = [(1, "a"), (2, "b"), (3, "c")]
+            .iter()
+            .find(|(_, name)| *name == home)
+            .unwrap()
+            .0;
+        let leaving = pod(&home).at(&lab.ip(host)).serving("shop", 80, 9000).unhealthy();
+        lab.apply([leaving.into()]);
+        for _ in 0..15 {
+            let answer = asked(held.clone()).await;
+            assert_eq!((app(&answer), cookie(&answer)), (home.clone(), None));
+            assert_ne!(app(&ask(waypoint, get("/")).await), home, "somebody new");
         }
         let uid = WorkloadUid::of_pod(CLUSTER, "shop", &home);
         lab.apply([Update::RemoveAddress(uid.as_str().into())]);

@@ -166,3 +166,79 @@ fn who_is_gone_does_not_count() {
     group.tidy();
     assert!(group.all().is_empty());
 }
+
+#[test]
+fn listed_statuses_count_in_place_of_all_5xx() {
+    let listed = OutlierDetection {
+        error_statuses: vec![429, 503],
+        consecutive_gateway_errors: 2,
+        ..rules()
+    };
+    let world = World::new(Settings::default(), &[1, 1].map(weighing));
+    let report = |outcome| world.group.report(&world.hosts[0], outcome, &listed, world.now);
+    for outcome in [
+        Outcome::Answered(500),
+        Outcome::Answered(504),
+        Outcome::AnsweredGrpc(14),
+    ] {
+        for _ in 0..10 {
+            assert_eq!(report(outcome), None, "{outcome:?} is not listed");
+        }
+    }
+    for _ in 0..4 {
+        assert_eq!(report(Outcome::Answered(429)), None);
+    }
+    let ejection = report(Outcome::Answered(429)).expect("it is the fifth");
+    assert_eq!(ejection.reason, Reason::Consecutive5xx);
+    let world = World::new(Settings::default(), &[1, 1].map(weighing));
+    let report = |outcome| world.group.report(&world.hosts[0], outcome, &listed, world.now);
+    assert_eq!(report(Outcome::Answered(503)), None);
+    // No answer is an error whatever is listed.
+    let ejection = report(Outcome::Failed).unwrap();
+    assert_eq!(ejection.reason, Reason::ConsecutiveGatewayErrors);
+}
+
+#[test]
+fn endpoints_are_compared_once_in_an_interval() {
+    let compared = OutlierDetection {
+        consecutive_5xx: 0,
+        success_rate: Some(<_>::default()),
+        ..rules()
+    };
+    let mut world = World::new(Settings::default(), &[1; 6].map(weighing));
+    let ask = |world: &World| {
+        for (at, host) in world.hosts.iter().enumerate() {
+            for n in 0..100 {
+                let status = if at == 2 && n % 2 == 0 { 500 } else { 200 };
+                let alone = world
+                    .group
+                    .report(host, Outcome::Answered(status), &compared, world.now);
+                assert_eq!(alone, None);
+            }
+        }
+        world.group.compare(&compared, world.now)
+    };
+    assert_eq!(ask(&world), [], "it has just begun");
+    world.later(Duration::from_secs(9));
+    assert_eq!(ask(&world), [], "the interval is not over");
+    world.later(Duration::from_secs(1));
+    let out = world.group.compare(&compared, world.now);
+    let [(key, ejection)] = out.as_slice() else {
+        panic!("{out:?}");
+    };
+    assert_eq!(
+        (key, ejection.reason),
+        (world.hosts[2].key(), Reason::SuccessRate)
+    );
+    assert_eq!(
+        world.hosts[2].standing(world.now),
+        Standing::Ejected(world.now + Duration::from_secs(30))
+    );
+    assert_eq!(world.group.compare(&compared, world.now), [], "only one looks");
+    world.later(Duration::from_secs(10));
+    assert_eq!(
+        world.group.compare(&compared, world.now),
+        [],
+        "what was counted is over"
+    );
+}

@@ -32,6 +32,9 @@ pub struct Retry {
     pub remote_localities: bool,
     /// Whether endpoints that were tried are avoided.
     pub avoid_previous: bool,
+    /// An answer's `Retry-After` is the next pause, up to so long; who asks for longer is not asked again. Absent where it
+    /// does not count.
+    pub retry_after: Option<Duration>,
 }
 
 /// What makes a try count as failed (Envoy, `x-envoy-retry-on` and `x-envoy-retry-grpc-on`).
@@ -100,6 +103,7 @@ impl Default for Retry {
             backoff: Duration::from_millis(25),
             remote_localities: true,
             avoid_previous: true,
+            retry_after: None,
         }
     }
 }

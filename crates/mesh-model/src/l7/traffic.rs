@@ -172,6 +172,17 @@ pub struct ConnectionLimits {
     pub max_concurrent_streams: Option<u32>,
     /// Which HTTP towards the endpoints.
     pub http_version: HttpVersionPolicy,
+    /// HTTP/2's own liveness check; where absent, while there are streams, every 30 s, with 20 s for an answer.
+    pub http2_keepalive: Option<Http2Keepalive>,
+}
+
+/// HTTP/2's own liveness check: PING frames, also while nothing is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Keepalive {
+    /// Between them.
+    pub interval: Duration,
+    /// For the answer to one.
+    pub timeout: Duration,
 }
 
 /// TCP keepalive; absent means the system's.
@@ -200,7 +211,7 @@ pub enum HttpVersionPolicy {
 }
 
 /// When an endpoint is left out (Envoy, "Outlier detection").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutlierDetection {
     /// After so many 5xx in a row; 0 for never.
     pub consecutive_5xx: u32,
@@ -216,6 +227,34 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     /// Nobody is left out when less than this part, in per cent, is well.
     pub min_health_percent: u32,
+    /// Statuses that count as errors, in place of all 5xx; empty for all 5xx.
+    pub error_statuses: Vec<u16>,
+    /// Endpoints that do much worse than the others are left out.
+    pub success_rate: Option<SuccessRate>,
+    /// Endpoints that fail too often are left out.
+    pub failure_rate: Option<FailureRate>,
+}
+
+/// Endpoints of which a smaller part of requests succeeds than of the others' (Envoy, `success_rate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuccessRate {
+    /// At least so many must have enough requests.
+    pub minimum_hosts: u32,
+    /// Requests of one interval that are enough.
+    pub request_volume: u32,
+    /// How many standard deviations below the mean are too many, in thousandths.
+    pub deviations_milli: u32,
+}
+
+/// Endpoints of which too large a part of requests fails, whatever the others do (Envoy, `failure_percentage`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureRate {
+    /// In per cent.
+    pub percent: u32,
+    /// At least so many must have enough requests.
+    pub minimum_hosts: u32,
+    /// Requests of one interval that are enough.
+    pub request_volume: u32,
 }
 
 /// Version of a PROXY protocol header.
@@ -237,6 +276,31 @@ impl Default for OutlierDetection {
             base_ejection_time: Duration::from_secs(30),
             max_ejection_percent: 10,
             min_health_percent: 0,
+            error_statuses: Vec::new(),
+            success_rate: None,
+            failure_rate: None,
+        }
+    }
+}
+
+impl Default for SuccessRate {
+    /// Envoy's: five endpoints with a hundred requests, 1.9 deviations.
+    fn default() -> Self {
+        Self {
+            minimum_hosts: 5,
+            request_volume: 100,
+            deviations_milli: 1_900,
+        }
+    }
+}
+
+impl Default for FailureRate {
+    /// Envoy's: 85 % of fifty requests, of five endpoints.
+    fn default() -> Self {
+        Self {
+            percent: 85,
+            minimum_hosts: 5,
+            request_volume: 50,
         }
     }
 }

@@ -1560,6 +1560,12 @@ pub struct Retry {
     /// Endpoints that were tried are avoided.
     #[prost(bool, tag = "6")]
     pub avoid_previous: bool,
+    /// An answer's Retry-After is the next pause, up to so long; who asks for longer is not asked again. Absent: it does not
+    /// count.
+    #[prost(message, optional, tag = "7")]
+    pub retry_after: ::core::option::Option<
+        super::super::super::google::protobuf::Duration,
+    >,
 }
 /// What makes a try count as failed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2155,6 +2161,21 @@ pub struct ConnectionLimits {
     /// Which HTTP towards the endpoints. Absent: what the port declares.
     #[prost(enumeration = "HttpVersionPolicy", optional, tag = "12")]
     pub http_version: ::core::option::Option<i32>,
+    /// HTTP/2's own liveness check. Absent: while there are streams, every 30 s, with 20 s for an answer.
+    #[prost(message, optional, tag = "13")]
+    pub http2_keepalive: ::core::option::Option<Http2Keepalive>,
+}
+/// HTTP/2's own liveness check: PING frames, also while nothing is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Http2Keepalive {
+    /// Between them; not 0.
+    #[prost(message, optional, tag = "1")]
+    pub interval: ::core::option::Option<
+        super::super::super::google::protobuf::Duration,
+    >,
+    /// For the answer to one; not 0.
+    #[prost(message, optional, tag = "2")]
+    pub timeout: ::core::option::Option<super::super::super::google::protobuf::Duration>,
 }
 /// TCP keepalive. Absent: the system's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2172,7 +2193,7 @@ pub struct Keepalive {
     >,
 }
 /// When an endpoint is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutlierDetection {
     /// After so many 5xx in a row; 0 for never.
     #[prost(uint32, tag = "1")]
@@ -2199,6 +2220,41 @@ pub struct OutlierDetection {
     /// Nobody is left out when less than this part, in per cent, is well; at most 100.
     #[prost(uint32, tag = "7")]
     pub min_health_percent: u32,
+    /// Statuses that count as errors, in place of all 5xx; 100 to 599. None: all 5xx.
+    #[prost(uint32, repeated, tag = "8")]
+    pub error_statuses: ::prost::alloc::vec::Vec<u32>,
+    /// Endpoints that do much worse than the others are left out. Absent: they are not.
+    #[prost(message, optional, tag = "9")]
+    pub success_rate: ::core::option::Option<SuccessRate>,
+    /// Endpoints that fail too often are left out. Absent: they are not.
+    #[prost(message, optional, tag = "10")]
+    pub failure_rate: ::core::option::Option<FailureRate>,
+}
+/// Endpoints of which a smaller part of requests succeeds than of the others'.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SuccessRate {
+    /// At least so many must have enough requests.
+    #[prost(uint32, tag = "1")]
+    pub minimum_hosts: u32,
+    /// Requests of one interval that are enough.
+    #[prost(uint32, tag = "2")]
+    pub request_volume: u32,
+    /// How many standard deviations below the mean are too many, in thousandths.
+    #[prost(uint32, tag = "3")]
+    pub deviations_milli: u32,
+}
+/// Endpoints of which too large a part of requests fails, whatever the others do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailureRate {
+    /// In per cent, 1 to 100.
+    #[prost(uint32, tag = "1")]
+    pub percent: u32,
+    /// At least so many must have enough requests.
+    #[prost(uint32, tag = "2")]
+    pub minimum_hosts: u32,
+    /// Requests of one interval that are enough.
+    #[prost(uint32, tag = "3")]
+    pub request_volume: u32,
 }
 /// How endpoints are chosen without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

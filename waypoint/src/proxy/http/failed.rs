@@ -61,7 +61,7 @@ impl Failed {
                 );
                 ((reply, Some(error.to_string())), Some(Outcome::ConnectFailure))
             }
-            Self::Try(TryError::RefusedStream(error)) => {
+            Self::Try(TryError::RefusedStream(error) | TryError::NotBegun(error)) => {
                 let flag = ResponseFlag::UpstreamRemoteReset;
                 let reply = unavailable(
                     "upstream_reset_before_response_started{remote_refused_stream_reset}",

@@ -1,15 +1,16 @@
 //! A request to an endpoint: tries, timeouts, retries, and the answer.
 
+mod message;
+
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::Body as _;
 use mesh_balance::{self as balance, Permit};
-use mesh_model::AppProtocol;
 use mesh_model::l7::resilience::Retry;
-use mesh_model::l7::traffic::HttpVersionPolicy;
 use mesh_types::Strng;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -32,6 +33,7 @@ use crate::upstream::call::Busy;
 use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
 use crate::upstream::{Ask, Cluster, Endpoint};
 use crate::worker::Worker;
+pub(super) use message::{request, version};
 
 /// A request and where it goes.
 struct Forwarding {
@@ -46,6 +48,8 @@ struct Forwarding {
     permit: Option<body::Permit>,
     /// Endpoints that were tried in vain.
     tried: Vec<Rc<Endpoint>>,
+    /// When the client gets its answer at the latest.
+    deadline: Option<Instant>,
     counted: Vec<Held>,
     sticky: Sticky,
 }
@@ -73,6 +77,8 @@ pub(super) async fn forward(
     };
     let sticky = Sticky::of(&exchange, forward.rule.as_ref(), &cluster);
     let body = exchange.body.take();
+    let limit = forward.timeouts.request.filter(|limit| !limit.is_zero());
+    let deadline = limit.map(|limit| Instant::now() + limit);
     let mut forwarding = Forwarding {
         version: version(&exchange, &cluster),
         outgoing: edits::outgoing(&exchange, forward.rule.as_ref()),
@@ -85,14 +91,13 @@ pub(super) async fn forward(
         permit: (exchange.expects && body.is_some()).then(body::Permit::default),
         body: body.clone(),
         tried: Vec::new(),
+        deadline,
     };
     mirror::send(&exchange, &forwarding.outgoing, &forward, body.as_ref());
     let mut late: Option<Strng> = None;
     let mut standing = body
         .as_ref()
         .and_then(|body| stand_while_sent(&exchange, forward.rule.as_ref(), body));
-    let limit = forward.timeouts.request.filter(|limit| !limit.is_zero());
-    let deadline = limit.map(|limit| Instant::now() + limit);
     let result = tokio::select! {
         biased;
         result = forwarding.tries(&mut exchange) => result,
@@ -137,8 +142,12 @@ impl Forwarding {
                     let wanted = self.may_retry(exchange, retries)
                         && self.is_kept()
                         && retry::wanted(&self.retry, outcome);
-                    let permit = self.retry_permit(wanted, exchange);
-                    let Some(permit) = permit else {
+                    let pause = match wanted {
+                        true => self.pause(&endpoint, outcome, retries + 1),
+                        false => None,
+                    };
+                    let permit = self.retry_permit(pause.is_some(), exchange);
+                    let (Some(permit), Some(pause)) = (permit, pause) else {
                         if retries > 0 && retries >= self.retry.attempts && status.is_server_error() {
                             exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
                         }
@@ -150,10 +159,15 @@ impl Forwarding {
                     drop((answered, busy));
                     retries += 1;
                     retrying = Some(permit);
-                    self.next_try(endpoint, retries).await;
+                    self.next_try(endpoint, pause).await;
                     continue;
                 }
                 Err(Failed::Try(TryError::NotSent(_))) if free < FREE_TRIES => {
+                    free += 1;
+                    continue;
+                }
+                // The others of the connection had the same luck, and share the next one.
+                Err(Failed::Try(TryError::NotBegun(_))) if free < FREE_TRIES && self.is_kept() => {
                     free += 1;
                     continue;
                 }
@@ -162,7 +176,7 @@ impl Forwarding {
                     if free < FREE_TRIES && retry::idempotent(&exchange.head.method) && self.is_kept() =>
                 {
                     free += 1;
-                    alone = true;
+                    alone |= self.version == HttpVersion::Http1;
                     continue;
                 }
                 Err(failed) => failed.meaning(self.body.as_ref()),
@@ -174,7 +188,8 @@ impl Forwarding {
                 drop(busy);
                 retries += 1;
                 retrying = Some(permit);
-                self.next_try(endpoint, retries).await;
+                let pause = retry::pause(&self.retry, retries, fastrand::f64());
+                self.next_try(endpoint, pause).await;
                 continue;
             }
             if retries > 0 && retries >= self.retry.attempts {
@@ -186,9 +201,13 @@ impl Forwarding {
     }
 
     fn pick(&self) -> Option<Rc<Endpoint>> {
+        self.pick_beside(&self.tried)
+    }
+
+    fn pick_beside(&self, tried: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
         self.cluster.pick(&Ask {
             tried: match self.retry.avoid_previous {
-                true => &self.tried,
+                true => tried,
                 false => &[],
             },
             hash: self.sticky.hash,
@@ -271,9 +290,32 @@ impl Forwarding {
         permit
     }
 
-    async fn next_try(&mut self, failed: Rc<Endpoint>, n: u32) {
+    /// How long before the `n`th further try. Nothing where there is to be none: whoever is asked next wants to be left
+    /// alone for longer than the client waits, or than the rule allows.
+    fn pause(&self, endpoint: &Rc<Endpoint>, outcome: Outcome<'_>, n: u32) -> Option<Duration> {
+        let random = fastrand::f64();
+        let told = retry::told(&self.retry, outcome, SystemTime::now());
+        // A limit is the service's, whichever endpoint says so; out of order is one endpoint.
+        let told = told.filter(|_| retry::is_limited(outcome) || !self.is_other_left(endpoint));
+        let pause = match told {
+            None => retry::pause(&self.retry, n, random),
+            Some(told) => retry::heeded(&self.retry, told, random)?,
+        };
+        let left = self.deadline.map(|deadline| deadline - Instant::now());
+        (told.is_none() || left.is_none_or(|left| pause < left)).then_some(pause)
+    }
+
+    /// Whether somebody would be asked next who was not asked yet.
+    fn is_other_left(&self, failed: &Rc<Endpoint>) -> bool {
+        let tried: Vec<_> = self.tried.iter().chain([failed]).cloned().collect();
+        let is = |other: &Rc<Endpoint>, one: &Rc<Endpoint>| Arc::ptr_eq(&other.host, &one.host);
+        self.pick_beside(&tried)
+            .is_some_and(|other| !tried.iter().any(|one| is(&other, one)))
+    }
+
+    async fn next_try(&mut self, failed: Rc<Endpoint>, pause: Duration) {
         self.tried.push(failed);
-        sleep(retry::pause(&self.retry, n, fastrand::f64())).await;
+        sleep(pause).await;
     }
 }
 
@@ -288,71 +330,11 @@ fn outcome_of(tried: &Result<Answered, Failed>) -> Option<balance::Outcome> {
                 None => balance::Outcome::Answered(status),
             })
         }
-        Err(Failed::Try(TryError::Overflow | TryError::NotSent(_) | TryError::Stale(_))) => None,
+        Err(Failed::Try(
+            TryError::Overflow | TryError::NotSent(_) | TryError::NotBegun(_) | TryError::Stale(_),
+        )) => None,
         Err(Failed::Try(TryError::Lost(Lost::Body, _))) => None,
         Err(Failed::Try(_) | Failed::TimedOut | Failed::Ambiguous) => Some(balance::Outcome::Failed),
-    }
-}
-
-/// The request as it goes to an endpoint.
-pub(super) fn request(
-    exchange: &Exchange,
-    outgoing: &Outgoing,
-    version: HttpVersion,
-    body: Body,
-) -> Request<Body> {
-    let mut request = Request::new(body);
-    let (head, authority) = (outgoing.head(exchange), outgoing.authority(exchange));
-    request.method_mut().clone_from(&head.method);
-    *request.headers_mut() = head.headers.clone();
-    match version {
-        HttpVersion::Http1 => {
-            request.uri_mut().clone_from(&head.uri);
-            let headers = request.headers_mut();
-            headers.insert(header::HOST, authority.clone());
-            // It is meant for one hop, and says so.
-            if headers.contains_key(header::TE) {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-            }
-            if let Some(protocol) = &exchange.upgrade {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                headers.insert(header::UPGRADE, protocol.clone());
-            }
-        }
-        HttpVersion::Http2 => {
-            *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = absolute(&head.uri, authority);
-        }
-    }
-    request
-}
-
-fn absolute(path: &Uri, authority: &HeaderValue) -> Uri {
-    let mut parts = path.clone().into_parts();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
-    parts.authority = http::uri::Authority::try_from(authority.as_bytes()).ok();
-    // Without an authority (HTTP/1.0) it stays a path; the multiplexer then sends none.
-    Uri::from_parts(parts).unwrap_or_else(|_| path.clone())
-}
-
-/// What the endpoint speaks: what its port declares, else what the client speaks.
-pub(super) fn version(exchange: &Exchange, cluster: &Cluster) -> HttpVersion {
-    if exchange.upgrade.is_some() {
-        return HttpVersion::Http1;
-    }
-    let policy = cluster
-        .rules()
-        .map(|rules| rules.limits().http_version)
-        .unwrap_or_default();
-    let clients = || match exchange.head.version {
-        Version::HTTP_2 => HttpVersion::Http2,
-        _ => HttpVersion::Http1,
-    };
-    match (cluster.protocol(), policy) {
-        (_, HttpVersionPolicy::Client) => clients(),
-        (AppProtocol::Http2 | AppProtocol::Grpc, _) | (_, HttpVersionPolicy::Http2) => HttpVersion::Http2,
-        (AppProtocol::Http11, _) | (_, HttpVersionPolicy::NoUpgrade) => HttpVersion::Http1,
-        (AppProtocol::Unknown | AppProtocol::Tcp | AppProtocol::Tls, _) => clients(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! When is a request tried again? Pure.
 
-use std::time::Duration;
+mod date;
 
-use http::{HeaderMap, Method, StatusCode};
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, Method, StatusCode, header};
 use mesh_model::l7::resilience::{Retry, RetryCondition};
 
 use super::tail::grpc_status;
@@ -70,6 +72,32 @@ pub(super) fn idempotent(method: &Method) -> bool {
 pub(super) fn pause(retry: &Retry, n: u32, random: f64) -> Duration {
     let doubled = retry.backoff.saturating_mul(1 << (n - 1).min(10));
     doubled.min(retry.backoff.saturating_mul(10)).mul_f64(random)
+}
+
+/// How long an answer asks to be left alone, where that counts (RFC 9110, section 10.2.3).
+pub(super) fn told(retry: &Retry, outcome: Outcome<'_>, now: SystemTime) -> Option<Duration> {
+    let Outcome::Answered(_, headers) = outcome else {
+        return None;
+    };
+    retry.retry_after?;
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        // One that is over asks for nothing.
+        Err(_) => Some(date::at(text)?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+/// The pause that was asked for, and up to half of it more, so that not all come back at once (Envoy,
+/// `rate_limited_retry_back_off`); nothing where that is longer than the rule allows.
+pub(super) fn heeded(retry: &Retry, told: Duration, random: f64) -> Option<Duration> {
+    let most = retry.retry_after?;
+    (told <= most).then(|| told + told.mul_f64(random / 2.0))
+}
+
+/// Whether an answer is a limit's.
+pub(super) fn is_limited(outcome: Outcome<'_>) -> bool {
+    matches!(outcome, Outcome::Answered(StatusCode::TOO_MANY_REQUESTS, _))
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mesh_model::l7::traffic::Http2Keepalive;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::HttpVersion;
+use super::ending::Ending;
 use super::shelf::{Http1, Multiplexed};
 use crate::rt::Local;
 use crate::upstream::connect::{ConnectFailure, OnBehalf, connect_for};
@@ -76,14 +78,19 @@ pub(super) async fn http2(
     slot: Option<Slot>,
 ) -> Result<Multiplexed, ConnectFailure> {
     let stream = connect_for(shared, endpoint, Some(HttpVersion::Http2), client).await?;
+    let (stream, ended) = Ending::new(stream);
     let settings = &shared.settings;
+    let wanted = endpoint.rules.limits().http2_keepalive;
+    let keepalive = wanted.unwrap_or(KEEPALIVE);
     let handshake = http2::Builder::new(Local(shared.tasks.clone()))
         .timer(TokioTimer::new())
         .initial_stream_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(u32::try_from(settings.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_interval(keepalive.interval)
+        .keep_alive_timeout(keepalive.timeout)
+        // Whoever asks for it wants to know of an idle one, too.
+        .keep_alive_while_idle(wanted.is_some())
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(ConnectFailure::Http)?;
     shared.tasks.spawn_local("HTTP/2 to an endpoint", async move {
@@ -93,6 +100,7 @@ pub(super) async fn http2(
     });
     Ok(Multiplexed {
         sender,
+        ended,
         streams: Rc::default(),
         requests: Rc::default(),
         opened: Instant::now(),
@@ -100,5 +108,7 @@ pub(super) async fn http2(
     })
 }
 
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const KEEPALIVE: Http2Keepalive = Http2Keepalive {
+    interval: Duration::from_secs(30),
+    timeout: Duration::from_secs(20),
+};

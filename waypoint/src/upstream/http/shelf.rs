@@ -45,6 +45,8 @@ pub(super) struct Http1 {
 #[derive(Clone)]
 pub(super) struct Multiplexed {
     pub(super) sender: http2::SendRequest<Body>,
+    /// The far end has closed it.
+    pub(super) ended: Rc<Cell<bool>>,
     pub(super) streams: Rc<Cell<u32>>,
     pub(super) requests: Rc<Cell<u32>>,
     pub(super) opened: Instant,

@@ -8,6 +8,7 @@ use mesh_model::l7::session::{Session, SessionCarrier};
 use mesh_types::Strng;
 
 use crate::l7::lowering::Lowering;
+use crate::l7::virtual_service::retry::LONGEST_RETRY_AFTER;
 
 /// When a request is tried again: where there was no answer, where a gRPC service says that it did nothing, and at these
 /// statuses.
@@ -26,6 +27,7 @@ pub(super) fn retry(retry: &HttpRetry) -> Retry {
         attempts: retry.attempts.unwrap_or(default.attempts),
         conditions: always.into_iter().chain(statuses).collect(),
         backoff: retry.backoff.map_or(default.backoff, |b| b.0),
+        retry_after: Some(LONGEST_RETRY_AFTER),
         ..default
     }
 }

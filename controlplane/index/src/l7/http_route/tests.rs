@@ -250,7 +250,7 @@ fn limits_retries_and_sessions() {
     insta(
         &rule.retry,
         "Some(Retry { attempts: 3, per_try_timeout: None, conditions: [ConnectFailure, RefusedStream, Reset, Grpc(14), \
-         Grpc(1), Status(500), Status(503)], backoff: 100ms",
+         Grpc(1), Status(500), Status(503)], backoff: 100ms, remote_localities: true, avoid_previous: true, retry_after: Some(10s)",
     );
     assert_eq!(
         format!("{:?}", rule.session),

@@ -218,7 +218,7 @@ impl Over for TrafficSettings {
     /// These, and where a block is absent the mesh's; a block of limits without timeout or keepalive has the mesh's.
     fn over(mut self, mesh: &TrafficSettings) -> TrafficSettings {
         self.locality = self.locality.or_else(|| mesh.locality.clone());
-        self.outliers = self.outliers.or(mesh.outliers);
+        self.outliers = self.outliers.or_else(|| mesh.outliers.clone());
         self.limits = match (self.limits, &mesh.limits) {
             (Some(mut own), Some(mesh)) => {
                 own.connect_timeout = own.connect_timeout.or(mesh.connect_timeout);

@@ -1,5 +1,7 @@
 //! When requests are tried again (Istio reference, "HTTPRetry"; Envoy documentation, "Router", `x-envoy-retry-on`).
 
+use std::time::Duration;
+
 use controlplane_k8s_api::networking::VsRetry;
 use mesh_model::l7::resilience::{Retry, RetryCondition};
 
@@ -30,6 +32,7 @@ pub(crate) fn retry(wanted: &VsRetry) -> Retry {
         avoid_previous: wanted
             .retry_ignore_previous_hosts
             .unwrap_or(default.avoid_previous),
+        retry_after: Some(LONGEST_RETRY_AFTER),
     }
 }
 
@@ -53,5 +56,7 @@ fn condition(word: &str) -> Option<RetryCondition> {
     })
 }
 
+/// What an endpoint may ask for where somebody asked for retries (`Retry-After`): a client waits so long without a byte.
+pub(in crate::l7) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// What Istio lists as retriable where nothing else is.
 const SERVICE_UNAVAILABLE: u16 = 503;

@@ -184,7 +184,7 @@ fn what_is_done_on_the_way() {
     assert_eq!(
         format!("{:?} {:?}", rule.timeouts, rule.retry),
         "Timeouts { request: Some(3s), per_try: None } Some(Retry { attempts: 4, per_try_timeout: Some(1s), conditions: \
-         [GatewayError, ConnectFailure, Grpc(14), Status(409)], backoff: 10ms, remote_localities: false, avoid_previous: false })"
+         [GatewayError, ConnectFailure, Grpc(14), Status(409)], backoff: 10ms, remote_localities: false, avoid_previous: false, retry_after: Some(10s) })"
     );
     let filters: Vec<String> = rule.filters.iter().map(|f| format!("{f:?}")).collect();
     let begins = [

@@ -36,6 +36,7 @@ impl Wire for Retry {
             backoff: required("backoff", m.backoff.as_ref())?,
             remote_localities: m.remote_localities,
             avoid_previous: m.avoid_previous,
+            retry_after: optional("retry_after", m.retry_after.as_ref())?,
         })
     }
 
@@ -47,6 +48,7 @@ impl Wire for Retry {
             backoff: Some(self.backoff.to_wire()),
             remote_localities: self.remote_localities,
             avoid_previous: self.avoid_previous,
+            retry_after: to_wire(self.retry_after.as_ref()),
         }
     }
 }

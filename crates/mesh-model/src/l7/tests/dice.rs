@@ -36,8 +36,9 @@ use crate::l7::telemetry::{
 };
 use crate::l7::tls::{BackendTls, Certificate, TlsOrigination, TlsTermination, Trust};
 use crate::l7::traffic::{
-    Balancer, ConnectionLimits, Distribution, HashKey, HashRing, HttpVersionPolicy, Keepalive, LocalityRules,
-    OutlierDetection, ProxyProtocolVersion, Subset, TrafficRules, TrafficSettings, Warmup,
+    Balancer, ConnectionLimits, Distribution, FailureRate, HashKey, HashRing, Http2Keepalive,
+    HttpVersionPolicy, Keepalive, LocalityRules, OutlierDetection, ProxyProtocolVersion, Subset, SuccessRate,
+    TrafficRules, TrafficSettings, Warmup,
 };
 use crate::l7::{
     Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort,
@@ -232,7 +233,7 @@ fields! {
     }
     Fault { delay, abort }
     Timeouts { request, per_try }
-    Retry { attempts, per_try_timeout, conditions, backoff, remote_localities, avoid_previous }
+    Retry { attempts, per_try_timeout, conditions, backoff, remote_localities, avoid_previous, retry_after }
     RetryBudget { percent: percent, minimum, interval }
     Session { name, carrier, absolute_timeout, idle_timeout }
 }
@@ -296,12 +297,16 @@ fields! {
     ConnectionLimits {
         max_connections, connect_timeout, max_connection_duration, tcp_idle_timeout, keepalive,
         max_pending_requests, max_requests, max_requests_per_connection, max_retries, http_idle_timeout,
-        max_concurrent_streams, http_version,
+        max_concurrent_streams, http_version, http2_keepalive,
     }
+    Http2Keepalive { interval: some_time, timeout: some_time }
+    SuccessRate { minimum_hosts, request_volume, deviations_milli }
+    FailureRate { percent: |_: &mut Dice| 85, minimum_hosts, request_volume }
     Keepalive { probes, time, interval }
     OutlierDetection {
         consecutive_5xx, consecutive_gateway_errors, consecutive_local_origin_failures, interval: some_time,
         base_ejection_time, max_ejection_percent: percent, min_health_percent: percent,
+        error_statuses: |d: &mut Dice| d.of(&[vec![], vec![429, 500]]), success_rate, failure_rate,
     }
     LocalLimit { descriptor, requests, interval: some_time, burst }
     GlobalLimit { service, domain, descriptors, timeout, fail_closed }

@@ -32,8 +32,9 @@ use crate::l7::telemetry::{
 };
 use crate::l7::tls::{BackendTls, Certificate, TlsOrigination, TlsTermination, Trust};
 use crate::l7::traffic::{
-    Balancer, ConnectionLimits, Distribution, HashKey, HashRing, HttpVersionPolicy, Keepalive, LocalityRules,
-    OutlierDetection, ProxyProtocolVersion, Subset, TrafficRules, TrafficSettings, Warmup,
+    Balancer, ConnectionLimits, Distribution, FailureRate, HashKey, HashRing, Http2Keepalive,
+    HttpVersionPolicy, Keepalive, LocalityRules, OutlierDetection, ProxyProtocolVersion, Subset, SuccessRate,
+    TrafficRules, TrafficSettings, Warmup,
 };
 use crate::l7::{
     Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort,
@@ -641,9 +642,16 @@ fn traffic_settings() -> TrafficSettings {
             http_idle_timeout: Some(seconds(30)),
             max_concurrent_streams: Some(100),
             http_version: HttpVersionPolicy::Http2,
+            http2_keepalive: Some(Http2Keepalive {
+                interval: seconds(30),
+                timeout: seconds(5),
+            }),
         }),
         outliers: Some(OutlierDetection {
             consecutive_local_origin_failures: Some(5),
+            error_statuses: vec![429, 503],
+            success_rate: Some(SuccessRate::default()),
+            failure_rate: Some(FailureRate::default()),
             ..OutlierDetection::default()
         }),
         tls: Some(BackendTls::Invalid("no such secret".into())),

@@ -95,3 +95,72 @@ fn pauses_double_up_to_ten_times_the_first() {
     assert_eq!(most, [25, 50, 100, 200, 250, 250]);
     assert_eq!(pause(&retry, 3, 0.0), Duration::ZERO);
 }
+
+#[test]
+fn an_answer_may_ask_for_a_pause_where_somebody_lets_it() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 5);
+    let heeding = Retry {
+        retry_after: Some(Duration::from_secs(10)),
+        ..Retry::default()
+    };
+    let asked = |retry: &Retry, text: &str| {
+        let (status, headers) = answered(503, ("retry-after", text));
+        told(retry, Outcome::Answered(status, &headers), now)
+    };
+    for (text, seconds) in [
+        ("3", Some(3)),
+        (" 120 ", Some(120)),
+        ("0", Some(0)),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(5)),
+        ("Sun, 06 Nov 1994 08:49:31 GMT", Some(0)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            asked(&heeding, text),
+            seconds.map(Duration::from_secs),
+            "{text:?}"
+        );
+        assert_eq!(asked(&Retry::default(), text), None, "nobody lets it");
+    }
+    assert_eq!(told(&heeding, Outcome::ConnectFailure, now), None);
+    let second = Duration::from_secs(1);
+    assert_eq!(heeded(&heeding, second, 0.0), Some(second));
+    assert_eq!(heeded(&heeding, second, 1.0), Some(second.mul_f64(1.5)));
+    assert_eq!(heeded(&heeding, 10 * second, 0.0), Some(10 * second));
+    assert_eq!(
+        heeded(&heeding, 11 * second, 0.0),
+        None,
+        "nobody waits for so long"
+    );
+}
+
+#[test]
+fn dates_are_read_as_they_are_written() {
+    let at = |text| {
+        Some(
+            date::at(text)?
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        )
+    };
+    for (text, seconds) in [
+        ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+        ("Tue, 29 Feb 2000 12:00:00 GMT", Some(951_825_600)),
+        ("Wed, 01 Mar 2000 00:00:00 GMT", Some(951_868_800)),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", Some(4_133_980_799)),
+        ("Sun, 06 Nov 1994 08:49:37", None),
+        ("Sun, 06 Nov 1994 24:49:37 GMT", None),
+        ("Sun, 32 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 06 Now 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov 99999 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT more", None),
+    ] {
+        assert_eq!(at(text), seconds, "{text}");
+    }
+}

@@ -6,7 +6,9 @@ use controlplane_k8s_api::networking::{
     ConnectionPool, H2UpgradePolicy, HttpPool, OutlierDetection as OutlierSpec, TcpKeepalive, TcpPool,
 };
 use controlplane_k8s_api::value::IstioDuration;
-use mesh_model::l7::traffic::{ConnectionLimits, HttpVersionPolicy, Keepalive, OutlierDetection};
+use mesh_model::l7::traffic::{
+    ConnectionLimits, Http2Keepalive, HttpVersionPolicy, Keepalive, OutlierDetection,
+};
 
 use super::{At, Credentials};
 use crate::derived::ConditionReason;
@@ -19,23 +21,22 @@ impl<C: Credentials> At<'_, C> {
         }
         if let Some(http) = &pool.http {
             of_http(http, &mut limits);
-            if http.http2_keep_alive.is_some() {
-                let message = "has no effect: connections to endpoints are not pinged yet";
-                self.tell(ConditionReason::Unsupported, "http.http2KeepAlive", message);
-            }
         }
         limits
     }
 
     pub(super) fn outliers(&mut self, spec: &OutlierSpec) -> OutlierDetection {
         let default = OutlierDetection::default();
-        if !spec.outlier_detection_http_error_codes.is_empty() {
-            let message = "has no effect: every 5xx counts";
-            self.tell(
-                ConditionReason::Unsupported,
-                "outlierDetectionHttpErrorCodes",
-                message,
-            );
+        let mut error_statuses = Vec::new();
+        for (i, status) in spec.outlier_detection_http_error_codes.iter().enumerate() {
+            match status {
+                100..=599 => error_statuses.push(*status),
+                _ => {
+                    let field = format!("outlierDetectionHttpErrorCodes[{i}]");
+                    let message = format!("{status} is no status, and is left out");
+                    self.tell(ConditionReason::Invalid, &field, message);
+                }
+            }
         }
         // The name of old counts the same, unless the new one is there.
         let gateway_errors = spec.consecutive_gateway_errors.unwrap_or(spec.consecutive_errors);
@@ -54,6 +55,8 @@ impl<C: Credentials> At<'_, C> {
             base_ejection_time: time(spec.base_ejection_time, default.base_ejection_time),
             max_ejection_percent: percent(spec.max_ejection_percent, default.max_ejection_percent),
             min_health_percent: percent(spec.min_health_percent, default.min_health_percent),
+            error_statuses,
+            ..default
         }
     }
 }
@@ -87,6 +90,10 @@ fn of_http(http: &HttpPool, limits: &mut ConnectionLimits) {
         (false, H2UpgradePolicy::DoNotUpgrade) => HttpVersionPolicy::NoUpgrade,
         (false, H2UpgradePolicy::Default) => HttpVersionPolicy::Declared,
     };
+    limits.http2_keepalive = http.http2_keep_alive.map(|wanted| Http2Keepalive {
+        interval: positive(wanted.interval).unwrap_or(PING_INTERVAL),
+        timeout: positive(wanted.timeout).unwrap_or(PING_TIMEOUT),
+    });
 }
 
 /// 0 stands for no limit.
@@ -110,5 +117,8 @@ fn or_never(time: Option<IstioDuration>) -> Option<Duration> {
     })
 }
 
+/// Ours, where only the other one is given.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Envoy's (`consecutive_local_origin_failure`).
 const LOCAL_ORIGIN_FAILURES: u32 = 5;

@@ -5,8 +5,8 @@ use mesh_model::l7::policy::PolicyKind;
 use mesh_model::l7::resilience::RetryBudget;
 use mesh_model::l7::tls::{BackendTls, Trust};
 use mesh_model::l7::traffic::{
-    Balancer, ConnectionLimits, Distribution, HashKey, HashRing, HttpVersionPolicy, Keepalive, LocalityRules,
-    OutlierDetection, ProxyProtocolVersion, TrafficRules, TrafficSettings, Warmup,
+    Balancer, ConnectionLimits, Distribution, HashKey, HashRing, Http2Keepalive, HttpVersionPolicy,
+    Keepalive, LocalityRules, OutlierDetection, ProxyProtocolVersion, TrafficRules, TrafficSettings, Warmup,
 };
 
 use crate::l7::policy::fixture::{Sent, object};
@@ -142,7 +142,7 @@ fn places_and_warm_up() {
 #[test]
 fn limits() {
     let tcp = "maxConnections: 5, connectTimeout: 1s, tcpKeepalive: {probes: 3, time: 7s, interval: 2s}, maxConnectionDuration: 1h, idleTimeout: 0s";
-    let http = "http1MaxPendingRequests: 1, http2MaxRequests: 2, maxRequestsPerConnection: 3, maxRetries: 4, idleTimeout: 9s, h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 8";
+    let http = "http1MaxPendingRequests: 1, http2MaxRequests: 2, maxRequestsPerConnection: 3, maxRetries: 4, idleTimeout: 9s, h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 8, http2KeepAlive: {interval: 5s}";
     let limits = settings(&format!("connectionPool: {{tcp: {{{tcp}}}, http: {{{http}}}}}")).limits;
     assert_eq!(
         limits,
@@ -164,6 +164,10 @@ fn limits() {
             http_idle_timeout: seconds(9),
             max_concurrent_streams: Some(8),
             http_version: HttpVersionPolicy::Http2,
+            http2_keepalive: Some(Http2Keepalive {
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(20),
+            }),
         })
     );
     assert_eq!(
@@ -194,7 +198,7 @@ fn outliers() {
     assert_eq!(outliers(""), OutlierDetection::default());
     assert_eq!(
         outliers(
-            "consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, splitExternalLocalOriginErrors: true, interval: 1s, baseEjectionTime: 2s, maxEjectionPercent: 50, minHealthPercent: 30"
+            "consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, splitExternalLocalOriginErrors: true, interval: 1s, baseEjectionTime: 2s, maxEjectionPercent: 50, minHealthPercent: 30, outlierDetectionHttpErrorCodes: [429, 503]"
         ),
         OutlierDetection {
             consecutive_5xx: 0,
@@ -204,6 +208,8 @@ fn outliers() {
             base_ejection_time: Duration::from_secs(2),
             max_ejection_percent: 50,
             min_health_percent: 30,
+            error_statuses: vec![429, 503],
+            ..OutlierDetection::default()
         }
     );
     assert_eq!(outliers("consecutiveErrors: 4").consecutive_gateway_errors, 4);

@@ -2,7 +2,10 @@
 
 use mesh_proto::lateen::l7::v1 as pb;
 
-use super::super::{ConnectionLimits, HttpVersionPolicy, Keepalive, OutlierDetection};
+use super::super::{
+    ConnectionLimits, FailureRate, Http2Keepalive, HttpVersionPolicy, Keepalive, OutlierDetection,
+    SuccessRate,
+};
 use crate::invalid::{FieldProblem, InField, Problem};
 use crate::l7::wire::{Wire, check, optional, required, to_wire};
 
@@ -26,6 +29,7 @@ impl Wire for ConnectionLimits {
             http_idle_timeout: optional("http_idle_timeout", m.http_idle_timeout.as_ref())?,
             max_concurrent_streams: m.max_concurrent_streams,
             http_version: http_version.field("http_version")?,
+            http2_keepalive: optional("http2_keepalive", m.http2_keepalive.as_ref())?,
         })
     }
 
@@ -49,6 +53,7 @@ impl Wire for ConnectionLimits {
             http_idle_timeout: to_wire(self.http_idle_timeout.as_ref()),
             max_concurrent_streams: self.max_concurrent_streams,
             http_version: http_version.map(Into::into),
+            http2_keepalive: to_wire(self.http2_keepalive.as_ref()),
         }
     }
 }
@@ -94,6 +99,9 @@ impl Wire for OutlierDetection {
             base_ejection_time: required("base_ejection_time", m.base_ejection_time.as_ref())?,
             max_ejection_percent: check::percent(m.max_ejection_percent).field("max_ejection_percent")?,
             min_health_percent: check::percent(m.min_health_percent).field("min_health_percent")?,
+            error_statuses: statuses(&m.error_statuses).field("error_statuses")?,
+            success_rate: optional("success_rate", m.success_rate.as_ref())?,
+            failure_rate: optional("failure_rate", m.failure_rate.as_ref())?,
         })
     }
 
@@ -106,6 +114,80 @@ impl Wire for OutlierDetection {
             base_ejection_time: Some(self.base_ejection_time.to_wire()),
             max_ejection_percent: self.max_ejection_percent,
             min_health_percent: self.min_health_percent,
+            error_statuses: self
+                .error_statuses
+                .iter()
+                .map(|status| (*status).into())
+                .collect(),
+            success_rate: to_wire(self.success_rate.as_ref()),
+            failure_rate: to_wire(self.failure_rate.as_ref()),
+        }
+    }
+}
+
+/// Any status, also those that are no last answers.
+fn statuses(statuses: &[u32]) -> Result<Vec<u16>, Problem> {
+    let status = |status: &u32| match u16::try_from(*status) {
+        Ok(status @ 100..=599) => Ok(status),
+        _ => Err(Problem::Status(*status)),
+    };
+    statuses.iter().map(status).collect()
+}
+
+impl Wire for SuccessRate {
+    type Message = pb::SuccessRate;
+
+    fn from_wire(m: &pb::SuccessRate) -> Result<Self, FieldProblem> {
+        Ok(Self {
+            minimum_hosts: m.minimum_hosts,
+            request_volume: m.request_volume,
+            deviations_milli: m.deviations_milli,
+        })
+    }
+
+    fn to_wire(&self) -> pb::SuccessRate {
+        pb::SuccessRate {
+            minimum_hosts: self.minimum_hosts,
+            request_volume: self.request_volume,
+            deviations_milli: self.deviations_milli,
+        }
+    }
+}
+
+impl Wire for FailureRate {
+    type Message = pb::FailureRate;
+
+    fn from_wire(m: &pb::FailureRate) -> Result<Self, FieldProblem> {
+        Ok(Self {
+            percent: check::percent(m.percent).field("percent")?,
+            minimum_hosts: m.minimum_hosts,
+            request_volume: m.request_volume,
+        })
+    }
+
+    fn to_wire(&self) -> pb::FailureRate {
+        pb::FailureRate {
+            percent: self.percent,
+            minimum_hosts: self.minimum_hosts,
+            request_volume: self.request_volume,
+        }
+    }
+}
+
+impl Wire for Http2Keepalive {
+    type Message = pb::Http2Keepalive;
+
+    fn from_wire(m: &pb::Http2Keepalive) -> Result<Self, FieldProblem> {
+        Ok(Self {
+            interval: check::some_time(required("interval", m.interval.as_ref())?).field("interval")?,
+            timeout: check::some_time(required("timeout", m.timeout.as_ref())?).field("timeout")?,
+        })
+    }
+
+    fn to_wire(&self) -> pb::Http2Keepalive {
+        pb::Http2Keepalive {
+            interval: Some(self.interval.to_wire()),
+            timeout: Some(self.timeout.to_wire()),
         }
     }
 }
