@@ -152,11 +152,17 @@ impl Workers {
     /// So many, and what each is started with.
     #[must_use]
     pub fn new(count: usize) -> (Self, Vec<Start>) {
+        Self::sharing(Registry::default(), count)
+    }
+
+    /// The same with destinations that somebody else knows, too.
+    #[must_use]
+    pub fn sharing(registry: Registry, count: usize) -> (Self, Vec<Start>) {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let workers = Self {
             commands: senders.into(),
             loads: Loads::new(count),
-            registry: Registry::default(),
+            registry,
         };
         let starts = receivers.into_iter().enumerate().map(|(number, commands)| Start {
             number,

@@ -1,6 +1,7 @@
 //! What holds whatever the dice say.
 
 mod circuits;
+mod distribution;
 mod health;
 mod keys;
 mod outliers;

@@ -182,7 +182,7 @@ async fn call(
                 last = CallError::Lost(reason(&error));
                 match error {
                     // It was not looked at.
-                    TryError::NotSent(_) | TryError::Stale(_) => {}
+                    TryError::NotSent(_) | TryError::NotBegun(_) | TryError::Stale(_) => {}
                     TryError::Connect(_) | TryError::RefusedStream(_) => {
                         cluster.ended(&endpoint, Outcome::Failed, None);
                         tried.push(endpoint);

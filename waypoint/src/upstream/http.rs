@@ -260,7 +260,10 @@ impl HttpConnections {
         let _pending = pending.ok_or(TryError::Overflow)?;
         // Those who come together do not make a connection each. If the first one fails, each tries by itself.
         if shelf.opening.get() && !alone {
-            shelf.returned.notified().await;
+            let known = shelf.openings.get();
+            while shelf.openings.get() == known {
+                shelf.returned.notified().await;
+            }
             if let Some(connection) = with_room() {
                 // Others may have waited, too.
                 shelf.returned.notify_one();
@@ -296,6 +299,7 @@ impl<'s> Opening<'s> {
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.0.opening.set(false);
+        self.0.openings.set(self.0.openings.get().wrapping_add(1));
         self.0.returned.notify_one();
     }
 }

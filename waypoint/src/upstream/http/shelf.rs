@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     pub(super) open: Rc<Cell<u32>>,
     /// An HTTP/2 connection is being made.
     pub(super) opening: Cell<bool>,
+    /// How often that ended, well or not.
+    pub(super) openings: Cell<u32>,
     /// Told when a connection came back, was made, or could not be.
     pub(super) returned: Notify,
 }

@@ -184,7 +184,7 @@ fn the_mesh_fills_in_what_a_rule_leaves_out() {
         (limits.max_connections, limits.connect_timeout.unwrap().as_secs()),
         (Some(5), 3)
     );
-    assert_eq!(rules.settings.outliers.unwrap().consecutive_5xx, 7);
+    assert_eq!(rules.settings.outliers.as_ref().unwrap().consecutive_5xx, 7);
     assert_eq!(
         rules.ports[&90]
             .limits
