@@ -45,7 +45,6 @@ pub struct Control {
     /// Addresses that the file does not have yet.
     unwritten_addresses: Option<HostAddresses>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    warned: BTreeSet<ObjectCondition>,
 }
 
 /// Something that somebody wants to know.
@@ -105,7 +104,6 @@ impl Control {
             unwritten: BTreeSet::new(),
             unwritten_addresses: None,
             answers: Vec::new(),
-            warned: BTreeSet::new(),
         }
     }
 
@@ -163,7 +161,6 @@ impl Control {
             if let Some(addresses) = self.derivation.take_addresses() {
                 self.unwritten_addresses = Some(addresses);
             }
-            self.warn();
         }
         if batch.never_good.is_empty()
             && let Some(unready) = self.unready.take()
@@ -188,12 +185,9 @@ impl Control {
 
     /// Tells the operator what objects do not say, once.
     fn warn(&mut self) {
-        let warnings = self.derivation.conditions().into_iter().filter(|c| c.is_warning);
-        let warnings: BTreeSet<_> = warnings.collect();
-        for warning in warnings.difference(&self.warned) {
+        for warning in self.derivation.take_warnings() {
             tracing::warn!("{}: {}", warning.object.reference(), warning.text);
         }
-        self.warned = warnings;
     }
 
     fn take_event(&mut self, event: PlaceEvent, now: Instant) {
@@ -311,6 +305,7 @@ impl Control {
         let written = self.write().await;
         self.write_addresses().await;
         self.publish();
+        self.warn();
         for (answer, outcome) in self.answers.drain(..) {
             let outcome = match (&written, outcome) {
                 (Err(e), Outcome::Accepted) => Outcome::Unavailable(e.clone()),

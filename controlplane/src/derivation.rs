@@ -1,12 +1,15 @@
 //! The index, in the words of this crate: file and lease changes in; resources and assignments out.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use controlplane_index as index;
 use controlplane_k8s_api::ObjectKey;
 use index::allocation::HostAddresses;
 use index::{
-    ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus, RegistrationChange,
-    ResourceChange, Scoped,
+    Condition, ConditionChanges, ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus,
+    RegistrationChange, ResourceChange, Scoped,
 };
 use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
@@ -26,6 +29,10 @@ pub struct Derivation {
     resources: Vec<Change>,
     assignments: Vec<AssignmentChange>,
     accounts: Vec<AccountChange>,
+    /// What authors should have been warned of, and how often it is said.
+    warnings: BTreeMap<ObjectCondition, usize>,
+    /// What nobody was warned of yet.
+    unwarned: BTreeSet<ObjectCondition>,
 }
 
 /// Whom a Gateway's proxies run as, by `<namespace>/<name>`; nothing where the Gateway is gone.
@@ -67,6 +74,8 @@ impl Derivation {
             resources: Vec::new(),
             assignments: Vec::new(),
             accounts: Vec::new(),
+            warnings: BTreeMap::new(),
+            unwarned: BTreeSet::new(),
         }
     }
 
@@ -109,20 +118,16 @@ impl Derivation {
         std::mem::take(&mut self.accounts)
     }
 
+    /// What authors should be warned of, and were not before the last call.
+    pub fn take_warnings(&mut self) -> BTreeSet<ObjectCondition> {
+        std::mem::take(&mut self.unwarned)
+    }
+
     /// What the authors of objects should know, in the order of objects.
     #[must_use]
     pub fn conditions(&self) -> Vec<ObjectCondition> {
         let conditions = self.index.conditions().into_iter();
-        conditions
-            .map(|(object, condition)| ObjectCondition {
-                object,
-                text: condition.to_string(),
-                is_warning: !matches!(
-                    condition.reason,
-                    ConditionReason::NoAddress | ConditionReason::NotForNodeProxy
-                ),
-            })
-            .collect()
+        conditions.map(ObjectCondition::from).collect()
     }
 
     /// What became of each object.
@@ -153,8 +158,30 @@ impl Derivation {
         self.resources
             .extend(addresses.map(|c| resource(TypeUrl::ADDRESS, c, |a| Address::from(a).encode_to_vec())));
         self.collect_l7(changes.l7);
+        self.collect_warnings(changes.conditions);
         self.assignments
             .extend(changes.assignments.into_iter().map(assignment));
+    }
+
+    /// Said first, unsaid then: what only moved is nothing new.
+    fn collect_warnings(&mut self, changes: ConditionChanges) {
+        let warning = |said| Some(ObjectCondition::from(said)).filter(|c| c.is_warning);
+        for warning in changes.said.into_iter().filter_map(warning) {
+            let times = self.warnings.entry(warning.clone()).or_default();
+            *times += 1;
+            if *times == 1 {
+                self.unwarned.insert(warning);
+            }
+        }
+        for warning in changes.unsaid.into_iter().filter_map(warning) {
+            if let Entry::Occupied(mut times) = self.warnings.entry(warning) {
+                *times.get_mut() -= 1;
+                if *times.get() == 0 {
+                    self.unwarned.remove(times.key());
+                    times.remove();
+                }
+            }
+        }
     }
 
     fn collect_l7(&mut self, changes: L7Changes) {
@@ -179,6 +206,19 @@ impl Derivation {
         resources.extend(binds.map(|c| scoped(TypeUrl::BIND, c, Bind::encode)));
         self.accounts
             .extend(accounts.into_iter().map(|c| (c.name.to_string(), c.value)));
+    }
+}
+
+impl From<(ObjectKey, Condition)> for ObjectCondition {
+    fn from((object, condition): (ObjectKey, Condition)) -> Self {
+        Self {
+            object,
+            text: condition.to_string(),
+            is_warning: !matches!(
+                condition.reason,
+                ConditionReason::NoAddress | ConditionReason::NotForNodeProxy
+            ),
+        }
     }
 }
 
@@ -251,3 +291,6 @@ fn assignment(change: index::AssignmentChange) -> AssignmentChange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::files::ContentState;
-use crate::config::source::{ConfigStatus, StatusBoard};
+use crate::config::source::StatusBoard;
 use crate::control::Question;
 use crate::registrations::RegistrationBoard;
 use crate::serve::admission::XdsAdmission;
@@ -146,28 +146,30 @@ async fn config(views: Views) -> admin::Response {
             conditions.entry(object).or_default().push(condition.text);
         }
     }
-    let mut status = ConfigStatus::clone(&views.config.latest());
+    let mut status = views.config.latest();
     for object in status.files.iter_mut().flat_map(|f| &mut f.objects) {
         object.conditions = conditions.get(&object.object).cloned().unwrap_or_default();
     }
     admin::json(StatusCode::OK, &status)
 }
 
-/// What became of each object.
-async fn status(ask: mpsc::Sender<Question>) -> admin::Response {
+/// What became of each object, those of kinds that are not read at the end.
+async fn status(ask: mpsc::Sender<Question>, config: StatusBoard) -> admin::Response {
     let (answer, answered) = oneshot::channel();
     let statuses = match ask.send(Question::Statuses(answer)).await {
         Ok(()) => answered.await.unwrap_or_default(),
         // The loop is gone only while the process ends.
         Err(_) => Vec::new(),
     };
-    let statuses: Vec<StatusView> = statuses.into_iter().map(StatusView::from).collect();
+    let refused = config.latest().files.into_iter().flat_map(|file| file.refused);
+    let statuses = statuses.into_iter().map(StatusView::from);
+    let statuses: Vec<StatusView> = statuses.chain(refused.map(StatusView::from)).collect();
     admin::json(StatusCode::OK, &json!({ "objects": statuses }))
 }
 
 fn debug(views: &Views) -> Routes {
     let (objects, registrations, ask) = (views.clone(), views.registrations.clone(), views.ask.clone());
-    let (xds, cache) = (views.xds.clone(), views.cache.clone());
+    let (xds, cache, config_board) = (views.xds.clone(), views.cache.clone(), views.config.clone());
     Routes::new()
         .get(
             "/debug/config",
@@ -177,7 +179,7 @@ fn debug(views: &Views) -> Routes {
         .get(
             "/status",
             "what became of each object: conditions, and addresses that were given out",
-            move |_| status(ask.clone()),
+            move |_| status(ask.clone(), config_board.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))
@@ -239,7 +241,7 @@ impl Gauges {
                 .with_label_values(&[label])
                 .set(i64::try_from(value).unwrap_or(i64::MAX));
         };
-        let config = self.views.config.latest();
+        let config = &self.views.config;
         set(&self.files, "current", config.count(ContentState::Current));
         set(&self.files, "last_good", config.count(ContentState::LastGood));
         set(&self.files, "never_good", config.count(ContentState::NeverGood));

@@ -7,11 +7,13 @@ use controlplane_index::status::{ListenerStatus, ObjectStatus, Parent, ParentSta
 use controlplane_k8s_api::Group;
 use serde::Serialize;
 
+use crate::config::files::RefusedObject;
+
 /// An object's status as JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusView {
-    kind: &'static str,
+    kind: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
     name: String,
@@ -71,13 +73,34 @@ struct ParentRefView {
     port: Option<u16>,
 }
 
+impl From<RefusedObject> for StatusView {
+    /// Of a kind that is not read.
+    fn from(refused: RefusedObject) -> Self {
+        Self {
+            kind: refused.kind,
+            namespace: refused.namespace,
+            name: refused.name,
+            observed_generation: None,
+            conditions: vec![ConditionView {
+                kind: "Accepted",
+                status: "False",
+                reason: "UnsupportedKind",
+                message: refused.reason,
+            }],
+            parents: Vec::new(),
+            addresses: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+}
+
 impl From<ObjectStatus> for StatusView {
     fn from(status: ObjectStatus) -> Self {
         let address = |(host, address): &(mesh_types::Strng, std::net::IpAddr)| {
             BTreeMap::from([("host", host.to_string()), ("value", address.to_string())])
         };
         Self {
-            kind: status.object.kind.as_str(),
+            kind: status.object.kind.to_string(),
             namespace: status.object.namespace.to_string(),
             name: status.object.name.to_string(),
             observed_generation: status.observed_generation,

@@ -29,7 +29,10 @@ fn the_examples_are_good_and_nothing_of_them_is_ignored() {
     assert_eq!(derivation.take_resources().len(), 5 + 2 + 2);
     assert_eq!(derivation.take_assignments().len(), 7);
     let status = source.status_board().latest();
-    assert_eq!(status.count(ContentState::Current), status.files.len());
+    assert_eq!(
+        source.status_board().count(ContentState::Current),
+        status.files.len()
+    );
     for file in &status.files {
         assert!(!file.objects.is_empty(), "{} says nothing", file.file);
         assert!(file.warnings.is_empty(), "{:?}", file.warnings);

@@ -10,7 +10,7 @@ use controlplane_k8s_api::security::{self, AuthorizationPolicy};
 use controlplane_k8s_api::{Kind, Labels, ObjectKey};
 use mesh_model::Authorization;
 use mesh_model::policy::{Action, Scope};
-use mesh_types::NamespacedName;
+use mesh_types::{NamespacedName, Strng};
 
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
@@ -19,6 +19,7 @@ use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 /// The authorization of a policy; nothing for those that are a waypoint's business or ask for what a node proxy cannot do.
 pub(crate) fn authorization_from_policy(
     config: &MeshConfig,
+    trust_domains: &[Strng],
     name: &NamespacedName,
     policy: &AuthorizationPolicy,
 ) -> Derived<Authorization> {
@@ -57,7 +58,10 @@ pub(crate) fn authorization_from_policy(
     let rules = rules.filter_map(|(i, rule)| {
         rule::convert(
             action,
-            &name.namespace,
+            rule::Around {
+                namespace: &name.namespace,
+                trust_domains,
+            },
             rule,
             &format!("spec.rules[{i}]"),
             &mut conditions,

@@ -61,6 +61,17 @@ pub struct Changes {
     pub assignments: Vec<AssignmentChange>,
     /// What waypoints and gateways serve, each with the gateways that it is for.
     pub l7: L7Changes,
+    /// What the authors of objects should know.
+    pub conditions: ConditionChanges,
+}
+
+/// What became of what the authors of objects should know. Something may be said of an object several times over.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConditionChanges {
+    /// What is said now.
+    pub said: Vec<(ObjectKey, Condition)>,
+    /// What is not said any more, as often as it is not.
+    pub unsaid: Vec<(ObjectKey, Condition)>,
 }
 
 /// What became of one resource.

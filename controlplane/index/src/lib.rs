@@ -25,7 +25,7 @@
 //! - [`l7`]: what waypoints and gateways are sent, and who is sent what.
 //! - [`status`]: what is to be said about each object in its status.
 //! - `lookups`: the collections that derivations look into. `labels`: selectors. `ownership`: who made a Pod.
-//!   `app_protocol`: what a port speaks. `age`: which object was there first.
+//!   `app_protocol`: what a port speaks. `age`: which object was there first. `trust_domains`: what the mesh is called.
 //! - [`fuzz`]: whatever is derived from any text, proxies take it.
 //!
 //! Nothing here opens a socket, reads a clock or knows xDS.
@@ -53,13 +53,16 @@ pub mod registration;
 pub mod service;
 pub mod service_entry;
 pub mod status;
+mod trust_domains;
 pub mod waypoint;
 pub mod workload_entry;
 
 pub use assignment::{Assignment, AssignmentKey, Membership, Options};
 pub use config::{MeshConfig, ServiceEntryVisibility, VisibilityRule};
 pub use derived::{Condition, ConditionReason, Derived};
-pub use index::{AssignmentChange, Changes, Index, ObjectChange, RegistrationChange, ResourceChange};
+pub use index::{
+    AssignmentChange, Changes, ConditionChanges, Index, ObjectChange, RegistrationChange, ResourceChange,
+};
 pub use l7::{L7Changes, Scoped};
 pub use registration::{Redirection, Registration};
 pub use status::ObjectStatus;

@@ -49,6 +49,9 @@ pub(crate) enum UnknownFields {
 /// does not exist is a misspelling.
 pub(crate) fn known(api_version: &str, kind: &str) -> Result<Known, (&'static str, Reason)> {
     let (name, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    if name == EXPERIMENTAL_GATEWAY {
+        return Ok(Known::Ignored(IgnoredReason::UnsupportedKind));
+    }
     let Some(group) = Group::ALL.into_iter().find(|g| g.name() == name) else {
         return Ok(Known::Ignored(IgnoredReason::NotNeeded));
     };
@@ -191,3 +194,6 @@ const NO_GATEWAY: &str = "use a Gateway of gateway.networking.k8s.io";
 const NO_SIDECAR: &str =
     "there are no sidecars to configure; what a proxy needs to know follows from what it serves";
 const NO_EXTENSION: &str = "proxies run no foreign code; use external authorization or external processing";
+
+/// Gateway API's kinds that may still change (XBackendTrafficPolicy, XMesh, XListenerSet): none of them is read.
+const EXPERIMENTAL_GATEWAY: &str = "gateway.networking.x-k8s.io";

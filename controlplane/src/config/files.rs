@@ -17,6 +17,11 @@ pub struct ConfigFiles {
     /// What was handed out by [`ConfigFiles::take_changes`].
     published: BTreeMap<ObjectKey, Arc<Located<Object>>>,
     touched: BTreeSet<ObjectKey>,
+    /// Files without any good content.
+    never_good: BTreeSet<FileName>,
+    /// Files whose status may be another one than at the last [`ConfigFiles::take_statuses`].
+    restated: BTreeSet<FileName>,
+    parsed: u64,
 }
 
 /// One object, as the files have it now.
@@ -54,6 +59,29 @@ pub struct FileStatus {
     pub warnings: Vec<String>,
     /// The objects of the content that counts.
     pub objects: Vec<ObjectStatus>,
+    /// Objects that configure a mesh and count for nothing here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedObject>,
+}
+
+/// An object that configures a mesh and counts for nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedObject {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// One line.
+    pub reason: String,
+}
+
+impl FileStatus {
+    /// Objects that are elsewhere too: one line each.
+    pub fn duplicates(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().filter_map(|o| o.error.as_deref())
+    }
 }
 
 /// Which content of a file counts.
@@ -94,15 +122,18 @@ struct FileState {
 struct Good {
     objects: Vec<(ObjectKey, Arc<Located<Object>>)>,
     warnings: Vec<String>,
+    refused: Vec<RefusedObject>,
 }
 
 impl ConfigFiles {
     /// Takes a file's new content.
     pub fn update(&mut self, file: &FileName, text: &str) -> Verdict {
+        self.parsed += 1;
         match read(file, text) {
             Ok(good) => {
                 self.forget_objects(file);
                 self.hold_objects(file, &good);
+                self.never_good.remove(file);
                 let state = self.files.entry(file.clone()).or_default();
                 state.good = Some(good);
                 state.errors.clear();
@@ -121,6 +152,20 @@ impl ConfigFiles {
     pub fn remove(&mut self, file: &FileName) {
         self.forget_objects(file);
         self.files.remove(file);
+        self.never_good.remove(file);
+    }
+
+    /// How many contents were parsed: tests hold "only what changed" to this.
+    #[must_use]
+    pub fn parsed(&self) -> u64 {
+        self.parsed
+    }
+
+    /// Whether an object would be gone with the next [`ConfigFiles::take_changes`].
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        let is_gone = |key| self.published.contains_key(key) && !self.holders.contains_key(key);
+        self.touched.iter().any(is_gone)
     }
 
     /// What changed since the last call; an object that says the same as before is no change.
@@ -147,17 +192,25 @@ impl ConfigFiles {
     /// The errors of files without any good content: what keeps the control plane from knowing its configuration.
     #[must_use]
     pub fn never_good(&self) -> Vec<String> {
-        let bad = self.files.values().filter(|f| f.good.is_none());
+        let bad = self.never_good.iter().filter_map(|file| self.files.get(file));
         bad.flat_map(|f| f.errors.iter().cloned()).collect()
+    }
+
+    /// The status of every file that may have another one than at the last call; nothing for one that is gone.
+    pub fn take_statuses(&mut self) -> Vec<(FileName, Option<FileStatus>)> {
+        let restated = std::mem::take(&mut self.restated).into_iter();
+        let status = |file: FileName| {
+            let status = self.files.get(&file).map(|state| self.status_of(&file, state));
+            (file, status)
+        };
+        restated.map(status).collect()
     }
 
     /// The status of every file, by name.
     #[must_use]
     pub fn status(&self) -> Vec<FileStatus> {
-        self.files
-            .iter()
-            .map(|(file, state)| self.status_of(file, state))
-            .collect()
+        let files = self.files.iter();
+        files.map(|(file, state)| self.status_of(file, state)).collect()
     }
 
     fn status_of(&self, file: &FileName, state: &FileState) -> FileStatus {
@@ -177,6 +230,7 @@ impl ConfigFiles {
                 .iter()
                 .map(|(key, object)| self.object_status(file, key, object))
                 .collect(),
+            refused: good.map(|g| g.refused.clone()).unwrap_or_default(),
         }
     }
 
@@ -220,17 +274,24 @@ impl ConfigFiles {
             return Verdict::StillBroken;
         }
         state.errors.clone_from(&errors);
+        self.restated.insert(file.clone());
         match state.good {
             Some(_) => Verdict::KeptLastGood(errors),
-            None => Verdict::NeverGood(errors),
+            None => {
+                self.never_good.insert(file.clone());
+                Verdict::NeverGood(errors)
+            }
         }
     }
 
     fn forget_objects(&mut self, file: &FileName) {
+        self.restated.insert(file.clone());
         let good = self.files.get_mut(file).and_then(|state| state.good.take());
         for (key, _) in good.into_iter().flat_map(|g| g.objects) {
             if let Some(holders) = self.holders.get_mut(&key) {
                 holders.remove(file);
+                // Who has it too says so, or not any more.
+                self.restated.extend(holders.keys().cloned());
                 if holders.is_empty() {
                     self.holders.remove(&key);
                 }
@@ -242,6 +303,7 @@ impl ConfigFiles {
     fn hold_objects(&mut self, file: &FileName, good: &Good) {
         for (key, object) in &good.objects {
             let holders = self.holders.entry(key.clone()).or_default();
+            self.restated.extend(holders.keys().cloned());
             // Twice in one file: the first counts here too.
             holders.entry(file.clone()).or_insert_with(|| object.clone());
             self.touched.insert(key.clone());
@@ -270,6 +332,12 @@ fn read(file: &FileName, text: &str) -> Result<Good, Vec<String>> {
                     "{file}:{}: {} ({}) has no effect: {}",
                     object.at, ignored.object, ignored.api_version, ignored.reason
                 ));
+                good.refused.push(RefusedObject {
+                    kind: ignored.object.kind.to_string(),
+                    namespace: ignored.object.namespace.to_string(),
+                    name: ignored.object.name.to_string(),
+                    reason: ignored.reason.to_string(),
+                });
             }
             (None, _) => {}
         }

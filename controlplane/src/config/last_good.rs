@@ -1,11 +1,15 @@
 //! The last good content of each configuration file, kept in the state directory, so that a restart beside a broken file
 //! serves what was served before.
+//!
+//! A content is on the disk some milliseconds after it counts: proxies do not wait for the disk. Until then the file itself
+//! still holds it, and the one before is still kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
@@ -19,6 +23,24 @@ pub struct LastGood {
     dir: PathBuf,
     /// The hashes of what is on the disk.
     kept: BTreeMap<FileName, u64>,
+}
+
+/// What is to be done about a file's last good content.
+#[derive(Debug)]
+pub enum Keep {
+    /// Its content is good.
+    Content(FileName, String),
+    /// It is gone.
+    Forget(FileName),
+    /// Say when everything before this is done.
+    Tell(SyncSender<()>),
+}
+
+/// Carries out orders until nobody gives any; what comes meanwhile is carried out together.
+pub fn keep_all(store: &mut LastGood, orders: &Receiver<Keep>) {
+    while let Ok(first) = orders.recv() {
+        store.carry_out(std::iter::once(first).chain(orders.try_iter()));
+    }
 }
 
 /// What the store holds.
@@ -86,6 +108,37 @@ impl LastGood {
             }
         }
         Ok(kept)
+    }
+
+    /// Carries out orders; for each file the last one counts. What cannot be kept counts all the same, and is logged.
+    pub fn carry_out(&mut self, orders: impl IntoIterator<Item = Keep>) {
+        let mut last = BTreeMap::new();
+        let mut tell = Vec::new();
+        for order in orders {
+            match order {
+                Keep::Content(file, text) => drop(last.insert(file, Some(text))),
+                Keep::Forget(file) => drop(last.insert(file, None)),
+                Keep::Tell(whom) => tell.push(whom),
+            }
+        }
+        let mut contents = Vec::new();
+        for (file, text) in last {
+            match text {
+                Some(text) => contents.push((file, text)),
+                None => {
+                    if let Err(e) = self.remove(&file) {
+                        tracing::error!("last good configuration cannot be forgotten: {e}");
+                    }
+                }
+            }
+        }
+        for e in self.store(&contents) {
+            tracing::error!("last good configuration cannot be kept: {e}");
+        }
+        for whom in tell {
+            // Whoever asked may have gone.
+            let _ = whom.send(());
+        }
     }
 
     /// Keeps the contents of files, each in one step. When it returns, they are on the disk, except for those that an

@@ -1,4 +1,5 @@
-//! Reads a directory of configuration files, and tells what changed since the last time.
+//! Reads a directory of configuration files, and tells what changed since the last time: of everything, or of some files
+//! only, which costs nothing for the others.
 //!
 //! A file is looked at through symbolic links, so a mounted ConfigMap (a link to a file below a hidden directory that is
 //! swapped in one step) changes like any other file. Hidden names and names without a known ending are not looked at:
@@ -24,6 +25,9 @@ pub struct Scanner {
     seen: BTreeMap<FileName, Option<Signature>>,
     /// Files that were found empty once: truncated, and perhaps about to be written.
     emptied: BTreeSet<FileName>,
+    /// Files that are links or below one: what they lead to may change where nobody watches.
+    links: BTreeSet<FileName>,
+    looks: u64,
 }
 
 /// What changed.
@@ -33,8 +37,15 @@ pub struct Scan {
     pub changed: Vec<(FileName, Result<String, Unreadable>)>,
     /// Files that are gone.
     pub removed: Vec<FileName>,
-    /// Some file was found empty just now: look again before long.
+    /// Some file was found empty just now, or turned out to be none: look at everything before long.
     pub unsettled: bool,
+}
+
+/// A file that was found in the directory.
+struct Found {
+    path: PathBuf,
+    /// It is a link or below one.
+    linked: bool,
 }
 
 /// Why a file cannot be read.
@@ -82,16 +93,77 @@ impl Scanner {
             dir,
             seen: known.into_iter().map(|name| (name, None)).collect(),
             emptied: BTreeSet::new(),
+            links: BTreeSet::new(),
+            looks: 0,
         }
     }
 
-    /// Looks once.
+    /// How many files are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether no file is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Files that are links or below one, as of the last look at everything.
+    #[must_use]
+    pub fn links(&self) -> &BTreeSet<FileName> {
+        &self.links
+    }
+
+    /// How many files were looked at: tests hold "only what changed" to this.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Looks at some files only.
+    pub fn look_at<'n>(&mut self, names: impl IntoIterator<Item = &'n FileName>) -> Scan {
+        let mut scan = Scan::default();
+        for name in names {
+            let path = self.dir.join(name.as_str());
+            match fs::symlink_metadata(&path) {
+                Err(e) if is_gone(&e) => {
+                    self.emptied.remove(name);
+                    self.links.remove(name);
+                    if self.seen.remove(name).is_some() {
+                        scan.removed.push(name.clone());
+                    } else {
+                        // Perhaps a directory that was named like a file.
+                        scan.unsettled |= self.holds_below(name);
+                    }
+                }
+                // A directory that is named like a file.
+                Ok(metadata) if metadata.is_dir() => scan.unsettled = true,
+                Ok(metadata) => {
+                    if metadata.is_symlink() {
+                        self.links.insert(name.clone());
+                    }
+                    self.look(name.clone(), &path, &mut scan);
+                }
+                Err(_) => self.look(name.clone(), &path, &mut scan),
+            }
+        }
+        scan
+    }
+
+    /// Looks at everything.
     ///
     /// # Errors
     /// Fails when the directory cannot be listed; a single file's trouble is part of the answer instead.
     pub fn scan(&mut self) -> Result<Scan, ScanError> {
         let mut present = BTreeMap::new();
-        list(&self.dir, "", 0, &mut present).map_err(|source| ScanError {
+        let top = Level {
+            prefix: "",
+            depth: 0,
+            linked: false,
+        };
+        list(&self.dir, top, &mut present).map_err(|source| ScanError {
             path: self.dir.clone(),
             source,
         })?;
@@ -103,13 +175,26 @@ impl Scanner {
             }
             stays
         });
-        for (name, path) in present {
-            self.look(name, &path, &mut scan);
+        self.links.clear();
+        for (name, found) in present {
+            if found.linked {
+                self.links.insert(name.clone());
+            }
+            self.look(name, &found.path, &mut scan);
         }
         Ok(scan)
     }
 
+    fn holds_below(&self, name: &FileName) -> bool {
+        let below = FileName::new(&format!("{name}/"));
+        let mut following = self.seen.range(below.clone()..);
+        following
+            .next()
+            .is_some_and(|(found, _)| found.as_str().starts_with(below.as_str()))
+    }
+
     fn look(&mut self, name: FileName, path: &Path, scan: &mut Scan) {
+        self.looks += 1;
         // The signature is taken first: a change while reading gives another one at the next look.
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -134,13 +219,16 @@ impl Scanner {
     }
 }
 
-/// Every configuration file below `dir`, by its name.
-fn list(
-    dir: &Path,
-    prefix: &str,
+/// Where in the directory something is listed.
+#[derive(Clone, Copy)]
+struct Level<'p> {
+    prefix: &'p str,
     depth: usize,
-    found: &mut BTreeMap<FileName, PathBuf>,
-) -> Result<(), io::Error> {
+    linked: bool,
+}
+
+/// Every configuration file below `dir`, by its name.
+fn list(dir: &Path, level: Level<'_>, found: &mut BTreeMap<FileName, Found>) -> Result<(), io::Error> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let file_name = entry.file_name();
@@ -148,18 +236,35 @@ fn list(
             continue;
         };
         let path = entry.path();
+        let kind = entry.file_type()?;
+        let linked = level.linked || kind.is_symlink();
         // A directory that goes away between the two calls is one whose files are gone.
-        let is_dir = fs::metadata(&path).is_ok_and(|m| m.is_dir());
-        if is_dir && depth < MAX_DEPTH {
-            match list(&path, &format!("{prefix}{name}/"), depth + 1, found) {
+        let is_dir = kind.is_dir() || kind.is_symlink() && fs::metadata(&path).is_ok_and(|m| m.is_dir());
+        let name = format!("{}{name}", level.prefix);
+        if is_dir && level.depth < MAX_DEPTH {
+            let below = Level {
+                prefix: &format!("{name}/"),
+                depth: level.depth + 1,
+                linked,
+            };
+            match list(&path, below, found) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-        } else if !is_dir && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-            found.insert(FileName::new(&format!("{prefix}{name}")), path);
+        } else if !is_dir && is_config(&name) {
+            found.insert(FileName::new(&name), Found { path, linked });
         }
     }
     Ok(())
+}
+
+/// Whether a file of this name is configuration, if it is not hidden.
+pub(super) fn is_config(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn is_gone(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn read(path: &Path, metadata: &Metadata) -> Result<String, Unreadable> {

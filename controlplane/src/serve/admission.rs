@@ -6,6 +6,7 @@ use controlplane_ca::authenticator::Authenticator;
 use controlplane_ca::caller::Caller;
 use mesh_grpc::{AuthenticateCaller, ConnectionInfo, Denied};
 use mesh_xds::{AdmitNode, NodeInfo};
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 
 use crate::gateways::GatewayBoard;
@@ -58,6 +59,10 @@ impl AdmitNode for XdsAdmission {
             ))),
             _ => Ok(()),
         }
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.gateways.changes())
     }
 }
 

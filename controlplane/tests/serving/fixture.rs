@@ -227,20 +227,41 @@ pub(crate) struct Proxy {
 }
 
 #[derive(Clone, Default)]
-struct Held(Arc<Mutex<Resources>>);
+struct Held(Arc<Mutex<HeldState>>);
+
+#[derive(Default)]
+struct HeldState {
+    resources: Resources,
+    /// What came, in its order.
+    order: Vec<String>,
+    /// Resources that say this are refused.
+    refuses: Option<&'static str>,
+}
 
 type Resources = BTreeMap<(TypeUrl, String), Vec<u8>>;
 
 impl ApplyBatch for Held {
     fn apply(&mut self, batch: Batch) -> Result<(), Vec<Rejected>> {
         let mut held = self.0.lock();
+        let mut refused = Vec::new();
+        let kind = batch.type_url.as_str().rsplit('.').next().unwrap_or_default();
         for resource in batch.resources {
-            held.insert((batch.type_url, resource.name), resource.body.to_vec());
+            let says = |text: &str| resource.body.windows(text.len()).any(|w| w == text.as_bytes());
+            if let Some(text) = held.refuses.filter(|text| says(text)) {
+                refused.push(Rejected {
+                    name: resource.name,
+                    reason: format!("says {text}"),
+                });
+                continue;
+            }
+            held.order.push(format!("{kind} {}", resource.name));
+            held.resources
+                .insert((batch.type_url, resource.name), resource.body.to_vec());
         }
         for name in batch.removed {
-            held.remove(&(batch.type_url, name));
+            held.resources.remove(&(batch.type_url, name));
         }
-        Ok(())
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 }
 
@@ -254,20 +275,40 @@ impl Proxy {
             node: NodeInfo::ztunnel(None, "ztunnel-x", "istio-system", node),
             types: vec![TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS],
         };
-        Self::follow(plane, &config, token)
+        Self::follow(plane, &config, token, None)
     }
 
     /// A proxy of a gateway of namespace `shop`, which runs as this service account.
     pub(crate) fn of_gateway(plane: &Plane, gateway: &str, account: &str) -> Self {
+        Self::of(plane, gateway, account, None)
+    }
+
+    /// The same; it refuses what says this.
+    pub(crate) fn of_gateway_refusing(
+        plane: &Plane,
+        gateway: &str,
+        account: &str,
+        what: &'static str,
+    ) -> Self {
+        Self::of(plane, gateway, account, Some(what))
+    }
+
+    fn of(plane: &Plane, gateway: &str, account: &str, refuses: Option<&'static str>) -> Self {
         let config = mesh_xds::ClientConfig {
             node: NodeInfo::waypoint(None, "wp-x", "shop", "node-a", gateway),
             types: TypeUrl::IN_ORDER.to_vec(),
         };
-        Self::follow(plane, &config, &plane.token(account, "node-a"))
+        Self::follow(plane, &config, &plane.token(account, "node-a"), refuses)
     }
 
-    fn follow(plane: &Plane, config: &mesh_xds::ClientConfig, token: &str) -> Self {
+    fn follow(
+        plane: &Plane,
+        config: &mesh_xds::ClientConfig,
+        token: &str,
+        refuses: Option<&'static str>,
+    ) -> Self {
         let held = Held::default();
+        held.0.lock().refuses = refuses;
         let (handle, driver) = mesh_xds::client(config, plane.channel(token), held.clone());
         let task = tokio::spawn(async move {
             driver.await;
@@ -281,7 +322,7 @@ impl Proxy {
 
     pub(crate) fn workload(&self, name: &str) -> Option<Workload> {
         let key = (TypeUrl::ADDRESS, format!("Kubernetes//Pod/{name}"));
-        let body = self.held.0.lock().get(&key).cloned()?;
+        let body = self.held.0.lock().resources.get(&key).cloned()?;
         match Address::decode(&body[..]).unwrap().r#type {
             Some(Type::Workload(workload)) => Some(workload),
             other => panic!("{name} is {other:?}"),
@@ -290,7 +331,7 @@ impl Proxy {
 
     pub(crate) fn policy(&self, name: &str) -> Option<Authorization> {
         let key = (TypeUrl::AUTHORIZATION, name.to_owned());
-        let body = self.held.0.lock().get(&key).cloned()?;
+        let body = self.held.0.lock().resources.get(&key).cloned()?;
         Some(Authorization::decode(&body[..]).unwrap())
     }
 
@@ -299,6 +340,7 @@ impl Proxy {
             .held
             .0
             .lock()
+            .resources
             .get(&(TypeUrl::ROUTE, name.to_owned()))
             .cloned()?;
         Some(mesh_model::l7::Route::decode(name, body.into()).unwrap())
@@ -307,8 +349,13 @@ impl Proxy {
     /// The names of what it holds of a type.
     pub(crate) fn names(&self, type_url: TypeUrl) -> Vec<String> {
         let held = self.held.0.lock();
-        let names = held.keys().filter(|(t, _)| *t == type_url);
+        let names = held.resources.keys().filter(|(t, _)| *t == type_url);
         names.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// What it took, in the order in which it came: `<type> <name>`.
+    pub(crate) fn order(&self) -> Vec<String> {
+        self.held.0.lock().order.clone()
     }
 
     pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {

@@ -98,3 +98,42 @@ async fn nobody_follows_a_gateway_in_another_ones_name() {
         assert!(proxy.names(TypeUrl::BIND).is_empty() && proxy.names(TypeUrl::ADDRESS).is_empty());
     }
 }
+
+fn gateway(account: &str) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: late, namespace: shop, annotations: \
+         {{gateway.istio.io/service-account: {account}}}}}, spec: {{gatewayClassName: lateen, \
+         listeners: [{{name: web, port: 81, protocol: HTTP}}]}}}}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_gateway_runs_as_somebody_else() {
+    let plane = plane().await;
+    plane.write("late.yaml", &gateway("first"));
+    let served = |p: &Proxy| (p.names(TypeUrl::BIND) == ["shop/late/web"]).then_some(());
+    let first = Proxy::of_gateway(&plane, "late", "shop/first");
+    let bystander = Proxy::of_gateway(&plane, "waypoint", "shop/waypoint");
+    first.until("its bind", served).await;
+    bystander.until("the route", rule).await;
+
+    plane.write("late.yaml", &gateway("second"));
+    let refused = |p: &Proxy, why: &str| {
+        let error = p.handle.status().last_error.unwrap_or_default();
+        error.contains(why).then_some(())
+    };
+    first
+        .until("the end", |p| {
+            refused(p, "whose proxies run as service account second")
+        })
+        .await;
+    let second = Proxy::of_gateway(&plane, "late", "shop/second");
+    second.until("its bind", served).await;
+
+    plane.remove("late.yaml");
+    second
+        .until("the end", |p| refused(p, "there is no such Gateway"))
+        .await;
+    // Others' streams go on: none of theirs was opened anew.
+    assert_eq!(bystander.handle.status().last_error, None);
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
 
+mod bad_input;
 mod fixture;
 mod gateways;
 

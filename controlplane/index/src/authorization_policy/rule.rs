@@ -7,11 +7,21 @@ use mesh_model::policy::{Action, Clause, Match, Rule as MeshRule, ServiceAccount
 use mesh_types::Strng;
 
 use crate::derived::{Condition, ConditionReason};
+use crate::trust_domains;
+
+/// Where a policy stands.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Its namespace.
+    pub(super) namespace: &'a Strng,
+    /// What identities of this mesh may begin with.
+    pub(super) trust_domains: &'a [Strng],
+}
 
 /// Converts a rule; nothing when it has to be left out. `path` leads to it, for conditions.
 pub(super) fn convert(
     action: Action,
-    namespace: &Strng,
+    around: Around<'_>,
     rule: &Rule,
     path: &str,
     conditions: &mut Vec<Condition>,
@@ -24,14 +34,15 @@ pub(super) fn convert(
     let from = from.map(|(i, from)| {
         source(
             &from.source,
-            namespace,
+            around,
             &format!("{path}.from[{i}].source"),
             &mut lost,
         )
     });
     let from: Vec<Part> = from.collect();
     let whens = rule.when.iter().enumerate();
-    let whens = whens.map(|(i, when)| vec![self::when(when, &format!("{path}.when[{i}]"), &mut lost)]);
+    let whens =
+        whens.map(|(i, when)| vec![self::when(when, around, &format!("{path}.when[{i}]"), &mut lost)]);
     let clauses: Vec<Vec<Part>> = [to, from]
         .into_iter()
         .chain(whens)
@@ -52,6 +63,16 @@ pub(super) fn convert(
             None
         }
         Action::Deny => Some(broadened(clauses, &lost, path, conditions)),
+    }
+}
+
+impl Around<'_> {
+    /// Principals, those of this mesh under each of its trust domains.
+    fn principals(&self, values: &[Strng]) -> Vec<Strng> {
+        let values = values.iter();
+        values
+            .flat_map(|value| trust_domains::under_each(value, self.trust_domains))
+            .collect()
     }
 }
 
@@ -125,7 +146,7 @@ fn operation(operation: &Operation, path: &str, lost: &mut Losses) -> Part {
     values.part(matched)
 }
 
-fn source(source: &Source, namespace: &Strng, path: &str, lost: &mut Losses) -> Part {
+fn source(source: &Source, around: Around<'_>, path: &str, lost: &mut Losses) -> Part {
     for (field, values) in [
         ("requestPrincipals", &source.request_principals),
         ("notRequestPrincipals", &source.not_request_principals),
@@ -135,9 +156,10 @@ fn source(source: &Source, namespace: &Strng, path: &str, lost: &mut Losses) -> 
         lost.request_attribute(path, field, values);
     }
     let mut values = Values::new(path, lost);
-    let account = |text: &str| service_account(text, namespace);
-    let mut principals = values.any_of("principals", &source.principals, text);
-    let mut not_principals = values.none_of("notPrincipals", &source.not_principals, text);
+    let account = |text: &str| service_account(text, around.namespace);
+    let mut principals = values.any_of("principals", &around.principals(&source.principals), text);
+    let not_principals = around.principals(&source.not_principals);
+    let mut not_principals = values.none_of("notPrincipals", &not_principals, text);
     not_principals.extend(values.none_of("notTrustDomains", &source.not_trust_domains, trust_domain));
     if source.principals.is_empty() {
         principals = values.any_of("trustDomains", &source.trust_domains, trust_domain);
@@ -159,7 +181,7 @@ fn source(source: &Source, namespace: &Strng, path: &str, lost: &mut Losses) -> 
     values.part(matched)
 }
 
-fn when(when: &When, path: &str, lost: &mut Losses) -> Part {
+fn when(when: &When, around: Around<'_>, path: &str, lost: &mut Losses) -> Part {
     let (any, none) = (&when.values, &when.not_values);
     let mut matched = Match::default();
     let mut values = Values::new(path, lost);
@@ -173,8 +195,8 @@ fn when(when: &When, path: &str, lost: &mut Losses) -> Part {
             matched.not_namespaces = values.none_of("notValues", none, text);
         }
         "source.principal" => {
-            matched.principals = values.any_of("values", any, text);
-            matched.not_principals = values.none_of("notValues", none, text);
+            matched.principals = values.any_of("values", &around.principals(any), text);
+            matched.not_principals = values.none_of("notValues", &around.principals(none), text);
         }
         "destination.ip" => {
             matched.destination_ips = values.any_of("values", any, block);

@@ -40,6 +40,40 @@ fn check(spec: &str, expected: [bool; 4], reasons: &[ConditionReason]) {
 }
 
 #[test]
+fn an_alias_of_the_trust_domain_is_this_mesh_for_node_proxies_too() {
+    let aliases = |names: &str| {
+        format!(
+            "{{apiVersion: lateen.dev/v1alpha1, kind: MeshConfig, metadata: {{name: mesh, namespace: istio-system}}, \
+             spec: {{trustDomainAliases: [{names}]}}}}\n---\n"
+        )
+    };
+    // Both an identity of the old name in a policy, and one of a peer that still has it.
+    for (principal, without, with) in [
+        ("old.example/ns/bank/sa/alice", NONE, [true, true, false, false]),
+        ("cluster.local/ns/bank/sa/eve", NONE, [false, false, true, false]),
+        (
+            "cluster.local/ns/bank/*",
+            [true, true, false, false],
+            [true, true, true, false],
+        ),
+        ("other.example/ns/bank/sa/alice", NONE, NONE),
+    ] {
+        for field in [
+            format!("from: [{{source: {{principals: [\"{principal}\"]}}}}]"),
+            format!("when: [{{key: source.principal, values: [\"{principal}\"]}}]"),
+        ] {
+            let rules = format!("rules: [{{{field}}}]");
+            let mut mesh = with_pod(&policy("shop", &rules));
+            assert_eq!(outcome(&mesh), without, "{rules}");
+            mesh.set(&aliases("old.example, evil.example"));
+            assert_eq!(outcome(&mesh), with, "{rules}");
+            mesh.remove(Kind::MeshConfig, "istio-system/mesh");
+            assert_eq!(outcome(&mesh), without, "{rules}");
+        }
+    }
+}
+
+#[test]
 fn l4_rules_mean_what_they_say() {
     for (rule, matches) in [
         ("{}", ALL),

@@ -8,7 +8,7 @@ use controlplane_k8s_api::{Kind, ObjectKey};
 use mesh_model::{Address, Authorization, Service, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
-use super::{AssignmentChange, Changes, ResourceChange};
+use super::{AssignmentChange, Changes, ConditionChanges, ResourceChange};
 use crate::assignment::{Assignment, AssignmentKey, assignment_from_pod};
 use crate::authorization_policy::{self, authorization_from_policy};
 use crate::config::MeshConfig;
@@ -22,6 +22,7 @@ use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
 use crate::status::{ObjectStatus, Statuses};
+use crate::trust_domains;
 use crate::workload_entry::{self, workload_from_workload_entry};
 
 /// The graph with the handles of what goes in and what comes out.
@@ -53,7 +54,7 @@ impl MeshGraph {
         let inputs = Inputs::new(&mut graph);
         let base = Lookups::new(&mut graph, &config, inputs);
         let entries = EntryLookups::new(&mut graph, &config, base);
-        let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, inputs);
+        let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, base);
         let lookups = WorkloadLookups {
             base,
             entries,
@@ -104,22 +105,26 @@ impl MeshGraph {
 
     pub(super) fn take_changes(&mut self) -> Changes {
         let mut changes = Changes::default();
-        for collection in self.all_workloads() {
-            let workloads = resources(&mut self.graph, collection, |w: &Workload| {
+        let (all_workloads, told) = (self.all_workloads(), &mut changes.conditions);
+        let graph = &mut self.graph;
+        for collection in all_workloads {
+            let workloads = resources(graph, collection, told, |w: &Workload| {
                 Address::Workload(w.clone())
             });
             changes.addresses.extend(workloads);
         }
-        let of_kubernetes = service_resources(&mut self.graph, self.services);
-        let of_entries = service_resources(&mut self.graph, self.entry_services);
+        let of_kubernetes = service_resources(graph, self.services, told);
+        let of_entries = service_resources(graph, self.entry_services, told);
         changes.addresses.extend(handed_over(of_entries, of_kubernetes));
         for collection in [self.policies, self.peers] {
-            let policies = resources(&mut self.graph, collection, Authorization::clone);
+            let policies = resources(graph, collection, told, Authorization::clone);
             changes.authorizations.extend(policies);
         }
-        changes.l7 = self.l7.take_changes(&mut self.graph);
+        condition_changes(graph, self.lookups.base.waypoints, told);
+        condition_changes(graph, self.lookups.entries.entries, told);
+        changes.l7 = self.l7.take_changes(graph, told);
         // Unassigned first: a Pod that moved belongs nowhere for a moment, never to two nodes.
-        let assignments = differences(&mut self.graph, self.assignments);
+        let assignments = differences(graph, self.assignments, told);
         let (gone, assigned): (Vec<_>, Vec<_>) = assignments.into_iter().partition(|(_, new)| new.is_none());
         let gone = gone.into_iter().map(|(key, _)| AssignmentChange::Unassign(key));
         changes.assignments.extend(gone);
@@ -286,11 +291,23 @@ type Policies = Collection<NamespacedName, Derived<Authorization>>;
 fn add_policies(
     graph: &mut Graph,
     config: &Arc<MeshConfig>,
-    inputs: Inputs,
+    base: Lookups,
 ) -> (Policies, Policies, PolicyLookups) {
+    let inputs = base.inputs;
     let mesh = config.clone();
-    let policies = graph.derive("authorization", inputs.policies, move |_, name, policy| {
-        Some(authorization_from_policy(&mesh, name, policy))
+    let domains = graph.derive_many(
+        "trust domains",
+        inputs.mesh_configs,
+        move |fetch, name, object| {
+            let counts = base.mesh_config.counts(fetch, name);
+            let domains = counts.then(|| ((), trust_domains::of(&mesh, &object.spec.trust_domain_aliases)));
+            domains.into_iter().collect()
+        },
+    );
+    let (mesh, own) = (config.clone(), trust_domains::of(config, &[]));
+    let policies = graph.derive("authorization", inputs.policies, move |fetch, name, policy| {
+        let domains = fetch.get(domains, &()).unwrap_or(&own);
+        Some(authorization_from_policy(&mesh, domains, name, policy))
     });
     // Only selectors of policies that are sent, and nothing but the selectors: an edited rule wakes no Pod.
     let selectors = graph.derive("selector", inputs.policies, move |fetch, name, policy| {
@@ -387,13 +404,15 @@ pub(crate) fn sorted_values<K: controlplane_collections::Key, V: Value>(
     all
 }
 
-/// A collection's entries whose value is another one than at the last look; conditions and provenance do not count.
+/// A collection's entries whose value is another one than at the last look; what is said about them goes apart.
 fn differences<K: controlplane_collections::Key, T: PartialEq + Send + Sync + 'static>(
     graph: &mut Graph,
     collection: Collection<K, Derived<T>>,
+    told: &mut ConditionChanges,
 ) -> Vec<(K, Option<Arc<Derived<T>>>)> {
     let changes = graph.take_changes(collection).into_iter().filter(|change| {
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        told.take(old, new);
         old.and_then(|o| o.value.as_ref()) != new.and_then(|n| n.value.as_ref())
     });
     changes
@@ -401,17 +420,47 @@ fn differences<K: controlplane_collections::Key, T: PartialEq + Send + Sync + 's
         .collect()
 }
 
+/// What is said about a collection that nothing else is taken from.
+pub(crate) fn condition_changes<K, T>(
+    graph: &mut Graph,
+    collection: Collection<K, Derived<T>>,
+    told: &mut ConditionChanges,
+) where
+    K: controlplane_collections::Key,
+    Derived<T>: Value,
+{
+    for change in graph.take_changes(collection) {
+        told.take(change.old.as_deref(), change.new.as_deref());
+    }
+}
+
+impl ConditionChanges {
+    fn take<T>(&mut self, old: Option<&Derived<T>>, new: Option<&Derived<T>>) {
+        if old.map(|o| (&o.provenance, &o.conditions)) == new.map(|n| (&n.provenance, &n.conditions)) {
+            return;
+        }
+        self.unsaid.extend(old.into_iter().flat_map(said));
+        self.said.extend(new.into_iter().flat_map(said));
+    }
+}
+
+fn said<T>(derived: &Derived<T>) -> impl Iterator<Item = (ObjectKey, Condition)> {
+    let conditions = derived.conditions.iter();
+    conditions.map(|c| (derived.provenance.clone(), c.clone()))
+}
+
 /// The same differences as resources, named as on xDS.
 pub(crate) fn resources<K, T, R>(
     graph: &mut Graph,
     collection: Collection<K, Derived<T>>,
+    told: &mut ConditionChanges,
     resource: impl Fn(&T) -> R,
 ) -> Vec<ResourceChange<R>>
 where
     K: controlplane_collections::Key + std::fmt::Display,
     T: PartialEq + Send + Sync + 'static,
 {
-    let changes = differences(graph, collection).into_iter();
+    let changes = differences(graph, collection, told).into_iter();
     changes
         .map(|(key, new)| ResourceChange {
             name: key.to_string().into(),
@@ -423,8 +472,9 @@ where
 fn service_resources(
     graph: &mut Graph,
     services: Collection<NamespacedHostname, Derived<Service>>,
+    told: &mut ConditionChanges,
 ) -> Vec<ResourceChange<Address>> {
-    resources(graph, services, |s: &Service| Address::Service(s.clone()))
+    resources(graph, services, told, |s: &Service| Address::Service(s.clone()))
 }
 
 /// Both sorts of services under one set of names: a host that one lost in the moment in which the other got it has only

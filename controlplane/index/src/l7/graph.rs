@@ -26,8 +26,10 @@ use super::virtual_service::routes_from_virtual_service;
 use super::{L7Changes, Scoped, account};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
-use crate::index::ResourceChange;
-use crate::index::graph::{collect_conditions, collect_statuses, resources, sorted_values};
+use crate::index::graph::{
+    collect_conditions, collect_statuses, condition_changes, resources, sorted_values,
+};
+use crate::index::{ConditionChanges, ResourceChange};
 use crate::lookups::{EntryLookups, Lookups};
 use crate::status::{ListenerStatus, Statuses};
 
@@ -211,13 +213,14 @@ impl L7Graph {
     }
 
     /// What changed since the last call.
-    pub(crate) fn take_changes(&self, graph: &mut Graph) -> L7Changes {
+    pub(crate) fn take_changes(&self, graph: &mut Graph, told: &mut ConditionChanges) -> L7Changes {
+        condition_changes(graph, self.listeners, told);
         let routes = self.routes.iter();
-        let routes = routes.flat_map(|r| resources(graph, r.routes, Scoped::clone));
+        let routes = routes.flat_map(|r| resources(graph, r.routes, told, Scoped::clone));
         let routes = routes.collect();
         let accounts = graph.take_changes(self.accounts).into_iter();
         L7Changes {
-            binds: resources(graph, self.binds, Scoped::clone),
+            binds: resources(graph, self.binds, told, Scoped::clone),
             routes,
             accounts: accounts
                 .map(|change| ResourceChange {
@@ -225,8 +228,8 @@ impl L7Graph {
                     value: change.new.map(|account| Strng::clone(&account)),
                 })
                 .collect(),
-            policies: self.policies.take_changes(graph),
-            endpoint_labels: self.policies.take_label_changes(graph),
+            policies: self.policies.take_changes(graph, told),
+            endpoint_labels: self.policies.take_label_changes(graph, told),
             ..L7Changes::default()
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct AttachPoint {
     /// The kinds of routes that it admits.
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) namespaces: RouteNamespaces,
+    /// What comes in says itself which service it is for: the listener itself decides nothing.
+    pub(crate) is_transparent: bool,
 }
 
 /// Why a listener is not served.
@@ -174,6 +176,7 @@ fn serve(listener: &Listener, outcome: Result<BindProtocol, Problem>, conflict: 
             hostname: listener.hostname.clone().filter(|h| !h.is_empty()),
             kinds,
             namespaces: listener.allowed_routes.namespaces.clone(),
+            is_transparent: matches!(listener.protocol.as_str(), "HBONE" | PROXY),
         },
         protocol,
         conditions,

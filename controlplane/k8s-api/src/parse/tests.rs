@@ -192,6 +192,10 @@ fn unknown_kinds_are_errors_in_our_groups_only() {
         IgnoredReason::UnsupportedKind
     );
     assert_eq!(
+        ignored("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy"),
+        IgnoredReason::UnsupportedKind
+    );
+    assert_eq!(
         object("security.istio.io/v1", "AuthorisationPolicy")
             .expect_err("misspelt")
             .to_string(),

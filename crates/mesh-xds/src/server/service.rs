@@ -14,6 +14,7 @@ use mesh_grpc::{AuthenticateCaller, Denied, Lifetime};
 use mesh_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::SERVICE_NAME;
 use mesh_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codec::Codec;
 use tonic::codec::Streaming;
@@ -36,6 +37,12 @@ pub trait AdmitNode: AuthenticateCaller {
     /// # Errors
     /// Fails when the claim does not fit the caller.
     fn admit(&self, caller: &Self::Caller, node: &NodeInfo) -> Result<(), Denied>;
+
+    /// Changes whenever [`AdmitNode::admit`] may judge otherwise than before: open streams are judged again then, before
+    /// they are sent anything more, and end where they would not be let in now. Nothing where its judgement stays.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// The aggregated discovery service. Clones serve the same cache.

@@ -28,6 +28,8 @@ pub(super) struct SubscriberStream<A: AdmitNode> {
     caller: A::Caller,
     session: ServerSession,
     admitted: bool,
+    /// Changes when admission may be another one.
+    admission: Option<watch::Receiver<u64>>,
     requests: Streaming<DeltaDiscoveryRequest>,
     changes: watch::Receiver<u64>,
     sending: Option<Chunks>,
@@ -45,6 +47,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
         lifetime: Lifetime,
     ) -> Self {
         let changes = shared.cache.changes();
+        let admission = shared.admission.changes();
         let session = ServerSession::new(shared.cache.clone());
         shared.subscribers.lock().insert(id, session.status());
         Self {
@@ -53,6 +56,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
             caller,
             session,
             admitted: false,
+            admission,
             requests,
             changes,
             sending: None,
@@ -92,6 +96,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
             while let Some(request) = self.requests.message().now_or_never() {
                 self.receive(request?)?;
             }
+            self.readmit()?;
             let push = self.session.next_push().map_err(|e| end(&e))?;
             self.publish_status();
             if let Some(push) = push {
@@ -111,6 +116,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
                 changed = self.changes.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is going away"))?;
                 }
+                () = changed(&mut self.admission) => self.readmit_now()?,
                 () = self.ends.as_mut() => return Err(self.end.to_status()),
             }
         }
@@ -120,6 +126,10 @@ impl<A: AdmitNode> SubscriberStream<A> {
         let request = request.ok_or_else(|| Status::ok("the client closed the stream"))?;
         self.session.receive(request).map_err(|e| end(&e))?;
         if let (false, Some(node)) = (self.admitted, self.session.node()) {
+            // Marked before judging: what changes meanwhile is judged again.
+            if let Some(changes) = &mut self.admission {
+                changes.mark_unchanged();
+            }
             let admitted = self.shared.admission.admit(&self.caller, node);
             admitted.map_err(|denied| {
                 info!(node = node.id(), "xDS client refused: {denied}");
@@ -129,6 +139,30 @@ impl<A: AdmitNode> SubscriberStream<A> {
             info!(node = node.id(), "xDS client connected");
         }
         Ok(())
+    }
+
+    /// Judges the client again if admission changed.
+    fn readmit(&mut self) -> Result<(), Status> {
+        let changes = self.admission.as_mut();
+        let changed = changes.filter(|c| c.has_changed().unwrap_or(false));
+        match changed {
+            Some(changes) => {
+                changes.mark_unchanged();
+                self.readmit_now()
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn readmit_now(&self) -> Result<(), Status> {
+        let Some(node) = self.session.node().filter(|_| self.admitted) else {
+            return Ok(());
+        };
+        let admitted = self.shared.admission.admit(&self.caller, node);
+        admitted.map_err(|denied| {
+            info!(node = node.id(), "xDS client is not let in any more: {denied}");
+            denied.to_status()
+        })
     }
 
     fn publish_status(&self) {
@@ -148,6 +182,17 @@ impl<A: AdmitNode> Drop for SubscriberStream<A> {
     fn drop(&mut self) {
         self.shared.subscribers.lock().remove(&self.id);
         debug!(node = self.session.node().map(|n| n.id()), "xDS stream is gone");
+    }
+}
+
+/// When admission may be another one; never where it stays.
+async fn changed(admission: &mut Option<watch::Receiver<u64>>) {
+    let changed = match admission {
+        Some(changes) => changes.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -16,6 +16,8 @@ use crate::waypoint::Waypoint;
 pub(super) struct GatewayFacts {
     class: Strng,
     pub(super) listeners: Vec<Strng>,
+    /// Those of them that say nothing about what comes in there: the services do.
+    pub(super) transparent: Vec<Strng>,
     pub(super) is_waypoint: bool,
     /// Those of its proxies.
     pub(super) labels: Labels,
@@ -93,6 +95,11 @@ fn facts(
     GatewayFacts {
         class: gateway.spec.gateway_class_name.clone(),
         listeners: points.iter().map(|point| point.listener.clone()).collect(),
+        transparent: points
+            .iter()
+            .filter(|point| point.is_transparent)
+            .map(|point| point.listener.clone())
+            .collect(),
         is_waypoint: waypoint.is_some_and(|derived| derived.value.is_some()),
         labels,
     }

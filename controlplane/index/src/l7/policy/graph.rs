@@ -24,8 +24,8 @@ use super::routes::RouteLookups;
 use super::targets::TargetReference;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
-use crate::index::ResourceChange;
-use crate::index::graph::{collect_conditions, collect_statuses, resources};
+use crate::index::graph::{collect_conditions, collect_statuses, condition_changes, resources};
+use crate::index::{ConditionChanges, ResourceChange};
 use crate::l7::Scoped;
 use crate::l7::grants::GrantLookups;
 use crate::l7::hosts::HostLookups;
@@ -185,10 +185,15 @@ impl PolicyGraph {
     }
 
     /// What changed since the last call.
-    pub(crate) fn take_changes(&self, graph: &mut Graph) -> Vec<ResourceChange<Scoped<Policy>>> {
+    pub(crate) fn take_changes(
+        &self,
+        graph: &mut Graph,
+        told: &mut ConditionChanges,
+    ) -> Vec<ResourceChange<Scoped<Policy>>> {
+        condition_changes(graph, self.proxy_configs, told);
         let policies = self.policies.iter();
         policies
-            .flat_map(|policies| resources(graph, *policies, Scoped::clone))
+            .flat_map(|policies| resources(graph, *policies, told, Scoped::clone))
             .collect()
     }
 
@@ -196,10 +201,11 @@ impl PolicyGraph {
     pub(crate) fn take_label_changes(
         &self,
         graph: &mut Graph,
+        told: &mut ConditionChanges,
     ) -> Vec<ResourceChange<Scoped<EndpointLabels>>> {
         let labels = self.labels.iter();
         labels
-            .flat_map(|labels| resources(graph, *labels, Scoped::clone))
+            .flat_map(|labels| resources(graph, *labels, told, Scoped::clone))
             .collect()
     }
 

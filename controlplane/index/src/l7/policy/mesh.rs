@@ -18,6 +18,7 @@ use super::traffic::mesh_settings;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
 use crate::l7::virtual_service::retry::retry;
+use crate::trust_domains;
 
 /// What other objects look into.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +43,7 @@ impl MeshSettings {
 
     /// What a configuration says.
     pub(crate) fn of(config: &MeshConfig, spec: &MeshConfigSpec) -> Self {
-        let mut trust_domains = vec![Strng::from(config.trust_domain.to_string())];
-        for alias in &spec.trust_domain_aliases {
-            if !trust_domains.contains(alias) && !alias.is_empty() && !alias.contains('*') {
-                trust_domains.push(alias.clone());
-            }
-        }
+        let trust_domains = trust_domains::of(config, &spec.trust_domain_aliases);
         let logs = match spec.default_providers.access_logging.is_empty() {
             false => spec.default_providers.access_logging.clone(),
             true if spec.access_log_file.is_empty() => Vec::new(),

@@ -313,6 +313,14 @@ fn gateway(
     let gateways = Gateways::from([name.clone()]);
     let target = match reference.section {
         None => Target::Gateway(name),
+        Some(section) if facts.transparent.contains(section) => {
+            let message = format!(
+                "listener {:?} of Gateway {name} takes tunnels, where services decide: attach the policy to the Gateway, \
+                 without sectionName",
+                section.as_str()
+            );
+            return Err((StatusReason::UnsupportedValue, message));
+        }
         Some(section) if facts.listeners.contains(section) => Target::Listener(name, section.clone()),
         Some(section) => {
             return Err(missing(format!(

@@ -114,15 +114,21 @@ fn sections_are_ports_listeners_and_rules() {
         "shop/r",
         "{parentRefs: [{group: '', kind: Service, name: web}], rules: [{name: first}, {name: second}]}",
     );
-    let mut sent = Sent::of(&route);
+    let edge = object(
+        "gateway.networking.k8s.io/v1",
+        "Gateway",
+        "shop/edge",
+        "{gatewayClassName: lateen, listeners: [{name: web, port: 80, protocol: HTTP}]}",
+    );
+    let mut sent = Sent::of(&(route + &edge));
     for (target, expected) in [
         (
             "{kind: Service, name: web, sectionName: admin}",
             "service shop/web.shop.svc.cluster.local:90",
         ),
         (
-            "{group: gateway.networking.k8s.io, kind: Gateway, name: wp, sectionName: mesh}",
-            "listener shop/wp/mesh",
+            "{group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: web}",
+            "listener shop/edge/web",
         ),
         (
             "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}",
@@ -135,7 +141,12 @@ fn sections_are_ports_listeners_and_rules() {
     ] {
         sent.set(&limit("shop/l", target));
         assert_eq!(sent.targets("RateLimitPolicy/shop/l/rate-limit"), [expected]);
-        assert_eq!(sent.gateways("RateLimitPolicy/shop/l/rate-limit"), ["shop/wp"]);
+        let gateway = if expected.starts_with("listener") {
+            "shop/edge"
+        } else {
+            "shop/wp"
+        };
+        assert_eq!(sent.gateways("RateLimitPolicy/shop/l/rate-limit"), [gateway]);
     }
     for target in [
         "{kind: Service, name: web, sectionName: none}",
@@ -148,6 +159,23 @@ fn sections_are_ports_listeners_and_rules() {
         let status = sent.status(Kind::RateLimitPolicy, "shop/l");
         assert!(status[0].ends_with("Accepted=false TargetNotFound"), "{status:?}");
     }
+}
+
+#[test]
+fn a_listener_that_takes_tunnels_is_no_target_and_says_what_is() {
+    let target = "{group: gateway.networking.k8s.io, kind: Gateway, name: wp, sectionName: mesh}";
+    let sent = Sent::of(&limit("shop/l", target));
+    assert_eq!(sent.keys(), Vec::<&str>::new());
+    let status = sent.status(Kind::RateLimitPolicy, "shop/l");
+    assert!(
+        status[0].ends_with("Accepted=false UnsupportedValue"),
+        "{status:?}"
+    );
+    let conditions = sent.conditions(Kind::RateLimitPolicy, "shop/l");
+    assert!(
+        conditions[0].starts_with("spec.targetRefs[0]: listener \"mesh\" of Gateway shop/wp takes tunnels"),
+        "{conditions:?}"
+    );
 }
 
 #[test]

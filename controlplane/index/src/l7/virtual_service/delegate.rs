@@ -1,5 +1,7 @@
-//! Routes that another VirtualService has (Istio reference, "Delegate"): a request must fit both, and where both say
-//! something else, the one that is delegated to counts.
+//! Routes that another VirtualService has (Istio reference, "Delegate"): their matches must be part of the root's, and
+//! where both say something else, the one that is delegated to counts.
+
+mod merge;
 
 use controlplane_k8s_api::FieldPath;
 use controlplane_k8s_api::networking::{Delegate, VirtualService, VsHeaders, VsHttpAction, VsHttpRoute};
@@ -9,7 +11,7 @@ use mesh_types::{NamespacedName, Strng};
 use super::destination::Place;
 use super::rule::{http_rule, matches_on};
 use crate::l7::findings::Findings;
-use crate::l7::virtual_service::matches::{both, never};
+use crate::l7::virtual_service::matches::never;
 use crate::status::StatusReason;
 
 /// The rules that a route delegates to, narrowed to what the route itself takes. Where they are not to be had, requests
@@ -17,7 +19,7 @@ use crate::status::StatusReason;
 pub(super) fn rules(
     place: Place<'_, '_, '_>,
     path: &FieldPath,
-    (root, root_matches): (&VsHttpRoute, Vec<HttpMatch>),
+    (root, taken): (&VsHttpRoute, Vec<HttpMatch>),
     to: &Delegate,
     findings: &mut Findings,
 ) -> Vec<HttpRule> {
@@ -46,7 +48,7 @@ pub(super) fn rules(
         Ok(delegated) => delegated,
         Err(message) => {
             findings.unresolved(path.field("delegate"), StatusReason::DelegateNotFound, message);
-            return vec![http_rule(place, path, root, root_matches, findings)];
+            return vec![http_rule(place, path, root, taken, findings)];
         }
     };
     let place = Place { namespace, ..place };
@@ -54,10 +56,18 @@ pub(super) fn rules(
     let mut rules = Vec::with_capacity(delegated.spec.http.len());
     for (i, route) in delegated.spec.http.iter().enumerate() {
         let path = FieldPath::from("spec").field("http").item(i);
-        let Some(matches) = matches_on(place, &path, &route.matches, &mut within) else {
+        let matches = match merge::matches(&root.matches, &route.matches) {
+            Some(joined) => matches_on(place, &path, &joined, &mut within),
+            None => {
+                let message = "is no part of what is delegated: the route takes no request";
+                within.left_out(path.field("match"), message);
+                // A rule all the same: without any, requests would go straight to the service.
+                Some(vec![never()])
+            }
+        };
+        let Some(matches) = matches else {
             continue;
         };
-        let matches = narrowed(&root_matches, matches, &path, &mut within);
         let merged = merged(root, route);
         let mut rule = http_rule(place, &path, &merged, matches, &mut within);
         if matches!(route.action, VsHttpAction::Delegate(_)) {
@@ -77,32 +87,6 @@ fn is_exported(service: &VirtualService, name: &NamespacedName, to: &Strng) -> b
         || export_to
             .iter()
             .any(|e| *e == "*" || e == to || (*e == "." && name.namespace == *to))
-}
-
-/// What both take, every match with every other; a pair without anything in common, or that cannot be said, is left out.
-fn narrowed(
-    root: &[HttpMatch],
-    matches: Vec<HttpMatch>,
-    path: &FieldPath,
-    findings: &mut Findings,
-) -> Vec<HttpMatch> {
-    if root.is_empty() || matches.is_empty() {
-        return if matches.is_empty() {
-            root.to_vec()
-        } else {
-            matches
-        };
-    }
-    let pairs = root.iter().flat_map(|r| matches.iter().map(move |m| both(r, m)));
-    let possible: Vec<_> = pairs.flatten().collect();
-    match possible.is_empty() {
-        false => possible,
-        true => {
-            let message = "has nothing in common with what is delegated: it takes no request";
-            findings.left_out(path.field("match"), message);
-            vec![never()]
-        }
-    }
 }
 
 /// The route, with what the other one says where it says nothing.

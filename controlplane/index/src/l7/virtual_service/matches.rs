@@ -65,7 +65,7 @@ pub(in crate::l7) fn never() -> HttpMatch {
 }
 
 /// A match of those requests that two take; nothing where there are none, or they cannot be said.
-pub(super) fn both(a: &HttpMatch, b: &HttpMatch) -> Option<HttpMatch> {
+fn both(a: &HttpMatch, b: &HttpMatch) -> Option<HttpMatch> {
     let namespace = either(
         a.source_namespace.as_ref(),
         b.source_namespace.as_ref(),

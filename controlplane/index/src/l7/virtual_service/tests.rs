@@ -338,6 +338,21 @@ fn a_delegate_that_has_nothing_in_common_takes_nothing() {
         ("uri: {prefix: /a}", "uri: {regex: '/a.*'}"),
         ("method: {exact: GET}", "method: {exact: POST}"),
         ("sourceNamespace: a", "sourceNamespace: b"),
+        ("sourceNamespace: a", "uri: {prefix: /a}"),
+        ("uri: {prefix: /a/b}", "uri: {prefix: /a}"),
+        ("uri: {exact: /a}", "uri: {prefix: /a}"),
+        ("uri: {regex: '/a.*'}", "uri: {exact: /a}"),
+        ("uri: {prefix: /a}", "uri: {prefix: /a}, ignoreUriCase: true"),
+        ("headers: {x: {exact: a}}", "headers: {x: {exact: b}}"),
+        ("headers: {x: {}}", "headers: {x: {exact: b}}"),
+        (
+            "withoutHeaders: {x: {exact: a}}",
+            "withoutHeaders: {x: {prefix: a}}",
+        ),
+        ("queryParams: {q: {exact: a}}", "queryParams: {q: {exact: b}}"),
+        ("sourceLabels: {app: a}", "sourceLabels: {app: b}"),
+        ("port: 80", "port: 81"),
+        ("gateways: [mesh]", "gateways: [mesh, shop/edge]"),
     ] {
         let root = service(
             "root",
@@ -350,6 +365,97 @@ fn a_delegate_that_has_nothing_in_common_takes_nothing() {
             status(&mesh, "shop/root")[2],
             "PartiallyInvalid=true/UnsupportedValue"
         );
+    }
+}
+
+#[test]
+fn a_delegates_matches_are_joined_as_istio_joins_them() {
+    let goes = |root: &str, part: &str| {
+        let root = service(
+            "root",
+            &format!("hosts: [web], http: [{{match: [{root}], delegate: {{name: part}}}}]"),
+        );
+        let part = service("part", &format!("http: [{{match: [{part}], {API}}}]"));
+        Mesh::of(&format!("{SHOP}{root}{part}"))
+    };
+    let taken = |mesh: &Mesh, target: &str, header: Option<&'static str>| {
+        let request = mesh.get("web", 80, target);
+        let request = match header {
+            Some(value) => request.header("x", value),
+            None => request,
+        };
+        request.goes_to() != "404"
+    };
+    let mesh = goes(
+        "{uri: {prefix: /a}, headers: {x: {prefix: y}}}",
+        "{uri: {exact: /a/b}, headers: {x: {exact: yes}}}",
+    );
+    assert!(taken(&mesh, "/a/b", Some("yes")));
+    assert!(
+        !taken(&mesh, "/a", Some("yes")) && !taken(&mesh, "/a/b", Some("y")) && !taken(&mesh, "/a/b", None)
+    );
+    // Each of the part's matches needs one of the root's: otherwise none of them counts.
+    let mesh = goes(
+        "{uri: {prefix: /a}}, {uri: {prefix: /b}}",
+        "{uri: {prefix: /a/1}}, {uri: {prefix: /b/1}}",
+    );
+    assert!(taken(&mesh, "/a/1", None) && taken(&mesh, "/b/1", None) && !taken(&mesh, "/a", None));
+    let mesh = goes(
+        "{uri: {prefix: /a}}",
+        "{uri: {prefix: /a/1}}, {uri: {prefix: /b/1}}",
+    );
+    assert!(!taken(&mesh, "/a/1", None) && !taken(&mesh, "/b/1", None));
+}
+
+/// Field by field: what the root says, what the part says, and which of them counts.
+#[test]
+fn where_root_and_delegate_differ_the_delegate_counts() {
+    let rule = |root: &str, part: &str| {
+        let root = service(
+            "root",
+            &format!("hosts: [web], http: [{{{root}, delegate: {{name: part}}}}]"),
+        );
+        let part = service("part", &format!("http: [{{{part}{API}}}]"));
+        format!(
+            "{:?}",
+            Mesh::of(&format!("{SHOP}{root}{part}"))
+                .get("web", 80, "/a")
+                .rule()
+        )
+    };
+    let one = "1s";
+    let fields = [
+        ("timeout", one.to_owned(), "2s".to_owned()),
+        ("rewrite", "{uri: /one}".to_owned(), "{uri: /two}".to_owned()),
+        ("retries", "{attempts: 3}".to_owned(), "{attempts: 7}".to_owned()),
+        (
+            "fault",
+            "{abort: {httpStatus: 501, percentage: {value: 100}}}".to_owned(),
+            "{abort: {httpStatus: 502, percentage: {value: 100}}}".to_owned(),
+        ),
+        (
+            "corsPolicy",
+            "{allowOrigins: [{exact: 'https://one'}]}".to_owned(),
+            "{allowOrigins: [{exact: 'https://two'}]}".to_owned(),
+        ),
+        ("mirror", "{host: web}".to_owned(), "{host: api}".to_owned()),
+        (
+            "headers",
+            "{request: {set: {one: a}}}".to_owned(),
+            "{request: {set: {two: b}}}".to_owned(),
+        ),
+    ];
+    for (field, root, part) in fields {
+        let only_part = rule("name: ''", &format!("{field}: {part}, "));
+        let only_root = rule(&format!("{field}: {root}"), "");
+        assert_ne!(
+            only_root,
+            rule("name: ''", ""),
+            "{field} of the root is filled in"
+        );
+        let both = rule(&format!("{field}: {root}"), &format!("{field}: {part}, "));
+        assert_eq!(both, only_part, "{field}");
+        assert_ne!(both, only_root, "{field}");
     }
 }
 

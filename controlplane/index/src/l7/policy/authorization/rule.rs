@@ -10,6 +10,7 @@ use mesh_types::Strng;
 use super::Around;
 use crate::derived::{self, ConditionReason};
 use crate::l7::policy::text;
+use crate::trust_domains;
 
 /// What is wrong with a rule.
 pub(super) struct Problems {
@@ -160,23 +161,10 @@ fn ip(attribute: IpAttribute, when: &security::Condition, at: &mut At<'_>) -> Co
     Condition::Ip(attribute, values)
 }
 
-/// A principal of this mesh is so under each of its trust domains. Istio's documentation writes `cluster.local`, whatever
-/// the trust domain is called.
+/// A principal of this mesh is so under each of its trust domains.
 fn principals(value: &str, trust_domains: &[Strng]) -> Result<Vec<TextMatch>, String> {
-    let matched = text::starred(value)?;
-    let (TextMatch::Exact(_) | TextMatch::Prefix(_)) = matched else {
-        return Ok(vec![matched]);
-    };
-    let Some((domain, rest)) = value.split_once('/') else {
-        return Ok(vec![matched]);
-    };
-    match domain == USUAL_TRUST_DOMAIN || trust_domains.iter().any(|own| own == domain) {
-        true => trust_domains
-            .iter()
-            .map(|domain| text::starred(&format!("{domain}/{rest}")))
-            .collect(),
-        false => Ok(vec![matched]),
-    }
+    let each = trust_domains::under_each(value, trust_domains);
+    each.iter().map(|principal| text::starred(principal)).collect()
 }
 
 /// A bare name is one of the policy's own namespace.
@@ -308,5 +296,3 @@ impl At<'_> {
         values
     }
 }
-
-const USUAL_TRUST_DOMAIN: &str = "cluster.local";
