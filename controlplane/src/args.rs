@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane_ca::caller::{ServiceAccount, is_name};
 use controlplane_ca::token;
+use controlplane_ratelimit::args::RateLimitArgs;
 use mesh_runtime::env::parse_duration;
 use mesh_types::TrustDomain;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Print what the waypoints among some Gateways become in a cluster: accounts, Deployments and Services.
     Waypoint(WaypointArgs),
+    /// Run one shard of the mesh's own rate-limit service.
+    Ratelimit(Box<RateLimitArgs>),
 }
 
 /// How to run.

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use controlplane_index as index;
 use controlplane_k8s_api::ObjectKey;
 use index::allocation::HostAddresses;
+use index::l7::RATE_LIMIT_SERVICE;
 use index::{
     Condition, ConditionChanges, ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus,
     RegistrationChange, ResourceChange, Scoped,
 };
-use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
 use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
 use mesh_types::{NamespacedName, Strng};
@@ -33,6 +34,8 @@ pub struct Derivation {
     warnings: BTreeMap<ObjectCondition, usize>,
     /// What nobody was warned of yet.
     unwarned: BTreeSet<ObjectCondition>,
+    /// `<namespace>/<name>`: what follows xDS as if it were a Gateway of this name.
+    rate_limit_service: String,
 }
 
 /// Whom a Gateway's proxies run as, by `<namespace>/<name>`; nothing where the Gateway is gone.
@@ -69,11 +72,13 @@ impl Derivation {
             root_namespace: args.root_namespace.as_str().into(),
             ..MeshConfig::default()
         };
+        let rate_limit_service = format!("{}/{RATE_LIMIT_SERVICE}", config.root_namespace);
         Self {
             index: Index::new(config),
             resources: Vec::new(),
             assignments: Vec::new(),
-            accounts: Vec::new(),
+            accounts: vec![(rate_limit_service.clone(), Some(RATE_LIMIT_SERVICE.into()))],
+            rate_limit_service,
             warnings: BTreeMap::new(),
             unwarned: BTreeSet::new(),
         }
@@ -191,6 +196,7 @@ impl Derivation {
             backends,
             policies,
             endpoint_labels,
+            quotas,
             accounts,
         } = changes;
         let resources = &mut self.resources;
@@ -204,8 +210,12 @@ impl Derivation {
         resources.extend(routes.map(|c| scoped(TypeUrl::ROUTE, c, Route::encode)));
         let binds = binds.into_iter();
         resources.extend(binds.map(|c| scoped(TypeUrl::BIND, c, Bind::encode)));
-        self.accounts
-            .extend(accounts.into_iter().map(|c| (c.name.to_string(), c.value)));
+        let quotas = quotas.into_iter();
+        resources.extend(quotas.map(|c| scoped(TypeUrl::QUOTA, c, Quota::encode)));
+        let accounts = accounts.into_iter().map(|c| (c.name.to_string(), c.value));
+        // A Gateway of this name is not let in its place.
+        let accounts = accounts.filter(|(name, _)| *name != self.rate_limit_service);
+        self.accounts.extend(accounts);
     }
 }
 

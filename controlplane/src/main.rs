@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     let result = match (line.command, line.serve) {
         (Some(Command::Token(args)), _) => app::print_token(&args),
         (Some(Command::Waypoint(args)), _) => waypoints::print(&args),
+        (Some(Command::Ratelimit(args)), _) => controlplane_ratelimit::app::run(&args),
         (Some(Command::Serve(args)), _) | (None, Some(args)) => app::serve(&args),
         (None, None) => {
             let error = clap::error::ErrorKind::MissingRequiredArgument;

@@ -66,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controlplane-collections",
         ],
     ),
+    ("controlplane-ratelimit", FLOORS_0_TO_3),
     (
         "controlplane",
         &[
@@ -82,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controlplane-collections",
             "controlplane-index",
             "controlplane-ca",
+            "controlplane-ratelimit",
         ],
     ),
     ("cni-plugin", &["mesh-types"]),
@@ -210,6 +212,7 @@ fn the_testkit_is_for_tests_of_upper_floors() {
         "ztunnel",
         "waypoint",
         "controlplane",
+        "controlplane-ratelimit",
         "cni-agent",
         "mesh-tests",
     ];

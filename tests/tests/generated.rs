@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 32] = [
+const FILES: [&str; 33] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -31,6 +31,7 @@ const FILES: [&str; 32] = [
     "lateen/l7/telemetry.proto",
     "lateen/l7/tls.proto",
     "lateen/l7/traffic.proto",
+    "lateen/l7/quota.proto",
     "opentelemetry/common.proto",
     "opentelemetry/resource.proto",
     "opentelemetry/trace.proto",

@@ -42,12 +42,13 @@ pub(crate) mod virtual_service;
 
 use std::collections::BTreeSet;
 
-use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
 use mesh_types::{NamespacedName, Strng};
 
 use crate::index::ResourceChange;
 
 pub(crate) use graph::L7Graph;
+pub use policy::quota::{PORT as RATE_LIMIT_PORT, SERVICE as RATE_LIMIT_SERVICE};
 
 /// A resource, and the gateways whose proxies are sent it.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +72,8 @@ pub struct L7Changes {
     pub policies: Vec<ResourceChange<Scoped<Policy>>>,
     /// Labels of endpoints, as far as subsets and preferences name them.
     pub endpoint_labels: Vec<ResourceChange<Scoped<EndpointLabels>>>,
+    /// Limits that the mesh's own rate-limit service counts, for that service.
+    pub quotas: Vec<ResourceChange<Scoped<Quota>>>,
     /// Whom the proxies of each Gateway run as, by `<namespace>/<name>`: the name of a service account in its namespace.
     pub accounts: Vec<ResourceChange<Strng>>,
 }
@@ -91,6 +94,7 @@ impl L7Changes {
             && self.backends.is_empty()
             && self.policies.is_empty()
             && self.endpoint_labels.is_empty()
+            && self.quotas.is_empty()
             && self.accounts.is_empty()
     }
 }

@@ -12,8 +12,9 @@ pub use health_check_policy::{
     TcpHealthCheck,
 };
 pub use rate_limit_policy::{
-    DescriptorAttribute, DescriptorEntry, DescriptorSource, FailureMode, GlobalDescriptor, GlobalRateLimit,
-    LocalLimit, LocalRateLimit, RateLimitPolicy, RateLimitPolicySpec, TextMatch,
+    CountedBy, DescriptorAttribute, DescriptorEntry, DescriptorSource, FailureMode, GlobalDescriptor,
+    GlobalLimit, GlobalRateLimit, LimitUnit, LocalLimit, LocalRateLimit, RateLimitBackend, RateLimitPolicy,
+    RateLimitPolicySpec, TextMatch,
 };
 pub use session_policy::{
     SessionCarrier, SessionCookieSpec, SessionHeader, SessionPolicy, SessionPolicySpec,

@@ -7,6 +7,7 @@ use crate::gateway::{
     BackendObjectRef, HttpBackendRef, L4RouteRule, LocalObjectRef, ParentRef, PolicyTarget, RouteFilter,
     SecretRef,
 };
+use crate::lateen::CountedBy;
 use crate::networking::{Destination, VirtualServiceSpec, VsHttpAction};
 use crate::object::Object;
 use crate::security::TargetRef;
@@ -130,8 +131,8 @@ pub fn references(object: &Object) -> Vec<Reference> {
         Object::VirtualService(o) => found.virtual_service(&spec, &o.spec),
         Object::RateLimitPolicy(o) => {
             found.policy_targets(&spec, &o.spec.target_refs);
-            if let Some(global) = &o.spec.global {
-                found.backend(spec.field("global").field("backendRef"), &global.backend_ref);
+            if let Some(CountedBy::Backend(backend)) = o.spec.global.as_ref().map(|global| &global.counted) {
+                found.backend(spec.field("global").field("backendRef"), &backend.backend_ref);
             }
         }
         Object::HealthCheckPolicy(o) => found.policy_targets(&spec, &o.spec.target_refs),

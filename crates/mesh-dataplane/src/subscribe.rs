@@ -25,7 +25,15 @@ pub struct Subscription {
 pub const TYPES: [TypeUrl; 2] = [TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS];
 
 /// What a gateway's proxy follows: also what it serves, of which the control plane sends it what is its own.
-pub const GATEWAY_TYPES: [TypeUrl; 7] = TypeUrl::IN_ORDER;
+pub const GATEWAY_TYPES: [TypeUrl; 7] = [
+    TypeUrl::AUTHORIZATION,
+    TypeUrl::BACKEND,
+    TypeUrl::POLICY,
+    TypeUrl::ADDRESS,
+    TypeUrl::ENDPOINT_LABELS,
+    TypeUrl::ROUTE,
+    TypeUrl::BIND,
+];
 
 impl Subscription {
     /// Writes into this state; for [`TYPES`].

@@ -73,6 +73,8 @@ pub enum Unit {
     Hour,
     /// A day.
     Day,
+    /// Seven days.
+    Week,
     /// Thirty days.
     Month,
     /// 365 days.
@@ -89,6 +91,7 @@ impl Unit {
             Self::Minute => 60,
             Self::Hour => 60 * 60,
             Self::Day => 24 * 60 * 60,
+            Self::Week => 7 * 24 * 60 * 60,
             Self::Month => 30 * 24 * 60 * 60,
             Self::Year => 365 * 24 * 60 * 60,
         };

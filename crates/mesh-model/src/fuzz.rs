@@ -8,7 +8,7 @@ use mesh_proto::istio::{security, workload as pb};
 use prost::Message;
 
 use crate::l7::wire::{Resource, decode_resource, encode_resource};
-use crate::l7::{Backend, Bind, EndpointLabels, Policy, Route};
+use crate::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
 use crate::{Address, Authorization, Problem, Service, Workload};
 
 /// `istio.workload.Workload`.
@@ -77,6 +77,11 @@ pub fn policy(data: &[u8]) {
 /// `lateen.l7.v1.EndpointLabels`, as a resource.
 pub fn endpoint_labels(data: &[u8]) {
     resource::<EndpointLabels>(data);
+}
+
+/// `lateen.l7.v1.Quota`, as a resource.
+pub fn quota(data: &[u8]) {
+    resource::<Quota>(data);
 }
 
 fn resource<T: Resource + PartialEq + std::fmt::Debug>(data: &[u8]) {

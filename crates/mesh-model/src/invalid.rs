@@ -43,6 +43,8 @@ pub enum ResourceKind {
     Policy,
     /// The labels of a workload.
     EndpointLabels,
+    /// Limits that the mesh's own rate-limit service counts.
+    Quota,
 }
 
 /// What can be wrong with a field.
@@ -176,6 +178,7 @@ impl fmt::Display for ResourceKind {
             Self::Backend => "backend",
             Self::Policy => "policy",
             Self::EndpointLabels => "labels of",
+            Self::Quota => "quota",
         })
     }
 }

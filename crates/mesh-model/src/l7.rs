@@ -10,6 +10,7 @@
 //! - [`policy`]: everything that is attached to something: [`authorization`], [`authentication`], [`traffic`]
 //!   (DestinationRule), [`tls`] towards backends, [`rate_limit`], [`health`], [`session`], [`telemetry`],
 //!   [`processing`] by others.
+//! - [`quota`]: limits that the mesh's own rate-limit service counts; not for waypoints.
 //! - [`matching`]: how texts are compared.
 //! - `wire`: what the wire forms of these share; each stands in a `wire.rs` beside its type.
 //! - [`request`]: what decisions are made about.
@@ -33,6 +34,7 @@ pub mod matching;
 pub mod policy;
 mod prefixes;
 pub mod processing;
+pub mod quota;
 pub mod rate_limit;
 pub mod request;
 pub mod resilience;
@@ -51,6 +53,7 @@ pub use bind::Bind;
 pub use endpoint_labels::EndpointLabels;
 pub use matching::{Pattern, TextMatch};
 pub use policy::{Policy, PolicyKind, Target};
+pub use quota::Quota;
 pub use request::{Claims, Client, Local, Request};
 pub use route::Route;
 

@@ -16,3 +16,5 @@ pub const BACKEND: &str = "type.googleapis.com/lateen.l7.v1.Backend";
 pub const ENDPOINT_LABELS: &str = "type.googleapis.com/lateen.l7.v1.EndpointLabels";
 /// Something that is attached to something.
 pub const POLICY: &str = "type.googleapis.com/lateen.l7.v1.Policy";
+/// Limits that the mesh's own rate-limit service counts.
+pub const QUOTA: &str = "type.googleapis.com/lateen.l7.v1.Quota";

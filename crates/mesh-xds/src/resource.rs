@@ -69,13 +69,16 @@ impl TypeUrl {
     pub const ENDPOINT_LABELS: Self = Self(type_url::ENDPOINT_LABELS);
     /// What is attached to services, routes and gateways.
     pub const POLICY: Self = Self(type_url::POLICY);
+    /// Limits that the mesh's own rate-limit service counts; nobody else follows them.
+    pub const QUOTA: Self = Self(type_url::QUOTA);
 
     /// Every type that a control plane publishes, in the order of their references (see the crate's documentation).
     /// Policies come before the addresses that they guard: a service that is bound to a waypoint is served from the
     /// moment when its address says so. A route comes after the services that it names, a bind after the routes that it
     /// serves.
-    pub const IN_ORDER: [Self; 7] = [
+    pub const IN_ORDER: [Self; 8] = [
         Self::AUTHORIZATION,
+        Self::QUOTA,
         Self::BACKEND,
         Self::POLICY,
         Self::ADDRESS,

@@ -46,7 +46,7 @@ fn limits_of_one_port() {
     assert_eq!([at(81), at(81), at(80), at(80)], [200, 429, 200, 200]);
 }
 
-// row: RateLimitPolicy global
+// row: RateLimitPolicy global.backendRef
 #[test]
 fn limits_that_a_service_counts() {
     let mesh = Together::shop("");

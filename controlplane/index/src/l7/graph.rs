@@ -230,6 +230,7 @@ impl L7Graph {
                 .collect(),
             policies: self.policies.take_changes(graph, told),
             endpoint_labels: self.policies.take_label_changes(graph, told),
+            quotas: self.policies.take_quota_changes(graph, told),
             ..L7Changes::default()
         }
     }

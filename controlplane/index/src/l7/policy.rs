@@ -18,6 +18,7 @@
 //!   them. `destination_rule`: which services a rule is for.
 //! - What objects say, by kind, as functions over data: `authorization`, `external`, `authentication`, `traffic`
 //!   (DestinationRule), `backend_tls`, `telemetry`, `rate_limit`, `health_check`, `session`, `mesh`.
+//! - `quota`: what the mesh's own rate-limit service is told of a RateLimitPolicy.
 //! - `providers`: whom the mesh's configuration names. `text`: what several kinds write in the same way.
 //! - `labels`: the labels of endpoints that waypoints choose by.
 
@@ -36,6 +37,7 @@ mod labels;
 mod lowering;
 mod mesh;
 mod providers;
+pub(crate) mod quota;
 mod rate_limit;
 mod routes;
 mod session;

@@ -103,22 +103,72 @@ pub enum TextMatch {
     Regex(Strng),
 }
 
-/// Limits that a service counts (`envoy.service.ratelimit.v3`).
+/// Limits that a service counts, for all proxies together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "GlobalFields")]
 pub struct GlobalRateLimit {
+    /// Who counts, and what.
+    pub counted: CountedBy,
+    /// What no answer means.
+    pub failure_mode: FailureMode,
+    /// How long an answer may take; 100 ms where absent.
+    pub timeout: Option<GatewayDuration>,
+}
+
+/// Who counts, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountedBy {
+    /// The mesh's own rate-limit service, by these limits (`limits`).
+    Mesh(Vec<GlobalLimit>),
+    /// Another one, by limits of its own (`backendRef`, `domain`, `descriptors`).
+    Backend(RateLimitBackend),
+}
+
+/// So many requests in each window, for each combination of the descriptor's values.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GlobalLimit {
+    /// What it is called; its place in the list where absent. What is counted is counted by this name: a limit that has
+    /// one may move in the list.
+    #[serde(default)]
+    pub name: Option<Strng>,
+    /// What is counted apart; all together where empty. Requests that lack an entry, or whose value does not match, do
+    /// not count here.
+    #[serde(default)]
+    pub by: Vec<DescriptorEntry>,
+    /// So many …
+    pub requests: u32,
+    /// … in each of these.
+    pub unit: LimitUnit,
+}
+
+/// A window of time: a whole multiple of the unit since 1970, so that a day begins at midnight UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum LimitUnit {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// Seven days; they begin on Thursday.
+    Week,
+    /// Thirty days.
+    Month,
+    /// 365 days.
+    Year,
+}
+
+/// A rate-limit service on Envoy's wire (`envoy.service.ratelimit.v3`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimitBackend {
     /// The service.
     pub backend_ref: BackendObjectRef,
     /// The name space of its descriptors.
     pub domain: Strng,
     /// What is sent; a descriptor of which a request lacks an entry is left out.
     pub descriptors: Vec<GlobalDescriptor>,
-    /// What no answer means.
-    #[serde(default)]
-    pub failure_mode: FailureMode,
-    /// How long an answer may take; 100 ms where absent.
-    #[serde(default)]
-    pub timeout: Option<GatewayDuration>,
 }
 
 /// A descriptor.
@@ -187,5 +237,50 @@ impl DescriptorSource {
             Self::Claim(name) => name.clone(),
             Self::Constant(_) => "generic_key".into(),
         }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct GlobalFields {
+    limits: Option<Vec<GlobalLimit>>,
+    backend_ref: Option<BackendObjectRef>,
+    domain: Option<Strng>,
+    descriptors: Option<Vec<GlobalDescriptor>>,
+    failure_mode: FailureMode,
+    timeout: Option<GatewayDuration>,
+}
+
+impl TryFrom<GlobalFields> for GlobalRateLimit {
+    type Error = &'static str;
+
+    fn try_from(fields: GlobalFields) -> Result<Self, &'static str> {
+        let GlobalFields {
+            limits,
+            backend_ref,
+            domain,
+            descriptors,
+            failure_mode,
+            timeout,
+        } = fields;
+        let counted = match (limits, backend_ref, domain, descriptors) {
+            (Some(limits), None, None, None) => CountedBy::Mesh(limits),
+            (None, Some(backend_ref), Some(domain), Some(descriptors)) => {
+                CountedBy::Backend(RateLimitBackend {
+                    backend_ref,
+                    domain,
+                    descriptors,
+                })
+            }
+            (Some(_), ..) => {
+                return Err("needs either limits, or backendRef, domain and descriptors of another service");
+            }
+            (None, ..) => return Err("needs limits, or all of backendRef, domain and descriptors"),
+        };
+        Ok(Self {
+            counted,
+            failure_mode,
+            timeout,
+        })
     }
 }

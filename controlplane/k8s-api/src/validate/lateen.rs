@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use std::collections::BTreeSet;
+
 use crate::error::FieldPath;
 use crate::gateway::CookieLifetime;
 use crate::lateen::{
-    DescriptorEntry, DescriptorSource, FaultError, FaultFilter, GlobalRateLimit, HealthCheckPolicy,
-    HealthProbe, HttpHealthCheck, LocalLimit, RateLimitPolicy, SessionCarrier, SessionPolicy, TextMatch,
+    CountedBy, DescriptorEntry, DescriptorSource, FaultError, FaultFilter, GlobalLimit, GlobalRateLimit,
+    HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit, RateLimitBackend, RateLimitPolicy,
+    SessionCarrier, SessionPolicy, TextMatch,
 };
 use crate::validate::{Check, gateway, http, names, patterns};
 use crate::value::GatewayDuration;
@@ -49,17 +52,50 @@ fn local_limit(check: &mut Check, path: &FieldPath, limit: &LocalLimit) {
 }
 
 fn global_limit(check: &mut Check, path: &FieldPath, global: &GlobalRateLimit) {
-    gateway::backend(check, &path.field("backendRef"), &global.backend_ref);
-    if global.domain.is_empty() {
-        check.refuse(path.field("domain"), "is empty");
-    }
     positive(check, path.field("timeout"), global.timeout);
-    let path = path.field("descriptors");
-    if global.descriptors.is_empty() {
+    match &global.counted {
+        CountedBy::Mesh(limits) => quotas(check, &path.field("limits"), limits),
+        CountedBy::Backend(backend) => rate_limit_backend(check, path, backend),
+    }
+}
+
+fn quotas(check: &mut Check, path: &FieldPath, limits: &[GlobalLimit]) {
+    if limits.is_empty() {
         check.refuse(path.clone(), "is required");
     }
-    check.at_most(&path, global.descriptors.len(), MAX_LIMITS);
-    for (i, descriptor) in global.descriptors.iter().enumerate() {
+    check.at_most(path, limits.len(), MAX_LIMITS);
+    let mut names = BTreeSet::new();
+    for (i, limit) in limits.iter().enumerate() {
+        let path = path.item(i);
+        entries(check, &path.field("by"), &limit.by);
+        if limit.requests == 0 {
+            check.refuse(path.field("requests"), "0 would let nothing pass");
+        }
+        match &limit.name {
+            None => drop(names.insert(i.to_string())),
+            Some(name) if name.is_empty() => check.refuse(path.field("name"), "is empty"),
+            Some(name) if !names.insert(name.to_string()) => {
+                check.refuse(
+                    path.field("name"),
+                    "is another limit's, too: they would be counted together",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn rate_limit_backend(check: &mut Check, path: &FieldPath, backend: &RateLimitBackend) {
+    gateway::backend(check, &path.field("backendRef"), &backend.backend_ref);
+    if backend.domain.is_empty() {
+        check.refuse(path.field("domain"), "is empty");
+    }
+    let path = path.field("descriptors");
+    if backend.descriptors.is_empty() {
+        check.refuse(path.clone(), "is required");
+    }
+    check.at_most(&path, backend.descriptors.len(), MAX_LIMITS);
+    for (i, descriptor) in backend.descriptors.iter().enumerate() {
         let path = path.item(i).field("entries");
         if descriptor.entries.is_empty() {
             check.refuse(path.clone(), "is required");

@@ -144,6 +144,7 @@ fn unit(unit: rate_limit::Unit) -> Unit {
         rate_limit::Unit::Minute => Unit::Minute,
         rate_limit::Unit::Hour => Unit::Hour,
         rate_limit::Unit::Day => Unit::Day,
+        rate_limit::Unit::Week => Unit::Week,
         rate_limit::Unit::Month => Unit::Month,
         rate_limit::Unit::Year => Unit::Year,
     }
@@ -156,6 +157,7 @@ fn unit_to_wire(unit: Unit) -> rate_limit::Unit {
         Unit::Minute => rate_limit::Unit::Minute,
         Unit::Hour => rate_limit::Unit::Hour,
         Unit::Day => rate_limit::Unit::Day,
+        Unit::Week => rate_limit::Unit::Week,
         Unit::Month => rate_limit::Unit::Month,
         Unit::Year => rate_limit::Unit::Year,
     }

@@ -64,6 +64,11 @@ fn no_bytes_make_labels_panic_or_change_on_their_way() {
     run("endpoint-labels", endpoint_labels, 11);
 }
 
+#[test]
+fn no_bytes_make_a_quota_panic_or_change_on_its_way() {
+    run("quota", quota, 12);
+}
+
 /// The corpus is made of examples of today's messages; `LATEEN_UPDATE=1` writes them.
 #[test]
 fn the_corpus_holds_todays_examples() {
@@ -143,5 +148,11 @@ fn l7_examples() -> impl Iterator<Item = (&'static str, &'static str, Vec<u8>)> 
         .into_iter()
         .map(|it| ("policy", it.kind.label(), it.encode().to_vec()));
     let labels = [("endpoint-labels", "pod", examples::labels().encode().to_vec())];
-    binds.chain(routes).chain(backends).chain(policies).chain(labels)
+    let quotas = [("quota", "days", examples::quota().encode().to_vec())];
+    binds
+        .chain(routes)
+        .chain(backends)
+        .chain(policies)
+        .chain(labels)
+        .chain(quotas)
 }

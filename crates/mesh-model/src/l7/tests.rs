@@ -9,6 +9,7 @@ use mesh_proto::lateen::l7::v1 as pb;
 use prost::Message;
 
 use self::dice::Any;
+use super::quota::QuotaUnit;
 use super::rate_limit::RateLimit;
 use super::wire::{Resource, decode_resource, encode_resource};
 use super::*;
@@ -61,6 +62,41 @@ fn policies_survive_the_wire() {
 fn labels_survive_the_wire() {
     survives(&examples::labels());
     any_survives::<EndpointLabels>(5);
+}
+
+#[test]
+fn quotas_survive_the_wire() {
+    let quota = examples::quota();
+    survives(&quota);
+    for unit in [
+        QuotaUnit::Second,
+        QuotaUnit::Minute,
+        QuotaUnit::Hour,
+        QuotaUnit::Day,
+        QuotaUnit::Week,
+        QuotaUnit::Month,
+        QuotaUnit::Year,
+    ] {
+        let mut quota = quota.clone();
+        quota.limits[0].unit = unit;
+        survives(&quota);
+    }
+    type Breaking = fn(&mut Quota);
+    let breakings: [(Breaking, &str); 5] = [
+        (|q| q.callers.clear(), "callers"),
+        (|q| q.limits[1].name = "0".into(), "limits"),
+        (|q| q.limits[0].requests = 0, "limits[0].requests"),
+        (|q| q.limits[0].name = "".into(), "limits[0].name"),
+        (|q| q.limits[0].keys[1] = "".into(), "limits[0].keys[1]"),
+    ];
+    for (breaking, field) in breakings {
+        let mut quota = quota.clone();
+        breaking(&mut quota);
+        let error = Quota::decode(&quota.domain, quota.encode())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(field), "{error}");
+    }
 }
 
 #[test]

@@ -2836,3 +2836,89 @@ impl Order {
         }
     }
 }
+/// The limits of one policy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Quota {
+    /// Its name space in `envoy.service.ratelimit.v3`; also the resource's name.
+    #[prost(string, tag = "1")]
+    pub domain: ::prost::alloc::string::String,
+    /// Each by another name.
+    #[prost(message, repeated, tag = "2")]
+    pub limits: ::prost::alloc::vec::Vec<QuotaLimit>,
+    /// Whom the proxies run as that carry the policy out: nobody else may count. At least one.
+    #[prost(message, repeated, tag = "3")]
+    pub callers: ::prost::alloc::vec::Vec<QuotaCaller>,
+}
+/// A limit, for each combination of the values of its descriptor. Its descriptors begin with the entry `limit` and its name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuotaLimit {
+    /// Not empty.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The keys of the further entries, in order.
+    #[prost(string, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many requests; not 0.
+    #[prost(uint32, tag = "3")]
+    pub requests: u32,
+    /// In which window.
+    #[prost(enumeration = "QuotaUnit", tag = "4")]
+    pub unit: i32,
+}
+/// A service account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuotaCaller {
+    /// Not empty.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Not empty.
+    #[prost(string, tag = "2")]
+    pub service_account: ::prost::alloc::string::String,
+}
+/// A window of time: a whole multiple of the unit since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QuotaUnit {
+    Unspecified = 0,
+    Second = 1,
+    Minute = 2,
+    Hour = 3,
+    Day = 4,
+    Week = 5,
+    /// 30 days.
+    Month = 6,
+    /// 365 days.
+    Year = 7,
+}
+impl QuotaUnit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUOTA_UNIT_UNSPECIFIED",
+            Self::Second => "QUOTA_UNIT_SECOND",
+            Self::Minute => "QUOTA_UNIT_MINUTE",
+            Self::Hour => "QUOTA_UNIT_HOUR",
+            Self::Day => "QUOTA_UNIT_DAY",
+            Self::Week => "QUOTA_UNIT_WEEK",
+            Self::Month => "QUOTA_UNIT_MONTH",
+            Self::Year => "QUOTA_UNIT_YEAR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUOTA_UNIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUOTA_UNIT_SECOND" => Some(Self::Second),
+            "QUOTA_UNIT_MINUTE" => Some(Self::Minute),
+            "QUOTA_UNIT_HOUR" => Some(Self::Hour),
+            "QUOTA_UNIT_DAY" => Some(Self::Day),
+            "QUOTA_UNIT_WEEK" => Some(Self::Week),
+            "QUOTA_UNIT_MONTH" => Some(Self::Month),
+            "QUOTA_UNIT_YEAR" => Some(Self::Year),
+            _ => None,
+        }
+    }
+}

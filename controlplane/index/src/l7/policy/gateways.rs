@@ -7,6 +7,7 @@ use mesh_model::l7::policy::PolicyKind;
 use mesh_types::{NamespacedName, Strng};
 
 use crate::derived::Derived;
+use crate::l7::account;
 use crate::l7::listeners::AttachPoint;
 use crate::lookups::Lookups;
 use crate::waypoint::Waypoint;
@@ -21,6 +22,8 @@ pub(super) struct GatewayFacts {
     pub(super) is_waypoint: bool,
     /// Those of its proxies.
     pub(super) labels: Labels,
+    /// Whom its proxies run as.
+    pub(super) account: Strng,
 }
 
 type Facts = Collection<NamespacedName, GatewayFacts>;
@@ -102,6 +105,7 @@ fn facts(
             .collect(),
         is_waypoint: waypoint.is_some_and(|derived| derived.value.is_some()),
         labels,
+        account: account::of_gateway(gateway),
     }
 }
 

@@ -11,7 +11,7 @@ use controlplane_k8s_api::security::RequestAuthentication;
 use controlplane_k8s_api::telemetry::Telemetry;
 use controlplane_k8s_api::{Kind, Object, ObjectKey, Resource};
 use mesh_model::Workload;
-use mesh_model::l7::{EndpointLabels, Policy, Route};
+use mesh_model::l7::{EndpointLabels, Policy, Quota, Route};
 use mesh_types::{NamespacedName, Strng, WorkloadUid};
 
 use super::destination_rule::{self, rules_by_host};
@@ -20,6 +20,7 @@ use super::kinds::{self, ByTarget};
 use super::labels::{self, LabelLookups};
 use super::lowering::{LoweredPolicy, Lowering, PolicyLookups};
 use super::mesh::MeshSettings;
+use super::quota;
 use super::routes::RouteLookups;
 use super::targets::TargetReference;
 use crate::config::MeshConfig;
@@ -65,6 +66,7 @@ pub(crate) struct PolicyGraph {
     pub(crate) inputs: PolicyInputs,
     policies: Vec<Policies>,
     labels: Vec<Collection<WorkloadUid, Derived<Scoped<EndpointLabels>>>>,
+    quotas: Collection<Strng, Derived<Scoped<Quota>>>,
     proxy_configs: Collection<NamespacedName, Derived<()>>,
 }
 
@@ -159,6 +161,12 @@ impl PolicyGraph {
         let rules = destination_rules(graph, &builder, inputs);
         let named = LabelLookups::new(graph, rules);
         let labels = labels::all(graph, config, around, named);
+        let quotas = {
+            let builder = builder.clone();
+            graph.derive_many("quota", inputs.rate_limits, move |fetch, name, policy| {
+                quota::quota(&builder.lowering(fetch, Kind::RateLimitPolicy, name), policy)
+            })
+        };
         let proxy_configs = {
             let builder = builder.clone();
             graph.derive(
@@ -180,6 +188,7 @@ impl PolicyGraph {
             inputs,
             policies,
             labels,
+            quotas,
             proxy_configs,
         }
     }
@@ -207,6 +216,15 @@ impl PolicyGraph {
         labels
             .flat_map(|labels| resources(graph, *labels, told, Scoped::clone))
             .collect()
+    }
+
+    /// What changed for the mesh's own rate-limit service since the last call.
+    pub(crate) fn take_quota_changes(
+        &self,
+        graph: &mut Graph,
+        told: &mut ConditionChanges,
+    ) -> Vec<ResourceChange<Scoped<Quota>>> {
+        resources(graph, self.quotas, told, Scoped::clone)
     }
 
     /// What authors should know.

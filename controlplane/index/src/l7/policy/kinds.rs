@@ -2,7 +2,7 @@
 
 use controlplane_collections::Index;
 use controlplane_k8s_api::gateway::{BackendTlsPolicy, Gateway};
-use controlplane_k8s_api::lateen::{GlobalRateLimit, HealthCheckPolicy, RateLimitPolicy, SessionPolicy};
+use controlplane_k8s_api::lateen::{HealthCheckPolicy, RateLimitBackend, RateLimitPolicy, SessionPolicy};
 use controlplane_k8s_api::mesh::MeshConfig as MeshConfigObject;
 use controlplane_k8s_api::networking::ProxyConfig;
 use controlplane_k8s_api::security::{AuthorizationPolicy, RequestAuthentication};
@@ -19,7 +19,7 @@ use super::external::external_auth;
 use super::lowering::{Content, LoweredPolicy, Lowering};
 use super::providers::Providers;
 use super::targets::{Attachment, Reaches, Reference, TargetKey, TargetReference};
-use super::{authentication, gateways, health_check, mesh, rate_limit, session, telemetry};
+use super::{authentication, gateways, health_check, mesh, quota, rate_limit, session, telemetry};
 use crate::age::Age;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::status::{ConditionType, StatusCondition, StatusReason};
@@ -216,14 +216,30 @@ pub(super) fn rate_limit_policy(lowering: &Lowering<'_, '_>, policy: &RateLimitP
     let targets = &policy.spec.target_refs;
     let attachment = Attachment::by_policy(lowering, targets, Reaches::Clients, |_| None);
     let mut conditions = Vec::new();
-    let limits = rate_limit::rate_limits(&policy.spec, |limit| backend(lowering, limit), &mut conditions);
+    let limits = rate_limit::rate_limits(&policy.spec, lowering.name, lowering, &mut conditions);
     let kinds = limits.into_iter().map(PolicyKind::RateLimit).collect();
     lowering.policies(&policy.metadata, attachment, Content::new(kinds, conditions))
 }
 
+impl rate_limit::Counters for Lowering<'_, '_> {
+    fn named(&self, backend: &RateLimitBackend) -> Result<ServicePort, String> {
+        rate_limit_backend(self, backend)
+    }
+
+    fn of_mesh(&self) -> (ServicePort, bool) {
+        let service = quota::service(self.config);
+        let host = self.lookups.hosts.get(self.fetch, &service.service);
+        let there = host.is_some_and(|host| host.port(service.port).is_some());
+        (service, there)
+    }
+}
+
 /// The rate-limit service that a policy names.
-fn backend(lowering: &Lowering<'_, '_>, limit: &GlobalRateLimit) -> Result<ServicePort, String> {
-    let reference = &limit.backend_ref;
+fn rate_limit_backend(
+    lowering: &Lowering<'_, '_>,
+    backend: &RateLimitBackend,
+) -> Result<ServicePort, String> {
+    let reference = &backend.backend_ref;
     let (kind, name) = (&reference.kind, &reference.name);
     let own = &lowering.name.namespace;
     let namespace = reference.namespace.as_ref().unwrap_or(own);

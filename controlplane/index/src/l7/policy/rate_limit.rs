@@ -6,41 +6,39 @@
 use std::time::Duration;
 
 use controlplane_k8s_api::lateen::{
-    self, DescriptorAttribute, FailureMode, GlobalRateLimit, LocalRateLimit, RateLimitPolicySpec,
+    self, CountedBy, DescriptorAttribute, FailureMode, GlobalRateLimit, LocalRateLimit, RateLimitBackend,
+    RateLimitPolicySpec,
 };
 use mesh_model::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use mesh_model::l7::{ServicePort, TextMatch};
+use mesh_types::NamespacedName;
 
-use super::text;
+use super::{quota, text};
 use crate::derived::{Condition, ConditionReason};
 
-/// What a policy says: limits that each proxy counts, limits that a service counts, or both. `backend` finds that
-/// service, or says why there is none.
+/// Who counts for all proxies.
+pub(super) trait Counters {
+    /// The rate-limit service that a policy names, or why there is none.
+    fn named(&self, backend: &RateLimitBackend) -> Result<ServicePort, String>;
+    /// The mesh's own, and whether it is there.
+    fn of_mesh(&self) -> (ServicePort, bool);
+}
+
+/// What a policy says: limits that each proxy counts, limits that a service counts, or both.
 pub(super) fn rate_limits(
     spec: &RateLimitPolicySpec,
-    backend: impl FnOnce(&GlobalRateLimit) -> Result<ServicePort, String>,
+    policy: &NamespacedName,
+    counters: &impl Counters,
     conditions: &mut Vec<Condition>,
 ) -> Vec<RateLimit> {
     let local = spec.local.as_ref().map(|limits| local(limits, conditions));
     let local = local.filter(|limits| !limits.is_empty()).map(RateLimit::Local);
     let global = spec.global.as_ref();
-    let global = global.and_then(|limit| match backend(limit) {
-        Ok(service) => Some(self::global(limit, service, conditions)),
-        Err(why) => {
-            let message = format!("{why}: nothing is counted by it");
-            let field = "spec.global.backendRef";
-            conditions.push(Condition::at(
-                ConditionReason::ReferenceUnresolved,
-                field,
-                message,
-            ));
-            None
-        }
+    let global = global.and_then(|global| match &global.counted {
+        CountedBy::Mesh(limits) => Some(of_mesh(global, limits, policy, counters, conditions)),
+        CountedBy::Backend(backend) => named(global, backend, counters, conditions),
     });
-    local
-        .into_iter()
-        .chain(global.flatten().map(RateLimit::Global))
-        .collect()
+    local.into_iter().chain(global.map(RateLimit::Global)).collect()
 }
 
 fn local(limits: &LocalRateLimit, conditions: &mut Vec<Condition>) -> Vec<LocalLimit> {
@@ -64,21 +62,63 @@ fn local(limits: &LocalRateLimit, conditions: &mut Vec<Condition>) -> Vec<LocalL
     limits.collect()
 }
 
-fn global(
-    limit: &GlobalRateLimit,
-    service: ServicePort,
+/// Without a service, what no answer means is what happens: the proxies find nobody to ask.
+fn of_mesh(
+    global: &GlobalRateLimit,
+    limits: &[lateen::GlobalLimit],
+    policy: &NamespacedName,
+    counters: &impl Counters,
     conditions: &mut Vec<Condition>,
-) -> Option<GlobalLimit> {
-    if limit.domain.is_empty() {
-        let message = "is empty: nothing is counted";
+) -> GlobalLimit {
+    let (service, there) = counters.of_mesh();
+    if !there {
+        let name = &service.service;
+        let meanwhile = match global.failure_mode {
+            FailureMode::Open => "all requests pass",
+            FailureMode::Closed => "every request that it counts is answered with 500",
+        };
+        let message = format!("the mesh has no rate-limit service (nobody is {name}): {meanwhile}");
+        let field = "spec.global.limits";
         conditions.push(Condition::at(
-            ConditionReason::Invalid,
-            "spec.global.domain",
+            ConditionReason::ReferenceUnresolved,
+            field,
             message,
         ));
+    }
+    let limits = quota::limits(limits, conditions).into_iter();
+    GlobalLimit {
+        descriptors: limits.map(|(_, descriptor)| descriptor).collect(),
+        service,
+        domain: quota::domain(policy),
+        timeout: timeout(global),
+        fail_closed: global.failure_mode == FailureMode::Closed,
+    }
+}
+
+fn named(
+    global: &GlobalRateLimit,
+    backend: &RateLimitBackend,
+    counters: &impl Counters,
+    conditions: &mut Vec<Condition>,
+) -> Option<GlobalLimit> {
+    let nothing = |reason, field: &'static str, why: String| {
+        let message = format!("{why}: nothing is counted by it");
+        Condition::at(reason, field, message)
+    };
+    let service = match counters.named(backend) {
+        Ok(service) => service,
+        Err(why) => {
+            let field = "spec.global.backendRef";
+            conditions.push(nothing(ConditionReason::ReferenceUnresolved, field, why));
+            return None;
+        }
+    };
+    if backend.domain.is_empty() {
+        let why = "is empty".to_owned();
+        conditions.push(nothing(ConditionReason::Invalid, "spec.global.domain", why));
         return None;
     }
-    let descriptors = limit.descriptors.iter().enumerate();
+    let descriptors = backend.descriptors.iter().enumerate();
     let descriptors = descriptors.filter_map(|(i, entries)| {
         let path = format!("spec.global.descriptors[{i}].entries");
         descriptor(&entries.entries, &path, conditions)
@@ -86,14 +126,18 @@ fn global(
     Some(GlobalLimit {
         descriptors: descriptors.collect(),
         service,
-        domain: limit.domain.clone(),
-        timeout: limit.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0),
-        fail_closed: limit.failure_mode == FailureMode::Closed,
+        domain: backend.domain.clone(),
+        timeout: timeout(global),
+        fail_closed: global.failure_mode == FailureMode::Closed,
     })
 }
 
+fn timeout(global: &GlobalRateLimit) -> Duration {
+    global.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0)
+}
+
 /// Nothing where an entry cannot be read.
-fn descriptor(
+pub(super) fn descriptor(
     entries: &[lateen::DescriptorEntry],
     path: &str,
     conditions: &mut Vec<Condition>,

@@ -20,6 +20,7 @@ use crate::l7::filter::{
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
 use crate::l7::processing::{ExternalProcessing, ProcessedParts};
+use crate::l7::quota::{QuotaLimit, QuotaUnit};
 use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
@@ -37,8 +38,8 @@ use crate::l7::traffic::{
     TrafficRules, TrafficSettings, Warmup,
 };
 use crate::l7::{
-    Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Route, ServicePort,
-    Target, TextMatch,
+    Backend, Bind, Created, EndpointLabels, ObjectRef, Pattern, Policy, PolicyKind, Quota, Route,
+    ServicePort, Target, TextMatch,
 };
 
 pub(crate) fn object(kind: &str, name: &str) -> ObjectRef {
@@ -165,6 +166,27 @@ pub(crate) fn backends() -> Vec<(&'static str, Backend)> {
         ("dns", backend("dns", dns)),
         ("dynamic", backend("dynamic", dynamic)),
     ]
+}
+
+pub(crate) fn quota() -> Quota {
+    let limit = |name: &str, keys: &[&str], unit| QuotaLimit {
+        name: name.into(),
+        keys: keys.iter().map(|key| (*key).into()).collect(),
+        requests: 1000,
+        unit,
+    };
+    Quota {
+        domain: "lateen.dev/shop/reviews".into(),
+        limits: vec![
+            limit("0", &["user", "path"], QuotaUnit::Day),
+            limit("all", &[], QuotaUnit::Month),
+        ],
+        callers: [
+            NamespacedName::new("shop", "wp"),
+            NamespacedName::new("bank", "wp"),
+        ]
+        .into(),
+    }
 }
 
 pub(crate) fn labels() -> EndpointLabels {
