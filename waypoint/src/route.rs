@@ -2,12 +2,15 @@
 //!
 //! # Layout
 //! - this file: [`Routed`], the answer, and [`Tables`], which keep what was compiled.
-//! - `applies`: to which rules more policies are attached.
+//! - `compiled`: what applies to one frontend, kept up to date route by route.
+//! - `applies`: to which rules more policies are attached. `memory`: what a rule keeps from request to request.
 //! - `choose`: one request, one rule, one destination. `connections`: the same of connections.
 
 mod applies;
 mod choose;
+mod compiled;
 mod connections;
+mod memory;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,22 +18,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesh_model::l7::attach::Place;
-use mesh_model::l7::policy::PathNormalization;
 use mesh_model::l7::resilience::{Retry, Timeouts};
-use mesh_model::l7::route::{HttpAction, HttpBackend, HttpRule, RouteParent, Rules};
-use mesh_model::l7::select::{Hostnames, RouteTable, Spread};
+use mesh_model::l7::route::{HttpAction, HttpBackend, HttpRule, Rules};
 use mesh_model::l7::{Route, ServicePort};
 use mesh_state::Generation;
 use mesh_state::l7::L7Snapshot;
 use mesh_types::{Strng, WorkloadUid};
 use tokio::time::Instant;
 
-use applies::Applies;
+use compiled::Sources;
 
-use crate::filters::applied::Applied;
 use crate::frontend::{Frontend, Gateway};
 use crate::reply::LocalReply;
 use crate::upstream::ClusterKey;
+
+pub use compiled::Compiled;
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
@@ -75,36 +77,11 @@ pub struct Tables {
     compiled: RefCell<HashMap<Place, Kept>>,
 }
 
-/// Everything that applies to one frontend.
-#[derive(Debug)]
-pub struct Compiled {
-    /// What it was compiled for.
-    pub generation: Generation,
-    /// Its routes.
-    pub routes: RouteTable,
-    /// The policies that apply, as far as they do not depend on the rule.
-    pub applied: Rc<Applied>,
-    /// How paths are made comparable, which is done before a route is known.
-    pub normalization: PathNormalization,
-    applies: Applies,
-    /// What goes on from request to request, by the address of the route, which the table holds, and the rule's place.
-    memories: RefCell<HashMap<(usize, usize), Rc<Memory>>>,
-}
-
-/// What a rule keeps from request to request.
-#[derive(Debug)]
-struct Memory {
-    name: Strng,
-    /// The shares of its destinations go on where they were.
-    spread: Spread,
-    retry: Rc<Retry>,
-}
-
 #[derive(Debug)]
 struct Kept {
     /// The snapshot that it was last found to be up to date with.
     checked: Generation,
-    made_of: Vec<Option<Generation>>,
+    sources: Sources,
     compiled: Rc<Compiled>,
     used: Instant,
 }
@@ -120,18 +97,18 @@ impl Tables {
             if kept.checked == snapshot.generation() {
                 return kept.compiled.clone();
             }
-            if kept.made_of == made_of(snapshot, &place) {
-                kept.checked = snapshot.generation();
-                return kept.compiled.clone();
-            }
+            kept.compiled = kept.compiled.with(&mut kept.sources, snapshot, &place);
+            kept.checked = snapshot.generation();
+            return kept.compiled.clone();
         }
         if tables.len() >= MOST_TABLES {
             tables.retain(|_, kept| kept.used.elapsed() < STALE);
         }
-        let compiled = Rc::new(compile(snapshot, &place));
+        let sources = Sources::of(snapshot, &place);
+        let compiled = Rc::new(Compiled::new(&sources, snapshot, &place));
         let kept = Kept {
             checked: snapshot.generation(),
-            made_of: made_of(snapshot, &place),
+            sources,
             compiled: compiled.clone(),
             used: Instant::now(),
         };
@@ -168,61 +145,6 @@ impl Tables {
     }
 }
 
-/// The routes' places and the policies' targets of a frontend, each with the generation in which it last changed.
-fn made_of(snapshot: &L7Snapshot, place: &Place) -> Vec<Option<Generation>> {
-    let routes = parents(place);
-    let routes = routes
-        .iter()
-        .map(|p| snapshot.routes_of(p).map(|a| a.generation()));
-    let policies = place.targets();
-    let policies = policies
-        .iter()
-        .map(|t| snapshot.policies_of(t).map(|a| a.generation()));
-    let of_routes = std::iter::once(snapshot.route_policies());
-    routes.chain(policies).chain(of_routes).collect()
-}
-
-fn compile(snapshot: &L7Snapshot, place: &Place) -> Compiled {
-    let hostnames = match place.listener {
-        Some(_) => Hostnames::Matched,
-        None => Hostnames::Ignored,
-    };
-    let parents = parents(place);
-    let attached: Vec<_> = parents
-        .iter()
-        .filter_map(|parent| snapshot.routes_of(parent))
-        .collect();
-    let mut routes: Vec<Arc<Route>> = attached.iter().flat_map(|a| a.iter().cloned()).collect();
-    // A route may name a service and a port of it: it is one and the same then.
-    if attached.len() > 1 {
-        routes.sort_by_key(|route| Arc::as_ptr(route).addr());
-        routes.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    }
-    let applies = Applies::compile(snapshot, place, &routes);
-    Compiled {
-        generation: snapshot.generation(),
-        normalization: applies.here().effective.path_normalization(),
-        routes: RouteTable::compile(routes, hostnames),
-        applied: applies.here().clone(),
-        applies,
-        memories: RefCell::default(),
-    }
-}
-
-/// What routes are attached to that apply at a place.
-fn parents(place: &Place) -> Vec<RouteParent> {
-    let listener = place.listener.iter();
-    let bind = listener.map(|listener| RouteParent::Bind(format!("{}/{listener}", place.gateway).into()));
-    let service = place.service.iter().flat_map(|service| {
-        let port = place.port.map(|port| {
-            let service = service.clone();
-            RouteParent::ServicePort(ServicePort { service, port })
-        });
-        port.into_iter().chain([RouteParent::Service(service.clone())])
-    });
-    bind.chain(service).collect()
-}
-
 /// Where something came in, as policies see it.
 fn place(frontend: &Frontend, gateway: &Gateway) -> Place {
     let place = Place::at(gateway.name.clone());
@@ -237,17 +159,6 @@ fn place(frontend: &Frontend, gateway: &Gateway) -> Place {
             Some((_, listener)) => place.with_listener(listener.into()),
             None => place,
         },
-    }
-}
-
-impl Compiled {
-    /// The policies that apply to what a rule takes, with those that are attached to it.
-    #[must_use]
-    pub fn applied_to(&self, rule: Option<&Rule>) -> &Rc<Applied> {
-        match rule {
-            Some(rule) => self.applies.at(&rule.route, rule.rule),
-            None => self.applies.here(),
-        }
     }
 }
 
@@ -269,34 +180,6 @@ impl Rule {
         match &self.http()?.action {
             HttpAction::Forward(backends) => backends.get(self.backend?),
             HttpAction::Redirect(_) | HttpAction::Respond(_) => None,
-        }
-    }
-}
-
-// === impl Memory ===
-
-impl Memory {
-    fn new(applies: &Applies, route: &Route, place: usize) -> Self {
-        let (name, retry) = match &route.rules {
-            Rules::Http { rules, .. } => {
-                let rule = rules.get(place);
-                (
-                    rule.and_then(|r| r.name.as_ref()),
-                    rule.and_then(|r| r.retry.as_ref()),
-                )
-            }
-            Rules::Tls(rules) => (rules.get(place).and_then(|rule| rule.name.as_ref()), None),
-            Rules::Tcp(rules) => (rules.get(place).and_then(|rule| rule.name.as_ref()), None),
-        };
-        let object = &route.object.name;
-        let name = match name {
-            Some(rule) => format!("{}.{}.{rule}", object.namespace, object.name),
-            None => format!("{}.{}.{place}", object.namespace, object.name),
-        };
-        Self {
-            name: name.into(),
-            spread: Spread::new(fastrand::u64(..)),
-            retry: retry.map_or_else(|| applies.at(route, place).retry.clone(), |r| Rc::new(r.clone())),
         }
     }
 }

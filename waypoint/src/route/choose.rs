@@ -1,16 +1,13 @@
 //! One request, one rule, one destination.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use http::{HeaderValue, StatusCode, header};
 use mesh_model::l7::edit::{Redirected, redirect};
 use mesh_model::l7::filter::{BackendFilter, Filter, Redirect};
 use mesh_model::l7::request::{Claims, Client, Request};
-use mesh_model::l7::route::{HttpAction, HttpBackend, Route};
+use mesh_model::l7::route::{HttpAction, HttpBackend};
 use mesh_model::l7::select::{Selected, pick_backend};
 
-use super::{Compiled, Forward, Memory, Routed, Rule, Tables};
+use super::{Compiled, Forward, Routed, Rule, Tables};
 use crate::frontend::Frontend;
 use crate::reply::LocalReply;
 use crate::upstream::ClusterKey;
@@ -111,16 +108,4 @@ fn sent_elsewhere(to: &Redirect, request: &Request<'_>, selected: &Selected<'_>,
         Ok(location) => reply.with_header(header::LOCATION, location),
         Err(_) => LocalReply::invalid_route(),
     }))
-}
-
-impl Compiled {
-    /// What a rule keeps from request to request.
-    pub(super) fn memory(&self, route: &Arc<Route>, rule: usize) -> Rc<Memory> {
-        let key = (Arc::as_ptr(route).addr(), rule);
-        let mut memories = self.memories.borrow_mut();
-        let memory = memories
-            .entry(key)
-            .or_insert_with(|| Rc::new(Memory::new(&self.applies, route, rule)));
-        memory.clone()
-    }
 }

@@ -1,11 +1,13 @@
 //! Which rule takes a request or connection?
 //!
 //! # Layout
-//! - this file: [`RouteTable`], all routes of one parent, and what it answers.
+//! - this file: [`RouteTable`], all routes of one parent, what it answers, and how it changes.
+//! - `entry`: one match of one rule of one route.
 //! - `rank`: which of several rules that match wins.
 //! - `matches`: whether a rule matches, read off its fields.
 //! - `hosts`: host names and wildcards, the most specific first.
 //! - `paths`, `bucket`: the index that finds the few rules that can match among thousands.
+//! - `by_name`: the map that index is made of; tables that differ by a route share the rest.
 //! - `connections`: rules for TLS and TCP.
 //! - [`weight`]: which of a rule's destinations gets a request.
 //!
@@ -13,22 +15,24 @@
 //! to a naive reading of the rules.
 
 mod bucket;
+mod by_name;
 mod connections;
+mod entry;
 mod hosts;
 mod matches;
 mod paths;
 mod rank;
 pub mod weight;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use mesh_types::Strng;
 
-use self::connections::Connections;
+use self::by_name::{ByName, Part};
+use self::connections::{Destinations, ServerNames};
+use self::entry::Entry;
 use self::hosts::Hosts;
 use self::paths::Paths;
-use self::rank::Rank;
 use super::request::{Claims, Client, Local, Request};
 use super::route::{HttpMatch, HttpRule, Route, Rules, TcpRule, TlsRule};
 
@@ -38,19 +42,22 @@ pub use weight::{Spread, pick_backend};
 ///
 /// Where routes of the client's own namespace are attached (consumer routes), they alone count for it, as those of
 /// another namespace do not merge with the service's own (Gateway API, GEP-1294).
-#[derive(Debug, Default)]
+///
+/// A clone is a few reference counts, and a change of a route costs what that route touches: whoever reads keeps a table
+/// that nobody changes, and the next one shares the rest with it.
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// All rules for requests, the strongest first; elsewhere they go by their place here.
-    entries: Vec<Entry>,
+    hostnames: Hostnames,
     http: Scopes<Hosts<Paths>>,
-    tls: Scopes<Connections<TlsRule>>,
-    tcp: Scopes<Connections<TcpRule>>,
+    tls: Scopes<ServerNames>,
+    tcp: Scopes<Destinations>,
 }
 
 /// What [`super::Route::hostnames`] mean to a parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hostnames {
     /// Nothing: the parent is a service, which was chosen by its address (Gateway API, GEP-1294).
+    #[default]
     Ignored,
     /// Requests for other hosts are not for this route: the parent is a gateway's listener.
     Matched,
@@ -80,47 +87,61 @@ pub struct SelectedConnection<'t, R> {
     pub rule_index: usize,
 }
 
-/// One match of one rule of one route.
-#[derive(Clone, Debug)]
-struct Entry {
-    route: Arc<Route>,
-    rule: usize,
-    matched: Option<usize>,
-}
-
 /// The service's own, and those of other namespaces for their own clients.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Scopes<T> {
     own: T,
-    consumers: HashMap<Strng, T>,
+    consumers: ByName<T>,
 }
 
 impl RouteTable {
     /// Compiles the routes that are attached to one parent; their order does not matter.
     #[must_use]
     pub fn compile(routes: impl IntoIterator<Item = Arc<Route>>, hostnames: Hostnames) -> Self {
-        let routes: Vec<_> = routes.into_iter().collect();
-        let entries = rank::sorted(routes.iter().flat_map(entries_of));
-        let mut http = Scopes::<Hosts<Vec<u32>>>::default();
-        for (place, entry) in (0..).zip(&entries) {
-            let hosts = http.of_mut(entry.route.consumer.as_ref());
-            hosts.names_of(&entry.route, hostnames, |places| places.push(place));
+        let mut table = Self {
+            hostnames,
+            ..Self::default()
+        };
+        for route in routes {
+            table.insert(&route);
         }
-        let (mut tls, mut tcp) = (Scopes::<Vec<_>>::default(), Scopes::<Vec<_>>::default());
-        for route in &routes {
-            let consumer = route.consumer.as_ref();
-            match &route.rules {
-                Rules::Http { .. } => {}
-                Rules::Tls(_) => tls.of_mut(consumer).push(route.clone()),
-                Rules::Tcp(_) => tcp.of_mut(consumer).push(route.clone()),
-            }
+        table
+    }
+
+    /// Attaches a route that was not there; of one that was, the former state is to be removed first.
+    pub fn insert(&mut self, route: &Arc<Route>) {
+        let consumer = route.consumer.as_ref();
+        match &route.rules {
+            Rules::Http { .. } => self.change_http(route, Paths::insert),
+            Rules::Tls(_) => self.tls.change(consumer, |names| names.insert(route)),
+            Rules::Tcp(_) => self
+                .tcp
+                .change(consumer, |destinations| destinations.insert(route)),
         }
-        Self {
-            http: http.map(|hosts| hosts.map(|places| Paths::of(&entries, places))),
-            tls: tls.map(Connections::<TlsRule>::of),
-            tcp: tcp.map(Connections::<TcpRule>::of),
-            entries,
+    }
+
+    /// Detaches a route, in the state in which it was attached.
+    pub fn remove(&mut self, route: &Arc<Route>) {
+        let consumer = route.consumer.as_ref();
+        match &route.rules {
+            Rules::Http { .. } => self.change_http(route, Paths::remove),
+            Rules::Tls(_) => self.tls.change(consumer, |names| names.remove(route)),
+            Rules::Tcp(_) => self
+                .tcp
+                .change(consumer, |destinations| destinations.remove(route)),
         }
+    }
+
+    fn change_http(&mut self, route: &Arc<Route>, change: impl Fn(&mut Paths, &Entry)) {
+        let entries: Vec<_> = Entry::all_of(route).collect();
+        if entries.is_empty() {
+            return;
+        }
+        let change = |paths: &mut Paths| entries.iter().for_each(|entry| change(paths, entry));
+        let hostnames = self.hostnames;
+        self.http.change(route.consumer.as_ref(), |hosts| {
+            hosts.change_names(route, hostnames, change);
+        });
     }
 
     /// Whether there are rules for requests of a client. With them, one that none takes is answered with 404; without
@@ -150,13 +171,13 @@ impl RouteTable {
         client: &Client<'_>,
         claims: &Claims,
     ) -> Option<Selected<'_>> {
-        let matches = |place: u32| {
-            let matched = self.entry(place).matched();
+        let matches = |entry: &Entry| {
+            let matched = entry.matched();
             matched.is_none_or(|m| m.matches(request, client, claims))
         };
         let hosts = self.http.of(client);
-        let place = hosts.find(request.host(), |paths| paths.first(request, &matches))?;
-        Some(self.entry(place).selected())
+        let entry = hosts.find(request.host(), |paths| paths.first(request, &matches))?;
+        Some(entry.selected())
     }
 
     /// The rule for TLS that takes a connection, by the name in its handshake. Asked before [`Self::select_tcp`].
@@ -166,17 +187,13 @@ impl RouteTable {
         server_name: Option<&str>,
         client: &Client<'_>,
     ) -> Option<SelectedConnection<'_, TlsRule>> {
-        self.tls.of(client).by_server_name(server_name)
+        self.tls.of(client).select(server_name)
     }
 
     /// The rule for TCP that takes a connection.
     #[must_use]
     pub fn select_tcp(&self, local: Local, client: &Client<'_>) -> Option<SelectedConnection<'_, TcpRule>> {
-        self.tcp.of(client).by_destination(local.address)
-    }
-
-    fn entry(&self, place: u32) -> &Entry {
-        &self.entries[place as usize]
+        self.tcp.of(client).select(local.address)
     }
 }
 
@@ -188,73 +205,16 @@ impl<'t> Selected<'t> {
     }
 }
 
-/// One for each match of each rule. What is behind a rule that takes everything, in a list that is read in order,
-/// never has its turn.
-fn entries_of(route: &Arc<Route>) -> impl Iterator<Item = (Rank<'_>, Entry)> {
-    let (order, rules) = match &route.rules {
-        Rules::Http { order, rules } => (Some(*order), rules.as_slice()),
-        Rules::Tls(_) | Rules::Tcp(_) => (None, &[][..]),
-    };
-    let places = rules.iter().enumerate().flat_map(|(rule, content)| {
-        let none = content.matches.is_empty().then_some((rule, None));
-        none.into_iter()
-            .chain((0..content.matches.len()).map(move |m| (rule, Some(m))))
-    });
-    let mut closed = false;
-    places.map_while(move |(rule, matched)| {
-        let entry = Entry {
-            route: route.clone(),
-            rule,
-            matched,
-        };
-        let rank = Rank::of(route, rule, (matched, entry.matched()), order?);
-        let open = !closed;
-        closed |= rank.closes_list();
-        open.then_some((rank, entry))
-    })
-}
-
-impl Entry {
-    fn rule(&self) -> &HttpRule {
-        let Rules::Http { rules, .. } = &self.route.rules else {
-            unreachable!("entries are made of rules for requests only")
-        };
-        &rules[self.rule]
-    }
-
-    fn matched(&self) -> Option<&HttpMatch> {
-        self.matched.map(|at| &self.rule().matches[at])
-    }
-
-    fn selected(&self) -> Selected<'_> {
-        Selected {
-            route: &self.route,
-            rule: self.rule(),
-            rule_index: self.rule,
-            match_index: self.matched,
-        }
-    }
-}
-
-impl<T: Default> Scopes<T> {
-    fn of_mut(&mut self, consumer: Option<&Strng>) -> &mut T {
-        match consumer {
-            Some(namespace) => self.consumers.entry(namespace.clone()).or_default(),
-            None => &mut self.own,
-        }
-    }
-}
-
-impl<T> Scopes<T> {
+impl<T: Part> Scopes<T> {
     fn of(&self, client: &Client<'_>) -> &T {
         let consumers = client.namespace().and_then(|ns| self.consumers.get(ns));
         consumers.unwrap_or(&self.own)
     }
 
-    fn map<U>(self, f: impl Fn(T) -> U) -> Scopes<U> {
-        Scopes {
-            own: f(self.own),
-            consumers: self.consumers.into_iter().map(|(ns, t)| (ns, f(t))).collect(),
+    fn change(&mut self, consumer: Option<&Strng>, change: impl FnOnce(&mut T)) {
+        match consumer {
+            Some(namespace) => self.consumers.change(namespace.clone(), change),
+            None => change(&mut self.own),
         }
     }
 }
@@ -263,7 +223,7 @@ impl<T: Default> Default for Scopes<T> {
     fn default() -> Self {
         Self {
             own: T::default(),
-            consumers: HashMap::new(),
+            consumers: ByName::default(),
         }
     }
 }

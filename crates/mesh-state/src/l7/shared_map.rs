@@ -1,6 +1,7 @@
 //! [`SharedMap`]: an ordered map whose clone is cheap and whose change copies a few dozen entries, not all.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// An ordered map in sorted runs. Clones share the runs; a change copies the list of runs and the one that it falls
@@ -70,6 +71,42 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         Some(value)
     }
 
+    /// The keys of what differs from an earlier state. Runs that both share are passed over.
+    pub(crate) fn changed_since<'m>(
+        &'m self,
+        earlier: &'m Self,
+        same: impl Fn(&V, &V) -> bool,
+    ) -> Vec<&'m K> {
+        let (mut old, mut new) = (Reader::of(&earlier.runs), Reader::of(&self.runs));
+        let mut changes = Vec::new();
+        loop {
+            if old.passes_over(&new) {
+                old.next_run();
+                new.next_run();
+                continue;
+            }
+            let order = match (old.entry(), new.entry()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let entry = if order.is_le() { old.entry() } else { new.entry() };
+            let both = old.entry().zip(new.entry()).filter(|_| order.is_eq());
+            if let Some((key, _)) = entry
+                && !both.is_some_and(|((_, was), (_, is))| same(was, is))
+            {
+                changes.push(key);
+            }
+            if order.is_le() {
+                old.next();
+            }
+            if order.is_ge() {
+                new.next();
+            }
+        }
+    }
+
     /// The run that a key belongs into; none if there is no run.
     fn run_of<Q: Ord + ?Sized>(&self, key: &Q) -> Option<usize>
     where
@@ -78,6 +115,40 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         let begins_at_or_before = |run: &Run<K, V>| run[0].0.borrow() <= key;
         let after = self.runs.partition_point(begins_at_or_before);
         (!self.runs.is_empty()).then(|| after.saturating_sub(1))
+    }
+}
+
+/// A place among the entries of all runs.
+struct Reader<'m, K, V> {
+    runs: &'m [Run<K, V>],
+    place: usize,
+}
+
+impl<'m, K, V> Reader<'m, K, V> {
+    fn of(runs: &'m [Run<K, V>]) -> Self {
+        Self { runs, place: 0 }
+    }
+
+    fn entry(&self) -> Option<&'m (K, V)> {
+        self.runs.first().map(|run| &run[self.place])
+    }
+
+    /// Whether both stand at the beginning of one run.
+    fn passes_over(&self, other: &Self) -> bool {
+        let both = self.runs.first().zip(other.runs.first());
+        self.place == 0 && other.place == 0 && both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    fn next(&mut self) {
+        self.place += 1;
+        if self.runs.first().is_some_and(|run| self.place == run.len()) {
+            self.next_run();
+        }
+    }
+
+    fn next_run(&mut self) {
+        self.runs = &self.runs[1..];
+        self.place = 0;
     }
 }
 

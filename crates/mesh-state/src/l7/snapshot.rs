@@ -187,6 +187,24 @@ impl<T> Attached<T> {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.items.iter().map(|(_, item)| item)
     }
+
+    /// What is attached under a name.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Arc<T>> {
+        self.items.get(key)
+    }
+
+    /// The names under which something else is attached to a place than was earlier. To find them costs as much as
+    /// differs, and a little for each hundred that do not.
+    #[must_use]
+    pub fn changed(earlier: Option<&Self>, now: Option<&Self>) -> Vec<Strng> {
+        let nothing = SharedMap::default();
+        let [earlier, now] = [earlier, now].map(|attached| attached.map_or(&nothing, |a| &a.items));
+        now.changed_since(earlier, Arc::ptr_eq)
+            .into_iter()
+            .cloned()
+            .collect()
+    }
 }
 
 impl<'a> ServiceRoutes<'a> {

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 
-use super::Entry;
 use crate::l7::Created;
 use crate::l7::route::{HttpMatch, Order, PathMatch, Route};
 
@@ -42,19 +41,6 @@ enum PathClass {
     Prefix,
     Regex,
     Any,
-}
-
-/// The strongest first.
-pub(super) fn sorted<'r>(entries: impl Iterator<Item = (Rank<'r>, Entry)>) -> Vec<Entry> {
-    let (ranks, entries): (Vec<_>, Vec<_>) = entries.unzip();
-    // Ranks are large; of ten thousand, places are moved around with less work.
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by(|a, b| ranks[*a].cmp(&ranks[*b]));
-    let mut entries: Vec<_> = entries.into_iter().map(Some).collect();
-    order
-        .into_iter()
-        .filter_map(|place| entries[place].take())
-        .collect()
 }
 
 impl<'r> Rank<'r> {

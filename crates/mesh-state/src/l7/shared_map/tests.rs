@@ -53,3 +53,35 @@ fn a_clone_keeps_what_it_had_and_shares_what_did_not_change() {
         .filter(|(a, b)| !Arc::ptr_eq(a, b));
     assert!(own.count() <= 2, "a change copies the runs that it touches");
 }
+
+#[test]
+fn what_differs_from_an_earlier_state_is_named() {
+    let mut dice = fastrand::Rng::with_seed(23);
+    let mut map = SharedMap::default();
+    let mut kept = vec![map.clone()];
+    for round in 0..4_000_u32 {
+        let key = dice.u32(..2_000);
+        match dice.u32(..4) > if round < 2_500 { 0 } else { 2 } {
+            true => drop(map.insert(key, round)),
+            false => drop(map.remove(&key)),
+        }
+        if round % 400 == 0 {
+            kept.push(map.clone());
+        }
+    }
+    kept.push(map);
+    for one in &kept {
+        for other in &kept {
+            let (ours, theirs) = (
+                BTreeMap::from_iter(entries(one)),
+                BTreeMap::from_iter(entries(other)),
+            );
+            let keys: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+            let expected: Vec<_> = keys
+                .into_iter()
+                .filter(|key| ours.get(key) != theirs.get(key))
+                .collect();
+            assert_eq!(one.changed_since(other, u32::eq), expected);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Every answer of the index is that of a naive reading, and the order of the routes never matters.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 
 use super::*;
@@ -26,6 +28,117 @@ fn the_index_answers_as_a_naive_reading_does_in_any_order() {
             assert_eq!(answer(&shuffled), expected, "{sent:?} {routes:#?}");
         }
     }
+}
+
+/// Tables that are changed route by route answer as those that are made anew, and whoever kept one keeps its answers.
+#[test]
+fn a_changed_table_is_one_that_was_made_of_what_is_attached() {
+    let mut rng = Rng::with_seed(17);
+    for number in 0..60 {
+        let hostnames = rng.choice([Hostnames::Ignored, Hostnames::Matched]).unwrap();
+        let mut table = RouteTable::compile([], hostnames);
+        let mut attached = BTreeMap::<Strng, Arc<Route>>::new();
+        let mut kept = Vec::new();
+        // Few paths and many routes: buckets become long, are split, and shrink again.
+        let names = rng.usize(5..80);
+        for step in 0..150 {
+            let name = rng.usize(..names);
+            let growing = step < 100;
+            let gone = attached.remove(&route_key(name));
+            gone.iter().for_each(|old| table.remove(old));
+            if rng.u8(..4) > if growing { 0 } else { 2 } {
+                let new = Arc::new(any_route(&mut rng, name));
+                table.insert(&new);
+                attached.insert(route_key(name), new);
+            }
+            if step % 25 == 0 {
+                kept.push((table.clone(), attached.clone()));
+            }
+        }
+        kept.push((table, attached));
+        for (table, attached) in kept {
+            let anew = RouteTable::compile(attached.into_values(), hostnames);
+            assert_answers_are_the_same(&mut rng, &table, &anew, number);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_routes_that_are_gone() {
+    let mut rng = Rng::with_seed(19);
+    let mut routes: Vec<_> = (0..200).map(|n| Arc::new(any_route(&mut rng, n))).collect();
+    let mut table = RouteTable::compile(routes.clone(), Hostnames::Matched);
+    rng.shuffle(&mut routes);
+    routes.iter().for_each(|route| table.remove(route));
+    assert_eq!(
+        format!("{table:?}"),
+        format!("{:?}", RouteTable::compile([], Hostnames::Matched))
+    );
+}
+
+fn assert_answers_are_the_same(rng: &mut Rng, one: &RouteTable, other: &RouteTable, number: usize) {
+    for _ in 0..60 {
+        let sent = random_request(rng);
+        let (request, client) = (sent.request(), sent.client());
+        let name = rng.choice(HOSTS).unwrap().trim_start_matches("*.");
+        let local = Local {
+            address: [10, 0, 0, rng.u8(..4)].into(),
+            port: 80,
+        };
+        let answer = |table: &RouteTable| {
+            let http = table.select(&request, &client, &sent.claims);
+            let tls = table.select_tls(Some(name), &client);
+            let tcp = table.select_tcp(local, &client);
+            (
+                [
+                    table.has_http(&client),
+                    table.has_tls(&client),
+                    table.has_tcp(&client),
+                ],
+                http.map(|s| (s.route.clone(), s.rule_index, s.match_index)),
+                tls.map(|s| (s.route.clone(), s.rule_index)),
+                tcp.map(|s| (s.route.clone(), s.rule_index)),
+            )
+        };
+        assert_eq!(answer(one), answer(other), "case {number}: {sent:?}");
+    }
+}
+
+/// For requests, mostly; for connections, at times.
+fn any_route(rng: &mut Rng, n: usize) -> Route {
+    let mut route = random_route(rng, n);
+    route.object.name.namespace = "a".into();
+    let rules = rng.usize(..3);
+    match rng.u8(..8) {
+        0 => {
+            let names = |rng: &mut Rng| {
+                (0..rng.usize(..3))
+                    .map(|_| rng.choice(HOSTS).unwrap().into())
+                    .collect()
+            };
+            let rule = |rng: &mut Rng| TlsRule {
+                name: None,
+                server_names: names(rng),
+                backends: Vec::new(),
+            };
+            route.rules = Rules::Tls((0..rules).map(|_| rule(rng)).collect());
+        }
+        1 => {
+            let range = |rng: &mut Rng| format!("10.0.0.{}/32", rng.u8(..4)).parse().unwrap();
+            let rule = |rng: &mut Rng| TcpRule {
+                name: None,
+                destinations: (0..rng.usize(..3)).map(|_| range(rng)).collect(),
+                backends: Vec::new(),
+            };
+            route.rules = Rules::Tcp((0..rules).map(|_| rule(rng)).collect());
+        }
+        _ => {}
+    }
+    route
+}
+
+fn route_key(n: usize) -> Strng {
+    format!("r{n}").into()
 }
 
 type Place = (Strng, usize, Option<usize>);
