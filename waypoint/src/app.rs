@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mesh_net::process::{keep_freed_memory, raise_nofile_limit};
+use mesh_net::process::{keep_freed_memory, raise_nofile_limit, release_file_pages};
 use mesh_runtime::drain::{self, DrainMode};
 use mesh_runtime::env::ProcessEnv;
 use mesh_runtime::logging::{self, LogControl};
@@ -18,6 +18,7 @@ use mesh_runtime::readiness::Readiness;
 use mesh_runtime::signals::StopSignals;
 use mesh_runtime::supervise::supervisor;
 use tokio::runtime::LocalOptions;
+use tokio::sync::watch;
 
 use crate::admin::{self, BUILD};
 use crate::config::{self, Config};
@@ -84,6 +85,7 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
     drop(pages_watcher);
     let stopping = readiness.clone();
 
+    tasks.spawn_local("memory of the start", forget_start(control.synced()));
     let (stop_binds, binds_stopped) = control.serve_binds(&config, &tasks, &readiness);
     let ended = tokio::select! {
         reason = stop.wait() => {
@@ -111,6 +113,18 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
     ended.map_err(anyhow::Error::from)
 }
 
+/// What only the start needed of the program is not kept in memory: about a third of what is resident at rest.
+async fn forget_start(mut synced: watch::Receiver<bool>) {
+    if synced.wait_for(|synced| *synced).await.is_err() {
+        return;
+    }
+    tokio::time::sleep(STARTED).await;
+    match release_file_pages() {
+        Ok(bytes) => tracing::debug!(bytes, "the pages of the start are let go"),
+        Err(error) => tracing::debug!(%error, "the pages of the start stay in memory"),
+    }
+}
+
 /// Who tells, for collectors of traces and logs.
 fn reporter(config: &Config) -> Reporter {
     let node = &config.node;
@@ -134,3 +148,5 @@ fn reporter(config: &Config) -> Reporter {
 const FLUSH: Duration = Duration::from_secs(1);
 /// For each thread, as ztunnel.
 const KEPT_MEMORY: i32 = 4 << 20;
+/// After the first configuration: certificates, ports and the first connections to endpoints.
+const STARTED: Duration = Duration::from_secs(1);

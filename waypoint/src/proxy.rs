@@ -38,7 +38,7 @@ pub async fn serve(worker: Rc<Worker>, mut stream: Stream, accepted: Accepted, m
     if spoken != Spoken::Silent {
         return serve_spoken(worker, stream, accepted, spoken, drain).await;
     }
-    if let Some(heard) = tcp::serve_silent(worker.clone(), stream, accepted).await {
+    if let Some(heard) = Box::pin(tcp::serve_silent(worker.clone(), stream, accepted)).await {
         serve_spoken(worker, heard.client, heard.accepted, heard.spoken, drain).await;
     }
 }
@@ -51,10 +51,10 @@ async fn serve_spoken(
     drain: DrainListener,
 ) {
     match spoken {
-        Spoken::Http1 => http::http1::serve(worker, stream, accepted, drain).await,
-        Spoken::Http2 => http::http2::serve(worker, stream, accepted, drain).await,
-        Spoken::Tls(server_name) => tcp::serve(worker, stream, accepted, Some(server_name)).await,
-        Spoken::Tcp | Spoken::Silent => tcp::serve(worker, stream, accepted, None).await,
+        Spoken::Http1 => Box::pin(http::http1::serve(worker, stream, accepted, drain)).await,
+        Spoken::Http2 => Box::pin(http::http2::serve(worker, stream, accepted, drain)).await,
+        Spoken::Tls(server_name) => Box::pin(tcp::serve(worker, stream, accepted, Some(server_name))).await,
+        Spoken::Tcp | Spoken::Silent => Box::pin(tcp::serve(worker, stream, accepted, None)).await,
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Settings {
     ///
     /// 1 h, as Envoy.
     pub idle_timeout: Duration,
+    /// After so long without a request an HTTP/1 connection gives back what only requests need. Longer than the pauses of a
+    /// client that has a next request, shorter than those of people.
+    pub rest_after: Duration,
     /// A connection to an endpoint without a request.
     ///
     /// 60 s. Envoy's hour is longer than what most servers keep (nginx: 75 s), so that the next request meets a
@@ -88,6 +91,7 @@ impl Default for Settings {
             mirror_timeout: Duration::from_secs(60),
             faulty_streams: 500,
             idle_timeout: Duration::from_secs(60 * 60),
+            rest_after: Duration::from_millis(500),
             upstream_idle: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             upstream_idle_connections: 256,

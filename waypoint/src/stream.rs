@@ -97,6 +97,38 @@ impl Stream {
         }
     }
 
+    /// Waits until there is something to read, or nothing more will come, without memory to read it into. What was written
+    /// goes on its way meanwhile.
+    ///
+    /// # Errors
+    /// Fails when the stream does.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut *self).poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+            self.poll_readable(cx)
+        })
+        .await
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.poll_read_ready(cx),
+            Carrier::Tunnel(_) | Carrier::Pipe(_) => self.poll_fill(cx).map_ok(drop),
+            Carrier::Duplex(stream) => {
+                let mut first = [0];
+                let mut read = ReadBuf::new(&mut first);
+                ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+                self.unread = Bytes::copy_from_slice(read.filled());
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let chunk = match &mut self.carrier {
             Carrier::Tunnel(tunnel) => ready!(tunnel.stream.poll_chunk(cx))?,

@@ -18,7 +18,7 @@ use mesh_state::{StateReader, mesh};
 use mesh_tls::CertSource;
 use mesh_types::WorkloadUid;
 use mesh_xds::{ClientConfig, ClientHandle, NodeInfo};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::binds::Binds;
 use crate::admin::Shown;
@@ -98,6 +98,11 @@ impl Control {
             xds,
             workers,
         })
+    }
+
+    /// True once the first configuration is complete.
+    pub(super) fn synced(&self) -> watch::Receiver<bool> {
+        self.xds.ready()
     }
 
     /// What the admin pages show.

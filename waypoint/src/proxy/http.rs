@@ -199,6 +199,11 @@ impl Connection {
         }
     }
 
+    /// No request for a while: the state of what is served that the last one saw is not held.
+    fn rest(&self) {
+        *self.compiled.borrow_mut() = None;
+    }
+
     /// What is served now, and what of it is for what was asked for.
     fn compiled(&self) -> (Arc<L7Snapshot>, Rc<Compiled>) {
         let worker = &self.worker;

@@ -7,6 +7,7 @@ use mesh_testkit::service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waypoint::settings::Settings;
+use waypoint::stream::Duplex;
 
 use crate::lab::in_lab_where;
 use crate::{answering, head, rest, shop};
@@ -100,5 +101,51 @@ fn an_old_tunnel_takes_no_more_streams_and_loses_none() {
         assert_eq!(&echo, b"pong");
         old.shutdown().await.unwrap();
         assert_eq!(rest(&mut old).await, "");
+    });
+}
+
+#[test]
+fn a_connection_that_rests_goes_on_where_it_was() {
+    let settings = Settings {
+        rest_after: Duration::from_millis(1),
+        ..Settings::default()
+    };
+    in_lab_where(settings, |lab| async move {
+        let address = shop(&lab, AppProtocol::Http11, |s| answering(s, OK)).await;
+        lab.apply([
+            service("waypoint").at("10.96.0.100").into(),
+            service("shop")
+                .at("10.96.0.1")
+                .port(80, 9000)
+                .speaking(AppProtocol::Http11)
+                .behind("waypoint")
+                .into(),
+        ]);
+        let (hbone, client) = (lab.open_hbone(), lab.client("client"));
+        let tunnel = lab.tunnel(&client, "client", hbone, "10.96.0.1:80").await;
+        let mut tunnel = tunnel.unwrap().into_io();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for pause in [0, 5, 20, 0, 20] {
+            for mut io in [&mut stream as &mut dyn Duplex, &mut tunnel] {
+                // Heads that come in two parts, and two at once.
+                for part in [
+                    "GET / HT",
+                    "TP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+                ] {
+                    io.write_all(part.as_bytes()).await.unwrap();
+                    io.flush().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                for _ in 0..2 {
+                    assert!(head(&mut io).await.unwrap().starts_with("HTTP/1.1 200 "));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The end is seen by a connection that rests, too.
+        stream.shutdown().await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+        assert_eq!(lab.reports(20).await.len(), 20);
     });
 }

@@ -158,6 +158,11 @@ impl Framing {
         self.heads
     }
 
+    /// Whether all that came were whole requests.
+    pub(super) fn is_at_beginning(&self) -> bool {
+        self.state == State::Between(0) && self.line.is_empty()
+    }
+
     /// What is being read.
     pub(super) fn phase(&self) -> Phase {
         match self.state {

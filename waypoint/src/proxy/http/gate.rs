@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
@@ -40,6 +41,8 @@ pub(super) enum Phase {
 pub(super) struct Gated {
     stream: Stream,
     gate: Rc<Gate>,
+    /// Has been through the gate, and not been read.
+    passed: Bytes,
 }
 
 /// What a connection has waited for in vain.
@@ -49,6 +52,8 @@ pub(super) enum Waited {
     Idle,
     /// For the rest of a head.
     Head,
+    /// For another request, for so long that what reading needs is not kept.
+    Rest,
 }
 
 impl Gate {
@@ -78,6 +83,17 @@ impl Gate {
     /// Whether an answer of its own would not fall into the middle of another one.
     pub(super) fn can_answer(&self) -> bool {
         !self.stalled.get()
+    }
+
+    /// Whether it rests: all that came were whole requests, and the last one is a while ago; else, while no request is
+    /// being answered, when to ask again.
+    pub(super) fn rests(&self, settings: &Settings, now: Instant) -> Result<(), Instant> {
+        let due = self.since.get() + settings.rest_after;
+        let between = self.is_between() && self.framing.borrow().is_at_beginning() && !self.stalled.get();
+        if !between {
+            return Err(now + settings.rest_after);
+        }
+        if due <= now { Ok(()) } else { Err(due) }
     }
 
     /// Whether nothing of a request has come.
@@ -150,8 +166,9 @@ impl Gate {
 }
 
 impl Gated {
-    pub(super) fn new(stream: Stream, gate: Rc<Gate>) -> Self {
-        Self { stream, gate }
+    /// `passed` has been through this gate already.
+    pub(super) fn new(stream: Stream, gate: Rc<Gate>, passed: Bytes) -> Self {
+        Self { stream, gate, passed }
     }
 
     pub(super) fn into_inner(self) -> Stream {
@@ -166,6 +183,11 @@ impl AsyncRead for Gated {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.passed.is_empty() {
+            let fits = this.passed.len().min(buf.remaining());
+            buf.put_slice(&this.passed.split_to(fits));
+            return Poll::Ready(Ok(()));
+        }
         if this.gate.framing.borrow().is_held() {
             *this.gate.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
@@ -229,3 +251,6 @@ pub(super) async fn refuse(stream: &mut Stream, status: http::StatusCode) {
 
 /// As Envoy's delayed close.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,13 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use mesh_dataplane::drain_signal::DrainListener;
 use mesh_net::{RelayCounters, relay};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::{Gate, Gated, Waited, refuse};
 use super::story::Story;
@@ -31,10 +32,40 @@ enum End {
 type Http = http1::Connection<TokioIo<Gated>, Requests>;
 
 /// Serves requests until the client, the drain, a timer or a change of protocol ends it.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted, drain: DrainListener) {
+///
+/// Most of the time most connections wait for nothing in particular. What a request needs, hyper's buffers most of all,
+/// is only there while there are any.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    mut stream: Stream,
+    accepted: Accepted,
+    mut drain: DrainListener,
+) {
     let connection = Rc::new(Connection::new(worker, accepted));
+    let gate = Gate::new(&connection.worker.settings);
+    let mut passed = Bytes::new();
+    loop {
+        let served = Box::pin(serve_requests(&connection, &gate, stream, passed, &mut drain)).await;
+        let Some(resting) = served else { return };
+        (stream, passed) = resting;
+        connection.rest();
+        if !rest(&connection, &gate, &mut stream, &mut drain).await {
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+            return;
+        }
+    }
+}
+
+/// Serves requests; gives the stream back when there are none for a while, with what went through the gate and was not
+/// read.
+async fn serve_requests(
+    connection: &Rc<Connection>,
+    gate: &Rc<Gate>,
+    stream: Stream,
+    passed: Bytes,
+    drain: &mut DrainListener,
+) -> Option<(Stream, Bytes)> {
     let settings = connection.worker.settings.clone();
-    let gate = Gate::new(&settings);
     let requests = Requests {
         connection: connection.clone(),
         gate: Some(gate.clone()),
@@ -46,37 +77,59 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
         .max_header_size(settings.header_bytes)
         .max_buf_size(settings.connection_buffer)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(Gated::new(stream, gate.clone())), requests);
-    let ended = drive(&mut http, &connection, &gate, drain).await;
+        .serve_connection(
+            TokioIo::new(Gated::new(stream, gate.clone(), passed)),
+            requests,
+        );
+    let ended = drive(&mut http, connection, gate, drain).await;
     let parts = http.into_parts();
     let mut stream = parts.io.into_inner().into_inner();
     let status = match ended {
+        End::Waited(Waited::Rest) => return Some((stream, parts.read_buf)),
         // To hyper, what the gate does not let through may look like the end.
         End::Http(Ok(())) if gate.violation().is_none() => {
             let upgraded = connection.upgraded.borrow_mut().take();
-            return match upgraded {
+            match upgraded {
                 Some(upgraded) => {
                     stream.unread(parts.read_buf);
-                    carry(stream, upgraded).await;
+                    Box::pin(carry(stream, upgraded)).await;
                 }
                 // The client may be gone already.
                 None => drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await),
             };
+            return None;
         }
         End::Waited(Waited::Idle) => {
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-            return;
+            return None;
         }
         End::Waited(Waited::Head) => {
-            report(&connection, StatusCode::REQUEST_TIMEOUT, "request_header_timeout");
+            report(connection, StatusCode::REQUEST_TIMEOUT, "request_header_timeout");
             StatusCode::REQUEST_TIMEOUT
         }
-        End::Http(result) => match told(&connection, &gate, result.err()) {
-            Some(status) => status,
-            None => return,
-        },
+        End::Http(result) => told(connection, gate, result.err())?,
     };
     refuse(&mut stream, status).await;
+    None
+}
+
+/// Waits until there is something to do for hyper: bytes, the end, a drain. False: it was idle for too long.
+async fn rest(connection: &Connection, gate: &Gate, stream: &mut Stream, drain: &mut DrainListener) -> bool {
+    let settings = &connection.worker.settings;
+    let mut timer = pin!(sleep_until(Instant::now()));
+    loop {
+        match gate.overdue(settings, Instant::now()) {
+            Ok(_) => return false,
+            Err(at) => timer.as_mut().reset(at),
+        }
+        tokio::select! {
+            biased;
+            // An error comes again when it is read.
+            _ = stream.readable() => return true,
+            _ = drain.draining() => return true,
+            () = timer.as_mut() => {}
+        }
+    }
 }
 
 /// Tells of an error; gives the status with which the client is still to be answered.
@@ -114,10 +167,10 @@ fn report(connection: &Connection, status: StatusCode, details: &'static str) {
     story.complete();
 }
 
-async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, mut drain: DrainListener) -> End {
+async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, drain: &mut DrainListener) -> End {
     let settings = &connection.worker.settings;
     let (mut asked, mut draining) = (false, false);
-    let mut timer = pin!(sleep(settings.header_timeout));
+    let mut timer = pin!(sleep(settings.rest_after));
     let mut drained = pin!(drain.draining());
     poll_fn(|cx| {
         if !asked && drained.as_mut().poll(cx).is_ready() {
@@ -128,11 +181,16 @@ async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, mut drain:
             let now = Instant::now();
             let due = if connection.active.get() > 0 {
                 gate.busy(now);
-                Err(now + settings.header_timeout)
+                Err(now + settings.rest_after)
             } else if asked && gate.is_between() {
                 Ok(Waited::Idle)
             } else {
-                gate.overdue(settings, now)
+                match (gate.overdue(settings, now), gate.rests(settings, now)) {
+                    (Ok(waited), _) => Ok(waited),
+                    (_, Ok(())) if !asked && connection.requests.get() > 0 => Ok(Waited::Rest),
+                    (Err(at), Err(rests)) => Err(at.min(rests)),
+                    (Err(at), Ok(())) => Err(at.min(now + settings.rest_after)),
+                }
             };
             match due {
                 Ok(waited) => return Poll::Ready(End::Waited(waited)),
