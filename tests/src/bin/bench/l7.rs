@@ -7,10 +7,12 @@
 //! # Layout
 //! - [`mesh`]: what the waypoint is told, and by whom.
 //! - [`proxy`]: the proxies as processes.
-//! - [`rounds`], [`memory`], [`changes`]: what is measured.
+//! - [`rounds`], [`memory`], [`changes`], [`files`], [`decisions`]: what is measured.
 //! - [`sheet`]: the figures, and what is asked of them.
 
 mod changes;
+mod decisions;
+mod files;
 mod memory;
 mod mesh;
 mod proxy;
@@ -52,6 +54,8 @@ pub(crate) struct Settings<'a> {
 /// What every measurement needs.
 struct Bench {
     starter: Starter,
+    /// Where everybody but the proxies runs.
+    load_core: usize,
     length: Duration,
     /// Where tunnels end.
     far: SocketAddr,
@@ -88,6 +92,14 @@ pub(crate) fn run(settings: &Settings<'_>) -> Result<()> {
         println!("== Changes of one route among {}", memory::ROUTES);
         changes::one_among_many(&bench, settings.changes, &mut sheet)?;
     }
+    if wanted("files") {
+        println!("== Changes of one route file among {}", memory::ROUTES);
+        files::one_among_many(&bench, settings.changes, &mut sheet)?;
+    }
+    if wanted("decisions") {
+        println!("== Decisions with {} rules", decisions::RULES);
+        decisions::authorization(&bench, &mut sheet)?;
+    }
     println!("\n{}", sheet.table());
     let figures = json!({
         "machine": crate::report::machine(),
@@ -123,6 +135,7 @@ impl Bench {
             .name("tunnels".into())
             .spawn(move || tunnels::serve(far, &far_identity(), &authority))?;
         Ok(Self {
+            load_core: cores.load,
             starter: Starter {
                 core: cores.proxy,
                 waypoint: waypoint.canonicalize()?,

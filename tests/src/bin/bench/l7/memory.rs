@@ -1,5 +1,6 @@
 //! Memory: after a while under load, for each connection, for each thousand routes.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,8 +31,10 @@ pub(super) fn per_connection(bench: &Bench, sheet: &mut Sheet) -> Result<()> {
         let title = format!("{protocol}: memory for each idle connection, KB");
         each(bench, |variant, proxy| {
             client::run(&bench.load(proxy, protocol, 1, Pace::Closed, WARM))?;
+            thread::sleep(SETTLED);
             let before = memory(&[proxy.pid()])?;
             let _open = client::hold(proxy.plain, protocol, CONNECTIONS)?;
+            thread::sleep(SETTLED);
             let after = memory(&[proxy.pid()])?;
             sheet.add(
                 &title,
@@ -52,11 +55,13 @@ pub(super) fn per_thousand_routes(bench: &Bench, sheet: &mut Sheet) -> Result<()
     let warm = |proxy: &Proxy| client::run(&bench.load(proxy, Protocol::Http1, MANY, Pace::Closed, WARM));
     let ours = bench.starter.ours()?;
     warm(&ours)?;
+    thread::sleep(SETTLED);
     let before = memory(&[ours.pid()])?;
     bench.starter.mesh.publish_routes(ROUTES);
     bench.starter.mesh.mark(0);
     Asking::connect(ours.plain)?.until(MARK_PATH, "0")?;
     warm(&ours)?;
+    thread::sleep(SETTLED);
     let after = memory(&[ours.pid()])?;
     sheet.add(title, Kind::Told, Variant::Ours, (after - before) / thousands);
     drop(ours);
@@ -66,6 +71,7 @@ pub(super) fn per_thousand_routes(bench: &Bench, sheet: &mut Sheet) -> Result<()
             return Ok(());
         };
         warm(&envoy)?;
+        thread::sleep(SETTLED);
         envoys.push(memory(&[envoy.pid()])?);
     }
     sheet.add(
@@ -89,5 +95,7 @@ fn each(bench: &Bench, mut measure: impl FnMut(Variant, &Proxy) -> Result<()>) -
 }
 
 const CONNECTIONS: usize = 2000;
+/// After the start, and after a load: what is only needed for a moment is given back.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Also those among which one changes.
 pub(super) const ROUTES: usize = 10_000;

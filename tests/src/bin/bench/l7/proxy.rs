@@ -39,14 +39,21 @@ impl Starter {
     /// Our waypoint; it follows the bench's control plane.
     pub(crate) fn ours(&self) -> Result<Proxy> {
         let control = format!("http://{}", self.mesh.address);
+        self.following(&[
+            ("POD_NAMESPACE", mesh_testkit::objects::NAMESPACE),
+            ("GATEWAY_NAME", GATEWAY),
+            ("XDS_ADDRESS", &control),
+            ("CA_ADDRESS", &control),
+            ("AUTH_TOKEN", "bench"),
+        ])
+    }
+
+    /// Our waypoint; whom it follows, and as whom, is in the environment.
+    pub(crate) fn following(&self, env: &[(&str, &str)]) -> Result<Proxy> {
         let mut command = Command::new(&self.waypoint);
         command
             .env_clear()
-            .env("POD_NAMESPACE", mesh_testkit::objects::NAMESPACE)
-            .env("GATEWAY_NAME", GATEWAY)
-            .env("XDS_ADDRESS", &control)
-            .env("CA_ADDRESS", &control)
-            .env("AUTH_TOKEN", "bench")
+            .envs(env.iter().copied())
             .env("INSTANCE_IP", "127.0.0.1")
             .env("LATEEN_WORKER_THREADS", "1")
             .env(
@@ -210,6 +217,6 @@ const ENVOY_HTTP2: &str = r#"
           http2_protocol_options: {}"#;
 
 const ENVOY_PORT: u16 = 18081;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the documentation says to put it.
 const FETCHED: &str = "out/envoy";

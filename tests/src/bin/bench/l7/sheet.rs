@@ -32,7 +32,7 @@ pub(crate) struct Row {
 }
 
 /// What a figure is of; it decides what of it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     /// Requests a second at the proxy's limit. It says something only while the generator alone reaches twice of it.
     Rate,
@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Tail,
     /// Resident memory.
     Memory,
+    /// Ours is to be at most this, whatever the other one's is.
+    Within(f64),
     /// Told, and nothing asked of it; less is better.
     Told,
 }
@@ -132,6 +134,12 @@ impl Row {
         if self.kind == Kind::Rate && !self.generator_is_proven() {
             return Verdict::Invalid;
         }
+        if let Kind::Within(bound) = self.kind {
+            return match self.median(Variant::Ours) {
+                Some(value) if value <= bound => Verdict::Met,
+                _ => Verdict::Missed,
+            };
+        }
         match (self.kind.asked(), self.ratio()) {
             (Some((bound, true)), Some(ratio)) if ratio >= bound => Verdict::Met,
             (Some((bound, false)), Some(ratio)) if ratio <= bound => Verdict::Met,
@@ -151,13 +159,14 @@ impl Row {
 }
 
 impl Kind {
-    /// The bound of ours divided by Envoy's, and whether it must be more.
+    /// The bound, of ours divided by Envoy's unless it is of ours alone, and whether it must be more.
     fn asked(self) -> Option<(f64, bool)> {
         match self {
             Self::Rate => Some((1.3, true)),
             Self::Cpu => Some((0.77, false)),
             Self::Tail => Some((1.0, false)),
             Self::Memory => Some((0.2, false)),
+            Self::Within(bound) => Some((bound, false)),
             Self::Told => None,
         }
     }
