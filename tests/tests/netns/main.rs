@@ -28,6 +28,7 @@ mod lifecycle_restart;
 mod party;
 mod policy;
 mod programs;
+mod quota;
 mod reach;
 mod relay;
 mod stand_in;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         l7_direct::TESTS,
         l7_policy::TESTS,
         l7_limits::TESTS,
+        quota::TESTS,
         l7_programs::TESTS,
         l7_rules::TESTS,
         streams::TESTS,
