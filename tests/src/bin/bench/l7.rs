@@ -69,37 +69,8 @@ pub(crate) fn run(settings: &Settings<'_>) -> Result<()> {
         None => println!("== No Envoy to compare with. {HOW_TO_GET_ENVOY}"),
     }
     let mut sheet = Sheet::default();
-    let wanted = |name: &str| name.contains(settings.only);
-    for round in 0..settings.rounds {
-        for (name, protocol) in [("http1", Protocol::Http1), ("http2", Protocol::Http2)] {
-            if wanted(name) {
-                println!("== Round {} of {}: {protocol}", round + 1, settings.rounds);
-                rounds::requests(&bench, protocol, round, &mut sheet)?;
-            }
-        }
-        if wanted("hbone") {
-            println!("== Round {} of {}: HBONE in and out", round + 1, settings.rounds);
-            rounds::through_tunnels(&bench, &mut sheet)?;
-        }
-    }
-    if wanted("memory") {
-        println!("== Memory");
-        memory::under_load(&bench, settings.memory_length, &mut sheet)?;
-        memory::per_connection(&bench, &mut sheet)?;
-        memory::per_thousand_routes(&bench, &mut sheet)?;
-    }
-    if wanted("changes") {
-        println!("== Changes of one route among {}", memory::ROUTES);
-        changes::one_among_many(&bench, settings.changes, &mut sheet)?;
-    }
-    if wanted("files") {
-        println!("== Changes of one route file among {}", memory::ROUTES);
-        files::one_among_many(&bench, settings.changes, &mut sheet)?;
-    }
-    if wanted("decisions") {
-        println!("== Decisions with {} rules", decisions::RULES);
-        decisions::authorization(&bench, &mut sheet)?;
-    }
+    // What was measured is shown, too, when something could not be.
+    let measured = measure(&bench, settings, &mut sheet);
     println!("\n{}", sheet.table());
     let figures = json!({
         "machine": crate::report::machine(),
@@ -108,7 +79,43 @@ pub(crate) fn run(settings: &Settings<'_>) -> Result<()> {
         "seconds_a_load": settings.length.as_secs_f64(),
         "rows": sheet.json(),
     });
-    crate::report::write_json(&figures, settings.json)
+    crate::report::write_json(&figures, settings.json)?;
+    measured
+}
+
+fn measure(bench: &Bench, settings: &Settings<'_>, sheet: &mut Sheet) -> Result<()> {
+    let wanted = |name: &str| name.contains(settings.only);
+    for round in 0..settings.rounds {
+        for (name, protocol) in [("http1", Protocol::Http1), ("http2", Protocol::Http2)] {
+            if wanted(name) {
+                println!("== Round {} of {}: {protocol}", round + 1, settings.rounds);
+                rounds::requests(bench, protocol, round, sheet)?;
+            }
+        }
+        if wanted("hbone") {
+            println!("== Round {} of {}: HBONE in and out", round + 1, settings.rounds);
+            rounds::through_tunnels(bench, sheet)?;
+        }
+    }
+    if wanted("memory") {
+        println!("== Memory");
+        memory::under_load(bench, settings.memory_length, sheet)?;
+        memory::per_connection(bench, sheet)?;
+        memory::per_thousand_routes(bench, sheet)?;
+    }
+    if wanted("changes") {
+        println!("== Changes of one route among {}", memory::ROUTES);
+        changes::one_among_many(bench, settings.changes, sheet)?;
+    }
+    if wanted("files") {
+        println!("== Changes of one route file among {}", memory::ROUTES);
+        files::one_among_many(bench, settings.changes, sheet)?;
+    }
+    if wanted("decisions") {
+        println!("== Decisions with {} rules", decisions::RULES);
+        decisions::authorization(bench, sheet)?;
+    }
+    Ok(())
 }
 
 impl Bench {

@@ -62,7 +62,7 @@ fn policy(number: usize) -> (ObjectRef, Authorization) {
     };
     let each = RULES / POLICIES;
     let policy = Authorization {
-        action: if number % 2 == 0 {
+        action: if number.is_multiple_of(2) {
             Action::Allow
         } else {
             Action::Deny
