@@ -107,13 +107,13 @@ fn measure(bench: &Bench, settings: &Settings<'_>, sheet: &mut Sheet) -> Result<
         println!("== Changes of one route among {}", memory::ROUTES);
         changes::one_among_many(bench, settings.changes, sheet)?;
     }
-    if wanted("files") {
-        println!("== Changes of one route file among {}", memory::ROUTES);
-        files::one_among_many(bench, settings.changes, sheet)?;
-    }
     if wanted("decisions") {
         println!("== Decisions with {} rules", decisions::RULES);
         decisions::authorization(bench, sheet)?;
+    }
+    if wanted("files") {
+        println!("== Changes of one route file among {}", memory::ROUTES);
+        files::one_among_many(bench, settings.changes, sheet)?;
     }
     Ok(())
 }
