@@ -5,10 +5,12 @@
 //! - [`mod@copy`]: the same body once more, for a copy of a request.
 //! - [`permit`]: a body that waits until it is asked for.
 //! - [`replay`]: a request's body that can be sent again, while it is short.
+//! - [`web`]: bodies from and to clients of gRPC-web.
 
 pub mod copy;
 pub mod permit;
 pub mod replay;
+pub mod web;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,6 +26,7 @@ pub use permit::Permit;
 pub use replay::{Replay, ReplayBody};
 
 use permit::Waiting;
+use web::{Coding, WebBody};
 
 /// A body.
 pub struct Body {
@@ -41,6 +44,7 @@ enum Content {
     Copy(CopyBody),
     /// Behind a permit.
     Awaited(Box<(Waiting, ReplayBody)>),
+    Web(Box<WebBody>),
 }
 
 /// Sees what passes, and how it ends.
@@ -73,6 +77,9 @@ pub enum BodyError {
     /// It is not allowed any more.
     #[error("a policy does not allow it any more")]
     Denied,
+    /// It is not written as it should be.
+    #[error(transparent)]
+    Malformed(web::messages::Invalid),
     /// The beginning is needed again and is not kept.
     #[error("it is too long to be sent again")]
     NotKept,
@@ -121,6 +128,18 @@ impl Body {
         Self::of(Content::Awaited(Box::new((Waiting::new(permit.clone()), body))))
     }
 
+    /// What a client of gRPC-web sends, as servers of gRPC read it.
+    #[must_use]
+    pub fn web_request(self, coding: Coding) -> Self {
+        Self::of(Content::Web(Box::new(WebBody::request(self, coding))))
+    }
+
+    /// What a server of gRPC answers, as clients of gRPC-web read it; `told` says that its head has the status already.
+    #[must_use]
+    pub fn web_answer(self, coding: Coding, told: bool) -> Self {
+        Self::of(Content::Web(Box::new(WebBody::answer(self, coding, told))))
+    }
+
     fn of(content: Content) -> Self {
         Self {
             content,
@@ -149,6 +168,7 @@ impl Body {
                 ready!(awaited.0.poll(cx));
                 awaited.1.poll_frame(cx)
             }
+            Content::Web(web) => web.poll_frame(cx),
         }
     }
 }
@@ -218,6 +238,7 @@ impl http_body::Body for Body {
             Content::Replay(replay) => replay.is_end_stream(),
             Content::Copy(copy) => copy.is_end_stream(),
             Content::Awaited(awaited) => awaited.1.is_end_stream(),
+            Content::Web(web) => web.is_end_stream(),
         }
     }
 
@@ -230,6 +251,7 @@ impl http_body::Body for Body {
             Content::Replay(replay) => replay.size_hint(),
             Content::Copy(copy) => copy.size_hint(),
             Content::Awaited(awaited) => awaited.1.size_hint(),
+            Content::Web(web) => web.size_hint(),
         }
     }
 }

@@ -45,7 +45,7 @@ pub async fn detect(stream: &mut Stream, declared: AppProtocol) -> std::io::Resu
     match declared {
         AppProtocol::Tcp => Ok(Spoken::Tcp),
         // A client of HTTP speaks first, whenever it likes.
-        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => {
+        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb => {
             detect_within(stream, declared, HEADER_PATIENCE).await
         }
         AppProtocol::Tls => detect_within(stream, declared, HEADER_PATIENCE).await,
@@ -144,7 +144,7 @@ fn classify_http1(first: &[u8]) -> Clue {
 /// Nothing more comes, or not soon.
 fn settle(declared: AppProtocol, seen: &BytesMut) -> Spoken {
     match declared {
-        AppProtocol::Http11 => Spoken::Http1,
+        AppProtocol::Http11 | AppProtocol::GrpcWeb => Spoken::Http1,
         AppProtocol::Http2 | AppProtocol::Grpc if seen.is_empty() => Spoken::Http2,
         AppProtocol::Http2 | AppProtocol::Grpc => Spoken::Http1,
         AppProtocol::Tls => Spoken::Tls(None),
@@ -170,11 +170,12 @@ fn likely(seen: &[u8]) -> Spoken {
 
 /// What was declared binds: bytes on an HTTP port are never passed on as bytes, which would go around its policies.
 fn reconcile(declared: AppProtocol, spoken: Spoken) -> Spoken {
+    use AppProtocol::{Grpc, GrpcWeb, Http2, Http11};
     match (declared, spoken) {
         (AppProtocol::Unknown, spoken) => spoken,
-        (AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc, Spoken::Http2) => Spoken::Http2,
+        (Http11 | Http2 | Grpc | GrpcWeb, Spoken::Http2) => Spoken::Http2,
         // What is no HTTP gets HTTP's answer to it.
-        (AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc, _) => Spoken::Http1,
+        (Http11 | Http2 | Grpc | GrpcWeb, _) => Spoken::Http1,
         (AppProtocol::Tls, Spoken::Tls(name)) => Spoken::Tls(name),
         (AppProtocol::Tls | AppProtocol::Tcp, _) => Spoken::Tcp,
     }

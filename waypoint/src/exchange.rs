@@ -14,6 +14,7 @@ use crate::body::Replay;
 use crate::connection::Accepted;
 use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
+use crate::filters::grpc_web::Web;
 use crate::filters::processing::Conversation;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
@@ -48,6 +49,8 @@ pub struct Exchange {
     pub beside: Vec<HeaderChange>,
     /// Whether it is one of gRPC.
     pub grpc: bool,
+    /// How a client of gRPC-web writes and reads.
+    pub web: Option<Web>,
     /// The protocol to change to, where it asks for one.
     pub upgrade: Option<HeaderValue>,
     /// Whether the client waits to be told to send the body.

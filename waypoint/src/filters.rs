@@ -9,6 +9,7 @@
 //! - `authorization`: may it pass?
 //! - `external_auth`: does somebody else let it pass? `call` asks them, `changes` does what they want.
 //! - [`rate_limit`]: are there too many?
+//! - [`grpc_web`]: clients of gRPC-web talk to servers of gRPC.
 //! - `cors`: what browsers are told.
 //! - [`processing`]: somebody else changes requests and answers.
 //! - `edits`: headers, paths and hosts, as the rule wants them; done by the router, last.
@@ -24,6 +25,7 @@ pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod external_auth;
 pub(crate) mod fault;
+pub mod grpc_web;
 pub mod identity;
 pub mod jwt;
 pub mod not_enforced;
@@ -50,6 +52,7 @@ pub async fn request(exchange: &mut Exchange) -> Next {
     external_auth::OfRule.request(exchange).await?;
     authorization::Authorization.request(exchange).await?;
     rate_limit::RateLimit.request(exchange).await?;
+    grpc_web::GrpcWeb.request(exchange).await?;
     fault::Fault.request(exchange).await?;
     cors::Cors.request(exchange).await?;
     processing::Processing.request(exchange).await?;
@@ -59,6 +62,7 @@ pub async fn request(exchange: &mut Exchange) -> Next {
 /// Everything that is done to an answer, in the opposite order.
 pub fn response(exchange: &mut Exchange, answer: &mut http::response::Parts) {
     cors::Cors.response(exchange, answer);
+    grpc_web::GrpcWeb.response(exchange, answer);
     for change in std::mem::take(&mut exchange.beside) {
         changes::change_answer(&mut answer.headers, &change);
     }

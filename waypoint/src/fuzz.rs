@@ -1,5 +1,11 @@
 //! Fuzz targets of what reads clients' first bytes and the ends of their requests.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use crate::body::web::messages::Messages;
+use crate::body::web::text::Text;
 use crate::detect::{Clue, classify};
 use crate::proxy::http::framing::Framing;
 
@@ -44,6 +50,36 @@ pub fn detect(data: &[u8]) {
         } else if clue != Clue::More {
             known = Some(clue);
         }
+    }
+}
+
+/// However the bytes of gRPC-web come in pieces, they mean the same messages, in base64 as well.
+///
+/// # Panics
+/// When they do not.
+pub fn grpc_web(data: &[u8]) {
+    let Some((&cut, data)) = data.split_first() else {
+        return;
+    };
+    let length = usize::from(cut % 16) + 1;
+    let (mut whole, mut pieces) = (Messages::default(), Messages::default());
+    let at_once = whole.feed(data);
+    let passed = data.chunks(length).try_for_each(|piece| pieces.feed(piece));
+    assert_eq!(at_once, passed);
+    assert!(at_once.is_err() || whole == pieces);
+    let (mut whole, mut pieces) = (Text::default(), Text::default());
+    let at_once = whole.read(data);
+    let passed: Result<Vec<Bytes>, _> = data.chunks(length).map(|piece| pieces.read(piece)).collect();
+    assert_eq!(at_once, passed.map(|bytes| Bytes::from(bytes.concat())));
+    assert!(at_once.is_err() || whole == pieces);
+    let written = STANDARD.encode(data);
+    let read = Text::default().read(written.as_bytes());
+    assert_eq!(read.as_deref(), Ok(data), "what is written is read");
+    // What another reader takes means the same to it.
+    if whole.is_between()
+        && let Ok(known) = STANDARD.decode(data)
+    {
+        assert_eq!(at_once.as_deref(), Ok(&known[..]));
     }
 }
 

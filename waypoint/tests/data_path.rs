@@ -17,6 +17,8 @@ mod connections;
 mod copies;
 #[path = "data_path/floods.rs"]
 mod floods;
+#[path = "data_path/grpc_web.rs"]
+mod grpc_web;
 #[path = "data_path/life.rs"]
 mod life;
 #[path = "data_path/upgrades.rs"]

@@ -23,7 +23,7 @@ pub(crate) fn app_protocol(port: &ServicePort) -> AppProtocol {
         .unwrap_or(&port.name)
         .to_ascii_lowercase();
     if name.starts_with("grpc-web") {
-        return AppProtocol::Unknown;
+        return AppProtocol::GrpcWeb;
     }
     match name.split('-').next().unwrap_or_default() {
         "http" => AppProtocol::Http11,

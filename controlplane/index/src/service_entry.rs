@@ -217,10 +217,10 @@ fn app_protocol(protocol: PortProtocol) -> AppProtocol {
         PortProtocol::Http => AppProtocol::Http11,
         PortProtocol::Http2 => AppProtocol::Http2,
         PortProtocol::Grpc => AppProtocol::Grpc,
+        PortProtocol::GrpcWeb => AppProtocol::GrpcWeb,
         PortProtocol::Tls | PortProtocol::Https => AppProtocol::Tls,
         PortProtocol::Tcp => AppProtocol::Tcp,
         PortProtocol::Unset
-        | PortProtocol::GrpcWeb
         | PortProtocol::Udp
         | PortProtocol::Mongo
         | PortProtocol::Redis

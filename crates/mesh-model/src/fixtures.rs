@@ -342,6 +342,7 @@ impl Dice {
             AppProtocol::Grpc,
             AppProtocol::Tcp,
             AppProtocol::Tls,
+            AppProtocol::GrpcWeb,
         ];
         let ports = self.some(3, |d| Port {
             service_port: d.0.u16(..),

@@ -33,6 +33,8 @@ pub enum AppProtocol {
     Http2,
     /// gRPC.
     Grpc,
+    /// gRPC for browsers: clients of gRPC-web, and servers of gRPC.
+    GrpcWeb,
     /// Bytes.
     Tcp,
     /// TLS, passed through.

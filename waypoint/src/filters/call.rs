@@ -116,7 +116,7 @@ pub(crate) async fn http(
         .upstream
         .cluster(&ClusterKey::Service(service.clone(), None));
     let version = match cluster.protocol() {
-        AppProtocol::Http2 | AppProtocol::Grpc => HttpVersion::Http2,
+        AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb => HttpVersion::Http2,
         _ => HttpVersion::Http1,
     };
     let make = || {

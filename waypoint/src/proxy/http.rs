@@ -42,6 +42,7 @@ use crate::body::{Body, Replay};
 use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters;
+use crate::filters::grpc_web::Web;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed};
 use crate::standing::Standing;
@@ -149,6 +150,8 @@ fn begin(
             return Err(Box::new(local(story, reply, false)));
         }
     };
+    let web = Web::of(&prepared.head, connection.accepted.frontend.protocol());
+    prepared.line.grpc |= web.is_some();
     story.asked_for(prepared.line, &mut prepared.head.headers);
     head::normalize(&mut prepared.head, compiled.normalization);
     Ok(Box::new(Exchange {
@@ -156,7 +159,8 @@ fn begin(
         processing: None,
         beside: Vec::new(),
         body: (!body.is_end_stream()).then(|| Replay::new(body)),
-        grpc: prepared.grpc,
+        grpc: prepared.grpc || web.is_some(),
+        web,
         upgrade: prepared.upgrade,
         expects: prepared.expects,
         head: prepared.head,

@@ -105,7 +105,9 @@ impl Upstream {
             .ok_or_else(|| CallError::NoEndpoint(name()))?;
         let version = match (version, cluster.protocol()) {
             (CallVersion::Http2, _) => HttpVersion::Http2,
-            (CallVersion::Declared, AppProtocol::Http2 | AppProtocol::Grpc) => HttpVersion::Http2,
+            (CallVersion::Declared, AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb) => {
+                HttpVersion::Http2
+            }
             (CallVersion::Http1 | CallVersion::Declared, _) => HttpVersion::Http1,
         };
         prepare(&mut request, version);

@@ -128,7 +128,7 @@ async fn probe(cluster: &Cluster, endpoint: &Endpoint, probe: &Probe, shared: &R
         Probe::Http { path, host, statuses } => {
             let host = host.clone().unwrap_or_else(|| host_of(cluster));
             let version = match cluster.protocol() {
-                AppProtocol::Http2 | AppProtocol::Grpc => HttpVersion::Http2,
+                AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb => HttpVersion::Http2,
                 _ => HttpVersion::Http1,
             };
             let Some(request) = request(Method::GET, path, &host, version, Body::empty()) else {

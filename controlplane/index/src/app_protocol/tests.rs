@@ -19,7 +19,8 @@ fn names_tell_the_protocol_up_to_the_first_dash() {
         ("HTTP-web", AppProtocol::Http11),
         ("http2-api", AppProtocol::Http2),
         ("grpc", AppProtocol::Grpc),
-        ("grpc-web", AppProtocol::Unknown),
+        ("grpc-web", AppProtocol::GrpcWeb),
+        ("gRPC-Web-api", AppProtocol::GrpcWeb),
         ("https", AppProtocol::Tls),
         ("tls-x", AppProtocol::Tls),
         ("tcp-x", AppProtocol::Tcp),
@@ -48,6 +49,10 @@ fn the_field_counts_before_the_name_and_the_name_before_the_number() {
     assert_eq!(
         protocol("http", 80, Some("example.com/own"), Protocol::Tcp),
         AppProtocol::Unknown
+    );
+    assert_eq!(
+        protocol("http", 80, Some("grpc-web"), Protocol::Tcp),
+        AppProtocol::GrpcWeb
     );
     assert_eq!(protocol("", 3306, None, Protocol::Tcp), AppProtocol::Tcp);
     assert_eq!(protocol("db", 27017, None, Protocol::Tcp), AppProtocol::Tcp);

@@ -23,7 +23,10 @@ fn decode_port(port: &pb::Port) -> Result<Port, FieldProblem> {
     Ok(Port {
         service_port: decode_port_number(port.service_port).field("service_port")?,
         target_port: (target_port != 0).then_some(target_port),
-        app_protocol: decode_protocol(port.app_protocol),
+        app_protocol: match port.lateen_grpc_web {
+            true => AppProtocol::GrpcWeb,
+            false => decode_protocol(port.app_protocol),
+        },
     })
 }
 
@@ -32,6 +35,7 @@ fn encode_port(port: &Port) -> pb::Port {
         service_port: port.service_port.into(),
         target_port: port.target_port.unwrap_or_default().into(),
         app_protocol: encode_protocol(port.app_protocol).into(),
+        lateen_grpc_web: port.app_protocol == AppProtocol::GrpcWeb,
     }
 }
 
@@ -49,7 +53,8 @@ fn decode_protocol(protocol: i32) -> AppProtocol {
 
 fn encode_protocol(protocol: AppProtocol) -> pb::AppProtocol {
     match protocol {
-        AppProtocol::Unknown => pb::AppProtocol::Unknown,
+        // The wire has a field of its own for gRPC-web.
+        AppProtocol::Unknown | AppProtocol::GrpcWeb => pb::AppProtocol::Unknown,
         AppProtocol::Http11 => pb::AppProtocol::Http11,
         AppProtocol::Http2 => pb::AppProtocol::Http2,
         AppProtocol::Grpc => pb::AppProtocol::Grpc,

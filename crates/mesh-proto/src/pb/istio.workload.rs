@@ -293,6 +293,10 @@ pub struct Port {
     pub target_port: u32,
     #[prost(enumeration = "AppProtocol", tag = "3")]
     pub app_protocol: i32,
+    /// Lateen's own (1000 and up; Istio numbers from 1): clients speak gRPC-web, which `app_protocol` has no word for; it
+    /// says UNKNOWN then, as Istio's.
+    #[prost(bool, tag = "1000")]
+    pub lateen_grpc_web: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplicationTunnel {

@@ -955,6 +955,8 @@ pub enum AppProtocol {
     Tcp = 5,
     /// Passed through, by server name.
     Tls = 6,
+    /// gRPC for browsers.
+    GrpcWeb = 7,
 }
 impl AppProtocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -970,6 +972,7 @@ impl AppProtocol {
             Self::Grpc => "APP_PROTOCOL_GRPC",
             Self::Tcp => "APP_PROTOCOL_TCP",
             Self::Tls => "APP_PROTOCOL_TLS",
+            Self::GrpcWeb => "APP_PROTOCOL_GRPC_WEB",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -982,6 +985,7 @@ impl AppProtocol {
             "APP_PROTOCOL_GRPC" => Some(Self::Grpc),
             "APP_PROTOCOL_TCP" => Some(Self::Tcp),
             "APP_PROTOCOL_TLS" => Some(Self::Tls),
+            "APP_PROTOCOL_GRPC_WEB" => Some(Self::GrpcWeb),
             _ => None,
         }
     }

@@ -25,8 +25,9 @@ use crate::exchange::{Exchange, view};
 use crate::filters;
 use crate::filters::authorization::request_denied;
 use crate::filters::edits::{self, Outgoing};
+use crate::filters::grpc_web;
 use crate::flags::ResponseFlag;
-use crate::reply::LocalReply;
+use crate::reply::{LocalReply, is_grpc};
 use crate::route::{Forward, Rule};
 use crate::standing::{Denied, Standing};
 use crate::upstream::call::Busy;
@@ -374,6 +375,11 @@ async fn finish(
         });
         return Response::from_parts(head, Body::empty());
     }
+    if exchange.web.is_some() && !is_grpc(&head.headers) {
+        let reply = LocalReply::new(head.status, "no_grpc_answer", "the server does not speak gRPC");
+        return local_through(exchange, reply);
+    }
+    let web = exchange.web.as_ref().map(|web| web.answer);
     head::strip_hop(&mut head.headers);
     head.headers.remove(header::TE);
     if head.status == StatusCode::NO_CONTENT {
@@ -405,7 +411,8 @@ async fn finish(
         counted: forwarding.counted,
         received: forwarding.body,
     };
-    Response::from_parts(head, body.watched(tail))
+    let body = grpc_web::written(body.watched(tail), web, &head.headers);
+    Response::from_parts(head, body)
 }
 
 /// The request must stay allowed while its answer, or what it changed to, lasts.

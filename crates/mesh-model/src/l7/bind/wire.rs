@@ -148,6 +148,7 @@ fn app_protocol(value: i32) -> Result<AppProtocol, Problem> {
         Ok(pb::AppProtocol::Grpc) => Ok(AppProtocol::Grpc),
         Ok(pb::AppProtocol::Tcp) => Ok(AppProtocol::Tcp),
         Ok(pb::AppProtocol::Tls) => Ok(AppProtocol::Tls),
+        Ok(pb::AppProtocol::GrpcWeb) => Ok(AppProtocol::GrpcWeb),
         Ok(pb::AppProtocol::Unspecified) | Err(_) => Err(Problem::UnknownValue(value)),
     }
 }
@@ -160,5 +161,6 @@ fn app_protocol_to_wire(protocol: AppProtocol) -> pb::AppProtocol {
         AppProtocol::Grpc => pb::AppProtocol::Grpc,
         AppProtocol::Tcp => pb::AppProtocol::Tcp,
         AppProtocol::Tls => pb::AppProtocol::Tls,
+        AppProtocol::GrpcWeb => pb::AppProtocol::GrpcWeb,
     }
 }

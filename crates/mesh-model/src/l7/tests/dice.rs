@@ -193,6 +193,7 @@ cases! {
     }
     AppProtocol {
         |_| Self::Unknown, |_| Self::Http11, |_| Self::Http2, |_| Self::Grpc, |_| Self::Tcp, |_| Self::Tls,
+        |_| Self::GrpcWeb,
     }
     TlsTermination {
         |_| Self::Passthrough,

@@ -56,6 +56,9 @@ pub(in crate::proxy::http) fn version(exchange: &Exchange, cluster: &Cluster) ->
     if exchange.upgrade.is_some() {
         return HttpVersion::Http1;
     }
+    if exchange.web.is_some() {
+        return HttpVersion::Http2;
+    }
     let policy = cluster
         .rules()
         .map(|rules| rules.limits().http_version)
@@ -66,7 +69,8 @@ pub(in crate::proxy::http) fn version(exchange: &Exchange, cluster: &Cluster) ->
     };
     match (cluster.protocol(), policy) {
         (_, HttpVersionPolicy::Client) => clients(),
-        (AppProtocol::Http2 | AppProtocol::Grpc, _) | (_, HttpVersionPolicy::Http2) => HttpVersion::Http2,
+        (AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb, _)
+        | (_, HttpVersionPolicy::Http2) => HttpVersion::Http2,
         (AppProtocol::Http11, _) | (_, HttpVersionPolicy::NoUpgrade) => HttpVersion::Http1,
         (AppProtocol::Unknown | AppProtocol::Tcp | AppProtocol::Tls, _) => clients(),
     }
