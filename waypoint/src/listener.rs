@@ -10,6 +10,7 @@ pub mod hbone;
 mod proxied;
 mod tls;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -56,6 +57,8 @@ pub(crate) struct Listener {
     pub(crate) drain: DrainSignal,
     /// For what is handed to other workers.
     pub(crate) watcher: DrainWatcher,
+    /// It was said in the log, once, that somebody names identities who may not.
+    pub(crate) told: Cell<bool>,
     /// TLS of its clients, where it ends here.
     termination: Option<Arc<rustls::ServerConfig>>,
 }
@@ -79,6 +82,7 @@ pub fn listen(worker: &Rc<Worker>, listen: Listen) {
     let listener = Rc::new(Listener {
         worker: worker.clone(),
         termination,
+        told: Cell::new(false),
         bind,
         drain: signal,
         watcher: drain.clone(),
@@ -122,7 +126,12 @@ fn accept(listener: &Rc<Listener>, stream: TcpStream, peer: Peer) {
                 drain,
             ))
         }
-        BindProtocol::Proxy { serves } => Box::pin(proxied::serve(listener.clone(), stream, *serves)),
+        BindProtocol::Proxy { serves, trust } => {
+            let Some(believed) = proxied::believed(listener, &stream, peer, trust) else {
+                return;
+            };
+            Box::pin(proxied::serve(listener.clone(), stream, *serves, believed))
+        }
         BindProtocol::Tls(_, served) => {
             let Some(accepted) = plainly(listener, &stream, peer, served) else {
                 return;

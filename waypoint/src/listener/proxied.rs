@@ -1,12 +1,13 @@
 //! Connections behind a PROXY protocol header: the node's proxy has ended the tunnel, and says who is there and what was
 //! asked for (Istio, `ambient.istio.io/waypoint-inbound-binding`).
 //!
-//! The header is believed: a port of this kind is for pods whose node's proxy captures everything that comes to them.
+//! Whose header is believed, and what of it, is the bind's to say: by nature it names anybody. Who is not believed is not
+//! served.
 
 use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
-use mesh_model::l7::bind::Serves;
+use mesh_model::l7::bind::{Believed, ProxyTrust, Serves};
 use mesh_net::proxy_protocol::{Decoded, Proxied, decode};
 use mesh_types::{Authority, Identity, Peer};
 use tokio::io::AsyncReadExt;
@@ -19,8 +20,26 @@ use crate::frontend::frontend;
 use crate::proxy;
 use crate::stream::Stream;
 
+/// What the bind says is believed of whoever connected, if anything is.
+pub(super) fn believed(
+    listener: &Listener,
+    stream: &TcpStream,
+    peer: Peer,
+    trust: &ProxyTrust,
+) -> Option<Believed> {
+    let local = stream.local_addr().ok()?;
+    match trust.believes(peer.ip(), local.ip()) {
+        Believed::Nothing => {
+            listener.worker.telemetry.refused(peer, "untrusted_proxy");
+            tracing::debug!(%peer, bind = %listener.bind.key(), "nobody believes this peer's PROXY protocol");
+            None
+        }
+        believed => Some(believed),
+    }
+}
+
 /// Serves one connection to its end.
-pub(super) async fn serve(listener: Rc<Listener>, mut stream: TcpStream, serves: Serves) {
+pub(super) async fn serve(listener: Rc<Listener>, mut stream: TcpStream, serves: Serves, believed: Believed) {
     let Ok(local) = stream.peer_addr() else { return };
     let worker = &listener.worker;
     let refused = |reason: &'static str, why: &dyn std::fmt::Display| {
@@ -33,7 +52,12 @@ pub(super) async fn serve(listener: Rc<Listener>, mut stream: TcpStream, serves:
         Ok(Err(error)) => return refused("malformed", &error),
         Err(late) => return refused("malformed", &late),
     };
-    let identity = match proxied.peer_identity.as_deref().map(str::parse::<Identity>) {
+    let named = proxied.peer_identity.as_deref();
+    if named.is_some() && believed != Believed::Identity && !listener.told.replace(true) {
+        tracing::warn!(peer = %local, bind = %listener.bind.key(), "it names its clients' identities, which only the node's proxy may: they count as none");
+    }
+    let named = named.filter(|_| believed == Believed::Identity);
+    let identity = match named.map(str::parse::<Identity>) {
         None => None,
         Some(Ok(identity)) => Some(identity),
         Some(Err(error)) => return refused("malformed", &error),

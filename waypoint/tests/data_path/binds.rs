@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh_model::AppProtocol;
-use mesh_model::l7::bind::{BindProtocol, Frontend as Served, Serves};
+use mesh_model::l7::bind::{BindProtocol, Frontend as Served, ProxyTrust, Serves};
 use mesh_model::l7::route::{Route, RouteParent, Rules, TcpBackend, TlsRule};
 use mesh_model::l7::tls::{Certificate, TlsTermination};
 use mesh_net::proxy_protocol::Header;
@@ -22,6 +22,77 @@ use crate::{answering, backend, head, http, http_rule, rest, route, to};
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n";
 
+/// A port for PROXY protocol, and whom it believes.
+fn proxy(node: bool, addresses_from: &[&str]) -> BindProtocol {
+    BindProtocol::Proxy {
+        serves: Serves::All,
+        trust: ProxyTrust {
+            node,
+            addresses_from: addresses_from
+                .iter()
+                .map(|range| range.parse().unwrap())
+                .collect(),
+        },
+    }
+}
+
+#[test]
+fn who_is_not_trusted_speaks_for_nobody() {
+    in_lab(|lab| async move {
+        backend(&lab, "web", 1, AppProtocol::Http11, |s| answering(s, OK)).await;
+        lab.apply([
+            service("waypoint").at("10.96.0.100").into(),
+            service("shop")
+                .at("10.96.0.50")
+                .port(80, 9000)
+                .behind("waypoint")
+                .into(),
+            pod("shop").at(&lab.ip(1)).serving("shop", 80, 9000).into(),
+        ]);
+        let header = Header {
+            source: "10.9.8.7:4321".parse().unwrap(),
+            destination: "10.96.0.50:80".parse().unwrap(),
+            peer_identity: Some("spiffe://cluster.local/ns/shop/sa/client"),
+        };
+        let all = [&header.encode().unwrap()[..], GET].concat();
+        let ask = |from: &'static str, address: std::net::SocketAddr| {
+            let all = all.clone();
+            async move {
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.bind(from.parse().unwrap()).unwrap();
+                let mut stream = socket.connect(address).await.unwrap();
+                // Whoever refuses may not read to the end.
+                let _ = stream.write_all(&all).await;
+                rest(&mut stream).await
+            }
+        };
+        assert_eq!(ask("127.0.0.1:0", lab.open(proxy(false, &[]))).await, "");
+        assert_eq!(
+            ask("127.0.0.1:0", lab.open(proxy(false, &["10.0.0.0/8"]))).await,
+            ""
+        );
+        assert!(
+            lab.metrics()
+                .contains("lateen_waypoint_refused_total{reason=\"untrusted_proxy\"} 2")
+        );
+        // A load balancer says where connections come from, and nothing about identities.
+        let balancer = lab.open(proxy(false, &["127.0.0.0/8"]));
+        assert!(ask("127.0.0.1:0", balancer).await.ends_with("ok"));
+        let seen = &lab.reports(1).await[0].accepted.client;
+        assert_eq!(
+            (&seen.identity, seen.peer.to_string().as_str()),
+            (&None, "10.9.8.7:4321")
+        );
+        // The node's proxy is believed.
+        assert!(
+            ask("127.0.0.1:0", lab.open(proxy(true, &[])))
+                .await
+                .ends_with("ok")
+        );
+        assert!(lab.reports(2).await[1].accepted.client.identity.is_some());
+    });
+}
+
 #[test]
 fn a_proxy_protocol_header_says_who_is_there_and_what_is_meant() {
     in_lab(|lab| async move {
@@ -37,7 +108,7 @@ fn a_proxy_protocol_header_says_who_is_there_and_what_is_meant() {
             service("other").at("10.96.0.51").port(80, 9000).into(),
             pod("shop").at(&ip).serving("shop", 80, 9000).into(),
         ]);
-        let address = lab.open(BindProtocol::Proxy { serves: Serves::All });
+        let address = lab.open(proxy(true, &[]));
         let said = |destination: &str, identity: Option<&str>| {
             let header = Header {
                 source: "10.9.8.7:4321".parse().unwrap(),

@@ -47,12 +47,13 @@ impl Authorization for Server {
             return Err(Status::permission_denied("not you, 100 %"));
         }
         let te = request.metadata().get("te").is_some_and(|te| te == "trailers");
-        let mut response = CheckResponse::default();
-        response.status = Some(Rpc {
-            message: format!("{} {te}", request.into_inner().encoded_len()),
-            ..Rpc::default()
-        });
-        Ok(tonic::Response::new(response))
+        Ok(tonic::Response::new(CheckResponse {
+            status: Some(Rpc {
+                message: format!("{} {te}", request.into_inner().encoded_len()),
+                ..Rpc::default()
+            }),
+            ..CheckResponse::default()
+        }))
     }
 }
 

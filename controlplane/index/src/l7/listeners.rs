@@ -10,8 +10,9 @@ use controlplane_collections::{Collection, Fetch};
 use controlplane_k8s_api::core::Secret;
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass, Listener, RouteNamespaces, TlsMode};
 use controlplane_k8s_api::{Kind, ObjectKey};
+use ipnet::IpNet;
 use mesh_model::AppProtocol;
-use mesh_model::l7::bind::{BindProtocol, Frontend, Serves};
+use mesh_model::l7::bind::{BindProtocol, Frontend, ProxyTrust, Serves};
 use mesh_model::l7::tls::TlsTermination;
 use mesh_types::{NamespacedName, Strng, ports};
 
@@ -250,6 +251,10 @@ fn protocol(
         }),
         (PROXY, Some(waypoint)) => Ok(BindProtocol::Proxy {
             serves: serves(waypoint.traffic),
+            trust: ProxyTrust {
+                node: true,
+                addresses_from: trusted_proxies(gateway)?,
+            },
         }),
         ("HBONE", Some(_)) => Err(Problem {
             kind: ConditionType::Accepted,
@@ -262,6 +267,19 @@ fn protocol(
             message: format!("{other:?} is not served by Gateways of this class"),
         }),
     }
+}
+
+/// Who else than the node's proxy may say where connections come from.
+fn trusted_proxies(gateway: &Gateway) -> Result<Vec<IpNet>, Problem> {
+    let named = gateway.metadata.annotations.get(TRUSTED_PROXIES);
+    let ranges = named.map_or("", |named| named.as_ref()).split(',').map(str::trim);
+    let ranges = ranges.filter(|range| !range.is_empty());
+    let parsed: Result<Vec<IpNet>, &str> = ranges.map(|range| range.parse().map_err(|_| range)).collect();
+    parsed.map_err(|range| Problem {
+        kind: ConditionType::Accepted,
+        reason: StatusReason::Invalid,
+        message: format!("annotation {TRUSTED_PROXIES}: {range:?} is no range of addresses (CIDR)"),
+    })
 }
 
 fn serves(traffic: Traffic) -> Serves {
@@ -331,6 +349,8 @@ const CLASSES: [(&str, &str); 4] = [
     ("istio", "istio.io/gateway-controller"),
     ("lateen", "lateen.dev/gateway-controller"),
 ];
+/// Ranges (CIDR, by comma) from which a PROXY protocol header is believed as far as addresses go.
+const TRUSTED_PROXIES: &str = "lateen.dev/trusted-proxies";
 /// Bytes behind a PROXY protocol header, from the node's proxy.
 const PROXY: &str = "istio.io/PROXY";
 

@@ -2,6 +2,9 @@
 
 mod wire;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use mesh_types::{NamespacedName, Strng};
 
 use super::{ServicePort, tls::TlsTermination};
@@ -32,11 +35,33 @@ pub enum BindProtocol {
     Proxy {
         /// What may be addressed.
         serves: Serves,
+        /// Whose headers are believed.
+        trust: ProxyTrust,
     },
     /// Bytes as they are.
     Plain(Frontend),
     /// TLS.
     Tls(TlsTermination, Frontend),
+}
+
+/// Whose PROXY protocol headers are believed: they say who is there, so that whoever may write them can be anybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyTrust {
+    /// The node's proxy, which hands tunnels on within the network namespace of the pod: addresses and identities.
+    pub node: bool,
+    /// Others, such as load balancers: addresses only.
+    pub addresses_from: Vec<IpNet>,
+}
+
+/// What is believed of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Believed {
+    /// All of it.
+    Identity,
+    /// Where a connection comes from and goes to.
+    Addresses,
+    /// Nothing.
+    Nothing,
 }
 
 /// What may be addressed through a waypoint.
@@ -81,6 +106,24 @@ impl Serves {
     }
 }
 
+impl ProxyTrust {
+    /// What is believed of somebody who connected from `peer` to `local`.
+    ///
+    /// From inside of a network namespace, its own addresses are the only ones that connect to it without being told
+    /// otherwise, and no packet from outside can bear one of them (Linux drops such as martians).
+    #[must_use]
+    pub fn believes(&self, peer: IpAddr, local: IpAddr) -> Believed {
+        let (peer, local) = (peer.to_canonical(), local.to_canonical());
+        if self.node && (peer == local || peer.is_loopback()) {
+            return Believed::Identity;
+        }
+        match self.addresses_from.iter().any(|range| range.contains(&peer)) {
+            true => Believed::Addresses,
+            false => Believed::Nothing,
+        }
+    }
+}
+
 impl Bind {
     /// Its key: `<namespace>/<gateway>/<listener>`.
     #[must_use]
@@ -88,3 +131,6 @@ impl Bind {
         format!("{}/{}", self.gateway, self.listener).into()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,6 +149,7 @@ fn the_last_of_two_ports_with_one_number_counts() {
         service_port: 80,
         target_port: 8081,
         app_protocol: 0,
+        ..pb::Port::default()
     });
     let service = Service::try_from(message).unwrap();
     assert_eq!(service.ports.get(80).unwrap().target_port, Some(8081));

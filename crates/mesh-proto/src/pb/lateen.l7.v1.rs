@@ -854,11 +854,17 @@ pub struct HboneBind {
 }
 /// Bytes behind a PROXY protocol header, version 2, from the node's proxy, which terminated the tunnel: the header says
 /// for which service or workload they are, and in TLV 0xD0 who the client is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProxyBind {
     /// What may be addressed.
     #[prost(enumeration = "Serves", tag = "1")]
     pub serves: i32,
+    /// The node's proxy is believed, addresses and identities: connections that come from the proxy's own network namespace.
+    #[prost(bool, tag = "2")]
+    pub trusts_node: bool,
+    /// Who else is believed, as far as addresses go; an identity that they name is not. Everybody else is refused.
+    #[prost(message, repeated, tag = "3")]
+    pub trusts_addresses_from: ::prost::alloc::vec::Vec<IpRange>,
 }
 /// Bytes as they are.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

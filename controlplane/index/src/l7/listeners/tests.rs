@@ -1,5 +1,5 @@
 use controlplane_k8s_api::Kind;
-use mesh_model::l7::bind::{BindProtocol, Frontend, Serves};
+use mesh_model::l7::bind::{BindProtocol, Frontend, ProxyTrust, Serves};
 use mesh_model::l7::tls::TlsTermination;
 
 use crate::fixture::Mesh;
@@ -227,9 +227,43 @@ fn a_waypoints_listener_says_for_whom_it_is() {
                 .map(|b| b.value.protocol.clone())
         };
         assert_eq!(protocol("mesh"), Some(BindProtocol::Hbone { serves: expected }));
-        assert_eq!(protocol("proxy"), Some(BindProtocol::Proxy { serves: expected }));
+        let trust = ProxyTrust {
+            node: true,
+            addresses_from: Vec::new(),
+        };
+        assert_eq!(
+            protocol("proxy"),
+            Some(BindProtocol::Proxy {
+                serves: expected,
+                trust
+            })
+        );
         assert_eq!(protocol("odd"), None);
     }
+}
+
+#[test]
+fn who_may_speak_for_others_is_annotated() {
+    let mesh = |ranges: &str| {
+        Mesh::of(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: wp, namespace: shop, \
+             annotations: {{lateen.dev/trusted-proxies: {ranges:?}}}}}, \
+             spec: {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}, \
+             {{name: proxy, port: 15088, protocol: istio.io/PROXY}}]}}}}"
+        ))
+    };
+    let trusted = |ranges: &str| match &mesh(ranges).binds.get("shop/wp/proxy")?.value.protocol {
+        BindProtocol::Proxy { trust, .. } => Some(trust.clone()),
+        _ => None,
+    };
+    let trust = trusted("10.0.0.0/8, fd00::/8").expect("it is served");
+    assert!(trust.node);
+    assert_eq!(
+        trust.addresses_from,
+        ["10.0.0.0/8", "fd00::/8"].map(|range| range.parse().expect("a range"))
+    );
+    // Nobody is served where it is not known who is believed.
+    assert_eq!(trusted("10.0.0.0/8, everybody"), None);
 }
 
 #[test]

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use mesh_proto::lateen::l7::v1 as pb;
 use mesh_types::Strng;
 
-use super::{Bind, BindProtocol, Frontend, Serves};
+use super::{Bind, BindProtocol, Frontend, ProxyTrust, Serves};
 use crate::AppProtocol;
 use crate::invalid::{FieldProblem, InField, InvalidResource, Problem, ResourceKind};
-use crate::l7::wire::{Resource, Wire, check, decode_resource, encode_resource, required, strings};
+use crate::l7::wire::{
+    Resource, Wire, check, decode_resource, encode_resource, list, list_to_wire, required, strings,
+};
 
 impl Bind {
     /// Reads a resource as it came over xDS.
@@ -50,7 +52,11 @@ impl Wire for Bind {
         let serves = |serves| serves_to_wire(serves).into();
         let protocol = match &self.protocol {
             BindProtocol::Hbone { serves: s } => Protocol::Hbone(pb::HboneBind { serves: serves(*s) }),
-            BindProtocol::Proxy { serves: s } => Protocol::Proxy(pb::ProxyBind { serves: serves(*s) }),
+            BindProtocol::Proxy { serves: s, trust } => Protocol::Proxy(pb::ProxyBind {
+                serves: serves(*s),
+                trusts_node: trust.node,
+                trusts_addresses_from: list_to_wire(&trust.addresses_from),
+            }),
             BindProtocol::Plain(frontend) => Protocol::Plain(pb::PlainBind {
                 frontend: Some(frontend.to_wire()),
             }),
@@ -77,6 +83,10 @@ fn protocol(m: &pb::Bind) -> Result<BindProtocol, FieldProblem> {
             },
             Protocol::Proxy(m) => BindProtocol::Proxy {
                 serves: serves(m.serves).field("proxy.serves")?,
+                trust: ProxyTrust {
+                    node: m.trusts_node,
+                    addresses_from: list("proxy.trusts_addresses_from", &m.trusts_addresses_from)?,
+                },
             },
             Protocol::Plain(m) => {
                 BindProtocol::Plain(required("frontend", m.frontend.as_ref()).field("plain")?)

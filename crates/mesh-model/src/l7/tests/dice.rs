@@ -16,7 +16,7 @@ use crate::l7::authorization::{
     Operation, PathPattern, Rule, Segment, Source, TextAttribute, Values,
 };
 use crate::l7::backend::Location;
-use crate::l7::bind::{BindProtocol, Frontend, Serves};
+use crate::l7::bind::{BindProtocol, Frontend, ProxyTrust, Serves};
 use crate::l7::filter::{
     Abort, BackendFilter, Cors, Fault, Filter, HeaderEdits, Mirror, PathRewrite, Redirect, RedirectPort,
     Respond, Rewrite, Share,
@@ -174,6 +174,7 @@ impl<T: Any> Any for BTreeMap<u16, T> {
 
 fields! {
     Bind { gateway, listener, port, protocol }
+    ProxyTrust { node, addresses_from }
     Backend { name, object, location }
     Certificate { chain, key }
     EndpointLabels { workload: uid, labels: labels }
@@ -182,7 +183,7 @@ fields! {
 
 cases! {
     BindProtocol {
-        |d| Self::Hbone { serves: any(d) }, |d| Self::Proxy { serves: any(d) }, |d| Self::Plain(any(d)),
+        |d| Self::Hbone { serves: any(d) }, |d| Self::Proxy { serves: any(d), trust: any(d) }, |d| Self::Plain(any(d)),
         |d| Self::Tls(any(d), any(d)),
     }
     Serves { |_| Self::Services, |_| Self::Workloads, |_| Self::All, |_| Self::Nothing }

@@ -12,7 +12,7 @@ use crate::l7::authorization::{
     Operation, PathPattern, Rule, Segment, Source, TextAttribute, Values,
 };
 use crate::l7::backend::Location;
-use crate::l7::bind::{BindProtocol, Frontend, Serves};
+use crate::l7::bind::{BindProtocol, Frontend, ProxyTrust, Serves};
 use crate::l7::filter::{
     Abort, BackendFilter, Cors, Fault, Filter, HeaderEdits, Mirror, PathRewrite, Redirect, RedirectPort,
     Respond, Rewrite, Share,
@@ -128,7 +128,13 @@ pub(crate) fn binds() -> Vec<(&'static str, Bind)> {
         client_authorities: Some("-----BEGIN CERTIFICATE-----".into()),
     };
     let plain = BindProtocol::Plain(Frontend::Service(port("web", 80)));
-    let sandwiched = BindProtocol::Proxy { serves: Serves::All };
+    let sandwiched = BindProtocol::Proxy {
+        serves: Serves::All,
+        trust: ProxyTrust {
+            node: true,
+            addresses_from: vec!["10.0.0.0/8".parse().expect("a range")],
+        },
+    };
     vec![
         ("hbone", waypoint_bind()),
         ("proxy", bind("inner", sandwiched)),
