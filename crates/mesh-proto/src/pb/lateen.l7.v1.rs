@@ -854,7 +854,7 @@ pub struct HboneBind {
 }
 /// Bytes behind a PROXY protocol header, version 2, from the node's proxy, which terminated the tunnel: the header says
 /// for which service or workload they are, and in TLV 0xD0 who the client is.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProxyBind {
     /// What may be addressed.
     #[prost(enumeration = "Serves", tag = "1")]
