@@ -174,6 +174,13 @@ impl Rule {
         }
     }
 
+    /// Whether it has several destinations.
+    #[must_use]
+    pub(crate) fn has_shares(&self) -> bool {
+        let action = self.http().map(|rule| &rule.action);
+        matches!(action, Some(HttpAction::Forward(backends)) if backends.len() > 1)
+    }
+
     /// The destination itself.
     #[must_use]
     pub fn http_backend(&self) -> Option<&HttpBackend> {

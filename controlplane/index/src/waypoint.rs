@@ -1,10 +1,12 @@
 //! Which Gateways are waypoints, where they are found, and whom they serve (Istio documentation, "Configure waypoint
 //! proxies").
 //!
-//! [`binding`] is what the labels of everybody else have to do with them, [`deployment`] what a cluster is to run for them.
+//! [`binding`] is what the labels of everybody else have to do with them, [`only`] who is kept from going past them,
+//! [`deployment`] what a cluster is to run for them.
 
 pub(crate) mod binding;
 pub mod deployment;
+pub(crate) mod only;
 
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::gateway::{FromNamespaces, Gateway, GatewayClass, LabelSelector, Listener};

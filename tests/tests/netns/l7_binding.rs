@@ -1,11 +1,11 @@
 //! Who asks for a waypoint is reached through it: namespaces, services, workloads; and no longer once they do not.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use lab::Lab;
 use lab::config::PodSpec;
 
 use crate::harness::{Test, test};
-use crate::l7_stage::{APP, App, Stage, USE, service};
+use crate::l7_stage::{APP, Answer, App, Stage, USE, service};
 use crate::party::ENROLLED;
 use crate::trace::Trace;
 
@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
         services,
     ),
     test("workloads_are_bound_by_a_label_and_free_without_it", workloads),
+    test("nobody_gets_past_the_waypoint_of_a_namespace_that_says_so", only),
 ];
 
 fn services(lab: &mut Lab) -> Result<()> {
@@ -54,6 +55,36 @@ fn workloads(lab: &mut Lab) -> Result<()> {
         .label("name", "alone");
     lab.config().pod(&free)?;
     direct(&stage, &mut trace, &to)
+}
+
+/// R, I9: a Pod's own address, a waypoint that is gone, and one that comes back.
+fn only(lab: &mut Lab) -> Result<()> {
+    let mut stage = Stage::set(lab)?;
+    let direct = format!("http://{}:8080/", stage.apps[0].pod.v4());
+    let open = stage.get(&[&direct])?;
+    ensure!(open.status == "200", "nobody asked to refuse it: {open:?}");
+    let guarded = |only: bool| {
+        let text = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {ENROLLED}\n  labels: {{istio.io/dataplane-mode: ambient, {USE}}}\n  annotations: {{lateen.dev/waypoint-only: '{only}'}}\n"
+        );
+        lab.config().write(&format!("namespace-{ENROLLED}.yaml"), &text)
+    };
+    guarded(true)?;
+    let refused = |a: &Answer| a.status == "000" || a.status == "503";
+    stage.until("the refusal", &[&direct], refused)?;
+    let mut trace = Trace::follow(lab)?;
+    stage.get(&[&direct])?;
+    trace.expect_error(1, &[("direction", "inbound")], "shop/lateen_waypoint_only")?;
+    let through = stage.get(&["http://10.96.3.1/"])?;
+    ensure!(through.status == "200", "through the waypoint: {through:?}");
+    // Without its waypoint the service is closed, and its Pods with it.
+    stage.waypoint.replicas[0].kill()?;
+    stage.until("no way", &["http://10.96.3.1/"], refused)?;
+    let past = stage.get(&[&direct])?;
+    ensure!(refused(&past), "{past:?}");
+    guarded(false)?;
+    stage.until("the way past it", &[&direct], |a| a.status == "200")?;
+    Ok(())
 }
 
 /// Waits until a request to `host` passes the waypoint: its node's line of it names the waypoint.

@@ -78,6 +78,7 @@ pub(crate) struct Together {
     pub(crate) authority: TestAuthority,
     backends: RefCell<BTreeMap<String, Rc<Backend>>>,
     clients: Clients,
+    peers: RefCell<BTreeMap<String, wire::Peers>>,
     services: Cell<u8>,
     local: LocalSet,
     runtime: Runtime,
@@ -145,6 +146,7 @@ impl Together {
             clients: Clients::new(&authority, gateway),
             authority,
             backends: RefCell::default(),
+            peers: RefCell::default(),
             services: Cell::new(0),
             local: LocalSet::new(),
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -221,7 +223,9 @@ impl Together {
     pub(crate) fn mesh_backend(&self, name: &str, labels: &str) -> Rc<Backend> {
         let backend = self.start_backend(name, labels, Redirection::Enabled);
         let identity = mesh_testkit::objects::identity(NAMESPACE, name);
-        wire::end_tunnels(self.authority.certificate(&identity), backend.ip);
+        let peers = wire::Peers::default();
+        wire::end_tunnels(self.authority.certificate(&identity), backend.ip, peers.clone());
+        self.peers.borrow_mut().insert(name.to_owned(), peers);
         backend
     }
 
@@ -241,6 +245,11 @@ impl Together {
         proxy
             .state
             .query(|view| view.service_by_hostname(host, NAMESPACE).is_some())
+    }
+
+    /// Whose tunnels came to a backend in the mesh.
+    pub(crate) fn peers_of(&self, name: &str) -> Vec<String> {
+        self.peers.borrow()[name].lock().clone()
     }
 
     fn start_backend(&self, name: &str, labels: &str, redirection: Redirection) -> Rc<Backend> {

@@ -1,5 +1,6 @@
 //! What a user writes and what happens to a request, together: see [`harness`].
 
+mod ambient;
 mod cases;
 mod entries;
 mod gateway_api;

@@ -184,7 +184,7 @@ fn sessions_by_header() {
 #[test]
 fn sessions_of_a_route() {
     let mesh = Together::shop(&http_route(
-        "{sessionPersistence: {sessionName: kept, type: Cookie}, backendRefs: [{name: web, port: 80}]}",
+        "{sessionPersistence: {sessionName: kept, type: Cookie}, backendRefs: [{name: web-v1, port: 80}, {name: web-v2, port: 80}]}",
     ));
     let mut homes = BTreeSet::new();
     for _ in 0..8 {

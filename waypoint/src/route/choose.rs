@@ -10,7 +10,7 @@ use mesh_model::l7::select::{Selected, pick_backend};
 use super::{Compiled, Forward, Routed, Rule, Tables};
 use crate::frontend::Frontend;
 use crate::reply::LocalReply;
-use crate::upstream::ClusterKey;
+use crate::upstream::{ClusterKey, session};
 
 impl Tables {
     /// Where a request goes.
@@ -49,7 +49,7 @@ impl Tables {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         }
         match &rule.action {
-            HttpAction::Forward(backends) => self.forward(compiled, selected, backends, &sent),
+            HttpAction::Forward(backends) => self.forward(compiled, request, selected, backends, &sent),
             HttpAction::Respond(respond) => {
                 let status =
                     StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -66,12 +66,14 @@ impl Tables {
     fn forward(
         &self,
         compiled: &Compiled,
+        request: &Request<'_>,
         selected: &Selected<'_>,
         backends: &[HttpBackend],
         sent: &dyn Fn(&Redirect) -> Routed,
     ) -> Routed {
         let memory = compiled.memory(selected.route, selected.rule_index);
-        let Some(backend) = pick_backend(backends, memory.spread.next()) else {
+        let kept = held_backend(compiled, request, selected, backends);
+        let Some(backend) = kept.or_else(|| pick_backend(backends, memory.spread.next())) else {
             return Routed::Reply(Box::new(LocalReply::invalid_route()));
         };
         for filter in &backend.filters {
@@ -97,6 +99,36 @@ impl Tables {
             }),
         })
     }
+}
+
+/// Of several destinations that of the client's session, while it has a share at all (Gateway API, GEP-1619: a session
+/// counts more than weights).
+fn held_backend<'b>(
+    compiled: &Compiled,
+    request: &Request<'_>,
+    selected: &Selected<'_>,
+    backends: &'b [HttpBackend],
+) -> Option<&'b HttpBackend> {
+    if backends.len() < 2 {
+        return None;
+    }
+    let of_place = || {
+        compiled
+            .applied
+            .effective
+            .session
+            .as_ref()
+            .map(|given| &given.value)
+    };
+    let session = selected.rule.session.as_ref().or_else(of_place)?;
+    let share = session::held(session, request.headers, session::now())?.share?;
+    backends
+        .iter()
+        .filter(|backend| backend.weight > 0)
+        .find(|backend| {
+            let cluster = ClusterKey::of(&backend.destination);
+            cluster.is_some_and(|cluster| session::share(&cluster.to_string()) == share)
+        })
 }
 
 /// The answer that sends a client elsewhere.

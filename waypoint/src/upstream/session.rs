@@ -5,7 +5,7 @@
 //! the network's inside. It is not signed: whoever forges one chooses among the endpoints that anybody may be sent to.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use mesh_balance::ring;
@@ -19,6 +19,21 @@ pub(crate) struct Held {
     pub(crate) name: u64,
     /// When it began, in seconds since 1970; 0 where nothing depends on it.
     began: u64,
+    /// Which of a rule's destinations it is an endpoint of; absent where there is only one.
+    pub(crate) share: Option<u16>,
+}
+
+/// What sessions call one of a rule's destinations.
+pub(crate) fn share(destination: &str) -> u16 {
+    let [.., high, low] = ring::hash(destination.as_bytes()).to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+/// Seconds since 1970: sessions are the same on all gateways.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// What sessions call an endpoint.
@@ -35,7 +50,7 @@ pub(crate) fn held(session: &Session, headers: &HeaderMap, now: u64) -> Option<H
     let mut parts = text.split('-');
     let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
     let name = number()?;
-    let (began, used) = (number(), number());
+    let (began, used, share) = (number(), number(), number());
     let is_over = |limit: Option<Duration>, since: Option<u64>| {
         limit.is_some_and(|limit| since.is_none_or(|since| now.saturating_sub(since) > limit.as_secs()))
     };
@@ -45,6 +60,7 @@ pub(crate) fn held(session: &Session, headers: &HeaderMap, now: u64) -> Option<H
     Some(Held {
         name,
         began: began.unwrap_or(now),
+        share: share.and_then(|share| share.try_into().ok()),
     })
 }
 
@@ -53,18 +69,25 @@ pub(crate) fn told(
     session: &Session,
     held: Option<Held>,
     endpoint: &str,
+    share: Option<u16>,
     now: u64,
 ) -> Option<(HeaderName, HeaderValue)> {
     let name = name(endpoint);
-    let stays = held.filter(|held| held.name == name);
+    let stays = held.filter(|held| held.name == name && held.share == share);
     if stays.is_some() && session.idle_timeout.is_none() {
         return None;
     }
     let began = stays.map_or(now, |held| held.began);
     let timed = session.absolute_timeout.is_some() || session.idle_timeout.is_some();
-    let value = match timed {
-        true => format!("{name:016x}-{began:x}-{now:x}"),
-        false => format!("{name:016x}"),
+    let times = if timed {
+        format!("-{began:x}-{now:x}")
+    } else {
+        String::new()
+    };
+    let value = match share {
+        Some(share) if timed => format!("{name:016x}{times}-{share:04x}"),
+        Some(share) => format!("{name:016x}---{share:04x}"),
+        None => format!("{name:016x}{times}"),
     };
     match session.carrier {
         SessionCarrier::Header => {

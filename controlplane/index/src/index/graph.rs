@@ -23,6 +23,7 @@ use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
 use crate::status::{ObjectStatus, Statuses};
 use crate::trust_domains;
+use crate::waypoint::only::{self, authorization_from_namespace};
 use crate::workload_entry::{self, workload_from_workload_entry};
 
 /// The graph with the handles of what goes in and what comes out.
@@ -38,6 +39,8 @@ pub(super) struct MeshGraph {
     lookups: WorkloadLookups,
     policies: Collection<NamespacedName, Derived<Authorization>>,
     peers: Collection<NamespacedName, Derived<Authorization>>,
+    /// Policies of Namespaces that let only their waypoint in.
+    guards: Collection<NamespacedName, Derived<Authorization>>,
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
     assignments_by_node: controlplane_collections::Index<Strng, AssignmentKey, Derived<Assignment>>,
     assignments_by_account: controlplane_collections::Index<Account, AssignmentKey, Derived<Assignment>>,
@@ -55,6 +58,7 @@ impl MeshGraph {
         let base = Lookups::new(&mut graph, &config, inputs);
         let entries = EntryLookups::new(&mut graph, &config, base);
         let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, base);
+        let guards = add_guards(&mut graph, &config, base);
         let lookups = WorkloadLookups {
             base,
             entries,
@@ -96,6 +100,7 @@ impl MeshGraph {
             lookups,
             policies,
             peers,
+            guards,
             assignments,
             assignments_by_node,
             assignments_by_account,
@@ -116,7 +121,7 @@ impl MeshGraph {
         let of_kubernetes = service_resources(graph, self.services, told);
         let of_entries = service_resources(graph, self.entry_services, told);
         changes.addresses.extend(handed_over(of_entries, of_kubernetes));
-        for collection in [self.policies, self.peers] {
+        for collection in [self.policies, self.peers, self.guards] {
             let policies = resources(graph, collection, told, Authorization::clone);
             changes.authorizations.extend(policies);
         }
@@ -157,6 +162,7 @@ impl MeshGraph {
         collect_conditions(graph, self.entry_services, &mut conditions);
         collect_conditions(graph, self.policies, &mut conditions);
         collect_conditions(graph, self.peers, &mut conditions);
+        collect_conditions(graph, self.guards, &mut conditions);
         collect_conditions(graph, self.assignments, &mut conditions);
         self.l7.conditions(graph, &mut conditions);
         // Stable: the conditions of one object stay in their order.
@@ -362,6 +368,23 @@ fn add_policies(
         }),
     };
     (policies, peers, lookups)
+}
+
+/// The policies of Namespaces that let only their waypoint in.
+fn add_guards(
+    graph: &mut Graph,
+    config: &Arc<MeshConfig>,
+    base: Lookups,
+) -> Collection<NamespacedName, Derived<Authorization>> {
+    let mesh = config.clone();
+    graph.derive_many(
+        "policy of a Namespace's waypoint",
+        base.namespaces.wishes,
+        move |fetch, namespace, wish| {
+            let policy = authorization_from_namespace(fetch, &mesh, base.inputs, namespace, wish);
+            policy.into_iter().map(|p| (only::name(namespace), p)).collect()
+        },
+    )
 }
 
 type Converted = (Derived<Authorization>, Option<SelectedMode>);

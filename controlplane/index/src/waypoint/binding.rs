@@ -12,7 +12,7 @@ use mesh_model::workload::ApplicationTunnel;
 use mesh_model::{GatewayDestination, GatewayRef};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, ports};
 
-use super::{Traffic, Waypoint};
+use super::{Traffic, Waypoint, only};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
 use crate::lookups::Lookups;
@@ -26,6 +26,7 @@ pub(crate) struct Wish {
     canary_weight: Option<Strng>,
     ingress: Option<bool>,
     fail_open: Option<bool>,
+    only: bool,
 }
 
 /// A waypoint's name, in the object's own namespace where it names none.
@@ -376,7 +377,20 @@ impl Wish {
             canary_weight: annotations.get(CANARY_WEIGHT).cloned(),
             ingress: labels.get(INGRESS).map(|value| is_true(value)),
             fail_open: annotations.get(FAIL_OPEN).map(|value| value == "true"),
+            only: annotations.get(only::ONLY).is_some_and(|value| value == "true"),
         }
+    }
+
+    /// Nobody else is to be let in.
+    pub(crate) fn only(&self) -> bool {
+        self.only
+    }
+
+    /// The waypoint and its canary, by the names that they have in a namespace.
+    pub(crate) fn waypoints(&self, namespace: &Strng) -> Vec<NamespacedName> {
+        let named = self.waypoint.iter().filter(|named| *named.name != *OPT_OUT);
+        let canary = self.canary.iter();
+        named.chain(canary).map(|named| named.within(namespace)).collect()
     }
 }
 

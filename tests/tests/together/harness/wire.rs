@@ -260,7 +260,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 }
 
 /// The node's proxy of a backend: tunnels to it end here. It lasts as long as the process.
-pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr) {
+pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr, peers: Peers) {
     let listener = std::net::TcpListener::bind((ip, 15008)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let serve = move || {
@@ -271,7 +271,7 @@ pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr) {
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                spawn_local(end_connection(stream, certificate.clone()));
+                spawn_local(end_connection(stream, certificate.clone(), peers.clone()));
             }
         });
     };
@@ -281,11 +281,12 @@ pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr) {
         .unwrap();
 }
 
-async fn end_connection(stream: TcpStream, certificate: Arc<WorkloadCertificate>) {
+async fn end_connection(stream: TcpStream, certificate: Arc<WorkloadCertificate>, peers: Peers) {
     let (options, budget) = (HboneOptions::default(), ReceiveBudget::default());
     let Ok(mut connection) = serve_tls(stream, certificate.server_config(), &options, &budget).await else {
         return;
     };
+    peers.lock().push(connection.peer().to_string());
     while let Some(Ok(tunnel)) = connection.next().await {
         let Authority::Ip(to) = tunnel.request.authority.clone() else {
             continue;
@@ -348,6 +349,9 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
             .supported_schemes()
     }
 }
+
+/// Who came through tunnels.
+pub(super) type Peers = Arc<parking_lot::Mutex<Vec<String>>>;
 
 /// The address of every client, as their nodes' proxies tell it.
 pub(crate) const CLIENT: &str = "10.244.0.9:40000";

@@ -1,7 +1,6 @@
 //! What keeps a request at the endpoint that its client, or its key, had before.
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mesh_model::l7::session::Session;
@@ -17,6 +16,8 @@ pub(super) struct Sticky {
     /// What is hashed.
     pub(super) hash: Option<u64>,
     session: Option<(Session, Option<Held>)>,
+    /// Which of the rule's destinations it is, where there are several.
+    share: Option<u16>,
     told: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -32,9 +33,12 @@ impl Sticky {
         let session = of_rule.or_else(of_place).or_else(|| rules.session());
         let mut sticky = Self {
             session: session.map(|session| {
-                let held = session::held(session, &exchange.head.headers, now());
+                let held = session::held(session, &exchange.head.headers, session::now());
                 (session.clone(), held)
             }),
+            share: rule
+                .filter(|rule| rule.has_shares())
+                .map(|_| session::share(cluster.name())),
             ..Self::default()
         };
         if let Some(key) = rules.hash_key() {
@@ -58,8 +62,13 @@ impl Sticky {
     /// An endpoint answers.
     pub(super) fn answered(&mut self, endpoint: &Rc<Endpoint>) {
         if let Some((session, held)) = &self.session {
-            self.told
-                .extend(session::told(session, *held, endpoint.host.key(), now()));
+            self.told.extend(session::told(
+                session,
+                *held,
+                endpoint.host.key(),
+                self.share,
+                session::now(),
+            ));
         }
     }
 
@@ -69,11 +78,4 @@ impl Sticky {
             headers.append(name, value);
         }
     }
-}
-
-/// Seconds since 1970: sessions are the same on all gateways.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

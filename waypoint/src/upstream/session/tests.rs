@@ -28,15 +28,33 @@ fn sent_back(set: &HeaderValue) -> HeaderMap {
 #[test]
 fn what_is_told_is_held_the_next_time_and_not_told_again() {
     let session = session(IN_COOKIE);
-    let (name_of, set) = told(&session, None, "a", 100).unwrap();
+    let (name_of, set) = told(&session, None, "a", None, 100).unwrap();
     assert_eq!(name_of, header::SET_COOKIE);
     let back = held(&session, &sent_back(&set), 100).unwrap();
     assert_eq!(back.name, name("a"));
-    assert!(told(&session, Some(back), "a", 100).is_none());
+    assert!(told(&session, Some(back), "a", None, 100).is_none());
     assert!(
-        told(&session, Some(back), "b", 100).is_some(),
+        told(&session, Some(back), "b", None, 100).is_some(),
         "it had to go elsewhere"
     );
+}
+
+#[test]
+fn a_session_is_with_one_of_several_destinations() {
+    let timed = Session {
+        idle_timeout: Some(Duration::from_secs(10)),
+        ..session(IN_COOKIE)
+    };
+    for session in [session(IN_COOKIE), timed] {
+        let (_, set) = told(&session, None, "a", Some(7), 100).unwrap();
+        let back = held(&session, &sent_back(&set), 101).unwrap();
+        assert_eq!((back.name, back.share), (name("a"), Some(7)));
+        assert!(
+            told(&session, Some(back), "a", Some(8), 101).is_some(),
+            "another destination"
+        );
+        assert!(held(&session, &with_cookie("sid=0"), 101).is_none_or(|held| held.share.is_none()));
+    }
 }
 
 #[test]
@@ -46,13 +64,13 @@ fn a_session_ends_when_it_is_too_old_or_was_idle() {
         idle_timeout: Some(Duration::from_secs(10)),
         ..session(SessionCarrier::Cookie { permanent: true })
     };
-    let (_, set) = told(&timed, None, "a", 1_000).unwrap();
+    let (_, set) = told(&timed, None, "a", None, 1_000).unwrap();
     assert!(set.to_str().unwrap().ends_with("; Path=/; HttpOnly; Max-Age=100"));
     let headers = sent_back(&set);
     assert!(held(&timed, &headers, 1_010).is_some());
     assert!(held(&timed, &headers, 1_011).is_none(), "idle");
     let back = held(&timed, &headers, 1_010);
-    let (_, again) = told(&timed, back, "a", 1_010).unwrap();
+    let (_, again) = told(&timed, back, "a", None, 1_010).unwrap();
     assert!(again.to_str().unwrap().ends_with("; Max-Age=90"), "{again:?}");
     assert!(held(&timed, &sent_back(&again), 1_020).is_some());
     let only_absolute = Session {
@@ -66,7 +84,7 @@ fn a_session_ends_when_it_is_too_old_or_was_idle() {
 #[test]
 fn in_a_header() {
     let session = session(SessionCarrier::Header);
-    let (name_of, value) = told(&session, None, "a", 0).unwrap();
+    let (name_of, value) = told(&session, None, "a", None, 0).unwrap();
     let headers: HeaderMap = [(name_of, value)].into_iter().collect();
     assert_eq!(held(&session, &headers, 0).unwrap().name, name("a"));
 }
