@@ -11,6 +11,7 @@ mod proxied;
 mod tls;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use mesh_model::l7::Bind;
 use mesh_model::l7::bind::{BindProtocol, Frontend as Served};
 use mesh_runtime::drain::DrainWatcher;
 use mesh_tls::{CertSource, CertUnavailable, WorkloadCertificate};
-use mesh_types::{Identity, Peer};
+use mesh_types::{Identity, Peer, Strng};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection::{Accepted, Client};
@@ -63,6 +64,25 @@ pub(crate) struct Listener {
     termination: Option<Arc<rustls::ServerConfig>>,
 }
 
+/// What a gateway has on each port, by the key of the first: listeners of one port share its sockets, and have their own
+/// hosts. What connections through tunnels are for they say themselves.
+#[must_use]
+pub fn of_ports(binds: impl Iterator<Item = Arc<Bind>>) -> BTreeMap<Strng, Vec<Arc<Bind>>> {
+    let mut ports: BTreeMap<u16, Vec<Arc<Bind>>> = BTreeMap::new();
+    for bind in binds {
+        ports.entry(bind.port).or_default().push(bind);
+    }
+    let groups = ports.into_values().map(|mut group| {
+        group.sort_by_key(|bind| bind.key());
+        // Who shares a port without TLS is looked up by each request.
+        if !matches!(group[0].protocol, BindProtocol::Tls(..)) {
+            group.truncate(1);
+        }
+        (group[0].key(), group)
+    });
+    groups.collect()
+}
+
 /// Accepts until the drain. Before the first configuration is complete, connections wait in the socket's queue.
 pub fn listen(worker: &Rc<Worker>, listen: Listen) {
     let Listen {
@@ -72,7 +92,11 @@ pub fn listen(worker: &Rc<Worker>, listen: Listen) {
     } = listen;
     let (signal, follow) = DrainSignal::new(drain.clone());
     worker.tasks.spawn_local("drain", follow);
-    let termination = match tls::termination(&bind) {
+    let snapshot = worker.snapshot();
+    let of_port = snapshot
+        .binds()
+        .filter(|other| other.gateway == bind.gateway && other.port == bind.port);
+    let termination = match tls::termination(&bind, of_port.map(Arc::as_ref)) {
         Ok(termination) => termination,
         Err(error) => {
             tracing::error!(bind = %bind.key(), %error, "the listener's certificates cannot be used; it serves nobody");

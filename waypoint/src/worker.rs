@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use crate::connection::Accepted;
 use crate::filters::jwt::store::KeySets;
 use crate::filters::rate_limit::buckets::Buckets;
-use crate::frontend::Gateway;
+use crate::frontend::{self, Frontend, Gateway};
 use crate::route::Tables;
 use crate::settings::Settings;
 use crate::standing::Standings;
@@ -301,6 +301,14 @@ impl Worker {
     #[must_use]
     pub fn snapshot(&self) -> Arc<L7Snapshot> {
         self.l7.borrow_mut().snapshot().clone()
+    }
+
+    /// Another listener of the port, if a request for this host, or a handshake for this name, is its own.
+    pub(crate) fn listener_for(&self, own: &Frontend, host: &str) -> Option<Frontend> {
+        let snapshot = self.snapshot();
+        frontend::listener_for(own, host, &self.gateway.name, || {
+            snapshot.binds().map(Arc::as_ref)
+        })
     }
 
     pub(crate) fn l7_generation(&self) -> watch::Receiver<Generation> {

@@ -63,13 +63,13 @@ fn only(lab: &mut Lab) -> Result<()> {
     let direct = format!("http://{}:8080/", stage.apps[0].pod.v4());
     let open = stage.get(&[&direct])?;
     ensure!(open.status == "200", "nobody asked to refuse it: {open:?}");
-    let guarded = |only: bool| {
+    let guarded = |lab: &Lab, only: bool| {
         let text = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {ENROLLED}\n  labels: {{istio.io/dataplane-mode: ambient, {USE}}}\n  annotations: {{lateen.dev/waypoint-only: '{only}'}}\n"
         );
         lab.config().write(&format!("namespace-{ENROLLED}.yaml"), &text)
     };
-    guarded(true)?;
+    guarded(lab, true)?;
     let refused = |a: &Answer| a.status == "000" || a.status == "503";
     stage.until("the refusal", &[&direct], refused)?;
     let mut trace = Trace::follow(lab)?;
@@ -82,7 +82,7 @@ fn only(lab: &mut Lab) -> Result<()> {
     stage.until("no way", &["http://10.96.3.1/"], refused)?;
     let past = stage.get(&[&direct])?;
     ensure!(refused(&past), "{past:?}");
-    guarded(false)?;
+    guarded(lab, false)?;
     stage.until("the way past it", &[&direct], |a| a.status == "200")?;
     Ok(())
 }

@@ -1140,6 +1140,58 @@ fn hosts_of_listeners_and_routes() {
 }
 
 #[test]
+fn the_most_specific_listener_has_the_host_alone() {
+    let gateway = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: shop}, spec: {gatewayClassName: lateen, listeners: [\
+         {name: one, port: 80, protocol: HTTP, hostname: bar.com}, {name: two, port: 80, protocol: HTTP, hostname: foo.bar.com}, \
+         {name: three, port: 80, protocol: HTTP, hostname: '*.bar.com'}, {name: four, port: 80, protocol: HTTP, hostname: '*.foo.com'}, {name: rest, port: 80, protocol: HTTP}]}}";
+    let edge = Together::gateway("edge", gateway);
+    backends(&edge);
+    let section = |name: &str| format!("{{name: edge, sectionName: {name}}}");
+    edge.apply(&http_route_of("v1", &section("one"), "", &under("/", "", "v1")));
+    edge.apply(&http_route_of("v2", &section("two"), "", &under("/", "", "v2")));
+    let both = format!("{}, {}", section("three"), section("four"));
+    edge.apply(&http_route_of("v3", &both, "", &under("/", "", "v3")));
+    edge.apply(&http_route_of(
+        "rest",
+        &section("rest"),
+        "",
+        &under("/rest", "", "v1"),
+    ));
+    let cases = [
+        ("GET / host:bar.com", "v1"),
+        ("GET / host:foo.bar.com", "v2"),
+        ("GET / host:baz.bar.com", "v3"),
+        ("GET / host:boo.bar.com:80", "v3"),
+        ("GET / host:multiple.prefixes.bar.com", "v3"),
+        ("GET / host:multiple.prefixes.foo.com", "v3"),
+        ("GET / host:foo.com", "404"),
+        ("GET / host:no.matching.host", "404"),
+        ("GET /rest host:no.matching.host", "v1"),
+    ];
+    check(&edge, Via::Listener(80), &cases);
+    // Over one connection, too.
+    let kept = edge.keep(ask(&edge, Via::Listener(80), cases[0].0));
+    for (request, expected) in [&cases[..], &cases[..]].concat() {
+        let answer = kept.send(ask(&edge, Via::Listener(80), request));
+        let got = match answer.by() {
+            "" => answer.status.to_string(),
+            by => by.trim_start_matches("web-").to_owned(),
+        };
+        assert_eq!(got, expected, "{request}");
+    }
+    // Another listener's route does not help: its hosts are not this one's.
+    edge.remove("HTTPRoute", "v2");
+    check(
+        &edge,
+        Via::Listener(80),
+        &[
+            ("GET / host:foo.bar.com", "404"),
+            ("GET / host:baz.bar.com", "v3"),
+        ],
+    );
+}
+
+#[test]
 fn parents_that_are_not_there_are_said() {
     let edge = edge(", {name: far, port: 8081, protocol: HTTP, allowedRoutes: {namespaces: {from: Same}}}");
     for (parent, reason) in [

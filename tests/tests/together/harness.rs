@@ -401,7 +401,7 @@ impl Together {
     /// What a client's proxy asks for: the address of a service, by the name that people use; anything else as it is.
     pub(crate) fn target(&self, to: &str) -> String {
         let (host, port) = to.rsplit_once(':').unwrap_or((to, "80"));
-        if host.parse::<IpAddr>().is_ok() {
+        if to.parse::<SocketAddr>().is_ok() {
             return to.to_owned();
         }
         if let Some(backend) = host.strip_prefix("pod/") {

@@ -125,7 +125,8 @@ fn tls_ends_at_a_listener_with_a_certificate() {
     let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
     let (one, wide) = (made("one.example.com"), made("*.example.com"));
     let edge = edge(
-        "{name: web, port: 443, protocol: HTTPS, hostname: '*.example.com', tls: {certificateRefs: [{name: one}, {name: wide}]}}",
+        "{name: one, port: 443, protocol: HTTPS, hostname: one.example.com, tls: {certificateRefs: [{name: one}]}}, \
+         {name: wide, port: 443, protocol: HTTPS, hostname: '*.example.com', tls: {certificateRefs: [{name: wide}]}}",
     );
     // Without its certificates, a listener is not there.
     let listener = || edge.status("Gateway", "edge")["listeners"][0].to_string();

@@ -19,6 +19,7 @@ use mesh_state::l7::L7Reader;
 use mesh_types::{NamespacedName, Strng, ports};
 use tokio::sync::oneshot;
 
+use crate::listener::of_ports;
 use crate::worker::{Command, Listen, Workers};
 
 /// Opens and closes ports.
@@ -31,7 +32,8 @@ pub(super) struct Binds {
 }
 
 struct Open {
-    bind: Arc<Bind>,
+    /// The first is the one that is opened; where TLS ends, the others' certificates are shown as well.
+    binds: Vec<Arc<Bind>>,
     trigger: DrainTrigger,
 }
 
@@ -83,10 +85,10 @@ impl Binds {
     }
 
     /// The gateway's own; without any, the waypoint's usual one.
-    fn wanted(&self, l7: &L7Reader) -> BTreeMap<Strng, Arc<Bind>> {
+    fn wanted(&self, l7: &L7Reader) -> BTreeMap<Strng, Vec<Arc<Bind>>> {
         let snapshot = l7.snapshot();
         let own = snapshot.binds().filter(|bind| bind.gateway == self.gateway);
-        let mut wanted: BTreeMap<_, _> = own.map(|bind| (bind.key(), bind.clone())).collect();
+        let mut wanted = of_ports(own.cloned());
         if wanted.is_empty() {
             let usual = Bind {
                 gateway: self.gateway.clone(),
@@ -96,17 +98,17 @@ impl Binds {
                     serves: mesh_model::l7::bind::Serves::default(),
                 },
             };
-            wanted.insert(usual.key(), Arc::new(usual));
+            wanted.insert(usual.key(), vec![Arc::new(usual)]);
         }
         wanted
     }
 
     /// Opens and closes; says whether something could not be opened.
-    fn become_like(&mut self, wanted: BTreeMap<Strng, Arc<Bind>>) -> bool {
+    fn become_like(&mut self, wanted: BTreeMap<Strng, Vec<Arc<Bind>>>) -> bool {
         let gone: Vec<_> = self
             .open
             .iter()
-            .filter(|(key, open)| wanted.get(*key) != Some(&open.bind))
+            .filter(|(key, open)| wanted.get(*key) != Some(&open.binds))
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
@@ -119,14 +121,15 @@ impl Binds {
             }
         }
         let mut failed = false;
-        for (key, bind) in wanted {
+        for (key, binds) in wanted {
+            let Some(bind) = binds.first() else { continue };
             if self.open.contains_key(&key) {
                 continue;
             }
-            match self.open(&bind) {
+            match self.open(bind) {
                 Ok(trigger) => {
                     tracing::info!(bind = %key, port = bind.port, "listening");
-                    self.open.insert(key, Open { bind, trigger });
+                    self.open.insert(key, Open { binds, trigger });
                 }
                 Err(error) => {
                     tracing::error!(bind = %key, port = bind.port, %error, "cannot listen");

@@ -112,3 +112,72 @@ fn host_names_are_for_several_networks() {
         "{found:?}"
     );
 }
+
+fn listener(name: &str, hostnames: &[&str], tls: Option<Option<&str>>) -> Bind {
+    let served = Served::Routes {
+        hostnames: hostnames.iter().map(|name| (*name).into()).collect(),
+        protocol: AppProtocol::Unknown,
+    };
+    let protocol = match tls {
+        None => BindProtocol::Plain(served),
+        Some(authorities) => {
+            let termination = TlsTermination::Terminate {
+                certificates: Vec::new(),
+                client_authorities: authorities.map(|pem| pem.to_owned().into()),
+            };
+            BindProtocol::Tls(termination, served)
+        }
+    };
+    Bind {
+        gateway: NamespacedName::new("shop", "edge"),
+        listener: name.into(),
+        port: 80,
+        protocol,
+    }
+}
+
+/// Which of these listeners has a request that came to the first.
+fn has(binds: &[Bind], host: &str) -> String {
+    let own = Frontend::Listener {
+        bind: binds[0].key(),
+        hostnames: Arc::default(),
+        port: 80,
+        protocol: AppProtocol::Unknown,
+    };
+    match listener_for(&own, host, &binds[0].gateway, || binds.iter()) {
+        Some(Frontend::Listener { bind, .. }) => bind.rsplit('/').next().unwrap().to_owned(),
+        _ => "own".to_owned(),
+    }
+}
+
+#[test]
+fn of_the_listeners_of_a_port_the_most_specific_has_the_host() {
+    let binds = [
+        listener("any", &[], None),
+        listener("wide", &["*.bar.com"], None),
+        listener("wider", &["*.com"], None),
+        listener("exact", &["foo.bar.com"], None),
+    ];
+    for (host, expected) in [
+        ("foo.bar.com", "exact"),
+        ("FOO.bar.com", "exact"),
+        ("x.bar.com", "wide"),
+        ("a.b.bar.com", "wide"),
+        ("bar.com", "wider"),
+        ("bar.org", "own"),
+        ("", "own"),
+    ] {
+        assert_eq!(has(&binds, host), expected, "{host}");
+    }
+    let mut elsewhere = listener("elsewhere", &["bar.org"], None);
+    elsewhere.port = 81;
+    assert_eq!(has(&[binds[0].clone(), elsewhere], "bar.org"), "own");
+}
+
+#[test]
+fn who_asks_clients_for_certificates_is_not_reached_by_others() {
+    let open = listener("open", &["open.example"], Some(None));
+    let asks = listener("asks", &["asks.example"], Some(Some("pem")));
+    assert_eq!(has(&[open.clone(), asks.clone()], "asks.example"), "own");
+    assert_eq!(has(&[asks, open], "open.example"), "own");
+}

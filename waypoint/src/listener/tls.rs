@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mesh_model::AppProtocol;
 use mesh_model::l7::Bind;
 use mesh_model::l7::bind::BindProtocol;
-use mesh_model::l7::tls::TlsTermination;
+use mesh_model::l7::tls::{Certificate, TlsTermination};
 use mesh_tls::service::ServiceTlsError;
 use mesh_tls::{ServedCertificate, TlsSettings, termination_config};
 use tokio::net::TcpStream;
@@ -19,20 +19,18 @@ use crate::frontend::Frontend;
 use crate::proxy;
 use crate::stream::Stream;
 
-/// How TLS ends at a bind, if it does.
-pub(super) fn termination(bind: &Bind) -> Result<Option<Arc<rustls::ServerConfig>>, ServiceTlsError> {
-    let BindProtocol::Tls(
-        TlsTermination::Terminate {
-            certificates,
-            client_authorities,
-        },
-        _,
-    ) = &bind.protocol
-    else {
+/// How TLS ends at a bind, if it does: with its own certificates first, and those of the others of its port.
+pub(super) fn termination<'a>(
+    bind: &'a Bind,
+    of_port: impl Iterator<Item = &'a Bind>,
+) -> Result<Option<Arc<rustls::ServerConfig>>, ServiceTlsError> {
+    let Some((own, client_authorities)) = terminated(bind) else {
         return Ok(None);
     };
-    let served: Vec<_> = certificates
-        .iter()
+    let others = of_port.filter(|other| *other != bind).filter_map(terminated);
+    let served: Vec<_> = std::iter::once(own)
+        .chain(others.map(|(certificates, _)| certificates))
+        .flatten()
         .map(|certificate| ServedCertificate {
             chain: &certificate.chain,
             key: &certificate.key,
@@ -43,7 +41,21 @@ pub(super) fn termination(bind: &Bind) -> Result<Option<Arc<rustls::ServerConfig
         tls12: true,
         ..TlsSettings::default()
     };
-    termination_config(&served, client_authorities.as_deref(), &settings).map(Some)
+    termination_config(&served, client_authorities, &settings).map(Some)
+}
+
+/// Certificates and clients' authorities of a bind where TLS ends.
+fn terminated(bind: &Bind) -> Option<(&[Certificate], Option<&[u8]>)> {
+    match &bind.protocol {
+        BindProtocol::Tls(
+            TlsTermination::Terminate {
+                certificates,
+                client_authorities,
+            },
+            _,
+        ) => Some((certificates, client_authorities.as_deref())),
+        _ => None,
+    }
 }
 
 /// Serves one connection to its end.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
-use mesh_model::l7::request::Claims;
+use mesh_model::l7::request::{Claims, split_authority};
 use mesh_state::l7::L7Snapshot;
 
 use crate::body::{Body, Replay};
@@ -43,6 +43,7 @@ use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters;
 use crate::filters::grpc_web::Web;
+use crate::frontend::Frontend;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed};
 use crate::standing::Standing;
@@ -62,6 +63,8 @@ pub(crate) struct Connection {
     pub(crate) requests: Cell<u64>,
     /// Requests whose answers are not over.
     pub(crate) active: Rc<Cell<u32>>,
+    /// The same connection at other listeners of its port, which requests of it were for.
+    others: RefCell<Vec<Arc<Accepted>>>,
     /// What applied to the last request: it does to the next one while nothing changes.
     compiled: RefCell<Option<(Arc<L7Snapshot>, Rc<Compiled>)>>,
     /// Set by the request that changes the protocol.
@@ -113,7 +116,7 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         Ok(exchange) => exchange,
         Err(response) => return *response,
     };
-    if !connection.accepted.frontend.takes(exchange.view().host()) {
+    if !exchange.accepted.frontend.takes(exchange.view().host()) {
         return local_through(exchange, LocalReply::no_route());
     }
     if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
@@ -135,12 +138,10 @@ fn begin(
     active: Counted,
 ) -> Result<Box<Exchange>, Box<Response<Body>>> {
     let (head, body) = request.into_parts();
-    let mut story = Story::new(
-        connection.worker.telemetry.clone(),
-        Report::new(connection.accepted.clone()),
-    )
-    .holding(active);
-    let (snapshot, compiled) = connection.compiled();
+    let accepted = connection.accepted_for(&head);
+    let mut story =
+        Story::new(connection.worker.telemetry.clone(), Report::new(accepted.clone())).holding(active);
+    let (snapshot, compiled) = connection.compiled(&accepted);
     story.planned(compiled.applied.telemetry.clone());
     let mut prepared = match head::prepare(head) {
         Ok(prepared) => prepared,
@@ -165,7 +166,7 @@ fn begin(
         expects: prepared.expects,
         head: prepared.head,
         authority: prepared.authority,
-        accepted: connection.accepted.clone(),
+        accepted,
         snapshot,
         applied: compiled.applied.clone(),
         compiled,
@@ -198,6 +199,7 @@ impl Connection {
             accepted: Arc::new(accepted),
             requests: Cell::new(0),
             active: Rc::default(),
+            others: RefCell::default(),
             compiled: RefCell::default(),
             upgraded: RefCell::new(None),
         }
@@ -208,10 +210,41 @@ impl Connection {
         *self.compiled.borrow_mut() = None;
     }
 
+    /// The connection, for this request: listeners of one port have their own hosts.
+    fn accepted_for(&self, head: &http::request::Parts) -> Arc<Accepted> {
+        let own = &self.accepted;
+        if !matches!(own.frontend, Frontend::Listener { .. }) {
+            return own.clone();
+        }
+        let host = head.uri.host().or_else(|| {
+            let host = head.headers.get(header::HOST)?.to_str().ok()?;
+            Some(split_authority(host).0)
+        });
+        let Some(frontend) = self.worker.listener_for(&own.frontend, host.unwrap_or_default()) else {
+            return own.clone();
+        };
+        let mut others = self.others.borrow_mut();
+        if let Some(known) = others.iter().find(|other| other.frontend == frontend) {
+            return known.clone();
+        }
+        // Their host names change; there are 64 at most at a time.
+        others.truncate(63);
+        let client = own.client.clone();
+        let other = Arc::new(Accepted { client, frontend });
+        others.push(other.clone());
+        other
+    }
+
     /// What is served now, and what of it is for what was asked for.
-    fn compiled(&self) -> (Arc<L7Snapshot>, Rc<Compiled>) {
+    fn compiled(&self, accepted: &Arc<Accepted>) -> (Arc<L7Snapshot>, Rc<Compiled>) {
         let worker = &self.worker;
         let snapshot = worker.snapshot();
+        if !Arc::ptr_eq(accepted, &self.accepted) {
+            let compiled = worker
+                .tables
+                .compiled(&snapshot, &accepted.frontend, &worker.gateway);
+            return (snapshot, compiled);
+        }
         let mut known = self.compiled.borrow_mut();
         if let Some((known, compiled)) = &*known
             && Arc::ptr_eq(known, &snapshot)

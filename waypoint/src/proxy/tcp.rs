@@ -40,6 +40,9 @@ pub(super) async fn serve(
 ) {
     if let Some(Some(name)) = &tls {
         accepted.client.server_name = Some(name.as_str().into());
+        if let Some(frontend) = worker.listener_for(&accepted.frontend, name) {
+            accepted.frontend = frontend;
+        }
     }
     let accepted = Arc::new(accepted);
     let mut story = begin(&worker, &accepted);

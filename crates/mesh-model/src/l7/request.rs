@@ -126,7 +126,8 @@ impl Client<'_> {
 }
 
 /// Host and port. What is behind the last colon and no number belongs to the host.
-fn split_authority(authority: &str) -> (&str, Option<u16>) {
+#[must_use]
+pub fn split_authority(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => match port.parse() {
             Ok(port) => (host, Some(port)),

@@ -26,6 +26,7 @@ use waypoint::filters::jwt::fetch::{self, network::Outside};
 use waypoint::filters::jwt::store::KeySets;
 use waypoint::filters::rate_limit::buckets::Buckets;
 use waypoint::frontend::Gateway;
+use waypoint::listener::of_ports;
 use waypoint::settings::Settings;
 use waypoint::telemetry::Telemetry;
 use waypoint::upstream::{Needs, Registry as Destinations, Upstream};
@@ -49,7 +50,7 @@ pub(crate) struct Proxy {
 }
 
 struct Open {
-    bind: Arc<Bind>,
+    binds: Vec<Arc<Bind>>,
     address: SocketAddr,
     trigger: DrainTrigger,
 }
@@ -123,18 +124,18 @@ impl Proxy {
     pub(crate) fn follow_binds(&mut self) {
         let snapshot = self.l7.snapshot();
         let own = snapshot.binds().filter(|bind| bind.gateway == self.gateway);
-        let wanted: BTreeMap<Strng, Arc<Bind>> = own.map(|bind| (bind.key(), bind.clone())).collect();
+        let wanted = of_ports(own.cloned());
         let (stay, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.open)
             .into_iter()
-            .partition(|(key, open)| wanted.get(key) == Some(&open.bind));
+            .partition(|(key, open)| wanted.get(key) == Some(&open.binds));
         self.open = stay;
         for open in gone.into_values() {
             // The threads carry it out; what is open may take as long as the test.
             drop(open.trigger.drain(DrainMode::Graceful, Duration::from_secs(60)));
         }
-        for (key, bind) in wanted {
+        for (key, binds) in wanted {
             if !self.open.contains_key(&key) {
-                let open = self.open(bind);
+                let open = self.open(binds);
                 self.open.insert(key, open);
             }
         }
@@ -143,7 +144,8 @@ impl Proxy {
     /// Where a port of the gateway is on this machine.
     pub(crate) fn at(&self, port: u16) -> Option<SocketAddr> {
         let mut open = self.open.values();
-        open.find(|open| open.bind.port == port).map(|open| open.address)
+        open.find(|open| open.binds[0].port == port)
+            .map(|open| open.address)
     }
 
     /// The access log's lines so far.
@@ -164,7 +166,8 @@ impl Proxy {
         encoder.encode_to_string(&self.registry.gather()).unwrap()
     }
 
-    fn open(&self, bind: Arc<Bind>) -> Open {
+    fn open(&self, binds: Vec<Arc<Bind>>) -> Open {
+        let bind = &binds[0];
         let (trigger, watcher) = drain::channel();
         let mut address = SocketAddr::new(self.ip, 0);
         for number in 0..self.workers.count() {
@@ -182,7 +185,7 @@ impl Proxy {
             assert!(self.workers.tell(number, Command::Listen(listen)).is_ok());
         }
         Open {
-            bind,
+            binds,
             address,
             trigger,
         }

@@ -145,7 +145,12 @@ impl<'a> Ask<'a> {
 
     pub(super) fn request(&self) -> Request<Full<Bytes>> {
         let host = self.host.clone().unwrap_or_else(|| match &self.to {
-            To::Tunnel(to) => to.split(':').next().unwrap_or_default().to_owned(),
+            To::Tunnel(to) => to
+                .trim_start_matches("pod/")
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             To::Listener(_) => "localhost".to_owned(),
         });
         let uri = match self.two {

@@ -160,7 +160,14 @@ fn report(connection: &Connection, status: StatusCode, details: &'static str) {
         connection.worker.telemetry.clone(),
         Report::new(connection.accepted.clone()),
     );
-    story.planned(connection.compiled().1.applied.telemetry.clone());
+    story.planned(
+        connection
+            .compiled(&connection.accepted)
+            .1
+            .applied
+            .telemetry
+            .clone(),
+    );
     story.answered_with(status);
     story.details = details;
     story.flags.add(ResponseFlag::DownstreamProtocolError);
