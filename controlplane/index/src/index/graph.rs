@@ -23,7 +23,7 @@ use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
 use crate::status::{ObjectStatus, Statuses};
 use crate::trust_domains;
-use crate::waypoint::only::{self, authorization_from_namespace};
+use crate::waypoint::only;
 use crate::workload_entry::{self, workload_from_workload_entry};
 
 /// The graph with the handles of what goes in and what comes out.
@@ -58,7 +58,7 @@ impl MeshGraph {
         let base = Lookups::new(&mut graph, &config, inputs);
         let entries = EntryLookups::new(&mut graph, &config, base);
         let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, base);
-        let guards = add_guards(&mut graph, &config, base);
+        let guards = only::add_policies(&mut graph, &config, base);
         let lookups = WorkloadLookups {
             base,
             entries,
@@ -368,23 +368,6 @@ fn add_policies(
         }),
     };
     (policies, peers, lookups)
-}
-
-/// The policies of Namespaces that let only their waypoint in.
-fn add_guards(
-    graph: &mut Graph,
-    config: &Arc<MeshConfig>,
-    base: Lookups,
-) -> Collection<NamespacedName, Derived<Authorization>> {
-    let mesh = config.clone();
-    graph.derive_many(
-        "policy of a Namespace's waypoint",
-        base.namespaces.wishes,
-        move |fetch, namespace, wish| {
-            let policy = authorization_from_namespace(fetch, &mesh, base.inputs, namespace, wish);
-            policy.into_iter().map(|p| (only::name(namespace), p)).collect()
-        },
-    )
 }
 
 type Converted = (Derived<Authorization>, Option<SelectedMode>);

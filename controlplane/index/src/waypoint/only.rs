@@ -4,7 +4,9 @@
 //! What is sent is an ordinary DENY policy of the whole namespace, so that every node proxy that knows Istio's wire
 //! enforces it, on open connections too, and names it in its log.
 
-use controlplane_collections::Fetch;
+use std::sync::Arc;
+
+use controlplane_collections::{Collection, Fetch, Graph};
 use controlplane_k8s_api::{Kind, ObjectKey};
 use mesh_model::Authorization;
 use mesh_model::policy::{Action, Clause, Match, Rule, Scope, StringMatch};
@@ -14,10 +16,27 @@ use super::binding::Wish;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::l7::account;
-use crate::lookups::Inputs;
+use crate::lookups::{Inputs, Lookups};
+
+/// The policies of all Namespaces that let only their waypoint in.
+pub(crate) fn add_policies(
+    graph: &mut Graph,
+    config: &Arc<MeshConfig>,
+    lookups: Lookups,
+) -> Collection<NamespacedName, Derived<Authorization>> {
+    let config = config.clone();
+    graph.derive_many(
+        "policy of a Namespace's waypoint",
+        lookups.namespaces.wishes,
+        move |fetch, namespace, wish| {
+            let policy = authorization_from_namespace(fetch, &config, lookups.inputs, namespace, wish);
+            policy.into_iter().map(|p| (name(namespace), p)).collect()
+        },
+    )
+}
 
 /// The policy of a Namespace that lets only its waypoint in; nothing where it does not ask for that.
-pub(crate) fn authorization_from_namespace(
+fn authorization_from_namespace(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
     inputs: Inputs,
@@ -73,7 +92,7 @@ fn policy(namespace: &Strng, matches: Vec<Match>) -> Authorization {
 }
 
 /// Kubernetes' names have no `_`: it is no object's.
-pub(crate) fn name(namespace: &Strng) -> NamespacedName {
+fn name(namespace: &Strng) -> NamespacedName {
     NamespacedName::new(namespace.clone(), "lateen_waypoint_only")
 }
 
