@@ -25,6 +25,7 @@ pub use copy::CopyBody;
 pub use permit::Permit;
 pub use replay::{Replay, ReplayBody};
 
+use crate::filters::processing::ProcessedBody;
 use permit::Waiting;
 use web::{Coding, WebBody};
 
@@ -42,6 +43,8 @@ enum Content {
     Spoken(mpsc::UnboundedReceiver<Bytes>),
     Replay(ReplayBody),
     Copy(CopyBody),
+    /// Seen by somebody else on its way.
+    Processed(Box<ProcessedBody>),
     /// Behind a permit.
     Awaited(Box<(Waiting, ReplayBody)>),
     Web(Box<WebBody>),
@@ -80,6 +83,9 @@ pub enum BodyError {
     /// It is not written as it should be.
     #[error(transparent)]
     Malformed(web::messages::Invalid),
+    /// Whoever is shown it wants none of it, or does not answer.
+    #[error("whoever processes it broke it off")]
+    Processing,
     /// The beginning is needed again and is not kept.
     #[error("it is too long to be sent again")]
     NotKept,
@@ -140,6 +146,11 @@ impl Body {
         Self::of(Content::Web(Box::new(WebBody::answer(self, coding, told))))
     }
 
+    /// What somebody else sees on its way.
+    pub(crate) fn processed(body: ProcessedBody) -> Self {
+        Self::of(Content::Processed(Box::new(body)))
+    }
+
     fn of(content: Content) -> Self {
         Self {
             content,
@@ -164,6 +175,7 @@ impl Body {
                 .map(|word| word.map(|word| Ok(Frame::data(word)))),
             Content::Replay(replay) => replay.poll_frame(cx),
             Content::Copy(copy) => copy.poll_frame(cx),
+            Content::Processed(processed) => processed.poll_frame(cx),
             Content::Awaited(awaited) => {
                 ready!(awaited.0.poll(cx));
                 awaited.1.poll_frame(cx)
@@ -237,6 +249,7 @@ impl http_body::Body for Body {
             Content::Incoming(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.is_end_stream(),
             Content::Copy(copy) => copy.is_end_stream(),
+            Content::Processed(processed) => processed.is_end_stream(),
             Content::Awaited(awaited) => awaited.1.is_end_stream(),
             Content::Web(web) => web.is_end_stream(),
         }
@@ -250,6 +263,7 @@ impl http_body::Body for Body {
             Content::Spoken(_) => SizeHint::default(),
             Content::Replay(replay) => replay.size_hint(),
             Content::Copy(copy) => copy.size_hint(),
+            Content::Processed(processed) => processed.size_hint(),
             Content::Awaited(awaited) => awaited.1.size_hint(),
             Content::Web(web) => web.size_hint(),
         }

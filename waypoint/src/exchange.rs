@@ -15,7 +15,7 @@ use crate::connection::Accepted;
 use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
 use crate::filters::grpc_web::Web;
-use crate::filters::processing::Conversation;
+use crate::filters::processing::Processor;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed, Rule};
@@ -42,7 +42,7 @@ pub struct Exchange {
     /// Its body; absent where it has none.
     pub body: Option<Replay>,
     /// Who is sent its parts and changes them.
-    pub processing: Option<Conversation>,
+    pub processing: Option<Box<Processor>>,
     /// What its answer gets beside.
     pub annotations: Option<HeaderMap>,
     /// Further changes of its answer, by those who were asked about it.

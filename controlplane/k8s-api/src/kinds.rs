@@ -188,12 +188,14 @@ impl Kind {
     }
 }
 
-const NO_ENVOY: &str = "there is no Envoy to patch; see RateLimitPolicy, HealthCheckPolicy, SessionPolicy and FaultFilter \
-                        of lateen.dev, external authorization and processing by providers, header filters of routes";
+const NO_ENVOY: &str = "there is no Envoy to patch; see RateLimitPolicy, HealthCheckPolicy, SessionPolicy, FaultFilter and \
+                        ExternalProcessorFilter of lateen.dev, external authorization by providers, header filters of \
+                        routes";
 const NO_GATEWAY: &str = "use a Gateway of gateway.networking.k8s.io";
 const NO_SIDECAR: &str =
     "there are no sidecars to configure; what a proxy needs to know follows from what it serves";
-const NO_EXTENSION: &str = "proxies run no foreign code; use external authorization or external processing";
+const NO_EXTENSION: &str =
+    "proxies run no foreign code; use external authorization (action CUSTOM) or an ExternalProcessorFilter";
 
 /// Gateway API's kinds that may still change (XBackendTrafficPolicy, XMesh, XListenerSet): none of them is read.
 const EXPERIMENTAL_GATEWAY: &str = "gateway.networking.x-k8s.io";

@@ -12,7 +12,9 @@ use crate::gateway::{
     BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute,
 };
 use crate::kinds::Group;
-use crate::lateen::{FaultFilter, HealthCheckPolicy, RateLimitPolicy, SessionPolicy};
+use crate::lateen::{
+    ExternalProcessorFilter, FaultFilter, HealthCheckPolicy, RateLimitPolicy, SessionPolicy,
+};
 use crate::mesh::MeshConfig;
 use crate::networking::{
     DestinationRule, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry, WorkloadGroup,
@@ -253,6 +255,8 @@ kinds! {
     SessionPolicy(SessionPolicy) = "SessionPolicy", Lateen, Namespaced;
     /// `lateen.dev/v1alpha1` FaultFilter.
     FaultFilter(FaultFilter) = "FaultFilter", Lateen, Namespaced;
+    /// `lateen.dev/v1alpha1` ExternalProcessorFilter.
+    ExternalProcessorFilter(ExternalProcessorFilter) = "ExternalProcessorFilter", Lateen, Namespaced;
     /// The mesh's own configuration: the `v1` ConfigMap `istio`, or `lateen.dev/v1alpha1` MeshConfig.
     MeshConfig(Box<MeshConfig>) = "MeshConfig", Lateen, Namespaced;
 }

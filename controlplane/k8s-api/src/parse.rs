@@ -228,6 +228,7 @@ impl<'a> Envelope<'a> {
             Kind::HealthCheckPolicy => Object::HealthCheckPolicy(self.required(kind)?),
             Kind::SessionPolicy => Object::SessionPolicy(self.required(kind)?),
             Kind::FaultFilter => Object::FaultFilter(self.resource(kind)?),
+            Kind::ExternalProcessorFilter => Object::ExternalProcessorFilter(self.required(kind)?),
             Kind::MeshConfig => Object::MeshConfig(Box::new(self.resource(kind)?)),
             Kind::AuthorizationPolicy => Object::AuthorizationPolicy(AuthorizationPolicy {
                 metadata,

@@ -135,6 +135,9 @@ pub fn references(object: &Object) -> Vec<Reference> {
                 found.backend(spec.field("global").field("backendRef"), &backend.backend_ref);
             }
         }
+        Object::ExternalProcessorFilter(o) => {
+            found.backend(spec.field("backendRef"), &o.spec.backend_ref);
+        }
         Object::HealthCheckPolicy(o) => found.policy_targets(&spec, &o.spec.target_refs),
         Object::SessionPolicy(o) => found.policy_targets(&spec, &o.spec.target_refs),
         _ => {}

@@ -81,6 +81,7 @@ pub fn object(object: &Object) -> Findings {
         Object::HealthCheckPolicy(o) => lateen::health_check_policy(c, o),
         Object::SessionPolicy(o) => lateen::session_policy(c, o),
         Object::FaultFilter(o) => lateen::fault_filter(c, o),
+        Object::ExternalProcessorFilter(o) => lateen::external_processor_filter(c, o),
         Object::MeshConfig(o) => mesh::mesh_config(c, o),
         Object::AuthorizationPolicy(o) => security::authorization_policy(c, o),
         Object::PeerAuthentication(o) => security::peer_authentication(c, o),

@@ -18,10 +18,41 @@ pub enum Part {
     RequestHeaders,
     /// The request's body.
     RequestBody,
+    /// The request's trailers.
+    RequestTrailers,
     /// The answer's head.
     ResponseHeaders,
     /// The answer's body.
     ResponseBody,
+    /// The answer's trailers.
+    ResponseTrailers,
+}
+
+/// How a body is sent (`ProcessingMode.BodySendMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyMode {
+    /// Not at all.
+    #[default]
+    None,
+    /// Each piece as it comes.
+    Streamed,
+    /// As a whole.
+    Buffered,
+}
+
+/// What is to be sent further, instead of what was wanted so far (`ProcessingMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeOverride {
+    /// The answer's head.
+    pub response_headers: bool,
+    /// The request's body.
+    pub request_body: BodyMode,
+    /// The answer's body.
+    pub response_body: BodyMode,
+    /// The request's trailers.
+    pub request_trailers: bool,
+    /// The answer's trailers.
+    pub response_trailers: bool,
 }
 
 /// A part that is sent.
@@ -44,6 +75,13 @@ pub enum Sent {
         body: Bytes,
         /// Nothing comes behind it.
         end: bool,
+    },
+    /// What comes behind a body.
+    Trailers {
+        /// Of the request or of the answer.
+        of_request: bool,
+        /// In their order.
+        headers: Vec<(String, HeaderValue)>,
     },
 }
 
@@ -69,6 +107,8 @@ pub struct Changes {
     pub finish: bool,
     /// The route is chosen again.
     pub choose_again: bool,
+    /// What is to be sent further; only the answer to a head says so.
+    pub mode: Option<ModeOverride>,
 }
 
 /// An answer from a processor.

@@ -38,8 +38,7 @@ pub fn why_not(policy: &Policy) -> Option<Strng> {
         | PolicyKind::Metrics(_)
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
-        | PolicyKind::ForwardClientIdentity(_)
-        | PolicyKind::ExternalProcessing(_) => None,
+        | PolicyKind::ForwardClientIdentity(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use mesh_extensions::framing::{Reader, frame, single};
+use mesh_extensions::framing::{frame, single};
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 
@@ -102,61 +102,4 @@ impl Unary {
         response.headers_mut().insert("content-type", content_type);
         Ok(response)
     }
-}
-
-/// What a conversation's other side says to a message: another one, or the end of it with a status.
-pub(crate) type Replies = Rc<dyn Fn(Bytes) -> Result<Bytes, u8>>;
-
-/// Starts a service that answers each message of a stream with one.
-pub(crate) async fn start_stream(address: SocketAddr, replies: Replies) {
-    let listener = TcpListener::bind(address).await.unwrap();
-    spawn_local(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let replies = replies.clone();
-            let answer = service_fn(move |request| converse(request, replies.clone()));
-            let builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
-            let serve = builder.serve_connection(TokioIo::new(stream), answer);
-            spawn_local(async move { drop(serve.await) });
-        }
-    });
-}
-
-type Frames = futures_util::stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>;
-
-async fn converse(
-    request: Request<Incoming>,
-    replies: Replies,
-) -> Result<Response<StreamBody<Frames>>, Infallible> {
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let mut body = request.into_body();
-    spawn_local(async move {
-        let mut reader = Reader::new(1 << 20);
-        let end = |code: u8| {
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", u16::from(code).into());
-            Frame::trailers(trailers)
-        };
-        while let Some(Ok(frame_in)) = body.frame().await {
-            reader.push(&frame_in.into_data().unwrap_or_default());
-            while let Some(message) = reader.message().unwrap() {
-                let word = match replies(message) {
-                    Ok(word) => Frame::data(frame(&word)),
-                    Err(code) => {
-                        let _ = sender.send(Ok(end(code)));
-                        return;
-                    }
-                };
-                let _ = sender.send(Ok(word));
-            }
-        }
-        let _ = sender.send(Ok(end(0)));
-    });
-    let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|frame| (frame, receiver))
-    });
-    let frames: Frames = Box::pin(frames);
-    let mut response = Response::new(StreamBody::new(frames));
-    let content_type = "application/grpc".parse().unwrap();
-    response.headers_mut().insert("content-type", content_type);
-    Ok(response)
 }

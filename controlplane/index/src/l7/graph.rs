@@ -5,7 +5,7 @@ use std::sync::Arc;
 use controlplane_collections::{Collection, Graph, Index, Value};
 use controlplane_k8s_api::core::Secret;
 use controlplane_k8s_api::gateway::{GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
-use controlplane_k8s_api::lateen::FaultFilter;
+use controlplane_k8s_api::lateen::{ExternalProcessorFilter, FaultFilter};
 use controlplane_k8s_api::networking::VirtualService;
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::Workload;
@@ -43,6 +43,7 @@ pub(crate) struct L7Inputs {
     virtual_services: Collection<NamespacedName, VirtualService>,
     grants: Collection<NamespacedName, ReferenceGrant>,
     faults: Collection<NamespacedName, FaultFilter>,
+    processors: Collection<NamespacedName, ExternalProcessorFilter>,
     secrets: Collection<NamespacedName, Secret>,
 }
 
@@ -75,6 +76,7 @@ impl L7Inputs {
             virtual_services: graph.input("VirtualService"),
             grants: graph.input("ReferenceGrant"),
             faults: graph.input("FaultFilter"),
+            processors: graph.input("ExternalProcessorFilter"),
             secrets: graph.input("Secret"),
         }
     }
@@ -89,6 +91,7 @@ impl L7Inputs {
             Object::VirtualService(o) => graph.set(self.virtual_services, name, o),
             Object::ReferenceGrant(o) => graph.set(self.grants, name, o),
             Object::FaultFilter(o) => graph.set(self.faults, name, o),
+            Object::ExternalProcessorFilter(o) => graph.set(self.processors, name, o),
             Object::Secret(o) => graph.set(self.secrets, name, o),
             _ => {}
         }
@@ -104,6 +107,7 @@ impl L7Inputs {
             Kind::VirtualService => graph.delete(self.virtual_services, name),
             Kind::ReferenceGrant => graph.delete(self.grants, name),
             Kind::FaultFilter => graph.delete(self.faults, name),
+            Kind::ExternalProcessorFilter => graph.delete(self.processors, name),
             Kind::Secret => graph.delete(self.secrets, name),
             _ => {}
         }
@@ -159,6 +163,7 @@ impl L7Graph {
             grants,
             attach_points,
             faults: inputs.faults,
+            processors: inputs.processors,
             virtual_services: inputs.virtual_services,
         };
         let routes = add_routes(graph, config, &inputs, lookups);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use controlplane_collections::{Collection, Fetch};
 use controlplane_k8s_api::gateway::ParentRef;
-use controlplane_k8s_api::lateen::FaultFilter;
+use controlplane_k8s_api::lateen::{ExternalProcessorFilter, FaultFilter};
 use controlplane_k8s_api::networking::VirtualService;
 use controlplane_k8s_api::{Kind, Metadata, ObjectKey};
 use mesh_model::l7::route::Rules;
@@ -32,6 +32,7 @@ pub(crate) struct RouteLookups {
     pub(crate) grants: GrantLookups,
     pub(crate) attach_points: Collection<NamespacedName, Vec<AttachPoint>>,
     pub(crate) faults: Collection<NamespacedName, FaultFilter>,
+    pub(crate) processors: Collection<NamespacedName, ExternalProcessorFilter>,
     pub(crate) virtual_services: Collection<NamespacedName, VirtualService>,
 }
 

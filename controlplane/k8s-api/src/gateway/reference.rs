@@ -29,7 +29,7 @@ pub struct ParentRef {
 }
 
 /// An object that requests go to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 pub struct BackendObjectRef {
     /// The API group; empty for the core group.
     #[serde(default)]

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use crate::error::FieldPath;
 use crate::gateway::CookieLifetime;
 use crate::lateen::{
-    CountedBy, DescriptorEntry, DescriptorSource, FaultError, FaultFilter, GlobalLimit, GlobalRateLimit,
-    HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit, RateLimitBackend, RateLimitPolicy,
+    BodySendMode, CountedBy, DescriptorEntry, DescriptorSource, ExternalProcessorFilter, FaultError, FaultFilter,
+    GlobalLimit, GlobalRateLimit, HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit, RateLimitBackend,
+    RateLimitPolicy,
     SessionCarrier, SessionPolicy, TextMatch,
 };
 use crate::validate::{Check, gateway, http, names, patterns};
@@ -232,6 +233,36 @@ pub(super) fn fault_filter(check: &mut Check, filter: &FaultFilter) {
     }
 }
 
+pub(super) fn external_processor_filter(check: &mut Check, filter: &ExternalProcessorFilter) {
+    let (spec, path) = (&filter.spec, FieldPath::from("spec"));
+    gateway::backend(check, &path.field("backendRef"), &spec.backend_ref);
+    positive(check, path.field("messageTimeout"), spec.message_timeout);
+    let (mode, field) = (&spec.processing_mode, path.field("processingMode"));
+    let bodies = [mode.request_body_mode, mode.response_body_mode];
+    let heads = [mode.request_header_mode, mode.response_header_mode];
+    let trailers = [mode.request_trailer_mode, mode.response_trailer_mode];
+    let something = heads.iter().any(|mode| mode.sends(true))
+        || trailers.iter().any(|mode| mode.sends(false))
+        || bodies.iter().any(|mode| *mode != BodySendMode::None);
+    if !something {
+        check.refuse(field, "sends nothing");
+    }
+    let field = path.field("maxBodyBytes");
+    match spec.max_body_bytes {
+        Some(0) => check.refuse(field, "0 would let no body pass"),
+        Some(bytes) if bytes > MAX_BODY => check.refuse(field, format!("is more than {MAX_BODY}")),
+        Some(_) if !bodies.contains(&BodySendMode::Buffered) && !spec.allow_mode_override => {
+            check.warn(field, "has no effect: no body is BUFFERED");
+        }
+        _ => {}
+    }
+    let rules = spec.mutation_rules;
+    if rules.allow_all_routing && (rules.disallow_system || rules.disallow_all) {
+        let field = path.field("mutationRules").field("allowAllRouting");
+        check.warn(field, "has no effect: the other rules disallow the same");
+    }
+}
+
 fn positive(check: &mut Check, field: FieldPath, duration: Option<GatewayDuration>) {
     if duration.is_some_and(|d| d.0 < Duration::from_millis(1)) {
         check.refuse(field, "is less than 1ms");
@@ -255,3 +286,5 @@ const TRAFFIC_TARGETS: [(&str, &str); 5] = [
 /// So that a request is decided quickly however long the list.
 const MAX_LIMITS: usize = 32;
 const MAX_ENTRIES: usize = 8;
+/// However many requests wait for a processor, memory is left for others.
+const MAX_BODY: u32 = 4 * 1024 * 1024;

@@ -17,6 +17,10 @@ pub(crate) fn sent() -> Vec<Sent> {
             body: Bytes::from_static(b"body"),
             end: !of_request,
         });
+        sent.push(Sent::Trailers {
+            of_request,
+            headers: vec![("x-sum".to_owned(), "1".parse().unwrap())],
+        });
     }
     sent
 }
@@ -32,6 +36,8 @@ pub(crate) fn processed() -> Vec<Processed> {
         Part::RequestBody,
         Part::ResponseHeaders,
         Part::ResponseBody,
+        Part::RequestTrailers,
+        Part::ResponseTrailers,
     ];
     let mut processed: Vec<_> = parts.map(|part| Processed::Go(part, Changes::default())).into();
     processed.push(Processed::Go(
@@ -42,6 +48,20 @@ pub(crate) fn processed() -> Vec<Processed> {
             body: Some(Bytes::from_static(b"new")),
             finish: true,
             choose_again: true,
+            mode: None,
+        },
+    ));
+    processed.push(Processed::Go(
+        Part::RequestHeaders,
+        Changes {
+            mode: Some(ModeOverride {
+                response_headers: false,
+                request_body: BodyMode::Streamed,
+                response_body: BodyMode::Buffered,
+                request_trailers: true,
+                response_trailers: false,
+            }),
+            ..Changes::default()
         },
     ));
     processed.push(Processed::Go(
@@ -75,8 +95,8 @@ fn what_is_sent_and_answered_survives_the_wire() {
 fn what_is_not_understood_is_refused() {
     assert!(Processed::decode(b"").is_err());
     assert!(Sent::decode(b"").is_err());
-    // request_trailers {}
-    assert!(Processed::decode(&[0x2a, 0x00]).is_err());
+    // request_headers {}, mode_override { request_body_mode: FULL_DUPLEX_STREAMED }
+    assert!(Processed::decode(&[0x0a, 0x00, 0x4a, 0x02, 0x18, 0x04]).is_err());
     // immediate_response {} without a status
     assert!(Processed::decode(&[0x3a, 0x00]).is_err());
 }

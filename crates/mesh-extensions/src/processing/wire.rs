@@ -1,8 +1,10 @@
 //! `envoy.service.ext_proc.v3`, both directions.
 
 use bytes::Bytes;
+use ext_proc::processing_mode::BodySendMode;
 use http::HeaderValue;
 use mesh_proto::envoy::config::core::v3 as core;
+use mesh_proto::envoy::extensions::filters::http::ext_proc::v3 as ext_proc;
 use mesh_proto::envoy::service::ext_proc::v3 as pb;
 use mesh_proto::envoy::r#type::v3::HttpStatus;
 use pb::common_response::ResponseStatus;
@@ -10,7 +12,7 @@ use pb::processing_request::Request;
 use pb::processing_response::Response;
 use prost::Message as _;
 
-use super::{Changes, Immediate, Part, Processed, Sent};
+use super::{BodyMode, Changes, Immediate, ModeOverride, Part, Processed, Sent};
 use crate::Misunderstood;
 use crate::headers::{MOST_CHANGES, changes, changes_to_wire, removals};
 
@@ -18,6 +20,25 @@ impl Sent {
     /// As it is sent.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.message().encode_to_vec().into()
+    }
+
+    /// As it is sent first: with what else is to come.
+    #[must_use]
+    pub fn encode_first(&self, request_body: BodyMode, response_body: BodyMode) -> Bytes {
+        let protocol = pb::ProtocolConfiguration {
+            request_body_mode: body_mode(request_body).into(),
+            response_body_mode: body_mode(response_body).into(),
+            send_body_without_waiting_for_header_response: false,
+        };
+        let message = pb::ProcessingRequest {
+            protocol_config: Some(protocol),
+            ..self.message()
+        };
+        message.encode_to_vec().into()
+    }
+
+    fn message(&self) -> pb::ProcessingRequest {
         let request = match self {
             Self::Headers {
                 of_request,
@@ -47,18 +68,26 @@ impl Sent {
                     false => Request::ResponseBody(body),
                 }
             }
+            Self::Trailers { of_request, headers } => {
+                let trailers = pb::HttpTrailers {
+                    trailers: Some(head_to_wire(headers)),
+                };
+                match of_request {
+                    true => Request::RequestTrailers(trailers),
+                    false => Request::ResponseTrailers(trailers),
+                }
+            }
         };
-        let message = pb::ProcessingRequest {
+        pb::ProcessingRequest {
             request: Some(request),
             ..pb::ProcessingRequest::default()
-        };
-        message.encode_to_vec().into()
+        }
     }
 
     /// As it came.
     ///
     /// # Errors
-    /// When it cannot be understood; trailers are not.
+    /// When it cannot be understood.
     pub fn decode(message: &[u8]) -> Result<Self, Misunderstood> {
         let message = pb::ProcessingRequest::decode(message).map_err(|_| Misunderstood::message())?;
         let headers = |of_request, head: pb::HttpHeaders| {
@@ -75,14 +104,20 @@ impl Sent {
                 end: body.end_of_stream,
             })
         };
+        let trailers = |of_request, trailers: pb::HttpTrailers| {
+            Ok(Self::Trailers {
+                of_request,
+                headers: head_from_wire(trailers.trailers.unwrap_or_default())?,
+            })
+        };
         match message.request {
             Some(Request::RequestHeaders(head)) => headers(true, head),
             Some(Request::ResponseHeaders(head)) => headers(false, head),
             Some(Request::RequestBody(message)) => body(true, message),
             Some(Request::ResponseBody(message)) => body(false, message),
-            Some(Request::RequestTrailers(_) | Request::ResponseTrailers(_)) | None => {
-                Err(Misunderstood::new("request", "is neither headers nor a body"))
-            }
+            Some(Request::RequestTrailers(message)) => trailers(true, message),
+            Some(Request::ResponseTrailers(message)) => trailers(false, message),
+            None => Err(Misunderstood::new("request", "is missing")),
         }
     }
 }
@@ -94,7 +129,12 @@ impl Processed {
         let response = match self {
             Self::Go(part, changes) => {
                 let response = Some(changes_response(changes));
+                let trailers = || pb::TrailersResponse {
+                    header_mutation: Some(mutation(changes)),
+                };
                 match part {
+                    Part::RequestTrailers => Response::RequestTrailers(trailers()),
+                    Part::ResponseTrailers => Response::ResponseTrailers(trailers()),
                     Part::RequestHeaders => Response::RequestHeaders(pb::HeadersResponse { response }),
                     Part::ResponseHeaders => Response::ResponseHeaders(pb::HeadersResponse { response }),
                     Part::RequestBody => Response::RequestBody(pb::BodyResponse { response }),
@@ -116,8 +156,13 @@ impl Processed {
                 details: answer.details.clone(),
             }),
         };
+        let mode = match self {
+            Self::Go(_, changes) => changes.mode,
+            Self::Answer(_) => None,
+        };
         let message = pb::ProcessingResponse {
             response: Some(response),
+            mode_override: mode.map(|mode| mode.to_wire()),
             ..pb::ProcessingResponse::default()
         };
         message.encode_to_vec().into()
@@ -126,20 +171,95 @@ impl Processed {
     /// As it came.
     ///
     /// # Errors
-    /// Names the field that cannot be understood; trailers and a change of what is sent are not.
+    /// Names the field that cannot be understood.
     pub fn decode(message: &[u8]) -> Result<Self, Misunderstood> {
         let message = pb::ProcessingResponse::decode(message).map_err(|_| Misunderstood::message())?;
+        let trailers = |m: pb::TrailersResponse| {
+            Some(pb::CommonResponse {
+                header_mutation: m.header_mutation,
+                ..pb::CommonResponse::default()
+            })
+        };
         let (part, response) = match message.response {
             Some(Response::RequestHeaders(m)) => (Part::RequestHeaders, m.response),
             Some(Response::ResponseHeaders(m)) => (Part::ResponseHeaders, m.response),
             Some(Response::RequestBody(m)) => (Part::RequestBody, m.response),
             Some(Response::ResponseBody(m)) => (Part::ResponseBody, m.response),
+            Some(Response::RequestTrailers(m)) => (Part::RequestTrailers, trailers(m)),
+            Some(Response::ResponseTrailers(m)) => (Part::ResponseTrailers, trailers(m)),
             Some(Response::ImmediateResponse(m)) => return immediate(m).map(Self::Answer),
-            Some(Response::RequestTrailers(_) | Response::ResponseTrailers(_)) | None => {
-                return Err(Misunderstood::new("response", "is neither headers nor a body"));
-            }
+            None => return Err(Misunderstood::new("response", "is missing")),
         };
-        Ok(Self::Go(part, changes_from_wire(response.unwrap_or_default())?))
+        let mut changes = changes_from_wire(response.unwrap_or_default())?;
+        // Envoy: only the answers to heads may say so.
+        if matches!(part, Part::RequestHeaders | Part::ResponseHeaders) {
+            let mode = message.mode_override.map(|mode| ModeOverride::from_wire(&mode));
+            changes.mode = mode.transpose()?;
+        }
+        Ok(Self::Go(part, changes))
+    }
+}
+
+impl ModeOverride {
+    fn from_wire(mode: &ext_proc::ProcessingMode) -> Result<Self, Misunderstood> {
+        use ext_proc::processing_mode::HeaderSendMode;
+        // The default is to send heads and to skip trailers.
+        let sends = |mode: i32, default: bool| match HeaderSendMode::try_from(mode) {
+            Ok(HeaderSendMode::Default) => Ok(default),
+            Ok(HeaderSendMode::Send) => Ok(true),
+            Ok(HeaderSendMode::Skip) => Ok(false),
+            Err(_) => Err(Misunderstood::new(
+                "mode_override",
+                "has a header mode that is unknown",
+            )),
+        };
+        let body = |mode: i32| match BodySendMode::try_from(mode) {
+            Ok(BodySendMode::None) => Ok(BodyMode::None),
+            Ok(BodySendMode::Streamed) => Ok(BodyMode::Streamed),
+            Ok(BodySendMode::Buffered) => Ok(BodyMode::Buffered),
+            _ => Err(Misunderstood::new(
+                "mode_override",
+                "has a body mode that is none of NONE, STREAMED and BUFFERED",
+            )),
+        };
+        Ok(Self {
+            response_headers: sends(mode.response_header_mode, true)?,
+            request_body: body(mode.request_body_mode)?,
+            response_body: body(mode.response_body_mode)?,
+            request_trailers: sends(mode.request_trailer_mode, false)?,
+            response_trailers: sends(mode.response_trailer_mode, false)?,
+        })
+    }
+
+    fn to_wire(self) -> ext_proc::ProcessingMode {
+        use ext_proc::processing_mode::HeaderSendMode;
+        let sends = |sends| match sends {
+            true => HeaderSendMode::Send,
+            false => HeaderSendMode::Skip,
+        };
+        ext_proc::ProcessingMode {
+            request_header_mode: HeaderSendMode::Default.into(),
+            response_header_mode: sends(self.response_headers).into(),
+            request_body_mode: body_mode(self.request_body).into(),
+            response_body_mode: body_mode(self.response_body).into(),
+            request_trailer_mode: sends(self.request_trailers).into(),
+            response_trailer_mode: sends(self.response_trailers).into(),
+        }
+    }
+}
+
+fn body_mode(mode: BodyMode) -> BodySendMode {
+    match mode {
+        BodyMode::None => BodySendMode::None,
+        BodyMode::Streamed => BodySendMode::Streamed,
+        BodyMode::Buffered => BodySendMode::Buffered,
+    }
+}
+
+fn mutation(changes: &Changes) -> pb::HeaderMutation {
+    pb::HeaderMutation {
+        set_headers: changes_to_wire(&changes.headers),
+        remove_headers: changes.remove.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -156,10 +276,7 @@ fn changes_response(changes: &Changes) -> pb::CommonResponse {
     };
     pb::CommonResponse {
         status: status.into(),
-        header_mutation: Some(pb::HeaderMutation {
-            set_headers: changes_to_wire(&changes.headers),
-            remove_headers: changes.remove.iter().map(ToString::to_string).collect(),
-        }),
+        header_mutation: Some(mutation(changes)),
         body_mutation: changes.body.as_ref().map(body),
         trailers: None,
         clear_route_cache: changes.choose_again,
@@ -185,6 +302,7 @@ fn changes_from_wire(message: pb::CommonResponse) -> Result<Changes, Misundersto
         body,
         finish,
         choose_again: message.clear_route_cache,
+        mode: None,
     })
 }
 

@@ -2,12 +2,14 @@
 
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mesh_types::Strng;
 
 use super::authorization::ExternalAuth;
+use super::processing::ExternalProcessing;
 use super::route::Destination;
 use super::{Pattern, TextMatch};
 
@@ -28,6 +30,8 @@ pub enum Filter {
     Fault(Fault),
     /// Asks somebody else whether the request may pass (Gateway API, `ExternalAuth`).
     ExternalAuth(Box<ExternalAuth>),
+    /// Lets somebody else change requests and answers; at most one of a rule does.
+    ExternalProcessing(Arc<ExternalProcessing>),
     /// The object has a filter that cannot be carried out: every request of the rule is answered with 500.
     Invalid(Strng),
 }

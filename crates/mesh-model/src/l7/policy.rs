@@ -10,7 +10,6 @@ use super::authentication::Authentication;
 use super::authorization::Authorization;
 use super::filter::Fault;
 use super::health::HealthCheck;
-use super::processing::ExternalProcessing;
 use super::rate_limit::RateLimit;
 use super::resilience::{Retry, RetryBudget};
 use super::session::Session;
@@ -89,8 +88,6 @@ pub enum PolicyKind {
     PathNormalization(PathNormalization),
     /// Applications are told who asks (`ambient.istio.io/xfcc-include-client-identity`). The most specific one counts.
     ForwardClientIdentity(bool),
-    /// Somebody else changes requests and answers. The most specific one counts.
-    ExternalProcessing(ExternalProcessing),
     /// What it says is not understood here: nothing that it is attached to is served.
     Unusable(Unusable),
 }
@@ -140,7 +137,6 @@ impl PolicyKind {
             Self::Tracing(_) => "tracing",
             Self::PathNormalization(_) => "path-normalization",
             Self::ForwardClientIdentity(_) => "forward-client-identity",
-            Self::ExternalProcessing(_) => "external-processing",
             Self::Unusable(_) => "unusable",
         }
     }

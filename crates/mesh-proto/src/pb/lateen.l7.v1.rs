@@ -1011,6 +1011,102 @@ pub struct EndpointLabels {
         ::prost::alloc::string::String,
     >,
 }
+/// A service that is sent requests and answers and changes them (`envoy.service.ext_proc.v3`).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExternalProcessing {
+    /// What wants it, for logs; not empty.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Where the service is.
+    #[prost(message, optional, tag = "2")]
+    pub service: ::core::option::Option<ServicePort>,
+    /// What it is sent. Absent: nothing.
+    #[prost(message, optional, tag = "3")]
+    pub mode: ::core::option::Option<ProcessingMode>,
+    /// How long it may take for each message; not 0.
+    #[prost(message, optional, tag = "4")]
+    pub timeout: ::core::option::Option<super::super::super::google::protobuf::Duration>,
+    /// Requests go on unchanged when it does not answer; otherwise they are answered with 500.
+    #[prost(bool, tag = "5")]
+    pub failure_mode_allow: bool,
+    /// Bytes of a buffered body that are held back for it; a longer one is refused. Not 0 if any body is buffered.
+    #[prost(uint32, tag = "6")]
+    pub body_limit: u32,
+    /// What it may change. Absent: the default.
+    #[prost(message, optional, tag = "7")]
+    pub mutation_rules: ::core::option::Option<MutationRules>,
+    /// Whether its answer to a head may change what it is sent further.
+    #[prost(bool, tag = "8")]
+    pub allow_mode_override: bool,
+}
+/// What a service is sent of a request and of its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessingMode {
+    /// The request's head.
+    #[prost(bool, tag = "1")]
+    pub request_headers: bool,
+    /// The answer's head.
+    #[prost(bool, tag = "2")]
+    pub response_headers: bool,
+    /// The request's body. Unspecified: nothing of it.
+    #[prost(enumeration = "BodySendMode", tag = "3")]
+    pub request_body: i32,
+    /// The answer's body. Unspecified: nothing of it.
+    #[prost(enumeration = "BodySendMode", tag = "4")]
+    pub response_body: i32,
+    /// The request's trailers.
+    #[prost(bool, tag = "5")]
+    pub request_trailers: bool,
+    /// The answer's trailers.
+    #[prost(bool, tag = "6")]
+    pub response_trailers: bool,
+}
+/// What a service may change, beside plain headers and the path.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MutationRules {
+    /// `:method` and `:authority`, too.
+    #[prost(bool, tag = "1")]
+    pub allow_all_routing: bool,
+    /// No name that begins with a colon.
+    #[prost(bool, tag = "2")]
+    pub disallow_system: bool,
+    /// No header at all.
+    #[prost(bool, tag = "3")]
+    pub disallow_all: bool,
+}
+/// How a service is sent a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BodySendMode {
+    /// Not at all.
+    Unspecified = 0,
+    /// Each piece as it comes.
+    Streamed = 1,
+    /// As a whole, once it has come.
+    Buffered = 2,
+}
+impl BodySendMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BODY_SEND_MODE_UNSPECIFIED",
+            Self::Streamed => "BODY_SEND_MODE_STREAMED",
+            Self::Buffered => "BODY_SEND_MODE_BUFFERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BODY_SEND_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BODY_SEND_MODE_STREAMED" => Some(Self::Streamed),
+            "BODY_SEND_MODE_BUFFERED" => Some(Self::Buffered),
+            _ => None,
+        }
+    }
+}
 /// Where a request or connection goes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Destination {
@@ -1046,7 +1142,7 @@ pub struct ServiceDestination {
 /// A filter of a rule.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Filter {
-    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "filter::Filter", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub filter: ::core::option::Option<filter::Filter>,
 }
 /// Nested message and enum types in `Filter`.
@@ -1077,6 +1173,9 @@ pub mod filter {
         /// The object has a filter that cannot be carried out; why, for people. Every request of the rule is answered with 500.
         #[prost(string, tag = "8")]
         Invalid(::prost::alloc::string::String),
+        /// Lets somebody else change requests and answers.
+        #[prost(message, tag = "9")]
+        ExternalProcessing(super::ExternalProcessing),
     }
 }
 /// A filter of one destination of a rule.
@@ -1357,38 +1456,6 @@ pub struct GrpcProbe {
     /// The service asked about. Empty: the server.
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
-}
-/// A service that is sent requests and answers and changes them (`envoy.service.ext_proc.v3`).
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExternalProcessing {
-    /// Where it is.
-    #[prost(message, optional, tag = "1")]
-    pub service: ::core::option::Option<ServicePort>,
-    /// What it is sent of a request. Absent: nothing.
-    #[prost(message, optional, tag = "2")]
-    pub request: ::core::option::Option<ProcessedParts>,
-    /// What it is sent of an answer. Absent: nothing.
-    #[prost(message, optional, tag = "3")]
-    pub response: ::core::option::Option<ProcessedParts>,
-    /// How long it may take for each message.
-    #[prost(message, optional, tag = "4")]
-    pub timeout: ::core::option::Option<super::super::super::google::protobuf::Duration>,
-    /// Requests pass unchanged when it does not answer; otherwise they are answered with 500.
-    #[prost(bool, tag = "5")]
-    pub fail_open: bool,
-    /// Bytes of a body that are held back for it; a longer one is refused. Not 0 if any body is sent.
-    #[prost(uint32, tag = "6")]
-    pub body_limit: u32,
-}
-/// What is sent of a request or of an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ProcessedParts {
-    /// Its head.
-    #[prost(bool, tag = "1")]
-    pub headers: bool,
-    /// All of its body, at once.
-    #[prost(bool, tag = "2")]
-    pub body: bool,
 }
 /// Limits on requests.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2394,7 +2461,7 @@ pub struct Policy {
     /// What it says. "Most specific" is by the order of Target's fields, from the least specific to the most.
     #[prost(
         oneof = "policy::Kind",
-        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
     )]
     pub kind: ::core::option::Option<policy::Kind>,
 }
@@ -2448,9 +2515,6 @@ pub mod policy {
         /// Applications are told who asks. The most specific one counts.
         #[prost(bool, tag = "18")]
         ForwardClientIdentity(bool),
-        /// Somebody else changes requests and answers. The most specific one counts.
-        #[prost(message, tag = "19")]
-        ExternalProcessing(super::ExternalProcessing),
     }
 }
 /// What a policy is attached to.

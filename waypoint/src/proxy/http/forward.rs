@@ -106,6 +106,7 @@ pub(super) async fn forward(
         denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
     };
     drop(standing);
+    let result = result.map_err(|reply| filters::processing::verdict(&mut exchange).unwrap_or(reply));
     exchange.story.policy = late.or_else(|| exchange.story.policy.take());
     finish(connection, exchange, forwarding, result, deadline).await
 }

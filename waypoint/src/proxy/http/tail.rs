@@ -94,6 +94,10 @@ impl Watch for Tail {
                 // Which policy was noted when it was found.
                 story.flags.add(ResponseFlag::LocalReset);
             }
+            Err(BodyError::Processing) => {
+                story.flags.add(ResponseFlag::LocalReset);
+                story.details = "ext_proc_error";
+            }
             Err(error) => {
                 story.flags.add(ResponseFlag::UpstreamConnectionTermination);
                 story.details = "upstream_reset_after_response_started";

@@ -3,8 +3,10 @@
 //! A filter that cannot be carried out is never passed over: what would have gone through it is answered with 500.
 
 mod external_auth;
+mod external_processor;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use controlplane_k8s_api::FieldPath;
@@ -48,11 +50,11 @@ pub(in crate::l7) fn of_rule(
             RouteFilter::ExternalAuth(auth) => {
                 external_auth::external_auth(lowering, side, &path, auth, findings)
             }
-            RouteFilter::ExtensionRef(reference) => extension(lowering, &path, reference, findings),
+            RouteFilter::ExtensionRef(reference) => extension(lowering, side, &path, reference, findings),
             RouteFilter::RequestRedirect(_) => return None,
         })
     });
-    lowered.collect()
+    external_processor::at_most_one(path, lowered.collect(), findings)
 }
 
 /// The filters of one destination of a rule.
@@ -183,24 +185,29 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A filter of a kind of its own: ours makes faults.
+/// A filter of a kind of its own: ours make faults, or let somebody else change requests.
 fn extension(
     lowering: &Lowering<'_, '_>,
+    side: Side,
     path: &FieldPath,
     reference: &LocalObjectRef,
     findings: &mut Findings,
 ) -> Filter {
+    let name = NamespacedName::new(lowering.name.namespace.clone(), reference.name.clone());
     let (reason, message) = match (reference.group.as_str(), reference.kind.as_str()) {
-        ("lateen.dev", "FaultFilter") => {
-            let name = NamespacedName::new(lowering.name.namespace.clone(), reference.name.clone());
-            match lowering.fetch.get(lowering.lookups.faults, &name) {
-                Some(filter) => return Filter::Fault(fault(&filter.spec)),
-                None => (
-                    StatusReason::FilterNotFound,
-                    format!("there is no FaultFilter {name}"),
-                ),
+        ("lateen.dev", "ExternalProcessorFilter") => {
+            match external_processor::external_processing(lowering, side, &name) {
+                Ok(processing) => return Filter::ExternalProcessing(Arc::new(processing)),
+                Err(wrong) => wrong,
             }
         }
+        ("lateen.dev", "FaultFilter") => match lowering.fetch.get(lowering.lookups.faults, &name) {
+            Some(filter) => return Filter::Fault(fault(&filter.spec)),
+            None => (
+                StatusReason::FilterNotFound,
+                format!("there is no FaultFilter {name}"),
+            ),
+        },
         (group, kind) => (
             StatusReason::InvalidKind,
             format!("{kind} of group {group:?} is no filter that is known here"),

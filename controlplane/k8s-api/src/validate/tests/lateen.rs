@@ -231,3 +231,41 @@ fn faults() {
         &["kind: \"FaultFiltr\" is not known; did you mean \"FaultFilter\"?"],
     );
 }
+
+#[test]
+fn processors() {
+    for spec in [
+        "{backendRef: {name: p, port: 80}}",
+        "{backendRef: {name: p, port: 80}, processingMode: {requestHeaderMode: SKIP, responseHeaderMode: SKIP, \
+         responseBodyMode: STREAMED}, failureModeAllow: true, messageTimeout: 1s}",
+        "{backendRef: {name: p, port: 80}, processingMode: {requestBodyMode: BUFFERED, requestTrailerMode: SEND}, \
+         maxBodyBytes: 65536, mutationRules: {allowAllRouting: true}, allowModeOverride: true}",
+    ] {
+        accepted(&object("ExternalProcessorFilter", spec));
+    }
+    for (spec, reason) in [
+        ("{}", "spec.backendRef: is required"),
+        (
+            "{backendRef: {name: p, port: 80}, processingMode: {requestHeaderMode: SKIP, responseHeaderMode: SKIP}}",
+            "spec.processingMode: sends nothing",
+        ),
+        (
+            "{backendRef: {name: p, port: 80}, messageTimeout: 0s}",
+            "spec.messageTimeout: is less than 1ms",
+        ),
+        (
+            "{backendRef: {name: p, port: 80}, processingMode: {requestBodyMode: BUFFERED}, maxBodyBytes: 0}",
+            "spec.maxBodyBytes: 0 would let no body pass",
+        ),
+        (
+            "{backendRef: {name: p, port: 80}, processingMode: {requestBodyMode: BUFFERED}, maxBodyBytes: 5000000}",
+            "spec.maxBodyBytes: is more than 4194304",
+        ),
+        (
+            "{backendRef: {name: p, port: 80}, failOpen: true}",
+            "spec.failOpen: there is no such field",
+        ),
+    ] {
+        refused(&object("ExternalProcessorFilter", spec), &[reason]);
+    }
+}

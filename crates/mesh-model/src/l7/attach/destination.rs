@@ -201,7 +201,6 @@ fn merging(kind: &PolicyKind) -> Merging {
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
         | PolicyKind::ForwardClientIdentity(_)
-        | PolicyKind::ExternalProcessing(_)
         | PolicyKind::Unusable(_) => Merging::Elsewhere,
     }
 }

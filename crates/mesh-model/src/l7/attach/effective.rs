@@ -7,7 +7,6 @@ use crate::l7::authentication::Authentication;
 use crate::l7::authorization::{Authorization, Authorizer};
 use crate::l7::filter::Fault;
 use crate::l7::policy::{PathNormalization, PolicyKind};
-use crate::l7::processing::ExternalProcessing;
 use crate::l7::rate_limit::RateLimit;
 use crate::l7::resilience::Retry;
 use crate::l7::session::Session;
@@ -39,8 +38,6 @@ pub struct Effective {
     pub path_normalization: Option<Given<PathNormalization>>,
     /// Whether applications are told who asks; not if absent.
     pub forward_client_identity: Option<Given<bool>>,
-    /// Who else changes requests and answers.
-    pub processing: Option<Given<ExternalProcessing>>,
     /// All policies that are attached here.
     pub attached: Vec<Attached>,
 }
@@ -98,10 +95,6 @@ impl Effective {
                 PolicyKind::ForwardClientIdentity(policy) => Some(policy),
                 _ => None,
             }),
-            processing: first(&found, |kind| match kind {
-                PolicyKind::ExternalProcessing(policy) => Some(policy),
-                _ => None,
-            }),
             attached: explain(&found, merging),
         }
     }
@@ -145,8 +138,7 @@ fn merging(kind: &PolicyKind) -> Merging {
         | PolicyKind::Fault(_)
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
-        | PolicyKind::ForwardClientIdentity(_)
-        | PolicyKind::ExternalProcessing(_) => Merging::First,
+        | PolicyKind::ForwardClientIdentity(_) => Merging::First,
         PolicyKind::Traffic(_)
         | PolicyKind::BackendTls(_)
         | PolicyKind::HealthCheck(_)

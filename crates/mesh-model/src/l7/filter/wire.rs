@@ -1,5 +1,7 @@
 //! Filters on the wire: `lateen.l7.v1.Filter`, `BackendFilter`.
 
+use std::sync::Arc;
+
 use mesh_proto::lateen::l7::v1 as pb;
 
 use super::{
@@ -31,6 +33,9 @@ impl Wire for Filter {
             Filter::ExternalAuth(m) => Wire::from_wire(m)
                 .map(|auth| Self::ExternalAuth(Box::new(auth)))
                 .field("external_auth"),
+            Filter::ExternalProcessing(m) => Wire::from_wire(m)
+                .map(|processing| Self::ExternalProcessing(Arc::new(processing)))
+                .field("external_processing"),
             Filter::Invalid(reason) => Ok(Self::Invalid(reason.into())),
         }
     }
@@ -45,6 +50,7 @@ impl Wire for Filter {
             Self::Cors(cors) => Filter::Cors(cors.to_wire()),
             Self::Fault(fault) => Filter::Fault(fault.to_wire()),
             Self::ExternalAuth(auth) => Filter::ExternalAuth(auth.to_wire()),
+            Self::ExternalProcessing(processing) => Filter::ExternalProcessing(processing.to_wire()),
             Self::Invalid(reason) => Filter::Invalid(reason.to_string()),
         };
         pb::Filter { filter: Some(filter) }

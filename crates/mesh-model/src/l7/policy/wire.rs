@@ -107,9 +107,6 @@ impl PolicyKind {
                 .map(Self::PathNormalization)
                 .field("path_normalization"),
             Kind::ForwardClientIdentity(on) => Ok(Self::ForwardClientIdentity(*on)),
-            Kind::ExternalProcessing(m) => Wire::from_wire(m)
-                .map(Self::ExternalProcessing)
-                .field("external_processing"),
         }
     }
 
@@ -132,7 +129,6 @@ impl PolicyKind {
             Self::Tracing(tracing) => Kind::Tracing(tracing.to_wire()),
             Self::PathNormalization(how) => Kind::PathNormalization(path_normalization_to_wire(*how).into()),
             Self::ForwardClientIdentity(on) => Kind::ForwardClientIdentity(*on),
-            Self::ExternalProcessing(processing) => Kind::ExternalProcessing(processing.to_wire()),
             Self::Unusable(_) => return None,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::l7::filter::{
 };
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
-use crate::l7::processing::{ExternalProcessing, ProcessedParts};
+use crate::l7::processing::{BodySendMode, ExternalProcessing, MutationRules, ProcessingMode};
 use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
@@ -255,8 +256,9 @@ cases! {
     Filter {
         |d| Self::RequestHeaders(any(d)), |d| Self::ResponseHeaders(any(d)), |d| Self::Rewrite(any(d)),
         |d| Self::Mirror(any(d)), |d| Self::Cors(any(d)), |d| Self::Fault(any(d)), |d| Self::ExternalAuth(any(d)),
-        |d| Self::Invalid(any(d)),
+        |d| Self::ExternalProcessing(Arc::new(any(d))), |d| Self::Invalid(any(d)),
     }
+    BodySendMode { |_| Self::None, |_| Self::Streamed, |_| Self::Buffered }
     BackendFilter {
         |d| Self::RequestHeaders(any(d)), |d| Self::ResponseHeaders(any(d)), |d| Self::Rewrite(any(d)),
         |d| Self::Mirror(any(d)), |d| Self::Redirect(any(d)), |d| Self::Invalid(any(d)),
@@ -317,8 +319,14 @@ fields! {
         probe, interval: some_time, timeout: some_time, unhealthy_threshold: |_: &mut Dice| 3,
         healthy_threshold: |_: &mut Dice| 1,
     }
-    ExternalProcessing { service, request, response, timeout, fail_open, body_limit }
-    ProcessedParts { headers, body }
+    ExternalProcessing {
+        name, service, mode, timeout: some_time, failure_mode_allow, body_limit: |_: &mut Dice| 9, mutation_rules,
+        allow_mode_override,
+    }
+    ProcessingMode {
+        request_headers, response_headers, request_body, response_body, request_trailers, response_trailers,
+    }
+    MutationRules { allow_all_routing, disallow_system, disallow_all }
     AccessLogging { sinks, filter }
     Metrics { overrides }
     MetricOverride { metric, disabled, tags }
@@ -353,7 +361,6 @@ cases! {
         |d| Self::Session(any(d)), |d| Self::Retry(any(d)), |d| Self::RetryBudget(any(d)), |d| Self::Fault(any(d)),
         |d| Self::AccessLogging(any(d)), |d| Self::Metrics(any(d)), |d| Self::Tracing(any(d)),
         |d| Self::PathNormalization(any(d)), |d| Self::ForwardClientIdentity(any(d)),
-        |d| Self::ExternalProcessing(any(d)),
     }
     PathNormalization {
         |_| Self::None, |_| Self::Base, |_| Self::MergeSlashes, |_| Self::DecodeAndMergeSlashes,

@@ -1,6 +1,7 @@
 //! Examples for the tests: every field of every kind is set in one of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
@@ -19,7 +20,7 @@ use crate::l7::filter::{
 };
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
-use crate::l7::processing::{ExternalProcessing, ProcessedParts};
+use crate::l7::processing::{BodySendMode, ExternalProcessing, MutationRules, ProcessingMode};
 use crate::l7::quota::{QuotaLimit, QuotaUnit};
 use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
@@ -380,6 +381,7 @@ fn filters() -> Vec<Filter> {
         Filter::Cors(cors),
         Filter::Fault(fault()),
         Filter::ExternalAuth(Box::new(external_auth())),
+        Filter::ExternalProcessing(Arc::new(processing())),
         Filter::Invalid("no such filter".into()),
     ]
 }
@@ -499,7 +501,6 @@ fn kinds() -> Vec<PolicyKind> {
         PolicyKind::Tracing(tracing),
         PolicyKind::PathNormalization(PathNormalization::MergeSlashes),
         PolicyKind::ForwardClientIdentity(true),
-        PolicyKind::ExternalProcessing(processing()),
     ]
 }
 
@@ -733,17 +734,26 @@ fn entry(source: DescriptorSource) -> DescriptorEntry {
 }
 
 fn processing() -> ExternalProcessing {
-    let parts = ProcessedParts {
-        headers: true,
-        body: true,
-    };
     ExternalProcessing {
+        name: "ExternalProcessorFilter shop/changer".into(),
         service: port("changer", 9002),
-        request: parts,
-        response: parts,
+        mode: ProcessingMode {
+            request_headers: true,
+            response_headers: true,
+            request_body: BodySendMode::Streamed,
+            response_body: BodySendMode::Buffered,
+            request_trailers: true,
+            response_trailers: true,
+        },
         timeout: Duration::from_millis(200),
-        fail_open: true,
+        failure_mode_allow: true,
         body_limit: 65_536,
+        mutation_rules: MutationRules {
+            allow_all_routing: true,
+            disallow_system: true,
+            disallow_all: true,
+        },
+        allow_mode_override: true,
     }
 }
 
