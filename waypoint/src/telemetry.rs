@@ -34,6 +34,7 @@ pub use reporting::Reporting;
 #[derive(Clone)]
 pub struct Telemetry {
     refused: IntCounterVec,
+    on_trial: IntCounterVec,
     observer: Option<Observer>,
     metrics: Metrics,
     exported: Exported,
@@ -59,11 +60,22 @@ impl Telemetry {
             &["reason"],
         )
         .expect("constant names are valid");
-        registry
-            .register(Box::new(refused.clone()))
-            .expect("one waypoint counts into a registry");
+        let on_trial = IntCounterVec::new(
+            Opts::new(
+                "lateen_waypoint_authorization_dry_run_total",
+                "What authorization policies with istio.io/dry-run would have done",
+            ),
+            &["would"],
+        )
+        .expect("constant names are valid");
+        for counter in [&refused, &on_trial] {
+            registry
+                .register(Box::new(counter.clone()))
+                .expect("one waypoint counts into a registry");
+        }
         Self {
             refused,
+            on_trial,
             observer: None,
             metrics: Metrics::new(registry),
             exported: Exported::new(registry),

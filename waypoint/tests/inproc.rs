@@ -455,7 +455,7 @@ fn a_policy_denies_by_path_and_is_named() {
         let reports = lab.reports(2).await;
         assert_eq!(
             reports[0].policy.as_deref(),
-            Some("AuthorizationPolicy/shop/no-admin[0]")
+            Some("ns[shop]-policy[no-admin]-rule[0]")
         );
     });
 }

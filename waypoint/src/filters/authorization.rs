@@ -126,6 +126,13 @@ fn note(decision: &Decision<'_>, story: &mut Story) {
         story.audited = Some(joined(&decision.audited, |hit| named(hit)));
     }
     if !decision.dry_run.is_empty() {
+        for trial in &decision.dry_run {
+            story.on_trial(match trial {
+                DryRun::WouldDeny(_) | DryRun::NoAllowWouldMatch => "deny",
+                DryRun::WouldAllow(_) => "allow",
+                DryRun::WouldAsk(_) => "ask",
+            });
+        }
         story.dry_run = Some(joined(&decision.dry_run, |trial| match trial {
             DryRun::WouldDeny(hit) => format!("deny {}", named(hit)),
             DryRun::WouldAllow(hit) => format!("allow {}", named(hit)),
@@ -149,16 +156,17 @@ fn joined<T>(items: &[T], name: impl Fn(&T) -> String) -> Strng {
     text.into()
 }
 
-/// A rule as logs name it.
+/// A rule as logs name it, as Istio's do.
 pub(super) fn named(hit: &Hit<'_>) -> String {
-    format!("{}[{}]", hit.policy, hit.rule)
+    let name = &hit.policy.name;
+    format!("ns[{}]-policy[{}]-rule[{}]", name.namespace, name.name, hit.rule)
 }
 
 fn why(verdict: &Verdict<'_>) -> Option<Strng> {
     match verdict {
         Verdict::Allow { .. } => None,
         Verdict::Deny(DenyReason::Policy(hit)) => Some(named(hit).into()),
-        Verdict::Deny(DenyReason::NoAllowMatched) => Some("no ALLOW policy matched".into()),
+        Verdict::Deny(DenyReason::NoAllowMatched) => Some(NO_POLICY.into()),
     }
 }
 
@@ -183,4 +191,6 @@ pub(crate) fn local(accepted: &Accepted) -> Local {
 }
 
 const DENIED: &str = "rbac_access_denied";
+/// There are ALLOW policies, and none of them matched (as Envoy says it).
+const NO_POLICY: &str = "none";
 const NOTED: usize = 4;

@@ -88,6 +88,11 @@ impl Reporting {
         self.0.telemetry.refused(peer, reason);
     }
 
+    /// A policy on trial would have done this. `would` is the closed word for metrics.
+    pub(crate) fn on_trial(&self, would: &'static str) {
+        self.0.telemetry.on_trial.with_label_values(&[would]).inc();
+    }
+
     /// Takes part in a request's trace: notes the span of ours, and passes the context on.
     pub(crate) fn trace(&self, plan: &Plan, report: &mut Report, headers: &mut HeaderMap) {
         let Some(tracer) = &plan.tracer else { return };

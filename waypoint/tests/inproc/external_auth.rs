@@ -159,7 +159,7 @@ fn who_it_denies_is_told_what_it_says() {
         }
         let reports = lab.reports(2).await;
         assert_eq!(reports[0].details, "ext_authz_denied");
-        assert_eq!(reports[0].policy.as_deref(), Some("Policy/shop/ask[0]"));
+        assert_eq!(reports[0].policy.as_deref(), Some("ns[shop]-policy[ask]-rule[0]"));
         assert!(reports[0].flags.has(ResponseFlag::UnauthorizedExternalService));
     });
 }

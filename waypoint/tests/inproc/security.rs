@@ -113,7 +113,10 @@ fn what_is_on_trial_or_audited_is_told_and_decides_nothing() {
         let told = |n: usize| (reports[n].dry_run.as_deref(), reports[n].audited.as_deref());
         assert_eq!(
             told(0),
-            (Some("deny Policy/shop/trial[0]"), Some("Policy/shop/watch[0]"))
+            (
+                Some("deny ns[shop]-policy[trial]-rule[0]"),
+                Some("ns[shop]-policy[watch]-rule[0]")
+            )
         );
         assert_eq!(told(1), (None, None));
     });
@@ -182,7 +185,7 @@ fn a_request_that_is_still_being_sent_ends_when_it_is_not_allowed_any_more() {
         let reports = lab.reports(1).await;
         assert_eq!(
             reports[0].code_details(),
-            "rbac_access_denied_matched_policy[Policy/shop/nobody-any-more[0]]"
+            "rbac_access_denied_matched_policy[ns[shop]-policy[nobody-any-more]-rule[0]]"
         );
     });
 }

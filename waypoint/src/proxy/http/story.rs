@@ -56,6 +56,13 @@ impl Story {
         self.plan.as_ref()
     }
 
+    /// A policy on trial would have done this, in a word that is the same for all that do.
+    pub(crate) fn on_trial(&self, would: &'static str) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.on_trial(would);
+        }
+    }
+
     /// What is asked for. The context of its trace goes on in these headers, which are those that go to the endpoint.
     pub fn asked_for(&mut self, mut line: RequestLine, headers: &mut HeaderMap) {
         if let Some(plan) = self.plan.clone() {
