@@ -1,4 +1,4 @@
-//! The admin server's pages: `/config_dump`, `/quitquitquit`, and those of the libraries.
+//! The admin server's pages: `/config_dump`, `/explain`, `/quitquitquit`, and those of the libraries.
 
 use std::sync::Arc;
 
@@ -14,8 +14,10 @@ use mesh_xds::{ClientHandle, ClientStatus};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::explain::{Question, explain};
 use crate::filters::jwt::store::{Fetched, KeySets};
 use crate::filters::not_enforced::why_not;
+use crate::frontend::Gateway;
 
 /// What the pages show.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Shown {
     pub key_sets: KeySets,
     /// The control plane's stream.
     pub xds: ClientHandle,
+    /// The gateway that this is a proxy of.
+    pub gateway: Arc<Gateway>,
 }
 
 /// `/config_dump`. Keys and tokens are not in it.
@@ -109,10 +113,24 @@ pub const BUILD: BuildInfo = BuildInfo {
     },
 };
 
-/// `GET /config_dump` and `POST /quitquitquit`.
+/// `GET /config_dump`, `GET /explain` and `POST /quitquitquit`.
 #[must_use]
 pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
+    let about = shown.clone();
     Routes::new()
+        .get(
+            "/explain",
+            "what would become of a request, and which policy says so",
+            move |request| {
+                let explained = Question::read(&request).and_then(|question| {
+                    explain(&about.state, &about.l7.snapshot(), &about.gateway, &question)
+                });
+                std::future::ready(match explained {
+                    Ok(explained) => json(StatusCode::OK, &explained),
+                    Err(why) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+                })
+            },
+        )
         .get("/config_dump", "everything this proxy knows", move |_| {
             let l7 = shown.l7.snapshot();
             let dump = ConfigDump {

@@ -14,7 +14,8 @@
 //!
 //! Beside them: [`app`] wires everything together, [`config`] reads the environment, [`worker`] is one thread of the data
 //! plane, [`stream`] and [`body`] are what bytes and bodies are, [`reply`] makes answers from here, [`standing`] ends what
-//! is not allowed any more, [`settings`] has every limit, [`admin`] the pages for people.
+//! is not allowed any more, [`settings`] has every limit, [`admin`] the pages for people, [`explain`] the answer to what would
+//! become of a request.
 //!
 //! # Threads
 //! One control thread follows the control plane and the certificate authority and serves the admin pages. Each data worker
@@ -35,6 +36,7 @@ pub mod config;
 pub mod connection;
 pub mod detect;
 pub mod exchange;
+pub mod explain;
 pub mod filters;
 pub mod frontend;
 #[doc(hidden)]

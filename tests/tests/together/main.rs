@@ -5,6 +5,9 @@ mod cases;
 mod entries;
 mod gateway_api;
 mod grpc_routes;
+mod authorization;
+mod external_auth;
+mod external_processing;
 #[expect(
     dead_code,
     reason = "what tests may need; not all of it is in use at any time"
@@ -14,5 +17,11 @@ mod l4_routes;
 mod mesh_config;
 mod own_kinds;
 mod properties;
+mod rate_limits;
+mod request_authentication;
+mod services;
+mod spellings;
+mod standing;
+mod tokens;
 mod usual;
 mod virtual_services;

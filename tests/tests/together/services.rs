@@ -82,7 +82,10 @@ pub(crate) fn http(
     });
 }
 
-fn converse(request: Request<Incoming>, says: Arc<impl Fn(Bytes) -> Words + Send + Sync + 'static>) -> Answer {
+fn converse(
+    request: Request<Incoming>,
+    says: Arc<impl Fn(Bytes) -> Words + Send + Sync + 'static>,
+) -> Answer {
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut body = request.into_body();
     runtime().spawn(async move {

@@ -38,6 +38,7 @@ pub(super) struct Control {
     l7: L7Reader,
     key_sets: KeySets,
     xds: ClientHandle,
+    gateway: Arc<Gateway>,
     workers: Workers,
 }
 
@@ -72,13 +73,14 @@ impl Control {
             )),
             ..Gateway::new(config.node.gateway.clone(), &config.node.domain)
         };
+        let gateway = Arc::new(gateway);
         let key_sets = KeySets::default();
         let seed = WorkerSeed {
             state: state.clone(),
             l7: l7.clone(),
             certs: Patient::new(certs),
             identity: config.node.identity.clone(),
-            gateway: Arc::new(gateway),
+            gateway: gateway.clone(),
             hbone: config.hbone.clone(),
             settings: Arc::new(Settings::default()),
             telemetry: telemetry.clone(),
@@ -96,6 +98,7 @@ impl Control {
             l7,
             key_sets,
             xds,
+            gateway,
             workers,
         })
     }
@@ -113,6 +116,7 @@ impl Control {
             l7: self.l7.clone(),
             key_sets: self.key_sets.clone(),
             xds: self.xds.clone(),
+            gateway: self.gateway.clone(),
         }
     }
 

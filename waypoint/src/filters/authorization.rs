@@ -157,7 +157,7 @@ fn joined<T>(items: &[T], name: impl Fn(&T) -> String) -> Strng {
 }
 
 /// A rule as logs name it, as Istio's do.
-pub(super) fn named(hit: &Hit<'_>) -> String {
+pub(crate) fn named(hit: &Hit<'_>) -> String {
     let name = &hit.policy.name;
     format!("ns[{}]-policy[{}]-rule[{}]", name.namespace, name.name, hit.rule)
 }

@@ -14,7 +14,12 @@ pub(crate) struct Identity;
 impl Filter for Identity {
     async fn request(&self, exchange: &mut Exchange) -> Next {
         let headers = &mut exchange.head.headers;
-        for name in &FORGEABLE {
+        let forged: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_forgeable(name))
+            .cloned()
+            .collect();
+        for name in &forged {
             headers.remove(name);
         }
         if let Ok(peer) = HeaderValue::from_str(&exchange.accepted.client.peer.ip().to_string()) {
@@ -50,6 +55,12 @@ fn client_certificate(own: &WorkloadIdentity, client: &WorkloadIdentity) -> Opti
     HeaderValue::from_str(&format!("By={own};URI={client}")).ok()
 }
 
+/// What only proxies may say: Envoy's own words, by which it is told what to do, and who a client is.
+fn is_forgeable(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-envoy-") || name == CLIENT_CERTIFICATE.as_str() || name == "x-istio-attributes"
+}
+
 /// Joins what is there with a comma.
 fn append(headers: &mut http::HeaderMap, name: &HeaderName, value: &HeaderValue) {
     let joined = match headers.get(name) {
@@ -79,15 +90,3 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-/// What only proxies may say: Envoy's own words, the client's certificate, and what an earlier proxy is told by.
-const FORGEABLE: [HeaderName; 9] = [
-    CLIENT_CERTIFICATE,
-    HeaderName::from_static("x-istio-attributes"),
-    HeaderName::from_static("x-envoy-internal"),
-    HeaderName::from_static("x-envoy-external-address"),
-    HeaderName::from_static("x-envoy-decorator-operation"),
-    HeaderName::from_static("x-envoy-peer-metadata"),
-    HeaderName::from_static("x-envoy-peer-metadata-id"),
-    HeaderName::from_static("x-envoy-original-path"),
-    HeaderName::from_static("x-envoy-attempt-count"),
-];

@@ -11,6 +11,7 @@ use mesh_testkit::objects::hostname;
 use mesh_types::NamespacedName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use waypoint::explain::{Question, explain};
 
 use super::lab::{App, get, http1, in_lab, read};
 use super::shop;
@@ -187,5 +188,42 @@ fn a_request_that_is_still_being_sent_ends_when_it_is_not_allowed_any_more() {
             reports[0].code_details(),
             "rbac_access_denied_matched_policy[ns[shop]-policy[nobody-any-more]-rule[0]]"
         );
+    });
+}
+
+#[test]
+fn what_would_become_of_a_request_is_explained_without_sending_it() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        lab.serve([
+            authorization("no-bob", Action::Deny, false, vec![header("x-who", "bob")]),
+            authorization("trial", Action::Deny, true, Vec::new()),
+            super::to_subset("none"),
+        ]);
+        let ask = |query: &str| {
+            let request = mesh_runtime::admin::Request::get(&format!("/explain?{query}"));
+            let question = Question::read(&request)?;
+            let snapshot = lab.l7_reader.snapshot();
+            explain(&lab.state, &snapshot, &super::lab::gateway(), &question)
+        };
+        let denied = ask("to=10.96.0.1:80&path=/a/../b&headers=x-who:bob").unwrap();
+        assert_eq!((denied.allowed, denied.path.as_deref()), (false, Some("/b")));
+        assert_eq!(denied.policy.as_deref(), Some("ns[shop]-policy[no-bob]-rule[0]"));
+        assert_eq!(denied.dry_run, ["deny ns[shop]-policy[trial]-rule[0]"]);
+        assert_eq!(denied.route.as_deref(), Some("shop.subset.0"));
+        assert_eq!(denied.policies.len(), 2);
+        let passes = ask("to=10.96.0.1:80&path=/b&from=spiffe://cluster.local/ns/shop/sa/client").unwrap();
+        assert_eq!((passes.allowed, passes.policy), (true, None));
+        // Of a connection nobody knows headers: what denies by them is wider.
+        assert!(!ask("to=10.96.0.1:80").unwrap().allowed);
+        for (wrong, field) in [
+            ("path=/", "to: "),
+            ("to=10.96.0.1:80&path=/&from=bob", "from: "),
+            ("to=10.96.0.1:80&path=/&headers=x", "headers: "),
+            ("to=10.96.0.1:81", "service "),
+        ] {
+            let why = ask(wrong).unwrap_err();
+            assert!(why.starts_with(field), "{wrong}: {why}");
+        }
     });
 }
