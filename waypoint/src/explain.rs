@@ -180,7 +180,7 @@ impl Question {
         Ok(Self {
             to: parsed("to", to)?,
             from: text("from").map(|id| parsed("from", id)).transpose()?,
-            address: text("ip").map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| parsed("ip", ip))?,
+            address: text("ip").map_or_else(|| Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| parsed("ip", ip))?,
             server_name: text("sni").map(str::to_owned),
             request: asked,
             claims,

@@ -235,3 +235,16 @@ fn a_set_of_several_keys_is_read_and_several_issuers_are_known() {
         401
     );
 }
+
+#[test]
+fn keys_that_nothing_can_be_verified_with_are_refused_when_they_are_read() {
+    let mesh = Together::shop("");
+    // ES512 is of P-521.
+    let set = r#"{"keys": [{"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}]}"#;
+    let wrong = mesh.try_apply(&authentication_with(&format!("jwks: '{set}'")));
+    let wrong = wrong.unwrap_err();
+    assert!(
+        wrong[0].contains("spec.jwtRules[0].jwks") && wrong[0].contains("EC P-521"),
+        "{wrong:?}"
+    );
+}

@@ -35,7 +35,14 @@ fn jwt_rule(check: &mut Check, path: &FieldPath, rule: &JwtRule) {
     }
     match &rule.keys {
         JwtKeys::Uri(uri) => check.grammar(path.field("jwksUri"), key_address(uri)),
-        JwtKeys::Inline(keys) => check.grammar(path.field("jwks"), key_set(keys)),
+        JwtKeys::Inline(keys) => {
+            let field = path.field("jwks");
+            match key_set(keys) {
+                Err(why) => check.refuse(field, why),
+                Ok(None) => {}
+                Ok(Some(why)) => check.warn(field, why),
+            }
+        }
         JwtKeys::Discovery => {
             let reason =
                 |e| format!("is no address to find keys by, and neither jwksUri nor jwks is given: {e}");
@@ -115,13 +122,27 @@ fn is_our_own(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || link_local
 }
 
-/// RFC 7517, section 5: an object with a list `keys`, each with a type.
-fn key_set(text: &str) -> Result<(), String> {
+/// RFC 7517, section 5: an object with a list `keys`, each with a type. Keys that proxies cannot use are told, and one at
+/// least must be of use.
+fn key_set(text: &str) -> Result<Option<String>, String> {
     let keys: KeySet = serde_json::from_str(text).map_err(|e| format!("is no JSON web key set: {e}"))?;
     if keys.keys.is_empty() {
         return Err("has no keys: every token would be refused".to_owned());
     }
-    Ok(())
+    let useless: Vec<String> = keys.keys.iter().filter_map(Key::why_useless).collect();
+    match useless.as_slice() {
+        [] => Ok(None),
+        all if all.len() == keys.keys.len() => {
+            let reason = format!("has no key that tokens can be verified with: {}", all.join(", "));
+            Err(format!(
+                "{reason}; RSA, P-256, P-384, Ed25519 and shared secrets are supported"
+            ))
+        }
+        some => Ok(Some(format!(
+            "has keys that are of no use here: {}",
+            some.join(", ")
+        ))),
+    }
 }
 
 #[derive(Deserialize)]
@@ -132,7 +153,20 @@ struct KeySet {
 #[derive(Deserialize)]
 struct Key {
     #[serde(rename = "kty")]
-    _kind: String,
+    kind: String,
+    #[serde(rename = "crv")]
+    curve: Option<String>,
+}
+
+impl Key {
+    fn why_useless(&self) -> Option<String> {
+        let curve = self.curve.as_deref();
+        match (self.kind.as_str(), curve) {
+            ("RSA" | "oct", _) | ("EC", Some("P-256" | "P-384")) | ("OKP", Some("Ed25519")) => None,
+            (kind, Some(curve)) => Some(format!("{kind} {curve}")),
+            (kind, None) => Some(kind.to_owned()),
+        }
+    }
 }
 
 /// `fd00:ec2::254` and its neighbours, where one cloud keeps its metadata.
