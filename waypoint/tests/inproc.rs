@@ -8,8 +8,6 @@ mod external_auth;
 mod lab;
 #[path = "inproc/pools.rs"]
 mod pools;
-#[path = "inproc/processing.rs"]
-mod processing;
 #[path = "inproc/rate_limit.rs"]
 mod rate_limit;
 #[path = "inproc/security.rs"]

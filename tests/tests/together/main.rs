@@ -1,13 +1,13 @@
 //! What a user writes and what happens to a request, together: see [`harness`].
 
 mod ambient;
+mod authorization;
 mod cases;
 mod entries;
-mod gateway_api;
-mod grpc_routes;
-mod authorization;
 mod external_auth;
 mod external_processing;
+mod gateway_api;
+mod grpc_routes;
 #[expect(
     dead_code,
     reason = "what tests may need; not all of it is in use at any time"
