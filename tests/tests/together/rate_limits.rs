@@ -1,7 +1,5 @@
 //! RateLimitPolicy, descriptor by descriptor: limits that the waypoint counts, and limits that a service counts.
 
-#![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

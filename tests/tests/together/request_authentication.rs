@@ -1,7 +1,5 @@
 //! RequestAuthentication, field by field: which tokens are taken, and what the service learns of them.
 
-#![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
-
 use http::Response;
 use serde_json::json;
 
