@@ -7,10 +7,9 @@ use std::collections::BTreeSet;
 use crate::error::FieldPath;
 use crate::gateway::CookieLifetime;
 use crate::lateen::{
-    BodySendMode, CountedBy, DescriptorEntry, DescriptorSource, ExternalProcessorFilter, FaultError, FaultFilter,
-    GlobalLimit, GlobalRateLimit, HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit, RateLimitBackend,
-    RateLimitPolicy,
-    SessionCarrier, SessionPolicy, TextMatch,
+    BodySendMode, CountedBy, DescriptorEntry, DescriptorSource, ExternalProcessorFilter, FaultError,
+    FaultFilter, GlobalLimit, GlobalRateLimit, HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit,
+    RateLimitBackend, RateLimitPolicy, SessionCarrier, SessionPolicy, TextMatch,
 };
 use crate::validate::{Check, gateway, http, names, patterns};
 use crate::value::GatewayDuration;
