@@ -3,11 +3,13 @@
 //! # Layout
 //! - this file: [`Body`], a stream of frames, and why it ends early.
 //! - [`mod@copy`]: the same body once more, for a copy of a request.
+//! - [`passed`]: how much of a message has passed, as it is on the wire.
 //! - [`permit`]: a body that waits until it is asked for.
 //! - [`replay`]: a request's body that can be sent again, while it is short.
 //! - [`web`]: bodies from and to clients of gRPC-web.
 
 pub mod copy;
+pub mod passed;
 pub mod permit;
 pub mod replay;
 pub mod web;
@@ -52,8 +54,8 @@ enum Content {
 
 /// Sees what passes, and how it ends.
 pub trait Watch {
-    /// So many bytes of data passed.
-    fn data(&mut self, bytes: usize);
+    /// These bytes passed.
+    fn data(&mut self, data: &[u8]);
 
     /// Trailers passed.
     fn trailers(&mut self, _trailers: &http::HeaderMap) {}
@@ -225,7 +227,7 @@ impl http_body::Body for Body {
             match &frame {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
-                        watcher.data(data.len());
+                        watcher.data(data);
                     } else if let Some(trailers) = frame.trailers_ref() {
                         watcher.trailers(trailers);
                     }

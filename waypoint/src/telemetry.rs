@@ -6,8 +6,10 @@
 //! - `report`: [`Report`], one request or connection.
 //! - [`reporting`]: [`Reporting`], what one worker tells: it counts, writes and queues, and never waits.
 //! - `peer`: who the client is.
+//! - `calls`: calls of gRPC that are open.
 //! - `deliver`: collectors are reached as other services of the mesh are.
 
+mod calls;
 mod deliver;
 mod peer;
 mod report;
@@ -27,6 +29,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Level;
 
+pub use calls::Call;
 pub use report::{Report, RequestLine};
 pub use reporting::Reporting;
 

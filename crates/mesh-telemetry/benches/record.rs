@@ -61,6 +61,8 @@ fn main() {
         },
         received: 0,
         sent: 1234,
+        received_whole: 180,
+        sent_whole: 1400,
         connection: Connection {
             peer: address("10.0.0.7:40210"),
             local: address("10.96.0.10:80"),

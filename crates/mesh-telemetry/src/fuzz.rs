@@ -121,6 +121,8 @@ fn record<'a>(method: &'a Method, headers: &'a HeaderMap, end: &'a End) -> Recor
         },
         received: 1,
         sent: 2,
+        received_whole: 3,
+        sent_whole: 4,
         connection: Connection {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),

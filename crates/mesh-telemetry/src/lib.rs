@@ -10,6 +10,7 @@
 //! - [`trace`]: contexts that come and go with requests, and the spans between them.
 //! - [`sink`]: where lines go: standard output and files, behind bounded queues.
 //! - [`export`]: where spans and records go: OTLP and Zipkin, in batches.
+//! - `messages`: messages of gRPC, counted as they pass.
 //! - [`plan`]: everything that counts for a request, compiled once.
 //!
 //! Whatever decides here is pure: the clock and the dice are given. Nothing here waits on a request's path; what cannot be
@@ -28,9 +29,11 @@ pub mod record;
 pub mod sink;
 pub mod trace;
 
+mod messages;
 mod needs;
 #[cfg(test)]
 mod testing;
 
+pub use messages::Messages;
 pub use needs::Needs;
 pub use record::{End, Record, ServiceName};

@@ -107,8 +107,8 @@ impl Metric {
         match self {
             Self::Requests => "The total number of requests",
             Self::RequestDuration => "The duration of requests in milliseconds",
-            Self::RequestBytes => "The size of the bodies of requests in bytes",
-            Self::ResponseBytes => "The size of the bodies of responses in bytes",
+            Self::RequestBytes => "The size of requests in bytes, with their heads",
+            Self::ResponseBytes => "The size of responses in bytes, with their heads",
             Self::RequestMessages => "The total number of gRPC messages sent by clients",
             Self::ResponseMessages => "The total number of gRPC messages sent by servers",
             Self::TcpSentBytes => "The total number of bytes sent to clients of TCP connections",

@@ -36,6 +36,10 @@ pub struct Record<'a> {
     pub received: u64,
     /// Bytes to the client.
     pub sent: u64,
+    /// The same with head, trailers and what is around them, as on the wire.
+    pub received_whole: u64,
+    /// The same to the client.
+    pub sent_whole: u64,
     /// The client's connection.
     pub connection: Connection<'a>,
     /// The client's workload.
@@ -75,7 +79,7 @@ pub struct Request<'a> {
     pub forwarded_for: Option<&'a str>,
     /// All headers; absent where nobody said that they are needed ([`crate::Needs`]).
     pub headers: Option<&'a HeaderMap>,
-    /// gRPC messages, where they were counted.
+    /// gRPC messages that were not told before, where they were counted.
     pub messages: Option<u64>,
 }
 
@@ -98,7 +102,7 @@ pub struct Response<'a> {
     pub headers: Option<&'a HeaderMap>,
     /// Its trailers; absent where nobody said that they are needed.
     pub trailers: Option<&'a HeaderMap>,
-    /// gRPC messages, where they were counted.
+    /// gRPC messages that were not told before, where they were counted.
     pub messages: Option<u64>,
 }
 

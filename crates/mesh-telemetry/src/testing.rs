@@ -86,6 +86,8 @@ impl Story {
             },
             received: 0,
             sent: 178,
+            received_whole: 120,
+            sent_whole: 300,
             connection: Connection {
                 peer: address("172.17.0.11:40210"),
                 local: address("10.102.66.227:9080"),

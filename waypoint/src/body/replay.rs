@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::copy::{Copies, CopyBody};
+use super::passed::Passed;
 use super::{Body, BodyError};
 
 /// A body, to be sent any number of times while it is short. Clones are the same body.
@@ -54,11 +55,17 @@ struct Shared {
     ended: bool,
     error: Option<BodyError>,
     turn: u64,
-    received: u64,
+    passed: Passed,
     on_end: Option<Waker>,
     /// What it may have in all, told in advance.
     hint: SizeHint,
     copies: Copies,
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").finish_non_exhaustive()
+    }
 }
 
 impl Replay {
@@ -78,7 +85,7 @@ impl Replay {
                 ended,
                 error: None,
                 turn: 0,
-                received: 0,
+                passed: Passed::default(),
                 on_end: None,
                 hint,
                 copies: Copies::none(),
@@ -180,10 +187,15 @@ impl Replay {
         }
     }
 
-    /// Bytes that have come.
+    /// How much has come.
     #[must_use]
-    pub fn received(&self) -> u64 {
-        self.shared.borrow().received
+    pub fn passed(&self) -> Passed {
+        self.shared.borrow().passed.clone()
+    }
+
+    /// How what comes is counted; said before any of it has come.
+    pub fn count(&self, how: impl FnOnce(&mut Passed)) {
+        how(&mut self.shared.borrow_mut().passed);
     }
 
     /// Why it broke off, if it did.
@@ -254,7 +266,7 @@ impl ReplayBody {
         };
         match frame.data_ref() {
             Some(data) => {
-                shared.received += data.len() as u64;
+                shared.passed.data(data);
                 let data = data.clone();
                 shared.copies.data(&data);
                 shared.keep(data);
@@ -285,7 +297,7 @@ impl Shared {
             match ready!(std::pin::Pin::new(&mut self.source).poll_frame(cx)) {
                 Some(Ok(frame)) => match super::without_forbidden_trailers(frame).into_data() {
                     Ok(data) => {
-                        self.received += data.len() as u64;
+                        self.passed.data(&data);
                         self.keep(data);
                     }
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
@@ -306,6 +318,7 @@ impl Shared {
 
     fn end(&mut self) {
         self.ended = true;
+        self.passed.end(self.trailers.as_ref());
         self.copies.end(&Ok(self.trailers.clone()));
         self.wake();
     }

@@ -38,6 +38,7 @@ use hyper::service::Service;
 use mesh_model::l7::request::{Claims, split_authority};
 use mesh_state::l7::L7Snapshot;
 
+use crate::body::passed::Framing;
 use crate::body::{Body, Replay};
 use crate::connection::Accepted;
 use crate::exchange::Exchange;
@@ -139,6 +140,8 @@ fn begin(
 ) -> Result<Box<Exchange>, Box<Response<Body>>> {
     let (head, body) = request.into_parts();
     let accepted = connection.accepted_for(&head);
+    let framing = Framing::of_request(head.version, &head.headers);
+    let body = (!body.is_end_stream()).then(|| Replay::new(body));
     let mut story =
         Story::new(connection.worker.telemetry.clone(), Report::new(accepted.clone())).holding(active);
     let (snapshot, compiled) = connection.compiled(&accepted);
@@ -154,12 +157,15 @@ fn begin(
     let web = Web::of(&prepared.head, connection.accepted.frontend.protocol());
     prepared.line.grpc |= web.is_some();
     story.asked_for(prepared.line, &mut prepared.head.headers);
+    if let Some(body) = &body {
+        story.receiving(body, framing);
+    }
     head::normalize(&mut prepared.head, compiled.normalization);
     Ok(Box::new(Exchange {
         annotations: None,
         processing: None,
         beside: Vec::new(),
-        body: (!body.is_end_stream()).then(|| Replay::new(body)),
+        body,
         grpc: prepared.grpc || web.is_some(),
         web,
         upgrade: prepared.upgrade,
@@ -182,14 +188,18 @@ fn local_through(mut exchange: Box<Exchange>, reply: LocalReply) -> Response<Bod
     exchange.story.reply(&reply);
     let response = reply.into_response(exchange.grpc);
     let (mut head, body) = response.into_parts();
+    exchange.story.status = head.status.as_u16();
+    exchange.story.grpc_status = tail::grpc_status(&head.headers);
     filters::response(&mut exchange, &mut head);
-    exchange.story.answering(&head.headers);
+    exchange.story.answering(&head, &body.size_hint());
     tail::local(exchange.story, Response::from_parts(head, body))
 }
 
 fn local(mut story: Story, reply: LocalReply, grpc: bool) -> Response<Body> {
     story.reply(&reply);
-    tail::local(story, reply.into_response(grpc))
+    let (head, body) = reply.into_response(grpc).into_parts();
+    story.answering(&head, &body.size_hint());
+    tail::local(story, Response::from_parts(head, body))
 }
 
 impl Connection {

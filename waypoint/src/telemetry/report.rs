@@ -40,6 +40,12 @@ pub struct Report {
     pub received: u64,
     /// Bytes of the body to the client.
     pub sent: u64,
+    /// What was around them: the head, chunks or frames, trailers.
+    pub received_around: u64,
+    /// What was around those to the client.
+    pub sent_around: u64,
+    /// When the last byte of the request came.
+    pub request_ended: Option<Instant>,
     /// When the endpoint's answer began.
     pub answered: Option<Instant>,
     /// The endpoint that was used last.
@@ -81,6 +87,8 @@ pub struct RequestLine {
     pub authority: HeaderValue,
     /// The protocol.
     pub version: Version,
+    /// Bytes of its head on the wire.
+    pub bytes: u64,
     /// Whether it is one of gRPC.
     pub grpc: bool,
     /// Its `x-request-id`.
@@ -109,6 +117,9 @@ impl Report {
             upstream_failure: None,
             received: 0,
             sent: 0,
+            received_around: 0,
+            sent_around: 0,
+            request_ended: None,
             answered: None,
             upstream: None,
             upstream_workload: None,

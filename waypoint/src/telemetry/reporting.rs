@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
+use super::calls::{Call, Calls};
 use super::{Report, Telemetry, deliver, peer};
 use crate::connection::Accepted;
 use crate::frontend::Frontend;
@@ -46,6 +47,7 @@ struct Inner {
     queues: RefCell<HashMap<Destination, Rc<Queue>>>,
     /// Of clients that the mesh does not know yet.
     waiting: RefCell<VecDeque<Waiting>>,
+    calls: Calls,
     /// There is something to hand over.
     came: Notify,
     worker: RefCell<Weak<Worker>>,
@@ -55,6 +57,7 @@ struct Waiting {
     until: Instant,
     report: Box<Report>,
     plan: Rc<Plan>,
+    call: Option<Rc<Call>>,
 }
 
 impl Reporting {
@@ -73,6 +76,7 @@ impl Reporting {
             files: RefCell::default(),
             queues: RefCell::default(),
             waiting: RefCell::default(),
+            calls: Calls::default(),
             came: Notify::new(),
             worker: RefCell::default(),
         }))
@@ -121,25 +125,37 @@ impl Reporting {
         })
     }
 
+    /// A call of gRPC begins; its messages count while it lasts.
+    pub(crate) fn call(&self, accepted: &Arc<Accepted>, plan: &Rc<Plan>) -> Rc<Call> {
+        if self.0.calls.is_empty() {
+            self.0.came.notify_one();
+        }
+        self.0.calls.begin(accepted.clone(), plan.clone())
+    }
+
     /// A request or connection is over.
-    pub(crate) fn finished(&self, report: Box<Report>, plan: Option<Rc<Plan>>) {
+    pub(crate) fn finished(&self, report: Box<Report>, plan: Option<Rc<Plan>>, call: Option<Rc<Call>>) {
+        if let Some(call) = &call {
+            self.0.calls.end(call);
+        }
         let plan = plan.unwrap_or_else(|| self.0.unplanned.clone());
         if let Some(observer) = &self.0.telemetry.observer {
             observer(&report);
         }
         let (source, may_come) = self.client(&report.accepted);
         if !may_come {
-            return self.tell(&report, &plan, &source);
+            return self.tell(&report, &plan, call.as_deref(), &source);
         }
         let mut waiting = self.0.waiting.borrow_mut();
         if waiting.len() >= MOST_WAITING {
             drop(waiting);
-            return self.tell(&report, &plan, &source);
+            return self.tell(&report, &plan, call.as_deref(), &source);
         }
         waiting.push_back(Waiting {
             until: Instant::now() + PATIENCE,
             report,
             plan,
+            call,
         });
         self.0.came.notify_one();
     }
@@ -160,8 +176,9 @@ impl Reporting {
         (end, found.may_come)
     }
 
-    fn tell(&self, report: &Report, plan: &Plan, source: &EndRef) {
-        self.with_record(report, source, |record, destination, service| {
+    fn tell(&self, report: &Report, plan: &Plan, call: Option<&Call>, source: &EndRef) {
+        let messages = call.map(Call::news);
+        self.with_messages(report, messages, source, |record, destination, service| {
             let sample = Sample {
                 record,
                 source,
@@ -252,13 +269,14 @@ impl Reporting {
     pub(crate) fn follow(&self) -> impl Future<Output = ()> + use<> {
         let weak = Rc::downgrade(&self.0);
         async move {
-            let mut tidied = Instant::now();
+            let (mut tidied, mut called) = (Instant::now(), Instant::now());
             loop {
                 let Some(inner) = weak.upgrade() else { return };
                 let wait = async {
                     inner.came.notified().await;
                 };
-                let woken = tokio::time::timeout(TIDY, wait).await.is_ok();
+                let patience = if inner.calls.is_empty() { TIDY } else { CALLS };
+                let woken = tokio::time::timeout(patience, wait).await.is_ok();
                 drop(inner);
                 if woken {
                     sleep(LINGER).await;
@@ -266,6 +284,10 @@ impl Reporting {
                 let Some(inner) = weak.upgrade() else { return };
                 let reporting = Self(inner);
                 reporting.hand_over();
+                if called.elapsed() >= CALLS {
+                    called = Instant::now();
+                    reporting.tell_calls();
+                }
                 if tidied.elapsed() >= TIDY {
                     tidied = Instant::now();
                     reporting.tidy();
@@ -286,11 +308,38 @@ impl Reporting {
             if may_come && Instant::now() < waited.until {
                 self.0.waiting.borrow_mut().push_back(waited);
             } else {
-                self.tell(&waited.report, &waited.plan, &source);
+                self.tell(&waited.report, &waited.plan, waited.call.as_deref(), &source);
             }
         }
         if !self.0.waiting.borrow().is_empty() {
             self.0.came.notify_one();
+        }
+    }
+
+    /// What has passed of calls that go on.
+    fn tell_calls(&self) {
+        for call in self.0.calls.answered() {
+            // Labels that are made of the request's end are not known yet.
+            if call.plan.metrics.has_expressions() {
+                continue;
+            }
+            let (source, may_come) = self.client(&call.accepted);
+            if may_come {
+                continue;
+            }
+            let mut report = Report::new(call.accepted.clone());
+            report.upstream_workload.clone_from(&call.endpoint.borrow());
+            let (received, sent) = call.news();
+            self.with_record(&report, &source, |record, destination, service| {
+                let sample = Sample {
+                    record,
+                    source: &source,
+                    destination,
+                    service,
+                    plan: &call.plan.metrics,
+                };
+                self.0.recorder.messages(&sample, received, sent);
+            });
         }
     }
 
@@ -308,6 +357,16 @@ impl Reporting {
         source: &EndRef,
         then: impl FnOnce(&Record<'_>, &EndRef, Option<&ServiceRef>) -> R,
     ) -> R {
+        self.with_messages(report, None, source, then)
+    }
+
+    fn with_messages<R>(
+        &self,
+        report: &Report,
+        messages: Option<(u64, u64)>,
+        source: &EndRef,
+        then: impl FnOnce(&Record<'_>, &EndRef, Option<&ServiceRef>) -> R,
+    ) -> R {
         let accepted = &report.accepted;
         let recorder = &self.0.recorder;
         let destination = report.upstream_workload.as_ref();
@@ -320,7 +379,7 @@ impl Reporting {
         let record = Record {
             began: report.began,
             duration: report.start.elapsed(),
-            request_duration: None,
+            request_duration: request_duration(report),
             answered_after,
             service_time: report.service_time(),
             request: report.request.as_ref().map(|line| Request {
@@ -334,7 +393,7 @@ impl Reporting {
                 user_agent: line.user_agent.as_ref().and_then(|v| v.to_str().ok()),
                 forwarded_for: line.forwarded_for.as_ref().and_then(|v| v.to_str().ok()),
                 headers: line.headers.as_ref(),
-                messages: None,
+                messages: messages.map(|(received, _)| received),
             }),
             response: Response {
                 code: report.status,
@@ -345,10 +404,14 @@ impl Reporting {
                 termination: None,
                 headers: report.response_headers.as_ref(),
                 trailers: report.trailers.as_ref(),
-                messages: None,
+                messages: messages.map(|(_, sent)| sent),
             },
             received: report.received,
             sent: report.sent,
+            received_whole: report.received
+                + report.received_around
+                + report.request.as_ref().map_or(0, |line| line.bytes),
+            sent_whole: report.sent + report.sent_around,
             connection: Connection {
                 peer: accepted.client.peer.addr(),
                 local: accepted.client.destination,
@@ -378,7 +441,16 @@ impl std::fmt::Debug for Reporting {
     }
 }
 
+/// From the beginning to the last byte of the request.
+fn request_duration(report: &Report) -> Option<Duration> {
+    report.request.as_ref()?;
+    let ended = report.request_ended.unwrap_or(report.start);
+    Some(ended.saturating_duration_since(report.start))
+}
+
 /// How long a record waits for its client to become known.
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_WAITING: usize = 1024;
 const TIDY: Duration = Duration::from_secs(15);
+/// As often as Istio reports what goes on.
+const CALLS: Duration = Duration::from_secs(5);

@@ -189,7 +189,7 @@ struct Calling {
 }
 
 impl Watch for Calling {
-    fn data(&mut self, _: usize) {}
+    fn data(&mut self, _: &[u8]) {}
 
     fn trailers(&mut self, _: &::http::HeaderMap) {}
 

@@ -19,9 +19,11 @@ use mesh_testkit::{pod, service};
 use mesh_tls::ExpectedPeers;
 use mesh_types::{NextHop, WorkloadUid};
 use prost::Message as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::lab::wires::{Says, Unary};
-use super::lab::{App, Lab, get, http1, in_lab, read};
+use super::lab::{App, Lab, get, http1, http2, in_lab, post, read};
 use super::security::policy;
 use super::{at, shop};
 
@@ -221,5 +223,102 @@ fn a_span_reaches_its_collector_between_its_parent_and_its_child() {
             format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", hex(&span.span_id))
         );
         assert_eq!(span.name, "shop.shop.svc.cluster.local:80/*");
+    });
+}
+
+fn grpc(path: &str, body: &'static [u8]) -> http::Request<http_body_util::Full<Bytes>> {
+    let mut request = post(&format!("http://shop{path}"), body);
+    let kind = "application/grpc".parse().unwrap();
+    request.headers_mut().insert("content-type", kind);
+    request
+}
+
+#[test]
+fn messages_of_grpc_are_counted_both_ways() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http2).await;
+        let address = lab.open_plain("shop", 80);
+        let mut http = http2(TcpStream::connect(address).await.unwrap()).await;
+        let two = b"\0\0\0\0\x01m\0\0\0\0\0";
+        read(http.send_request(grpc("/shop.Cart/Add", two)).await.unwrap()).await;
+        let line = line_of(&lab, "istio_request_messages_total").await;
+        assert!(line.ends_with(" 2"), "{line}");
+        // What a call that goes on does not know is no label.
+        assert!(line.contains("destination_service_name=\"shop\""), "{line}");
+        for label in [
+            "request_protocol",
+            "response_code",
+            "response_flags",
+            "connection_security_policy",
+        ] {
+            assert!(!line.contains(label), "{line}");
+        }
+        line_of(&lab, "istio_response_messages_total").await;
+        let line = line_of(&lab, "istio_requests_total").await;
+        assert!(line.contains("request_protocol=\"grpc\""), "{line}");
+    });
+}
+
+#[test]
+fn messages_of_a_call_that_goes_on_are_counted() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http2).await;
+        let address = lab.open_plain("shop", 80);
+        let mut http = http2(TcpStream::connect(address).await.unwrap()).await;
+        let answer = http
+            .send_request(grpc("/messages", b"\0\0\0\0\x01m"))
+            .await
+            .unwrap();
+        let counted = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        let reading = tokio::task::spawn_local(read(answer));
+        let early = line_of(&lab, "istio_response_messages_total").await;
+        assert!(counted(&early) > 0, "{early}");
+        assert!(lab.metrics().contains("istio_request_messages_total"));
+        assert!(!lab.metrics().contains("istio_requests_total"), "it is not over");
+        reading.abort();
+        line_of(&lab, "istio_requests_total").await;
+        let all = line_of(&lab, "istio_response_messages_total").await;
+        assert!(counted(&all) >= counted(&early), "{all} after {early}");
+        assert!(
+            line_of(&lab, "istio_request_messages_total")
+                .await
+                .ends_with(" 1")
+        );
+    });
+}
+
+/// Every byte of HTTP/1.1 that this client writes and reads.
+#[test]
+fn bytes_are_those_of_the_wire() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let address = lab.open_plain("shop", 80);
+        let fixed =
+            "POST /a?b=c HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+        let chunked = "POST /trailers HTTP/1.1\r\nHost: shop\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let (mut written, mut read) = (0, 0);
+        for (n, request) in [fixed, chunked].into_iter().enumerate() {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            let reports = lab.reports(n + 1).await;
+            assert_eq!(reports[n].received, 5, "the body alone");
+            let text = String::from_utf8(answer).unwrap();
+            // What hyper says of the connection is not ours to know.
+            written += request.len();
+            read += text.replace("connection: close\r\n", "").len();
+        }
+        let sum = |name: &str| {
+            let text = lab.metrics();
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("{name}_sum")))
+                .unwrap()
+                .to_owned();
+            line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+        };
+        assert_eq!(sum("istio_request_bytes"), written);
+        assert_eq!(sum("istio_response_bytes"), read);
     });
 }

@@ -76,7 +76,7 @@ async fn serve(stream: TcpStream, name: &'static str, count: Arc<AtomicUsize>, t
 }
 
 /// Answers with what it was asked, one line each; `/status/<code>` and `/flaky/<n>` (503 for the first n) as they say,
-/// `/slow` after 300 ms, `/trailers` with trailers, `/stream` without an end.
+/// `/slow` after 300 ms, `/trailers` with trailers, `/stream` and `/messages` (of gRPC) without an end.
 async fn tell(
     name: &'static str,
     nth: usize,
@@ -112,16 +112,22 @@ async fn tell(
             let body = StreamBody::new(futures_util::stream::iter(frames));
             *response.body_mut() = BodyExt::boxed(body);
         }
-        "/stream" => {
-            let ticks = futures_util::stream::unfold((), |()| async {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                Some((Ok(Frame::data(Bytes::from_static(b"tick"))), ()))
-            });
-            *response.body_mut() = BodyExt::boxed(StreamBody::new(Box::pin(ticks).fuse_send()));
+        "/messages" => {
+            *response.body_mut() = endless(b"\0\0\0\0\x01m");
         }
+        "/stream" => *response.body_mut() = endless(b"tick"),
         _ => {}
     }
     Ok(response)
+}
+
+/// The same again and again.
+fn endless(piece: &'static [u8]) -> BoxBody<Bytes, Infallible> {
+    let ticks = futures_util::stream::unfold((), move |()| async move {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Some((Ok(Frame::data(Bytes::from_static(piece))), ()))
+    });
+    BodyExt::boxed(StreamBody::new(Box::pin(ticks).fuse_send()))
 }
 
 /// A stream that is not `Sync` in a body that must be.

@@ -111,10 +111,10 @@ const TABLE: &[Entry] = &[
     ),
     entry(
         "request.total_size",
-        Attribute::RequestSize,
+        Attribute::RequestTotalSize,
         Type::Int,
         Since::End,
-        "As `request.size`.",
+        "All its bytes on the wire: head, body with what is around it, trailers.",
     ),
     entry(
         "response.code",
@@ -174,10 +174,10 @@ const TABLE: &[Entry] = &[
     ),
     entry(
         "response.total_size",
-        Attribute::ResponseSize,
+        Attribute::ResponseTotalSize,
         Type::Int,
         Since::End,
-        "As `response.size`.",
+        "All its bytes on the wire: head, body with what is around it, trailers.",
     ),
     entry(
         "response.backend_latency",

@@ -14,11 +14,13 @@ pub(super) fn labels(record: &Record<'_>, metric: Metric) -> Labels {
     labels.put("reporter", Some("waypoint"));
     source(&mut labels, record.source);
     destination(&mut labels, record);
+    // Of a call that goes on nothing else is known (istio/proxy, `testdata/metric/server_request_messages.yaml.tmpl`).
+    if matches!(metric, Metric::RequestMessages | Metric::ResponseMessages) {
+        return labels.0;
+    }
     labels.put("request_protocol", Some(record.protocol()));
     if !metric.is_tcp() {
-        if !matches!(metric, Metric::RequestMessages | Metric::ResponseMessages) {
-            labels.own("response_code", record.response.code.to_string());
-        }
+        labels.own("response_code", record.response.code.to_string());
         let status = record
             .response
             .grpc_status

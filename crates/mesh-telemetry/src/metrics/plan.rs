@@ -125,7 +125,9 @@ impl MetricPlan {
         !self.per_metric[metric as usize].disabled
     }
 
-    pub(super) fn has_expressions(&self) -> bool {
+    /// Whether labels depend on what is known at the end only.
+    #[must_use]
+    pub fn has_expressions(&self) -> bool {
         !self.expressions.is_empty()
     }
 

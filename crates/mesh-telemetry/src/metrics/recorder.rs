@@ -234,6 +234,19 @@ impl Recorder {
         }
     }
 
+    /// Counts messages of a call of gRPC that goes on.
+    pub fn messages(&self, sample: &Sample<'_>, received: u64, sent: u64) {
+        let values = sample.plan.evaluate(sample.record);
+        for (metric, count) in [
+            (Metric::RequestMessages, received),
+            (Metric::ResponseMessages, sent),
+        ] {
+            if let Some(series) = self.series_of(metric, sample, &values) {
+                series.add(count, self.hub.now());
+            }
+        }
+    }
+
     /// Forgets what is not used any more; to be called every now and then.
     pub fn tidy(&self) {
         let now = self.hub.now();
@@ -354,7 +367,10 @@ impl Bundle {
             series.observe(record.duration.as_secs_f64() * 1000.0, now);
         }
         #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
-        for (series, bytes) in [(request_bytes, record.received), (response_bytes, record.sent)] {
+        for (series, bytes) in [
+            (request_bytes, record.received_whole),
+            (response_bytes, record.sent_whole),
+        ] {
             if let Some(series) = series {
                 series.observe(bytes as f64, now);
             }

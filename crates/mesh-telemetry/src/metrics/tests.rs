@@ -114,7 +114,7 @@ fn histograms_have_envoys_buckets() {
     assert!(buckets[4].ends_with(" 0"), "25 ms are not enough: {}", buckets[4]);
     assert!(buckets[5].ends_with(" 1"), "{}", buckets[5]);
     assert!(lines(&lab.registry, "istio_request_duration_milliseconds_sum")[0].ends_with(" 31"));
-    assert!(lines(&lab.registry, "istio_response_bytes_sum")[0].ends_with(" 178"));
+    assert!(lines(&lab.registry, "istio_response_bytes_sum")[0].ends_with(" 300"));
     assert!(lines(&lab.registry, "istio_request_bytes_count")[0].ends_with(" 1"));
     assert!(
         lines(&lab.registry, "istio_request_messages_total").is_empty(),

@@ -131,10 +131,7 @@ impl Forwarding {
             let Some(endpoint) = self.pick() else {
                 return Err(LocalReply::no_healthy_upstream());
             };
-            exchange.story.attempts += 1;
-            exchange.story.asked = Some(Instant::now());
-            exchange.story.upstream = Some(endpoint.address);
-            exchange.story.upstream_workload.clone_from(&endpoint.workload);
+            exchange.story.asking(&endpoint);
             let busy = Busy::new(&endpoint);
             let tried = self.attempt(exchange, &endpoint, alone).await;
             let (error, outcome) = match tried {
@@ -348,8 +345,6 @@ async fn finish(
     result: Result<Answered, LocalReply>,
     deadline: Option<Instant>,
 ) -> Response<Body> {
-    let received = forwarding.body.as_ref().map_or(0, Replay::received);
-    exchange.story.received = received;
     let answered = match result {
         Ok(answered) => answered,
         Err(reply) => return local_through(exchange, reply),
@@ -395,7 +390,7 @@ async fn finish(
     forwarding.sticky.tell(&mut head.headers);
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
-    exchange.story.answering(&head.headers);
+    exchange.story.answering(&head, &body.size_hint());
     // What has a length is over soon enough; a stream may last for days.
     let (standing, story) = match body.size_hint().exact() {
         None if !body.is_end_stream() => {
@@ -410,7 +405,6 @@ async fn finish(
         lease: Some(lease),
         deadline: deadline.map(|at| Box::pin(sleep_until(at))),
         counted: forwarding.counted,
-        received: forwarding.body,
     };
     let body = grpc_web::written(body.watched(tail), web, &head.headers);
     Response::from_parts(head, body)

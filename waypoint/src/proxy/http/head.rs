@@ -11,6 +11,7 @@ use http::{Method, StatusCode, Uri, Version};
 use mesh_model::l7::edit;
 use mesh_model::l7::policy::PathNormalization;
 
+use crate::body::passed;
 use crate::reply::{LocalReply, is_grpc};
 use crate::telemetry::RequestLine;
 
@@ -52,6 +53,7 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
         authority: HeaderValue::from_static(""),
         version: head.version,
+        bytes: passed::request_head(head.version, &head.method, &head.uri, &head.headers),
         grpc,
         id: head.headers.get("x-request-id").cloned(),
         user_agent: head.headers.get(header::USER_AGENT).cloned(),

@@ -5,13 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http_body::SizeHint;
 use mesh_telemetry::metrics::{ByteCounts, OpenFlow};
 use mesh_telemetry::plan::Plan;
+use tokio::time::Instant;
 
 use super::tail::Counted;
+use crate::body::Replay;
+use crate::body::passed::{self, Direction, Framing, Passed};
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
-use crate::telemetry::{Report, Reporting, RequestLine};
+use crate::telemetry::{Call, Report, Reporting, RequestLine};
+use crate::upstream::Endpoint;
 
 /// A report that is going to be made. Dropped without [`Story::complete`], the client went away.
 #[derive(Debug)]
@@ -23,6 +28,12 @@ pub struct Story {
     complete: bool,
     /// Counts as long as this lasts.
     active: Option<Counted>,
+    /// What comes of the request's body.
+    body: Option<Replay>,
+    /// What has gone of the answer's.
+    sent: Passed,
+    /// Of gRPC.
+    call: Option<Rc<Call>>,
 }
 
 impl Story {
@@ -35,6 +46,9 @@ impl Story {
             report: Some(Box::new(report)),
             complete: false,
             active: None,
+            body: None,
+            sent: Passed::default(),
+            call: None,
         }
     }
 
@@ -63,6 +77,28 @@ impl Story {
         }
     }
 
+    /// What comes of the request's body is counted; `framing` is what is around it.
+    pub fn receiving(&mut self, body: &Replay, framing: Framing) {
+        body.count(|passed| {
+            passed.framed(framing);
+            if let Some(call) = &self.call {
+                passed.counted(call.clone(), Direction::FromClient);
+            }
+        });
+        self.body = Some(body.clone());
+    }
+
+    /// This endpoint is asked.
+    pub(crate) fn asking(&mut self, endpoint: &Endpoint) {
+        self.attempts += 1;
+        self.asked = Some(Instant::now());
+        self.upstream = Some(endpoint.address);
+        self.upstream_workload.clone_from(&endpoint.workload);
+        if let Some(call) = &self.call {
+            call.goes_to(endpoint.workload.as_ref());
+        }
+    }
+
     /// What is asked for. The context of its trace goes on in these headers, which are those that go to the endpoint.
     pub fn asked_for(&mut self, mut line: RequestLine, headers: &mut HeaderMap) {
         if let Some(plan) = self.plan.clone() {
@@ -74,19 +110,39 @@ impl Story {
             {
                 telemetry.trace(&plan, self, headers);
             }
+            if line.grpc
+                && let Some(telemetry) = &self.telemetry
+            {
+                let call = telemetry.call(&self.accepted, &plan);
+                self.sent.counted(call.clone(), Direction::ToClient);
+                self.call = Some(call);
+            }
         }
         self.request = Some(line);
     }
 
-    /// These headers go to the client.
-    pub fn answering(&mut self, headers: &HeaderMap) {
+    /// This head goes to the client; `size` is what is known of its body.
+    pub fn answering(&mut self, head: &http::response::Parts, size: &SizeHint) {
         if self.plan.as_ref().is_some_and(|plan| plan.needs.response_headers) {
-            self.response_headers = Some(headers.clone());
+            self.response_headers = Some(head.headers.clone());
         }
+        let version = self
+            .request
+            .as_ref()
+            .map_or(http::Version::HTTP_11, |line| line.version);
+        let framing = Framing::of_answer(version, head, size);
+        self.sent.framed(framing);
+        self.sent.around += passed::answer_head(version, head, framing, size);
+    }
+
+    /// These bytes of its body go to the client.
+    pub fn went(&mut self, data: &[u8]) {
+        self.sent.data(data);
     }
 
     /// These trailers go to the client.
     pub fn trailing(&mut self, trailers: &HeaderMap) {
+        self.sent.end(Some(trailers));
         if self.plan.as_ref().is_some_and(|plan| plan.needs.trailers) {
             self.trailers = Some(trailers.clone());
         }
@@ -140,8 +196,18 @@ impl Drop for Story {
             self.flags.add(ResponseFlag::DownstreamConnectionTermination);
             self.details = "downstream_remote_disconnect";
         }
-        if let (Some(telemetry), Some(report)) = (self.telemetry.take(), self.report.take()) {
-            telemetry.finished(report, self.plan.take());
+        let (Some(telemetry), Some(mut report)) = (self.telemetry.take(), self.report.take()) else {
+            return;
+        };
+        let received = self.body.take().map(|body| body.passed()).unwrap_or_default();
+        if self.complete {
+            self.sent.end(None);
         }
+        report.request_ended = received.ended;
+        report.received += received.bytes;
+        report.received_around += received.around;
+        report.sent += self.sent.bytes;
+        report.sent_around += self.sent.around;
+        telemetry.finished(report, self.plan.take(), self.call.take());
     }
 }

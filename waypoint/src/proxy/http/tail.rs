@@ -40,8 +40,6 @@ pub(crate) struct Tail {
     pub(crate) standing: Option<Standing>,
     /// The endpoint's and the destination's books.
     pub(crate) counted: Vec<Held>,
-    /// How much of the request's body has come, once it is over.
-    pub(crate) received: Option<crate::body::Replay>,
 }
 
 /// An answer from here.
@@ -52,15 +50,14 @@ pub(super) fn local(story: Story, response: Response<Body>) -> Response<Body> {
         deadline: None,
         standing: None,
         counted: Vec::new(),
-        received: None,
     };
     response.map(|body| body.watched(tail))
 }
 
 impl Watch for Tail {
-    fn data(&mut self, bytes: usize) {
+    fn data(&mut self, data: &[u8]) {
         if let Some(story) = &mut self.story {
-            story.sent += bytes as u64;
+            story.went(data);
         }
     }
 
@@ -72,11 +69,6 @@ impl Watch for Tail {
     }
 
     fn ended(&mut self, result: Result<(), &BodyError>) {
-        if let Some(received) = &self.received
-            && let Some(story) = &mut self.story
-        {
-            story.received = received.received();
-        }
         let Some(mut story) = self.story.take() else {
             return;
         };
@@ -121,16 +113,6 @@ impl Watch for Tail {
         match &mut self.deadline {
             Some(deadline) => deadline.as_mut().poll(cx).map(|()| BodyError::TimedOut),
             None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        if let Some(received) = &self.received
-            && let Some(story) = &mut self.story
-        {
-            story.received = received.received();
         }
     }
 }
