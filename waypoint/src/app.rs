@@ -15,7 +15,7 @@ use mesh_runtime::env::ProcessEnv;
 use mesh_runtime::logging::{self, LogControl};
 use mesh_runtime::metrics;
 use mesh_runtime::readiness::Readiness;
-use mesh_runtime::signals::StopSignals;
+use mesh_runtime::signals::{StopSignals, UserSignal};
 use mesh_runtime::supervise::supervisor;
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
@@ -72,8 +72,15 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
     let mut stop = StopSignals::install().context("signal handlers")?;
     let (tasks, mut failures) = supervisor();
     let registry = metrics::registry(BUILD.component, BUILD.version);
-    let telemetry = Telemetry::new(&registry).reported_by(reporter(&config));
+    let telemetry = Telemetry::new(&registry, &tasks).reported_by(reporter(&config));
     telemetry.start(&tasks);
+    let mut rotated = UserSignal::install().context("signal handlers")?;
+    let reopened = telemetry.clone();
+    tasks.spawn("log rotation", async move {
+        while rotated.recv().await.is_some() {
+            reopened.reopen();
+        }
+    });
     let readiness = Readiness::new();
     let (pages_drain, pages_watcher) = drain::channel();
 
@@ -106,9 +113,9 @@ async fn live(config: Arc<Config>, log: LogControl) -> anyhow::Result<()> {
         failure = failures.next() => tracing::warn!(%failure, "while draining"),
     }
     pages_drain.drain(DrainMode::Immediate, Duration::ZERO).await;
-    // Workers hand over what they have within this time.
-    tokio::time::sleep(mesh_telemetry::sink::LINGER * 2).await;
-    telemetry.flush(FLUSH);
+    if !telemetry.close(FLUSH).await {
+        tracing::warn!("not everything was told in time");
+    }
     tracing::info!("waypoint ends");
     ended.map_err(anyhow::Error::from)
 }
@@ -144,8 +151,8 @@ fn reporter(config: &Config) -> Reporter {
     }
 }
 
-/// How long the last lines of access logs may take.
-const FLUSH: Duration = Duration::from_secs(1);
+/// How long the last lines of access logs and the last spans may take.
+const FLUSH: Duration = Duration::from_secs(2);
 /// For each thread, as ztunnel.
 const KEPT_MEMORY: i32 = 4 << 20;
 /// After the first configuration: certificates, ports and the first connections to endpoints.

@@ -15,6 +15,7 @@ mod peer;
 mod report;
 pub mod reporting;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ use mesh_telemetry::sink::Files;
 use mesh_telemetry::trace::span::Reporter;
 use mesh_types::Peer;
 use prometheus::{IntCounterVec, Opts, Registry};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::Level;
 
 pub use calls::Call;
@@ -43,18 +45,20 @@ pub struct Telemetry {
     exported: Exported,
     files: Files,
     reporter: Arc<Reporter>,
+    /// Set when nothing more comes; each worker follows it until it has handed over what it has.
+    closing: Arc<watch::Sender<bool>>,
 }
 
 /// Sees every report.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
 
 impl Telemetry {
-    /// Counts into this registry.
+    /// Counts into this registry; logs are written by threads of these tasks.
     ///
     /// # Panics
     /// When the registry has such metrics already.
     #[must_use]
-    pub fn new(registry: &Registry) -> Self {
+    pub fn new(registry: &Registry, tasks: &Tasks) -> Self {
         let refused = IntCounterVec::new(
             Opts::new(
                 "lateen_waypoint_refused_total",
@@ -82,8 +86,9 @@ impl Telemetry {
             observer: None,
             metrics: Metrics::new(registry),
             exported: Exported::new(registry),
-            files: Files::new(registry, Box::new(thread)),
+            files: Files::new(registry, Box::new(writer(tasks.clone()))),
             reporter: Arc::default(),
+            closing: Arc::new(watch::Sender::new(false)),
         }
     }
 
@@ -127,9 +132,22 @@ impl Telemetry {
         });
     }
 
-    /// Waits until every line that was handed over is written, but no longer than this.
-    pub fn flush(&self, limit: Duration) {
-        self.files.flush(limit);
+    /// Nothing more comes: waits until all workers have handed over what they have, collectors have been told, and every
+    /// line is written; for each of both no longer than this. Says whether all of it was done.
+    pub async fn close(&self, limit: Duration) -> bool {
+        self.closing.send_replace(true);
+        let handed_over = timeout(limit, self.closing.closed()).await.is_ok();
+        self.files.flush(limit) && handed_over
+    }
+
+    /// Waits until every line that was handed over is written, but no longer than this; says whether it is. Blocks.
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.files.flush(limit)
+    }
+
+    /// Log files are opened again: somebody has moved them away.
+    pub fn reopen(&self) {
+        self.files.reopen();
     }
 
     /// A connection or tunnel that means nothing here. `reason` is the closed word for metrics.
@@ -139,9 +157,15 @@ impl Telemetry {
     }
 }
 
-/// A thread that writes a log; it ends with the process.
-fn thread(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-    std::thread::Builder::new().name(name).spawn(body).map(drop)
+/// Threads that write logs: named, and a process whose log nobody writes any more does not go on as if somebody did.
+fn writer(tasks: Tasks) -> impl Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    move |name, body| {
+        let body = || {
+            body();
+            Ok::<_, Infallible>(())
+        };
+        tasks.critical_thread(name, body).map(drop)
+    }
 }
 
 impl std::fmt::Debug for Telemetry {

@@ -1,6 +1,7 @@
 //! The client's end of one HBONE connection.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,11 +66,12 @@ pub async fn establish(
     options: &Rc<HboneOptions>,
     budget: &ReceiveBudget,
 ) -> Result<(ClientConnection, ClientDriver), ConnectError> {
-    establish_over(Box::new(io), config, options, budget).await
+    establish_over(Box::new(io), None, config, options, budget).await
 }
 
 pub(crate) async fn establish_over(
     io: Box<dyn Transport>,
+    local: Option<SocketAddr>,
     config: Arc<ClientConfig>,
     options: &Rc<HboneOptions>,
     budget: &ReceiveBudget,
@@ -85,7 +87,7 @@ pub(crate) async fn establish_over(
     }
     let lifetime = expiry::remaining(tls.peer_certificates(), SystemTime::now());
     let peer = mesh_tls::peer_identity(tls.peer_certificates()).ok();
-    let state = ConnectionState::new(peer);
+    let state = ConnectionState::new(peer, local);
     let io = SharedIo::new(tls);
     let window = budget.grant(options.connection_window);
     let (sender, mut connection) = timeout(

@@ -1,6 +1,7 @@
 //! Why a connection ended, shared with the tunnels that it carried.
 
 use std::cell::OnceCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mesh_net::StreamError;
@@ -43,6 +44,7 @@ pub enum ConnectionEnd {
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState {
     peer: Option<Identity>,
+    local: Option<SocketAddr>,
     end: OnceCell<ConnectionEnd>,
 }
 
@@ -95,9 +97,10 @@ impl From<Failure> for ConnectionEnd {
 // === impl ConnectionState ===
 
 impl ConnectionState {
-    pub(crate) fn new(peer: Option<Identity>) -> Rc<Self> {
+    pub(crate) fn new(peer: Option<Identity>, local: Option<SocketAddr>) -> Rc<Self> {
         Rc::new(Self {
             peer,
+            local,
             end: OnceCell::new(),
         })
     }
@@ -105,6 +108,11 @@ impl ConnectionState {
     /// Who is at the other end, verified; nothing when its certificate carries a foreign form of identity.
     pub(crate) fn peer(&self) -> Option<&Identity> {
         self.peer.as_ref()
+    }
+
+    /// Our address, where the connection was dialled here.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Notes the end; the first one noted counts.

@@ -12,7 +12,7 @@ mod shelf;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,7 +61,13 @@ pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Makes what a connection runs over.
 type Dialer = Box<dyn Fn(&Hop) -> Dialing>;
-type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, DialError>>>>;
+type Dialing = Pin<Box<dyn Future<Output = Result<Dialed, DialError>>>>;
+
+/// A transport, and our address on it where it has one.
+struct Dialed {
+    transport: Box<dyn Transport>,
+    local: Option<SocketAddr>,
+}
 
 /// A pool of connections. Clones are the same pool. When the last is dropped, it drains.
 pub struct Pool<C> {
@@ -341,10 +347,17 @@ async fn connect<C: CertSource>(
 ) -> Result<Connected, ConnectError> {
     let certificate = shared.certs.get(&hop.source).await?;
     step.set(ConnectStep::Dial);
-    let transport = (shared.dialer)(hop).await?;
+    let dialed = (shared.dialer)(hop).await?;
     step.set(ConnectStep::Tls);
     let config = certificate.client_config(&hop.expected);
-    let (connection, mut driver) = establish_over(transport, config, &shared.options, &shared.budget).await?;
+    let (connection, mut driver) = establish_over(
+        dialed.transport,
+        dialed.local,
+        config,
+        &shared.options,
+        &shared.budget,
+    )
+    .await?;
     driver.expire_with(&certificate);
     Ok(Connected {
         connection,
@@ -357,7 +370,11 @@ fn dial_tcp(hop: &Hop) -> Dialing {
     let hop = hop.clone();
     Box::pin(async move {
         let stream = mesh_net::dial(hop.netns.as_ref(), hop.next, &hop.dial).await?;
-        Ok(Box::new(stream) as Box<dyn Transport>)
+        let local = stream.local_addr().ok();
+        Ok(Dialed {
+            transport: Box::new(stream),
+            local,
+        })
     })
 }
 

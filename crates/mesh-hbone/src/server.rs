@@ -98,7 +98,7 @@ pub async fn serve_tls(
     Ok(ServerConnection {
         connection,
         pulse: Pulse::new(io, ping, options.keepalive, lifetime),
-        state: ConnectionState::new(Some(peer.clone())),
+        state: ConnectionState::new(Some(peer.clone()), None),
         peer,
         over: false,
         header_limit: options.request_header_list as usize,

@@ -3,6 +3,7 @@
 mod io;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -61,6 +62,12 @@ impl Tunnel {
     #[must_use]
     pub fn peer(&self) -> Option<&Identity> {
         self.connection.peer()
+    }
+
+    /// Our address of the connection that carries it; nothing at a server.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.connection.local()
     }
 
     /// What the far end says about the workload that answered, for telemetry only. Always nothing at a server.

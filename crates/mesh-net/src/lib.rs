@@ -11,12 +11,15 @@
 //! - [`relay`]: bytes between two streams of chunks; the hot path of the product.
 //! - [`seqpacket`]: packets and descriptors over Unix sockets.
 //! - [`proxy_protocol`]: the PROXY protocol's header, version 2.
+//! - `counting`: an allocator that counts, for tests.
 //! - [`process`]: what a supervisor of processes and namespaces needs: re-entry, children, mounts, capture, limits.
 //!
 //! This crate knows nothing of workloads, policies or TLS, and never starts a task. It is the only crate of the
 //! workspace in which `unsafe` may stand: whatever needs it elsewhere is wrapped here.
 
 pub mod accept;
+#[doc(hidden)]
+pub mod counting;
 pub mod datagram;
 pub mod dial;
 mod keepalive;

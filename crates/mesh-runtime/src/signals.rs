@@ -69,6 +69,25 @@ impl StopSignals {
     }
 }
 
+/// SIGUSR1: whoever rotates log files says that they were moved away.
+#[derive(Debug)]
+pub struct UserSignal(tokio::signal::unix::Signal);
+
+impl UserSignal {
+    /// Installs the handler: without one, the signal would end the process.
+    ///
+    /// # Errors
+    /// Fails when it cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::user_defined1())?))
+    }
+
+    /// Resolves at the next one; `None` when there can be none any more.
+    pub async fn recv(&mut self) -> Option<()> {
+        self.0.recv().await
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

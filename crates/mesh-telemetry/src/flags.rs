@@ -133,6 +133,40 @@ impl ResponseFlag {
         }
     }
 
+    /// Its name (`%RESPONSE_FLAGS_LONG%`).
+    #[must_use]
+    pub fn long_name(self) -> &'static str {
+        match self {
+            Self::NoHealthyUpstream => "NoHealthyUpstream",
+            Self::UpstreamConnectionFailure => "UpstreamConnectionFailure",
+            Self::UpstreamOverflow => "UpstreamOverflow",
+            Self::NoRouteFound => "NoRouteFound",
+            Self::UpstreamRetryLimitExceeded => "UpstreamRetryLimitExceeded",
+            Self::NoClusterFound => "NoClusterFound",
+            Self::UpstreamRequestTimeout => "UpstreamRequestTimeout",
+            Self::LocalReset => "LocalReset",
+            Self::UpstreamRemoteReset => "UpstreamRemoteReset",
+            Self::UpstreamConnectionTermination => "UpstreamConnectionTermination",
+            Self::DelayInjected => "DelayInjected",
+            Self::FaultInjected => "FaultInjected",
+            Self::RateLimited => "RateLimited",
+            Self::UnauthorizedExternalService => "UnauthorizedExternalService",
+            Self::RateLimitServiceError => "RateLimitServiceError",
+            Self::InvalidEnvoyRequestHeaders => "InvalidEnvoyRequestHeaders",
+            Self::StreamIdleTimeout => "StreamIdleTimeout",
+            Self::DownstreamProtocolError => "DownstreamProtocolError",
+            Self::UpstreamProtocolError => "UpstreamProtocolError",
+            Self::UpstreamMaxStreamDurationReached => "UpstreamMaxStreamDurationReached",
+            Self::OverloadManager => "OverloadManagerTerminated",
+            Self::DnsResolutionFailed => "DnsResolutionFailed",
+            Self::DropOverload => "DropOverLoad",
+            Self::DownstreamConnectionTermination => "DownstreamConnectionTermination",
+            Self::DownstreamRemoteReset => "DownstreamRemoteReset",
+            Self::DurationTimeout => "DurationTimeout",
+            Self::NoFilterConfigFound => "NoFilterConfigFound",
+        }
+    }
+
     fn envoy_bit(self) -> u8 {
         match self {
             Self::NoHealthyUpstream => 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mesh_model::l7::ServicePort;
 use mesh_model::l7::attach::Effective;
-use mesh_model::l7::telemetry::{LogFormat, LogSink, MetricOverride};
+use mesh_model::l7::telemetry::{LogFormat, LogSink, LoggedTo, MetricOverride};
 use mesh_types::Strng;
 
 use crate::Needs;
@@ -96,7 +96,7 @@ impl Plan {
             }
         };
         let logs = effective.logging.as_ref().map(|logs| {
-            let log = |to: &mesh_model::l7::attach::Given<mesh_model::l7::attach::LoggedTo>| {
+            let log = |to: &mesh_model::l7::attach::Given<LoggedTo>| {
                 Log::compile(&to.value.sink, to.value.filter.as_deref())
                     .map_err(|error| wrong.push(error))
                     .ok()

@@ -214,7 +214,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         let known = match name {
-            ":method" => return Some(Cow::Owned(self.method.as_str().to_owned())),
+            ":method" => Some(self.method.as_str()),
             ":path" => Some(self.path),
             ":authority" | "host" => Some(self.authority),
             ":scheme" => Some(self.scheme),

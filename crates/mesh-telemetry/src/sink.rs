@@ -35,6 +35,8 @@ struct Shared {
     open: Mutex<HashMap<Strng, FileSink>>,
     start: Box<StartThread>,
     dropped: IntCounterVec,
+    /// How often files were to be opened again.
+    reopened: Arc<AtomicU64>,
 }
 
 /// One file. Clones are the same.
@@ -84,6 +86,7 @@ impl Files {
                 open: Mutex::default(),
                 start,
                 dropped,
+                reopened: Arc::default(),
             }),
             standard_output: STANDARD_OUTPUT.into(),
         }
@@ -120,7 +123,10 @@ impl Files {
             lost: Arc::default(),
             dropped: self.shared.dropped.with_label_values(&[path.as_str()]),
         };
-        let (file, lost) = (LogFile::new(path), sink.lost.clone());
+        let (file, lost) = (
+            LogFile::new(path, self.shared.reopened.clone()),
+            sink.lost.clone(),
+        );
         let dropped = sink.dropped.clone();
         let write = Box::new(move || write(file, &receiver, &lost, &dropped));
         (self.shared.start)(format!("log {path}"), write)?;
@@ -128,23 +134,37 @@ impl Files {
         Ok(sink)
     }
 
-    /// Waits until everything that was handed over is written, but for no file longer than this.
-    pub fn flush(&self, limit: Duration) {
+    /// Files are opened again before anything more is written: somebody has moved them away.
+    pub fn reopen(&self) {
+        self.shared.reopened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until everything that was handed over is written, but no longer than this; says whether it is. Blocks.
+    #[must_use]
+    pub fn flush(&self, limit: Duration) -> bool {
         let (written, done) = channel();
         let mut wait = 0;
+        let mut left = limit;
         for sink in self.shared.open.lock().values() {
-            let piece = Piece {
+            let mut piece = Piece {
                 bytes: Vec::new(),
                 lines: 0,
                 written: Some(written.clone()),
             };
-            wait += usize::from(sink.sender.try_send(piece).is_ok());
-        }
-        for _ in 0..wait {
-            if done.recv_timeout(limit).is_err() {
-                return;
+            loop {
+                match sink.sender.try_send(piece) {
+                    Ok(()) => break wait += 1,
+                    // What writes it is gone, and has written everything.
+                    Err(TrySendError::Disconnected(_)) => break,
+                    Err(TrySendError::Full(_)) if left.is_zero() => return false,
+                    Err(TrySendError::Full(back)) => piece = back,
+                }
+                let pause = left.min(PAUSE);
+                std::thread::sleep(pause);
+                left -= pause;
             }
         }
+        (0..wait).all(|_| done.recv_timeout(limit).is_ok())
     }
 }
 
@@ -237,6 +257,8 @@ const LONGEST_USUAL_LINE: usize = 2 << 10;
 /// Pieces that wait: 8 MiB for each file.
 const QUEUE: usize = 256;
 const MAX_FILES: usize = 64;
+/// Between two tries to ask a writer whose queue is full.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a line may wait for others.
 pub const LINGER: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@
 //! - this file: [`SpanContext`] and its ids; [`Propagated`], what a request carries.
 //! - [`w3c`]: `traceparent`; [`b3`]: Zipkin's `b3` and `x-b3-*`.
 //! - [`decide`]: is there a span, whose child is it, is it reported, and what goes on? Pure.
+//! - [`request_id`]: what `x-request-id` says of it.
 //! - [`span`]: a finished span, with Istio's and Envoy's tags.
 //!
 //! A span that is not reported must not stand between its neighbours: whoever reads the trace would miss the parent.
@@ -11,6 +12,7 @@
 
 pub mod b3;
 pub mod decide;
+pub mod request_id;
 pub mod span;
 pub mod w3c;
 

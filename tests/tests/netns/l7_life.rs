@@ -1,9 +1,11 @@
 //! A waypoint that is killed, started again, drained, or one of two, while requests come.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
+use nix::sys::signal::Signal;
 
 use crate::client::LIMIT;
 use crate::harness::{Test, test};
@@ -18,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     test("one_of_two_waypoints_leaves_under_load_and_nobody_notices", two),
     test("a_waypoint_that_ends_lets_what_is_under_way_finish", drained),
+    test("a_waypoint_that_ends_loses_no_line_of_its_log", lines),
 ];
 
 fn killed(lab: &mut Lab) -> Result<()> {
@@ -87,5 +90,55 @@ fn drained(lab: &mut Lab) -> Result<()> {
     let process = stage.waypoint.replicas[0].process()?;
     let ended = lab::wait::until("the waypoint's end", Duration::from_secs(40), || process.ended())?;
     ensure!(ended.success(), "{ended}: {}", process.log_tail());
+    Ok(())
+}
+
+/// Every request that was answered has its line, whoever moves the file away meanwhile, and however soon the end comes.
+fn lines(lab: &mut Lab) -> Result<()> {
+    let mut stage = Stage::set(lab)?;
+    let (path, moved) = (lab.logs().join("requests.log"), lab.logs().join("requests.log.1"));
+    let provider = format!(
+        "{{name: file, envoyFileAccessLog: {{path: {}, logFormat: {{text: \"%REQ(:PATH)% %RESPONSE_CODE%\\n\"}}}}}}",
+        path.display()
+    );
+    lab.config().write(
+        "logs.yaml",
+        &format!(
+            "{{apiVersion: lateen.dev/v1alpha1, kind: MeshConfig, metadata: {{name: mesh, namespace: istio-system}}, spec: {{extensionProviders: [{provider}]}}}}\n---\n\
+             {{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {{name: logs, namespace: shop}}, spec: {{accessLogging: [{{providers: [{{name: file}}]}}]}}}}\n"
+        ),
+    )?;
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    lab::wait::until("the first line", LIMIT, || {
+        drop(stage.get(&["http://10.96.3.1/begin"]));
+        text(&path).contains("/begin 200").then_some(())
+    })?;
+    let ask = |stage: &Stage, name: &str| -> Result<()> {
+        let url = format!("http://10.96.3.1/{name}?[1-50]");
+        let answers = stage.get_all(&[&url])?;
+        ensure!(
+            answers.iter().filter(|a| a.status == "200").count() == 50,
+            "{answers:?}"
+        );
+        Ok(())
+    };
+    ask(&stage, "before")?;
+    std::fs::rename(&path, &moved)?;
+    let rotate = stage.waypoint.replicas[0].process()?.signal(Signal::SIGUSR1);
+    rotate.context("it runs")?;
+    ask(&stage, "after")?;
+    let process = stage.waypoint.replicas[0].process()?;
+    let ended = process.terminate(Duration::from_secs(40))?;
+    ensure!(ended.success(), "{ended}: {}", process.log_tail());
+    let (old, new) = (text(&moved), text(&path));
+    for n in 1..=50 {
+        let line = format!("/before?{n} 200\n");
+        ensure!(
+            old.contains(&line) || new.contains(&line),
+            "{line} is lost: {old}{new}"
+        );
+        let line = format!("/after?{n} 200\n");
+        ensure!(new.contains(&line), "{line} is lost: {new}");
+    }
     Ok(())
 }

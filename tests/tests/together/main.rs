@@ -23,5 +23,6 @@ mod services;
 mod spellings;
 mod standing;
 mod tokens;
+mod telemetry;
 mod usual;
 mod virtual_services;

@@ -1,6 +1,5 @@
 //! Who asks, for the application: headers that a client could forge go, and those that are true come.
 
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use http::{HeaderName, HeaderValue};
@@ -8,7 +7,7 @@ use mesh_types::Identity as WorkloadIdentity;
 
 use crate::exchange::{Exchange, Filter, Next};
 
-/// Cleans and sets `x-forwarded-*`, `x-request-id`, `x-forwarded-client-cert`.
+/// Cleans and sets `x-forwarded-*` and `x-forwarded-client-cert`.
 pub(crate) struct Identity;
 
 impl Filter for Identity {
@@ -30,13 +29,6 @@ impl Filter for Identity {
                 FORWARDED_PROTO,
                 HeaderValue::from_static(exchange.accepted.scheme()),
             );
-        }
-        if !headers.contains_key(REQUEST_ID) {
-            let id = request_id();
-            headers.insert(REQUEST_ID, id.clone());
-            if let Some(line) = &mut exchange.story.request {
-                line.id = Some(id);
-            }
         }
         if exchange.applied.effective.forwards_client_identity()
             && let Some(client) = &exchange.accepted.client.identity
@@ -73,20 +65,17 @@ fn append(headers: &mut http::HeaderMap, name: &HeaderName, value: &HeaderValue)
 }
 
 /// A random UUID (RFC 9562, section 5.4).
-fn request_id() -> HeaderValue {
+pub(crate) fn request_id() -> HeaderValue {
     let bits = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    let mut text = String::with_capacity(36);
-    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-    for (n, part) in parts.into_iter().enumerate() {
-        let dash = if n == 0 { "" } else { "-" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{dash}{part}");
+    let mut text = [b'-'; 36];
+    let places = (0..text.len()).filter(|place| ![8, 13, 18, 23].contains(place));
+    for (digit, place) in places.enumerate() {
+        let digit = (bits >> (124 - 4 * digit)) & 0xf;
+        text[place] = b"0123456789abcdef"[usize::try_from(digit).unwrap_or_default()];
     }
-    HeaderValue::from_str(&text).expect("hexadecimal digits and dashes are a header value")
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are a header value")
 }
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");

@@ -25,7 +25,7 @@ use crate::route::{Forward, Routed};
 use crate::stream::Stream;
 use crate::telemetry::Report;
 use crate::upstream::call::Busy;
-use crate::upstream::connect::connect_for;
+use crate::upstream::connect::{Connected, connect_for};
 use crate::upstream::registry::Slot;
 use crate::upstream::{Ask, Endpoint};
 use crate::worker::Worker;
@@ -142,9 +142,16 @@ fn reset(client: Stream) {
 }
 
 fn refused(mut story: Story, denied: Denied) {
+    denied_by(&mut story, denied);
+    story.complete();
+}
+
+/// There is no answer that could be explained: what was decided is why the connection ended, as Envoy has it.
+fn denied_by(story: &mut Story, denied: Denied) {
     story.policy = Some(denied.policy);
     story.details = denied.details;
-    story.complete();
+    let details = story.code_details();
+    story.termination = Some(details);
 }
 
 /// An endpoint, and a stream to it.
@@ -169,13 +176,11 @@ async fn reach(
         .tables
         .route_connection(&compiled, &accepted.frontend, &client, local, tls);
     if let Some(denied) = external_auth::connection_denied(worker, accepted, story).await {
-        story.policy = Some(denied.policy);
-        story.details = denied.details;
+        denied_by(story, denied);
         return None;
     }
     if let Some(denied) = rate_limit::connection_denied(worker, accepted, story).await {
-        story.policy = Some(denied.policy);
-        story.details = denied.details;
+        denied_by(story, denied);
         return None;
     }
     let forward = match routed {
@@ -284,8 +289,9 @@ async fn establish(
         story.upstream_workload.clone_from(&endpoint.workload);
         let client = accepted.client.on_behalf();
         match connect_for(worker.upstream.shared(), &endpoint, None, Some(&client)).await {
-            Ok(stream) => {
+            Ok(Connected { stream, local }) => {
                 cluster.ended(&endpoint, Outcome::Connected, None);
+                story.upstream_local = local;
                 return Some(Reached {
                     endpoint,
                     stream,

@@ -34,6 +34,8 @@ pub struct Report {
     pub flags: ResponseFlags,
     /// Why, in a word (`%RESPONSE_CODE_DETAILS%`).
     pub details: &'static str,
+    /// Why the connection was ended (`%CONNECTION_TERMINATION_DETAILS%`).
+    pub termination: Option<Cow<'static, str>>,
     /// What failed towards the endpoint (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
     pub upstream_failure: Option<String>,
     /// Bytes of the body from the client.
@@ -50,6 +52,8 @@ pub struct Report {
     pub answered: Option<Instant>,
     /// The endpoint that was used last.
     pub upstream: Option<SocketAddr>,
+    /// Our address towards it.
+    pub upstream_local: Option<SocketAddr>,
     /// Its workload.
     pub upstream_workload: Option<Arc<Workload>>,
     /// What it is an endpoint of.
@@ -122,6 +126,8 @@ impl Report {
             request_ended: None,
             answered: None,
             upstream: None,
+            upstream_local: None,
+            termination: None,
             upstream_workload: None,
             upstream_cluster: None,
             attempts: 0,

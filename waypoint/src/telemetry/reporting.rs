@@ -1,5 +1,7 @@
 //! What one worker tells. Nothing here waits.
 
+mod record;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -11,20 +13,20 @@ use mesh_runtime::supervise::Tasks;
 use mesh_state::StateReader;
 use mesh_telemetry::export::otlp::LogRecord;
 use mesh_telemetry::export::{Destination, Queue, drive};
-use mesh_telemetry::metrics::{ByteCounts, EndRef, OpenFlow, Recorder, Sample, ServiceRef};
+use mesh_telemetry::metrics::{ByteCounts, EndRef, OpenFlow, Recorder, Sample};
 use mesh_telemetry::plan::{Log, Output, Plan};
-use mesh_telemetry::record::{Connection, Record, Request, Response, Upstream};
+use mesh_telemetry::record::Record;
 use mesh_telemetry::sink::{LINGER, LineBuffer};
 use mesh_telemetry::trace::{self, decide};
 use mesh_types::{Peer, Strng};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
 use super::calls::{Call, Calls};
 use super::{Report, Telemetry, deliver, peer};
 use crate::connection::Accepted;
-use crate::frontend::Frontend;
 use crate::worker::Worker;
 
 /// What one worker tells. Clones are the same.
@@ -44,7 +46,7 @@ struct Inner {
     /// Clients of connections that are open.
     clients: RefCell<HashMap<usize, (ArcWeak<Accepted>, EndRef)>>,
     files: RefCell<HashMap<Strng, LineBuffer>>,
-    queues: RefCell<HashMap<Destination, Rc<Queue>>>,
+    queues: RefCell<HashMap<Destination, Exporting>>,
     /// Of clients that the mesh does not know yet.
     waiting: RefCell<VecDeque<Waiting>>,
     calls: Calls,
@@ -52,6 +54,9 @@ struct Inner {
     came: Notify,
     worker: RefCell<Weak<Worker>>,
 }
+
+/// What waits for a collector, and the task that sends it.
+type Exporting = (Rc<Queue>, JoinHandle<()>);
 
 struct Waiting {
     until: Instant,
@@ -104,6 +109,9 @@ impl Reporting {
         report.trace = decision.span;
         if let Some(span) = &decision.span {
             trace::inject(headers, span, decision.inject);
+            if span.sampled && !tracer.tracing().not_by_request_id {
+                trace::request_id::mark(headers);
+            }
         }
     }
 
@@ -250,24 +258,25 @@ impl Reporting {
     }
 
     fn queue(&self, destination: &Destination) -> Rc<Queue> {
-        if let Some(queue) = self.0.queues.borrow().get(destination) {
+        if let Some((queue, _)) = self.0.queues.borrow().get(destination) {
             return queue.clone();
         }
         let queue = Queue::new(destination.clone(), &self.0.telemetry.exported);
         let upstream = deliver::Upstream(self.0.worker.borrow().clone());
         let reporter = Rc::new(self.0.telemetry.reporter.as_ref().clone());
         let driver = drive(queue.clone(), upstream, reporter, fastrand::f64);
-        self.0.tasks.spawn_local("telemetry export", driver);
+        let driver = self.0.tasks.spawn_local("telemetry export", driver);
         self.0
             .queues
             .borrow_mut()
-            .insert(destination.clone(), queue.clone());
+            .insert(destination.clone(), (queue.clone(), driver));
         queue
     }
 
     /// Hands over what waits, every now and then while there is something; never ends. Also forgets what is not used.
     pub(crate) fn follow(&self) -> impl Future<Output = ()> + use<> {
         let weak = Rc::downgrade(&self.0);
+        let mut closing = self.0.telemetry.closing.subscribe();
         async move {
             let (mut tidied, mut called) = (Instant::now(), Instant::now());
             loop {
@@ -276,10 +285,17 @@ impl Reporting {
                     inner.came.notified().await;
                 };
                 let patience = if inner.calls.is_empty() { TIDY } else { CALLS };
-                let woken = tokio::time::timeout(patience, wait).await.is_ok();
+                let woken = tokio::select! {
+                    woken = tokio::time::timeout(patience, wait) => woken.is_ok(),
+                    // Whoever asks waits until this is dropped.
+                    Ok(_) = closing.wait_for(|closing| *closing) => break,
+                };
                 drop(inner);
                 if woken {
-                    sleep(LINGER).await;
+                    tokio::select! {
+                        () = sleep(LINGER) => {}
+                        Ok(_) = closing.wait_for(|closing| *closing) => break,
+                    }
                 }
                 let Some(inner) = weak.upgrade() else { return };
                 let reporting = Self(inner);
@@ -293,6 +309,32 @@ impl Reporting {
                     reporting.tidy();
                 }
             }
+            if let Some(inner) = weak.upgrade() {
+                Self(inner).close().await;
+            }
+            drop(closing);
+        }
+    }
+
+    /// Nothing more comes: nobody is waited for, and collectors are told what there is.
+    async fn close(&self) {
+        let waiting = std::mem::take(&mut *self.0.waiting.borrow_mut());
+        for waited in waiting {
+            let source = self.client(&waited.report.accepted).0;
+            self.tell(&waited.report, &waited.plan, waited.call.as_deref(), &source);
+        }
+        self.hand_over();
+        let drivers: Vec<_> = {
+            let mut queues = self.0.queues.borrow_mut();
+            let queues = queues.drain().map(|(_, (queue, driver))| {
+                queue.close();
+                driver
+            });
+            queues.collect()
+        };
+        for driver in drivers {
+            // One that was stopped has told.
+            let _ = driver.await;
         }
     }
 
@@ -350,102 +392,12 @@ impl Reporting {
             .retain(|_, (accepted, _)| accepted.strong_count() > 0);
         self.0.recorder.tidy();
     }
-
-    fn with_record<R>(
-        &self,
-        report: &Report,
-        source: &EndRef,
-        then: impl FnOnce(&Record<'_>, &EndRef, Option<&ServiceRef>) -> R,
-    ) -> R {
-        self.with_messages(report, None, source, then)
-    }
-
-    fn with_messages<R>(
-        &self,
-        report: &Report,
-        messages: Option<(u64, u64)>,
-        source: &EndRef,
-        then: impl FnOnce(&Record<'_>, &EndRef, Option<&ServiceRef>) -> R,
-    ) -> R {
-        let accepted = &report.accepted;
-        let recorder = &self.0.recorder;
-        let destination = report.upstream_workload.as_ref();
-        let destination = destination.map_or_else(|| recorder.nobody().clone(), |w| recorder.workload(w));
-        let service = match &accepted.frontend {
-            Frontend::Service { service, .. } => Some(recorder.service(service)),
-            Frontend::Workload { .. } | Frontend::Listener { .. } => None,
-        };
-        let answered_after = report.answered.map(|at| at.duration_since(report.start));
-        let record = Record {
-            began: report.began,
-            duration: report.start.elapsed(),
-            request_duration: request_duration(report),
-            answered_after,
-            service_time: report.service_time(),
-            request: report.request.as_ref().map(|line| Request {
-                method: &line.method,
-                path: line.path.as_str(),
-                authority: line.authority.to_str().unwrap_or_default(),
-                scheme: accepted.scheme(),
-                version: line.version,
-                grpc: line.grpc,
-                id: line.id.as_ref().and_then(|v| v.to_str().ok()),
-                user_agent: line.user_agent.as_ref().and_then(|v| v.to_str().ok()),
-                forwarded_for: line.forwarded_for.as_ref().and_then(|v| v.to_str().ok()),
-                headers: line.headers.as_ref(),
-                messages: messages.map(|(received, _)| received),
-            }),
-            response: Response {
-                code: report.status,
-                grpc_status: report.grpc_status,
-                flags: report.flags,
-                details: report.details,
-                policy: report.policy.as_deref(),
-                termination: None,
-                headers: report.response_headers.as_ref(),
-                trailers: report.trailers.as_ref(),
-                messages: messages.map(|(_, sent)| sent),
-            },
-            received: report.received,
-            sent: report.sent,
-            received_whole: report.received
-                + report.received_around
-                + report.request.as_ref().map_or(0, |line| line.bytes),
-            sent_whole: report.sent + report.sent_around,
-            connection: Connection {
-                peer: accepted.client.peer.addr(),
-                local: accepted.client.destination,
-                mutual_tls: accepted.client.identity.is_some(),
-                server_name: accepted.client.server_name.as_deref(),
-            },
-            source: source.end(),
-            destination: destination.end(),
-            service: service.as_ref().map(|service| service.service().as_ref()),
-            upstream: Upstream {
-                address: report.upstream,
-                local: None,
-                cluster: report.upstream_cluster.as_deref(),
-                failure: report.upstream_failure.as_deref(),
-                attempts: report.attempts,
-            },
-            route: report.route.as_deref(),
-            trace: report.trace.as_ref(),
-        };
-        then(&record, &destination, service.as_ref())
-    }
 }
 
 impl std::fmt::Debug for Reporting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reporting").finish_non_exhaustive()
     }
-}
-
-/// From the beginning to the last byte of the request.
-fn request_duration(report: &Report) -> Option<Duration> {
-    report.request.as_ref()?;
-    let ended = report.request_ended.unwrap_or(report.start);
-    Some(ended.saturating_duration_since(report.start))
 }
 
 /// How long a record waits for its client to become known.

@@ -117,7 +117,7 @@ impl Upstream {
             .send(self.shared(), &endpoint, version, request, false)
             .await;
         match sent {
-            Ok(Answered { response, lease }) => {
+            Ok(Answered { response, lease, .. }) => {
                 cluster.ended(&endpoint, Outcome::Answered(response.status().as_u16()), None);
                 let calling = Calling {
                     lease: Some(lease),

@@ -69,12 +69,21 @@ pub(crate) struct OnBehalf {
     pub(crate) destination: SocketAddr,
 }
 
+/// A connection to an endpoint.
+pub(crate) struct Connected {
+    /// Its bytes.
+    pub(crate) stream: Stream,
+    /// Our address towards the endpoint; of a tunnel, its connection's.
+    pub(crate) local: Option<SocketAddr>,
+}
+
 /// Connects, for bytes that nobody here reads.
 ///
 /// # Errors
 /// Says why not.
 pub(crate) async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<Stream, ConnectFailure> {
-    connect_for(shared, endpoint, None, None).await
+    let connected = connect_for(shared, endpoint, None, None).await?;
+    Ok(connected.stream)
 }
 
 /// Connects; `version` is what will be spoken.
@@ -86,10 +95,10 @@ pub(crate) async fn connect_for(
     endpoint: &Endpoint,
     version: Option<HttpVersion>,
     client: Option<&OnBehalf>,
-) -> Result<Stream, ConnectFailure> {
+) -> Result<Connected, ConnectFailure> {
     let limit = endpoint.rules.limits().connect_timeout;
     let limit = limit.unwrap_or(shared.settings.connect_timeout);
-    let mut stream = match &endpoint.way {
+    let (mut stream, local) = match &endpoint.way {
         Way::Plain => {
             let usual = DialOptions::default();
             let options = DialOptions {
@@ -97,11 +106,15 @@ pub(crate) async fn connect_for(
                 keepalive: endpoint.rules.keepalive().or(usual.keepalive),
                 ..usual
             };
-            Stream::from(dial(None, NextHop::new(endpoint.address), &options).await?)
+            let stream = dial(None, NextHop::new(endpoint.address), &options).await?;
+            let local = stream.local_addr().ok();
+            (Stream::from(stream), local)
         }
         Way::Tunnel(reach) => {
             let request = ConnectRequest::to(Authority::from(endpoint.address));
-            Stream::from(shared.tunnels.tunnel(&reach.0, &request).await?)
+            let tunnel = shared.tunnels.tunnel(&reach.0, &request).await?;
+            let local = tunnel.local_address();
+            (Stream::from(tunnel), local)
         }
     };
     let rest = async {
@@ -114,9 +127,10 @@ pub(crate) async fn connect_for(
         }
         endpoint.rules.tls.begin(stream, version).await
     };
-    timeout(limit, rest)
+    let stream = timeout(limit, rest)
         .await
-        .unwrap_or(Err(ConnectFailure::TimedOut))
+        .unwrap_or(Err(ConnectFailure::TimedOut))?;
+    Ok(Connected { stream, local })
 }
 
 /// A PROXY protocol header (haproxy's proxy-protocol.txt).

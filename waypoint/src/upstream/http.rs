@@ -14,6 +14,7 @@ mod ending;
 mod open;
 mod shelf;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) enum HttpVersion {
 /// An answer, and what holds its connection.
 pub(crate) struct Answered {
     pub(crate) response: Response<Incoming>,
+    /// Our address towards the endpoint.
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) lease: Lease,
 }
 
@@ -219,6 +222,7 @@ impl HttpConnections {
     ) -> Result<Answered, TryError> {
         let reused = connection.requests > 0;
         connection.requests += 1;
+        let local = connection.local;
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 let keeping = Keeping {
@@ -227,6 +231,7 @@ impl HttpConnections {
                 };
                 Ok(Answered {
                     response,
+                    local,
                     lease: Lease {
                         kind: Held::Http1(Some(connection), self.shelf.clone(), keeping),
                     },
@@ -309,9 +314,13 @@ async fn send_http2(
     request: Request<Body>,
     reused: bool,
 ) -> Result<Answered, TryError> {
-    let lease = Lease::http2(&connection);
+    let (lease, local) = (Lease::http2(&connection), connection.local);
     match connection.sender.try_send_request(request).await {
-        Ok(response) => Ok(Answered { response, lease }),
+        Ok(response) => Ok(Answered {
+            response,
+            local,
+            lease,
+        }),
         Err(mut failed) => match failed.take_message() {
             Some(_) => Err(TryError::NotSent(failed.into_error())),
             None => Err(lost(failed.into_error(), reused, connection.ended.get())),

@@ -10,7 +10,7 @@ use mesh_hbone::request::WorkloadKind;
 use mesh_hbone::{Baggage, ConnectRequest, Hop};
 use mesh_model::l7::PolicyKind;
 use mesh_model::l7::telemetry::{
-    AccessLogging, LogFormat, LogSink, MetricOverride, Metrics, TraceExporter, Tracing,
+    AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics, TraceExporter, Tracing,
 };
 use mesh_net::DialOptions;
 use mesh_proto::opentelemetry::proto::collector::trace::v1::ExportTraceServiceRequest;
@@ -100,6 +100,32 @@ fn a_request_is_counted_with_both_ends_named() {
     });
 }
 
+/// What a node says of a client that is not the certificate's is not believed: the mesh is asked instead.
+#[test]
+fn baggage_that_lies_is_not_believed() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let client = pod("buyer-1").at("127.0.0.1").with_account("client");
+        lab.apply([client.into()]);
+        let lie = Baggage {
+            namespace: Some("bank".into()),
+            ..said().unwrap()
+        };
+        ask(&lab, Some(lie), &[]).await;
+        let line = line_of(&lab, "istio_requests_total").await;
+        assert!(line.contains("source_workload_namespace=\"shop\""), "{line}");
+        assert!(
+            line.contains("source_principal=\"spiffe://cluster.local/ns/shop/sa/client\""),
+            "{line}"
+        );
+        assert!(
+            !line.contains("buyer\",source_canonical_service=\"buyer\"") && !line.contains("east"),
+            "{line}"
+        );
+        assert!(!line.contains("source_workload=\"unknown\""), "{line}");
+    });
+}
+
 #[test]
 fn a_client_that_is_not_known_yet_delays_the_record_and_not_the_request() {
     in_lab(|lab| async move {
@@ -152,11 +178,13 @@ fn lines_go_to_a_file_in_the_format_that_is_wanted() {
         lab.serve([policy(
             "log",
             PolicyKind::AccessLogging(AccessLogging {
-                sinks: vec![LogSink::File {
-                    path: path.display().to_string().into(),
-                    format: LogFormat::Text(format.into()),
+                sinks: vec![LoggedTo {
+                    sink: LogSink::File {
+                        path: path.display().to_string().into(),
+                        format: LogFormat::Text(format.into()),
+                    },
+                    filter: Some("request.headers['x-team'] == 'blue'".into()),
                 }],
-                filter: Some("request.headers['x-team'] == 'blue'".into()),
             }),
         )]);
         ask(&lab, said(), &[("x-team", "red")]).await;
@@ -195,6 +223,8 @@ fn a_span_reaches_its_collector_between_its_parent_and_its_child() {
                 disabled: false,
                 no_propagation: false,
                 tags: Vec::new(),
+                not_by_request_id: false,
+                no_istio_tags: false,
             }),
         )]);
         let came = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

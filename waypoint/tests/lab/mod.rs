@@ -119,7 +119,7 @@ impl Lab {
         let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let threads_seen = seen.clone();
         let registry = Registry::new();
-        let telemetry = Telemetry::new(&registry).observed_by(Arc::new(move |report: &Report| {
+        let telemetry = Telemetry::new(&registry, &tasks).observed_by(Arc::new(move |report: &Report| {
             let thread = std::thread::current().name().unwrap_or_default().to_owned();
             threads_seen.lock().insert(thread);
             log.lock().push(report.clone());

@@ -25,6 +25,8 @@ pub(super) fn mesh_config(check: &mut Check, config: &MeshConfig) {
             check.refuse(path.field("caCertificates").item(i), reason);
         }
     }
+    // In JSON the operators stand in texts, and are the same.
+    telemetry::format(check, path.field("accessLogFormat"), &spec.access_log_format);
     providers(
         check,
         &path.field("extensionProviders"),

@@ -16,7 +16,6 @@ use crate::server::serve_tls;
 use crate::testing::{
     Control, Fixed, Mesh, Running, identity, local, pipe, receive, receive_exactly, request, send,
 };
-use crate::tls::Transport;
 use crate::tunnel::Tunnel;
 use crate::{HboneOptions, ReceiveBudget};
 
@@ -136,7 +135,10 @@ impl Dialed {
             let (near, far) = pipe();
             this.waiting.borrow_mut().push_back(far);
             this.arrived.notify_one();
-            Ok(Box::new(near) as Box<dyn Transport>)
+            Ok(super::Dialed {
+                transport: Box::new(near),
+                local: None,
+            })
         })
     }
 }

@@ -20,7 +20,7 @@ use super::policy::{Policy, PolicyKind, Target};
 use super::{ObjectRef, ServicePort};
 
 pub use destination::{EffectiveDestination, UnknownSubset};
-pub use effective::{Effective, LoggedTo};
+pub use effective::Effective;
 
 /// Policies by what they are attached to.
 pub trait AttachedPolicies {

@@ -10,7 +10,14 @@ use super::ServicePort;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogging {
     /// Where to; none at all switches logging off.
-    pub sinks: Vec<LogSink>,
+    pub sinks: Vec<LoggedTo>,
+}
+
+/// Where records go, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedTo {
+    /// Where to.
+    pub sink: LogSink,
     /// Only what this CEL expression is true of.
     pub filter: Option<Strng>,
 }
@@ -81,6 +88,10 @@ pub struct Tracing {
     pub no_propagation: bool,
     /// Further tags.
     pub tags: Vec<(Strng, TraceTag)>,
+    /// The dice decide over requests without a decision, and not their `x-request-id`.
+    pub not_by_request_id: bool,
+    /// Spans have no tags of Istio's.
+    pub no_istio_tags: bool,
 }
 
 /// Where spans go.

@@ -1785,13 +1785,13 @@ pub struct AccessLogging {
     /// Where to. None: logging is off.
     #[prost(message, repeated, tag = "1")]
     pub sinks: ::prost::alloc::vec::Vec<LogSink>,
-    /// Only what this CEL expression is true of; not empty. Absent: everything.
-    #[prost(string, optional, tag = "2")]
-    pub filter: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Where log records go.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogSink {
+    /// Only what this CEL expression is true of; not empty. Absent: everything.
+    #[prost(string, optional, tag = "3")]
+    pub filter: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(oneof = "log_sink::Sink", tags = "1, 2")]
     pub sink: ::core::option::Option<log_sink::Sink>,
 }
@@ -1909,6 +1909,12 @@ pub struct Tracing {
     /// Further tags.
     #[prost(message, repeated, tag = "5")]
     pub tags: ::prost::alloc::vec::Vec<TraceTag>,
+    /// The dice decide over requests without a decision, and not their `x-request-id`.
+    #[prost(bool, tag = "6")]
+    pub not_by_request_id: bool,
+    /// Spans have no tags of Istio's.
+    #[prost(bool, tag = "7")]
+    pub no_istio_tags: bool,
 }
 /// Where spans go.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

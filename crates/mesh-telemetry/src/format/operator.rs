@@ -30,7 +30,10 @@ pub(crate) enum Argument {
     ResponseDetails,
     Termination,
     ResponseFlags,
+    LongFlags,
     UpstreamFailure,
+    EndpointIdentity,
+    SpanId,
     UpstreamHost,
     UpstreamCluster,
     UpstreamLocal(Shown),
@@ -65,6 +68,8 @@ pub(crate) enum Number {
     GrpcStatus,
     BytesReceived,
     BytesSent,
+    WireReceived,
+    WireSent,
     Duration,
     RequestDuration,
     ResponseDuration,
@@ -115,10 +120,13 @@ impl Operator {
             "RESPONSE_CODE_DETAILS" => text(A::ResponseDetails),
             "CONNECTION_TERMINATION_DETAILS" => text(A::Termination),
             "RESPONSE_FLAGS" => text(A::ResponseFlags),
+            "RESPONSE_FLAGS_LONG" => text(A::LongFlags),
             "GRPC_STATUS_NUMBER" => number(Number::GrpcStatus),
             "GRPC_STATUS" => text(A::GrpcStatusName),
             "BYTES_RECEIVED" => number(Number::BytesReceived),
             "BYTES_SENT" => number(Number::BytesSent),
+            "DOWNSTREAM_WIRE_BYTES_RECEIVED" => number(Number::WireReceived),
+            "DOWNSTREAM_WIRE_BYTES_SENT" => number(Number::WireSent),
             "DURATION" => number(Number::Duration),
             "REQUEST_DURATION" => number(Number::RequestDuration),
             "RESPONSE_DURATION" => number(Number::ResponseDuration),
@@ -144,6 +152,8 @@ impl Operator {
             "REQUESTED_SERVER_NAME" => text(A::ServerName),
             "ROUTE_NAME" => text(A::RouteName),
             "TRACE_ID" => text(A::TraceId),
+            "SPAN_ID" => text(A::SpanId),
+            "UPSTREAM_PEER_URI_SAN" => text(A::EndpointIdentity),
             "HOSTNAME" => text(constant(hostname())),
             "ENVIRONMENT" => {
                 let name = argument.ok_or(Some("it takes the name of a variable"))?;
@@ -183,9 +193,10 @@ impl Operator {
         }
     }
 
-    /// The number that it is, if it is one and there is one.
+    /// The number that it is, if it is one and there is one. What stands in a header is text.
     pub(super) fn number(&self, record: &Record<'_>) -> Option<u64> {
         match self {
+            Self::Number(Number::ServiceTime) => None,
             Self::Number(number) => number.value(record),
             _ => None,
         }
@@ -230,9 +241,18 @@ impl Argument {
             }
             Self::Protocol => put(out, record.version()),
             Self::ResponseDetails => write_details(record, out),
-            Self::Termination => put(out, record.response.termination),
+            Self::Termination => put_word(out, record.response.termination),
+            Self::LongFlags => write_long_flags(record, out),
+            Self::EndpointIdentity => match &record.destination.principal {
+                Some(identity) => write!(out, "{identity}").is_ok(),
+                None => false,
+            },
+            Self::SpanId => match record.trace {
+                Some(span) => write!(out, "{}", span.span_id).is_ok(),
+                None => false,
+            },
             Self::ResponseFlags => write!(out, "{}", record.response.flags).is_ok(),
-            Self::UpstreamFailure => put(out, record.upstream.failure),
+            Self::UpstreamFailure => put_word(out, record.upstream.failure),
             Self::UpstreamHost => match record.upstream.address {
                 Some(address) => write!(out, "{address}").is_ok(),
                 None => false,
@@ -283,6 +303,8 @@ impl Number {
             Self::GrpcStatus => record.response.grpc_status.map(u64::from),
             Self::BytesReceived => Some(record.received),
             Self::BytesSent => Some(record.sent),
+            Self::WireReceived => Some(record.received_whole),
+            Self::WireSent => Some(record.sent_whole),
             Self::Duration => Some(millis(record.duration)),
             Self::RequestDuration => record.request_duration.map(millis),
             Self::ResponseDuration => record.answered_after.map(millis),
@@ -320,6 +342,27 @@ fn write_details(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
         }
         _ => put(out, Some(details)),
     }
+}
+
+/// As Envoy writes what may be a sentence: lines are split at spaces.
+fn put_word(out: &mut Vec<u8>, text: Option<&str>) -> bool {
+    let start = out.len();
+    let there = put(out, text);
+    for byte in &mut out[start..] {
+        if *byte == b' ' {
+            *byte = b'_';
+        }
+    }
+    there
+}
+
+fn write_long_flags(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
+    for (n, flag) in record.response.flags.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        put(out, Some(comma));
+        put(out, Some(flag.long_name()));
+    }
+    !record.response.flags.is_empty()
 }
 
 fn put(out: &mut Vec<u8>, text: Option<&str>) -> bool {

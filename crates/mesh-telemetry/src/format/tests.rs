@@ -83,7 +83,7 @@ fn the_default_json_has_numbers_and_nulls() {
          \"start_time\":\"2021-12-23T06:24:55.527Z\",\
          \"upstream_cluster\":\"outbound|9080||global-sidecar.mesh-operator.svc.cluster.local\",\
          \"upstream_host\":\"172.17.0.10:80\",\"upstream_local_address\":\"172.17.0.11:45194\",\
-         \"upstream_service_time\":29,\"upstream_transport_failure_reason\":null,\"user_agent\":\"curl/7.52.1\",\
+         \"upstream_service_time\":\"29\",\"upstream_transport_failure_reason\":null,\"user_agent\":\"curl/7.52.1\",\
          \"x_forwarded_for\":null}\n"
     );
 }
@@ -185,4 +185,197 @@ fn only_what_is_asked_for_is_kept() {
     assert!(needs("%RESP(X-TEAM)%").response_headers);
     assert!(needs("%TRAILER(X)%").trailers);
     assert!(needs("%CEL(request.headers['a'])%").request_headers);
+}
+
+/// Every operator of the reference list: as text, and alone in JSON, there and not there.
+#[test]
+fn every_operator_in_text_and_in_json() {
+    let story = Story::new();
+    let mut there = story.record();
+    there.response.termination = Some("rbac access denied");
+    there.response.flags.add(ResponseFlag::NoRouteFound);
+    there.response.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
+    there.response.grpc_status = Some(14);
+    there.upstream.failure = Some("delayed connect error: 111");
+    there.connection.server_name = Some("shop.example");
+    there.connection.mutual_tls = true;
+    there.response.trailers = Some(&story.response_headers);
+    there.route = Some("shop/r");
+    let source = crate::record::End {
+        principal: Some("spiffe://cluster.local/ns/a/sa/b".parse().unwrap()),
+        ..story.source.clone()
+    };
+    there.source = &source;
+    let nobody = crate::record::End::default();
+    let nothing = Record {
+        request: None,
+        request_duration: None,
+        answered_after: None,
+        service_time: None,
+        response: Response::default(),
+        source: &nobody,
+        destination: &nobody,
+        upstream: Upstream::default(),
+        ..story.record()
+    };
+    // Operator, as text, as JSON, and the JSON of a connection that nobody answered.
+    let rows = [
+        (
+            "START_TIME",
+            "2021-12-23T06:24:55.527Z",
+            "\"2021-12-23T06:24:55.527Z\"",
+            "\"2021-12-23T06:24:55.527Z\"",
+        ),
+        ("START_TIME(%s)", "1640240695", "\"1640240695\"", "\"1640240695\""),
+        ("REQ(:METHOD)", "GET", "\"GET\"", "null"),
+        ("REQ(X-NONE?X-TEAM):3", "blu", "\"blu\"", "null"),
+        ("RESP(SERVER)", "nginx", "\"nginx\"", "null"),
+        ("RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)", "29", "\"29\"", "null"),
+        ("TRAILER(SERVER)", "nginx", "\"nginx\"", "null"),
+        ("PROTOCOL", "HTTP/1.1", "\"HTTP/1.1\"", "null"),
+        ("RESPONSE_CODE", "200", "200", "0"),
+        (
+            "RESPONSE_CODE_DETAILS",
+            "via_upstream",
+            "\"via_upstream\"",
+            "null",
+        ),
+        (
+            "CONNECTION_TERMINATION_DETAILS",
+            "rbac_access_denied",
+            "\"rbac_access_denied\"",
+            "null",
+        ),
+        ("RESPONSE_FLAGS", "NR,URX", "\"NR,URX\"", "\"-\""),
+        (
+            "RESPONSE_FLAGS_LONG",
+            "NoRouteFound,UpstreamRetryLimitExceeded",
+            "\"NoRouteFound,UpstreamRetryLimitExceeded\"",
+            "null",
+        ),
+        ("GRPC_STATUS", "Unavailable", "\"Unavailable\"", "null"),
+        ("GRPC_STATUS_NUMBER", "14", "14", "null"),
+        ("BYTES_RECEIVED", "0", "0", "0"),
+        ("BYTES_SENT", "178", "178", "178"),
+        ("DOWNSTREAM_WIRE_BYTES_RECEIVED", "120", "120", "120"),
+        ("DOWNSTREAM_WIRE_BYTES_SENT", "300", "300", "300"),
+        ("DURATION", "31", "31", "31"),
+        ("REQUEST_DURATION", "1", "1", "null"),
+        ("RESPONSE_DURATION", "30", "30", "null"),
+        ("RESPONSE_TX_DURATION", "1", "1", "null"),
+        ("UPSTREAM_REQUEST_ATTEMPT_COUNT", "1", "1", "0"),
+        ("UPSTREAM_HOST", "172.17.0.10:80", "\"172.17.0.10:80\"", "null"),
+        (
+            "UPSTREAM_REMOTE_ADDRESS",
+            "172.17.0.10:80",
+            "\"172.17.0.10:80\"",
+            "null",
+        ),
+        (
+            "UPSTREAM_CLUSTER",
+            "outbound|9080||global-sidecar.mesh-operator.svc.cluster.local",
+            "\"outbound|9080||global-sidecar.mesh-operator.svc.cluster.local\"",
+            "null",
+        ),
+        (
+            "UPSTREAM_CLUSTER_RAW",
+            "outbound|9080||global-sidecar.mesh-operator.svc.cluster.local",
+            "\"outbound|9080||global-sidecar.mesh-operator.svc.cluster.local\"",
+            "null",
+        ),
+        (
+            "UPSTREAM_LOCAL_ADDRESS",
+            "172.17.0.11:45194",
+            "\"172.17.0.11:45194\"",
+            "null",
+        ),
+        (
+            "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+            "172.17.0.11",
+            "\"172.17.0.11\"",
+            "null",
+        ),
+        ("UPSTREAM_LOCAL_PORT", "45194", "\"45194\"", "null"),
+        (
+            "UPSTREAM_TRANSPORT_FAILURE_REASON",
+            "delayed_connect_error:_111",
+            "\"delayed_connect_error:_111\"",
+            "null",
+        ),
+        (
+            "UPSTREAM_PEER_URI_SAN",
+            "spiffe://cluster.global/ns/default/sa/ratings",
+            "\"spiffe://cluster.global/ns/default/sa/ratings\"",
+            "null",
+        ),
+        (
+            "DOWNSTREAM_REMOTE_ADDRESS",
+            "172.17.0.11:40210",
+            "\"172.17.0.11:40210\"",
+            "\"172.17.0.11:40210\"",
+        ),
+        (
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
+            "172.17.0.11:40210",
+            "\"172.17.0.11:40210\"",
+            "\"172.17.0.11:40210\"",
+        ),
+        (
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
+            "172.17.0.11",
+            "\"172.17.0.11\"",
+            "\"172.17.0.11\"",
+        ),
+        ("DOWNSTREAM_REMOTE_PORT", "40210", "\"40210\"", "\"40210\""),
+        (
+            "DOWNSTREAM_LOCAL_ADDRESS",
+            "10.102.66.227:9080",
+            "\"10.102.66.227:9080\"",
+            "\"10.102.66.227:9080\"",
+        ),
+        (
+            "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+            "10.102.66.227",
+            "\"10.102.66.227\"",
+            "\"10.102.66.227\"",
+        ),
+        (
+            "DOWNSTREAM_PEER_URI_SAN",
+            "spiffe://cluster.local/ns/a/sa/b",
+            "\"spiffe://cluster.local/ns/a/sa/b\"",
+            "null",
+        ),
+        (
+            "REQUESTED_SERVER_NAME",
+            "shop.example",
+            "\"shop.example\"",
+            "null",
+        ),
+        ("ROUTE_NAME", "shop/r", "\"shop/r\"", "null"),
+        ("TRACE_ID", "-", "null", "null"),
+        ("SPAN_ID", "-", "null", "null"),
+        (
+            "FILTER_STATE(downstream_peer:FIELD:workload)",
+            "productpage-v1",
+            "\"productpage-v1\"",
+            "null",
+        ),
+        ("DYNAMIC_METADATA(istio.mixer:status)", "-", "null", "null"),
+        ("ENVIRONMENT(LATEEN_NO_SUCH_VARIABLE)", "-", "null", "null"),
+        ("CEL(response.code)", "200", "\"200\"", "\"0\""),
+    ];
+    for (operator, text, json, absent) in rows {
+        let operator = format!("%{operator}%");
+        let template = Template::compile(&operator).unwrap();
+        assert_eq!(template.text(&there), text, "{operator}");
+        let fields = LogFormat::Json(vec![("k".into(), operator.clone().into())]);
+        assert_eq!(line(&fields, &there), format!("{{\"k\":{json}}}\n"), "{operator}");
+        assert_eq!(
+            line(&fields, &nothing),
+            format!("{{\"k\":{absent}}}\n"),
+            "{operator}"
+        );
+    }
+    let host = Template::compile("%HOSTNAME%").unwrap().text(&there);
+    assert!(!host.is_empty() && host != "-");
 }

@@ -1,4 +1,4 @@
-use mesh_model::l7::attach::{Given, LoggedTo};
+use mesh_model::l7::attach::Given;
 
 use super::*;
 use crate::testing::Story;

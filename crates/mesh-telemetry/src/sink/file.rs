@@ -3,12 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mesh_types::Strng;
 
 pub(super) struct LogFile {
     path: Strng,
     open: Option<Open>,
+    /// How often it was to be opened again, and how often that was done.
+    wanted: Arc<AtomicU64>,
+    done: u64,
 }
 
 struct Open {
@@ -18,10 +23,12 @@ struct Open {
 }
 
 impl LogFile {
-    pub(super) fn new(path: &Strng) -> Self {
+    pub(super) fn new(path: &Strng, reopened: Arc<AtomicU64>) -> Self {
         Self {
             path: path.clone(),
             open: None,
+            done: reopened.load(Ordering::Relaxed),
+            wanted: reopened,
         }
     }
 
@@ -44,6 +51,10 @@ impl LogFile {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Whoever rotates moves the file away: what is at the path now is another one, or none.
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.done, wanted) != wanted {
+            self.open = None;
+        }
         let moved = self.open.as_ref().is_none_or(|open| {
             let found = std::fs::metadata(self.path.as_str());
             found.map_or(true, |found| {

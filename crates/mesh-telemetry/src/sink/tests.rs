@@ -59,7 +59,7 @@ fn lines_of_several_workers_stay_whole() {
 fn a_file_that_was_moved_away_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let (path, old) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
-    let mut file = LogFile::new(&path.display().to_string().into());
+    let mut file = LogFile::new(&path.display().to_string().into(), Arc::default());
     file.write(b"one\n").unwrap();
     std::fs::rename(&path, &old).unwrap();
     file.write(b"two\n").unwrap();
@@ -117,4 +117,59 @@ fn a_file_that_cannot_be_written_loses_lines_and_nothing_else() {
     drop(sink);
     finish(files, &threads);
     assert_eq!(lost.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn whoever_rotates_files_loses_no_line() {
+    let (files, threads) = files();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+    let sink = files.file(&path.display().to_string().into()).unwrap();
+    let mut buffer = sink.buffer();
+    let mut write = |text: &str| {
+        line(&mut buffer, text);
+        buffer.hand_over();
+        assert!(files.flush(Duration::from_secs(60)), "it is written");
+    };
+    write("1\n");
+    std::fs::rename(&path, &moved).unwrap();
+    write("2\n");
+    assert_eq!((read(&moved), read(&path)), ("1\n".to_owned(), "2\n".to_owned()));
+    // Told so, too, where the place of the file says nothing: here it is the same one.
+    files.reopen();
+    write("3\n");
+    assert_eq!(read(&path), "2\n3\n");
+    drop((buffer, sink));
+    finish(files, &threads);
+}
+
+#[test]
+fn whoever_waits_for_a_writer_that_hangs_gives_up() {
+    let barrier = Arc::new(Barrier::new(2));
+    let (hold, threads): (_, Arc<Mutex<Vec<Handle>>>) = (barrier.clone(), Arc::default());
+    let started = threads.clone();
+    let start = move |name: String, body: Box<dyn FnOnce() + Send>| {
+        let hold = hold.clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            hold.wait();
+            body();
+        })?;
+        started.lock().push(thread);
+        Ok(())
+    };
+    let files = Files::new(&Registry::new(), Box::new(start));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hangs.log");
+    let sink = files.file(&path.display().to_string().into()).unwrap();
+    let mut buffer = sink.buffer();
+    for _ in 0..QUEUE {
+        line(&mut buffer, "x\n");
+        buffer.hand_over();
+    }
+    assert!(!files.flush(Duration::from_millis(30)));
+    barrier.wait();
+    assert!(files.flush(Duration::from_secs(60)));
+    drop((buffer, sink));
+    finish(files, &threads);
+    assert_eq!(read(&path).lines().count(), QUEUE);
 }

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use mesh_model::l7::telemetry::{TraceExporter, Tracing};
 
-use super::{Formats, SpanContext, SpanId, TraceId, bare_decision, extract};
+use super::{Formats, SpanContext, SpanId, TraceId, bare_decision, extract, request_id};
 
 /// What becomes of a request's trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Decision {
 
 /// Decides for a request with these headers.
 ///
-/// Whoever came before has the say about sampling; where nobody said anything, the dice do. Without somebody to report to,
+/// Whoever came before has the say about sampling; where nobody said anything, the request's id does, else the dice. Without somebody to report to,
 /// or when nothing is reported, the context passes untouched: the next span's parent is then the caller's, and the trace
 /// has no gap. `dice` gives random numbers.
 pub fn decide(tracing: &Tracing, headers: &HeaderMap, mut dice: impl FnMut() -> u64) -> Decision {
@@ -43,7 +43,7 @@ pub fn decide(tracing: &Tracing, headers: &HeaderMap, mut dice: impl FnMut() -> 
         Some(came) => came.sampled,
         None => bare_decision(headers),
     };
-    let sampled = said.unwrap_or_else(|| dice() % 10_000 < u64::from(tracing.sampling));
+    let sampled = said.unwrap_or_else(|| by_id_or_dice(tracing, headers, &mut dice));
     if !sampled {
         // Whoever comes after must not throw the dice again.
         let undecided = said.is_none() && !tracing.no_propagation;
@@ -53,6 +53,15 @@ pub fn decide(tracing: &Tracing, headers: &HeaderMap, mut dice: impl FnMut() -> 
         };
     }
     go_on(came.as_ref(), exporter, true, !tracing.no_propagation, dice)
+}
+
+/// Where nobody said anything.
+fn by_id_or_dice(tracing: &Tracing, headers: &HeaderMap, dice: &mut impl FnMut() -> u64) -> bool {
+    if tracing.not_by_request_id {
+        return dice() % 10_000 < u64::from(tracing.sampling);
+    }
+    let mut share = || request_id::share(headers).unwrap_or_else(|| dice() % 10_000);
+    request_id::is_sampled(headers) || share() < u64::from(tracing.sampling)
 }
 
 fn go_on(

@@ -153,7 +153,9 @@ impl Tracer {
         if error {
             tags.put("error", "true");
         }
-        istio(&mut tags, record, reporter);
+        if !self.tracing.no_istio_tags {
+            istio(&mut tags, record, reporter);
+        }
         for (name, tag) in &self.tags {
             let value = match tag {
                 Tag::Constant(text) => text.to_string(),

@@ -21,6 +21,8 @@ fn tracing(exporter: Option<TraceExporter>, sampling: u32) -> Tracing {
         disabled: false,
         no_propagation: false,
         tags: Vec::new(),
+        not_by_request_id: false,
+        no_istio_tags: false,
     }
 }
 
@@ -149,6 +151,56 @@ fn who_begins_decides_by_the_dice() {
             .sampled
     };
     assert!(half(4_999) && !half(5_000));
+}
+
+#[test]
+fn a_requests_id_decides_where_nobody_else_does() {
+    let sampled = |tracing: &Tracing, of: &[(&'static str, &str)]| {
+        let decision = decide(tracing, &headers(of), dice());
+        decision.span.is_some_and(|span| span.sampled)
+    };
+    // 0x00001387 is 4,999 of 10,000.
+    let id = ("x-request-id", "00001387-ca8e-423b-a736-49838ce316f4");
+    assert!(sampled(&tracing(otlp(), 5_000), &[id]));
+    assert!(!sampled(&tracing(otlp(), 4_999), &[id]));
+    for marked in ['9', 'a', 'b'] {
+        let id = id.1.replace("-423b", &format!("-{marked}23b"));
+        assert!(sampled(&tracing(otlp(), 0), &[("x-request-id", &id)]));
+    }
+    assert!(sampled(&tracing(otlp(), 0), &[id, ("x-client-trace-id", "1")]));
+    // The context that came counts before it.
+    let no = TRACEPARENT.replace("-01", "-00");
+    let marked = id.1.replace("-423b", "-923b");
+    assert!(!sampled(
+        &tracing(otlp(), 10_000),
+        &[("x-request-id", &marked), ("traceparent", &no)]
+    ));
+    let dice_only = Tracing {
+        not_by_request_id: true,
+        ..tracing(otlp(), 0)
+    };
+    assert!(!sampled(&dice_only, &[("x-request-id", &marked)]));
+    // An id of another kind says nothing: the dice do.
+    assert!(sampled(&tracing(otlp(), 2), &[("x-request-id", "order-7")]));
+}
+
+#[test]
+fn an_id_is_marked_once() {
+    for (id, expected) in [
+        (
+            "00001387-ca8e-423b-a736-49838ce316f4",
+            "00001387-ca8e-923b-a736-49838ce316f4",
+        ),
+        (
+            "00001387-ca8e-a23b-a736-49838ce316f4",
+            "00001387-ca8e-a23b-a736-49838ce316f4",
+        ),
+        ("order-7", "order-7"),
+    ] {
+        let mut headers = headers(&[("x-request-id", id)]);
+        request_id::mark(&mut headers);
+        assert_eq!(headers["x-request-id"], expected);
+    }
 }
 
 #[test]

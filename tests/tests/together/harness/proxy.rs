@@ -71,7 +71,7 @@ impl Proxy {
         let registry = Registry::new();
         let logs = tempfile::tempdir().unwrap();
         let standard_output = logs.path().join("stdout").display().to_string();
-        let telemetry = Telemetry::new(&registry).with_standard_output(&standard_output);
+        let telemetry = Telemetry::new(&registry, &tasks).with_standard_output(&standard_output);
         let name = NamespacedName::new(super::NAMESPACE, gateway);
         let own = Gateway {
             workload: Some(WorkloadUid::of_pod(

@@ -47,7 +47,7 @@ impl Failed {
             Self::Ambiguous => broken("ambiguous Content-Length or Transfer-Encoding".to_owned()),
             Self::TimedOut => {
                 let reply = LocalReply::timed_out();
-                let details = "response_timeout_per_try";
+                let details = "upstream_per_try_timeout";
                 ((LocalReply { details, ..reply }, None), Some(Outcome::TimedOut))
             }
             // Others would be in the same queue.

@@ -265,6 +265,7 @@ impl Forwarding {
         }
         Ok(Answered {
             response: Response::from_parts(head, body),
+            local: answered.local,
             lease: answered.lease,
         })
     }
@@ -349,7 +350,12 @@ async fn finish(
         Ok(answered) => answered,
         Err(reply) => return local_through(exchange, reply),
     };
-    let Answered { response, lease } = answered;
+    let Answered {
+        response,
+        local,
+        lease,
+    } = answered;
+    exchange.story.upstream_local = local;
     let (mut head, body) = response.into_parts();
     exchange.story.answered_with(head.status);
     exchange.story.details = "via_upstream";

@@ -8,11 +8,13 @@ use http::HeaderMap;
 use http_body::SizeHint;
 use mesh_telemetry::metrics::{ByteCounts, OpenFlow};
 use mesh_telemetry::plan::Plan;
+use mesh_telemetry::trace::request_id::REQUEST_ID;
 use tokio::time::Instant;
 
 use super::tail::Counted;
 use crate::body::Replay;
 use crate::body::passed::{self, Direction, Framing, Passed};
+use crate::filters::identity::request_id;
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::telemetry::{Call, Report, Reporting, RequestLine};
@@ -101,6 +103,11 @@ impl Story {
 
     /// What is asked for. The context of its trace goes on in these headers, which are those that go to the endpoint.
     pub fn asked_for(&mut self, mut line: RequestLine, headers: &mut HeaderMap) {
+        if line.id.is_none() {
+            let id = request_id();
+            headers.insert(REQUEST_ID, id.clone());
+            line.id = Some(id);
+        }
         if let Some(plan) = self.plan.clone() {
             if plan.needs.request_headers {
                 line.headers = Some(headers.clone());
@@ -109,6 +116,7 @@ impl Story {
                 && let Some(telemetry) = self.telemetry.clone()
             {
                 telemetry.trace(&plan, self, headers);
+                line.id = headers.get(REQUEST_ID).cloned();
             }
             if line.grpc
                 && let Some(telemetry) = &self.telemetry

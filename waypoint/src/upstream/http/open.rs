@@ -14,7 +14,7 @@ use super::HttpVersion;
 use super::ending::Ending;
 use super::shelf::{Http1, Multiplexed};
 use crate::rt::Local;
-use crate::upstream::connect::{ConnectFailure, OnBehalf, connect_for};
+use crate::upstream::connect::{ConnectFailure, Connected, OnBehalf, connect_for};
 use crate::upstream::registry::Slot;
 use crate::upstream::{Endpoint, Shared};
 
@@ -41,7 +41,7 @@ pub(super) async fn http1(
 ) -> Result<Http1, ConnectFailure> {
     kept.open.set(kept.open.get() + 1);
     let open = Open(kept.open);
-    let stream = connect_for(shared, endpoint, Some(HttpVersion::Http1), client).await?;
+    let Connected { stream, local } = connect_for(shared, endpoint, Some(HttpVersion::Http1), client).await?;
     let settings = &shared.settings;
     let handshake = http1::Builder::new()
         .max_headers(settings.headers)
@@ -64,6 +64,7 @@ pub(super) async fn http1(
     });
     Ok(Http1 {
         sender,
+        local,
         upgraded,
         requests: 0,
         opened: Instant::now(),
@@ -77,7 +78,7 @@ pub(super) async fn http2(
     client: Option<&OnBehalf>,
     slot: Option<Slot>,
 ) -> Result<Multiplexed, ConnectFailure> {
-    let stream = connect_for(shared, endpoint, Some(HttpVersion::Http2), client).await?;
+    let Connected { stream, local } = connect_for(shared, endpoint, Some(HttpVersion::Http2), client).await?;
     let (stream, ended) = Ending::new(stream);
     let settings = &shared.settings;
     let wanted = endpoint.rules.limits().http2_keepalive;
@@ -101,6 +102,7 @@ pub(super) async fn http2(
     Ok(Multiplexed {
         sender,
         ended,
+        local,
         streams: Rc::default(),
         requests: Rc::default(),
         opened: Instant::now(),

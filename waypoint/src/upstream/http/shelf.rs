@@ -1,6 +1,7 @@
 //! Connections that are kept for the next request.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ struct Idle {
 /// One HTTP/1.1 connection.
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Body>,
+    pub(super) local: Option<SocketAddr>,
     /// Resolves with the bare stream when the connection has changed its protocol.
     pub(super) upgraded: oneshot::Receiver<Stream>,
     pub(super) requests: u32,
@@ -49,6 +51,7 @@ pub(super) struct Multiplexed {
     pub(super) sender: http2::SendRequest<Body>,
     /// The far end has closed it.
     pub(super) ended: Rc<Cell<bool>>,
+    pub(super) local: Option<SocketAddr>,
     pub(super) streams: Rc<Cell<u32>>,
     pub(super) requests: Rc<Cell<u32>>,
     pub(super) opened: Instant,

@@ -8,7 +8,7 @@ use controlplane_k8s_api::mesh::{
 };
 use mesh_model::l7::PolicyKind;
 use mesh_model::l7::policy::PathNormalization;
-use mesh_model::l7::telemetry::{AccessLogging, LogFormat, LogSink};
+use mesh_model::l7::telemetry::{AccessLogging, LogFormat, LogSink, LoggedTo};
 use mesh_model::l7::traffic::{TrafficRules, TrafficSettings};
 use mesh_types::Strng;
 
@@ -77,7 +77,7 @@ pub(super) fn policies(
     let mut sinks = Vec::new();
     for name in &settings.logs {
         match providers::log_sink(name, providers) {
-            Ok(sink) => sinks.push(sink),
+            Ok(sink) => sinks.push(LoggedTo { sink, filter: None }),
             Err(why) => conditions.push(Condition::at(
                 ConditionReason::ReferenceUnresolved,
                 "spec.defaultProviders.accessLogging",
@@ -86,7 +86,7 @@ pub(super) fn policies(
         }
     }
     if !settings.logs.is_empty() {
-        policies.push(PolicyKind::AccessLogging(AccessLogging { sinks, filter: None }));
+        policies.push(PolicyKind::AccessLogging(AccessLogging { sinks }));
     }
     let tracing = &spec.default_config.tracing;
     if !spec.default_providers.tracing.is_empty() || tracing.is_some() {

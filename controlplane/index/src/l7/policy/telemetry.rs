@@ -10,7 +10,7 @@ use controlplane_k8s_api::telemetry::{
     AccessLogging as LoggingSpec, IstioMetric, MetricMatch, MetricsOverride, ProviderRef, TagOverride,
     TelemetrySpec, WorkloadMode,
 };
-use mesh_model::l7::telemetry::{AccessLogging, LogSink, MetricOverride, Metrics};
+use mesh_model::l7::telemetry::{AccessLogging, LoggedTo, MetricOverride, Metrics};
 use mesh_types::Strng;
 
 use super::providers::{self, Providers};
@@ -32,22 +32,19 @@ pub(super) fn access_logging(
     providers: &impl Providers,
     conditions: &mut Vec<Condition>,
 ) -> Option<AccessLogging> {
-    let applicable = |spec: &LoggingSpec| spec.selector.mode != WorkloadMode::Client;
-    if !spec.access_logging.iter().any(applicable) {
+    if !spec.access_logging.iter().any(|entry| applicable(&entry)) {
         return None;
     }
-    let inherited = above
-        .iter()
-        .map(|spec| spec.access_logging.iter().filter(|entry| applicable(entry)))
-        .fold(defaults.logs.to_vec(), |names, entries| {
-            names_after(names, entries)
-        });
-    let own = spec.access_logging.iter().filter(|entry| applicable(entry));
-    let names = names_after(inherited, own);
-    let mut sinks: Vec<LogSink> = Vec::new();
-    for name in &names {
+    let all: Vec<Logged> = defaults.logs.iter().map(Logged::to).collect();
+    let inherited = above.iter().fold(all, |logged, spec| after(logged, spec));
+    let logged = after(inherited, spec);
+    let mut sinks = Vec::with_capacity(logged.len());
+    for Logged { name, filter } in &logged {
         match providers::log_sink(name, providers) {
-            Ok(sink) => sinks.push(sink),
+            Ok(sink) => sinks.push(LoggedTo {
+                sink,
+                filter: filter.clone(),
+            }),
             Err(why) => {
                 let message = format!("{why}: nothing is logged there");
                 conditions.push(Condition::at(ConditionReason::ReferenceUnresolved, LOGS, message));
@@ -58,67 +55,69 @@ pub(super) fn access_logging(
         .access_logging
         .iter()
         .any(|entry| entry.disabled == Some(true));
-    if names.is_empty() && !disabled {
+    if logged.is_empty() && !disabled {
         let message = "names no provider, and the mesh has no default one: nothing is logged";
         conditions.push(Condition::at(ConditionReason::ReferenceUnresolved, LOGS, message));
     }
-    Some(AccessLogging {
-        sinks,
-        filter: filter(spec, conditions),
-    })
+    Some(AccessLogging { sinks })
 }
 
-/// The providers that log, once entries were read: those that name providers replace what was inherited, or switch off
-/// those that they name; those that name none are about all.
-fn names_after<'a>(inherited: Vec<Strng>, entries: impl Iterator<Item = &'a LoggingSpec>) -> Vec<Strng> {
-    let mut names = inherited;
+/// A waypoint is a server.
+fn applicable(entry: &&LoggingSpec) -> bool {
+    entry.selector.mode != WorkloadMode::Client
+}
+
+/// A provider that logs, and which records.
+#[derive(Clone, Debug, PartialEq)]
+struct Logged {
+    name: Strng,
+    filter: Option<Strng>,
+}
+
+impl Logged {
+    fn to(name: &Strng) -> Self {
+        Self {
+            name: name.clone(),
+            filter: None,
+        }
+    }
+}
+
+/// Who logs, once a Telemetry was read: entries that name providers replace what was inherited, or switch off those that
+/// they name; those that name none are about all. Of two entries about the same provider the later one counts.
+fn after(inherited: Vec<Logged>, spec: &TelemetrySpec) -> Vec<Logged> {
+    let mut logged = inherited;
     let mut replaced = false;
-    for entry in entries {
-        let named = entry.providers.iter().map(|provider| &provider.name);
+    for entry in spec.access_logging.iter().filter(applicable) {
+        let filter = entry.filter.as_ref().map(|filter| &filter.expression);
+        let filter = filter.filter(|text| !text.is_empty());
+        let named = |name: &Strng| entry.providers.iter().any(|provider| provider.name == *name);
         match (entry.disabled == Some(true), entry.providers.is_empty()) {
-            (true, true) => names.clear(),
-            (true, false) => names.retain(|name| !entry.providers.iter().any(|p| p.name == *name)),
+            (true, true) => logged.clear(),
+            (true, false) => logged.retain(|logged| !named(&logged.name)),
+            (false, true) if filter.is_some() => {
+                logged
+                    .iter_mut()
+                    .for_each(|logged| logged.filter = filter.cloned());
+            }
             (false, true) => {}
             (false, false) => {
                 if !std::mem::replace(&mut replaced, true) {
-                    names.clear();
+                    logged.clear();
                 }
-                for name in named {
-                    if !names.contains(name) {
-                        names.push(name.clone());
+                logged.retain(|logged| !named(&logged.name));
+                for provider in &entry.providers {
+                    if !logged.iter().any(|logged| logged.name == provider.name) {
+                        logged.push(Logged {
+                            name: provider.name.clone(),
+                            filter: filter.cloned(),
+                        });
                     }
                 }
             }
         }
     }
-    names
-}
-
-/// One expression for all sinks: where entries differ, what any of them takes is logged.
-fn filter(spec: &TelemetrySpec, conditions: &mut Vec<Condition>) -> Option<Strng> {
-    let logging = spec.access_logging.iter();
-    let logging = logging.filter(|e| e.selector.mode != WorkloadMode::Client && e.disabled != Some(true));
-    let mut filters: Vec<&Strng> = Vec::new();
-    let mut unfiltered = false;
-    for entry in logging {
-        match entry.filter.as_ref().map(|filter| &filter.expression) {
-            Some(text) if !text.is_empty() => filters.push(text),
-            _ => unfiltered = true,
-        }
-    }
-    filters.dedup();
-    match filters.as_slice() {
-        [] => None,
-        [filter] if !unfiltered => Some((*filter).clone()),
-        several => {
-            let message =
-                "differs between entries: what any of them takes is logged to all of their providers";
-            let field = "spec.accessLogging[*].filter";
-            conditions.push(Condition::at(ConditionReason::Unsupported, field, message));
-            let all: Vec<String> = several.iter().map(|filter| format!("({filter})")).collect();
-            (!unfiltered).then(|| all.join(" || ").into())
-        }
-    }
+    logged
 }
 
 /// What is counted; nothing where a Telemetry does not say.

@@ -166,6 +166,10 @@ fn bad_mesh_configuration() {
     for (spec, reason) in [
         ("{trustDomain: \"a b\"}", "spec.trustDomain: "),
         (
+            "{accessLogFormat: '%NO_SUCH%'}",
+            "spec.accessLogFormat: is no format: there is no operator %NO_SUCH%",
+        ),
+        (
             "{extensionProviders: [{name: a}]}",
             "spec.extensionProviders[0]: \"a\" needs exactly one kind",
         ),

@@ -1,7 +1,5 @@
 //! What counts for a request or connection that came in somewhere.
 
-use mesh_types::Strng;
-
 use super::{Attached, AttachedPolicies, Found, Given, Merging, Place, all, explain, first, found};
 use crate::l7::authentication::Authentication;
 use crate::l7::authorization::{Authorization, Authorizer};
@@ -10,7 +8,7 @@ use crate::l7::policy::{PathNormalization, PolicyKind};
 use crate::l7::rate_limit::RateLimit;
 use crate::l7::resilience::Retry;
 use crate::l7::session::Session;
-use crate::l7::telemetry::{LogSink, MetricOverride, Tracing};
+use crate::l7::telemetry::{LoggedTo, MetricOverride, Tracing};
 
 /// What counts for a request or connection, by where it came in and, once that is known, by its route.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,15 +38,6 @@ pub struct Effective {
     pub forward_client_identity: Option<Given<bool>>,
     /// All policies that are attached here.
     pub attached: Vec<Attached>,
-}
-
-/// Where records go, and which.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedTo {
-    /// Where to.
-    pub sink: LogSink,
-    /// Only what this CEL expression is true of. A policy without a filter takes that of the target above.
-    pub filter: Option<Strng>,
 }
 
 impl Effective {
@@ -152,15 +141,10 @@ fn logging(found: &[Found<'_>]) -> Option<Vec<Given<LoggedTo>>> {
         _ => None,
     });
     let level = policies.first()?.target.rank();
-    let (here, above): (Vec<_>, Vec<_>) = policies.iter().partition(|policy| policy.target.rank() == level);
-    let inherited = above.iter().find_map(|policy| policy.value.filter.clone());
-    let sinks = here.iter().flat_map(|policy| {
-        let filter = policy.value.filter.clone().or_else(|| inherited.clone());
-        policy.value.sinks.iter().map(move |sink| Given {
-            value: LoggedTo {
-                sink: sink.clone(),
-                filter: filter.clone(),
-            },
+    let here = policies.iter().filter(|policy| policy.target.rank() == level);
+    let sinks = here.flat_map(|policy| {
+        policy.value.sinks.iter().map(|logged| Given {
+            value: logged.clone(),
             object: policy.object.clone(),
             target: policy.target.clone(),
         })

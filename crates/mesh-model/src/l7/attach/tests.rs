@@ -7,7 +7,7 @@ use crate::l7::authorization::{Action, Authorization};
 use crate::l7::filter::{Abort, Fault, Share};
 use crate::l7::policy::PathNormalization;
 use crate::l7::resilience::RetryBudget;
-use crate::l7::telemetry::{AccessLogging, LogFormat, LogSink, MetricOverride, Metrics};
+use crate::l7::telemetry::{AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics};
 use crate::l7::tls::{BackendTls, TlsOrigination};
 use crate::l7::traffic::{
     Balancer, ConnectionLimits, LocalityRules, OutlierDetection, ProxyProtocolVersion, Subset, TrafficRules,
@@ -135,17 +135,19 @@ fn what_is_changed_or_gone_no_longer_counts() {
 }
 
 #[test]
-fn logs_of_the_most_specific_target_replace_the_others_and_keep_the_filter() {
+fn logs_of_the_most_specific_target_replace_the_others_each_with_its_filter() {
     let logging = |sinks: &[&str], filter: Option<&str>| {
         PolicyKind::AccessLogging(AccessLogging {
             sinks: sinks
                 .iter()
-                .map(|path| LogSink::File {
-                    path: (*path).into(),
-                    format: LogFormat::Default,
+                .map(|path| LoggedTo {
+                    sink: LogSink::File {
+                        path: (*path).into(),
+                        format: LogFormat::Default,
+                    },
+                    filter: filter.map(Into::into),
                 })
                 .collect(),
-            filter: filter.map(Into::into),
         })
     };
     let mut policies = Policies::default();
@@ -176,7 +178,7 @@ fn logs_of_the_most_specific_target_replace_the_others_and_keep_the_filter() {
         shown.collect()
     };
     let place = Place::at(gateway()).with_service(service());
-    assert_eq!(paths(&policies, &place), ["/a f", "/b g"]);
+    assert_eq!(paths(&policies, &place), ["/a ", "/b g"]);
     assert_eq!(paths(&policies, &Place::at(gateway())), ["/dev/stdout f"]);
     let counts: Vec<_> = Effective::at(&policies, &place)
         .attached

@@ -5,7 +5,7 @@ mod tracing;
 use mesh_proto::lateen::l7::v1 as pb;
 use mesh_types::Strng;
 
-use super::{AccessLogging, LogFormat, LogSink, MetricOverride, Metrics};
+use super::{AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics};
 use crate::invalid::{FieldProblem, InField, Problem, items};
 use crate::l7::wire::{Wire, check, list, list_to_wire, required, string};
 
@@ -15,21 +15,35 @@ impl Wire for AccessLogging {
     fn from_wire(m: &pb::AccessLogging) -> Result<Self, FieldProblem> {
         Ok(Self {
             sinks: list("sinks", &m.sinks)?,
-            filter: check::maybe("filter", m.filter.as_ref(), check::text)?,
         })
     }
 
     fn to_wire(&self) -> pb::AccessLogging {
         pb::AccessLogging {
             sinks: list_to_wire(&self.sinks),
-            filter: string(self.filter.as_ref()),
         }
     }
 }
 
-impl Wire for LogSink {
+impl Wire for LoggedTo {
     type Message = pb::LogSink;
 
+    fn from_wire(m: &pb::LogSink) -> Result<Self, FieldProblem> {
+        Ok(Self {
+            sink: LogSink::from_wire(m)?,
+            filter: check::maybe("filter", m.filter.as_ref(), check::text)?,
+        })
+    }
+
+    fn to_wire(&self) -> pb::LogSink {
+        pb::LogSink {
+            filter: string(self.filter.as_ref()),
+            sink: Some(self.sink.to_wire()),
+        }
+    }
+}
+
+impl LogSink {
     fn from_wire(m: &pb::LogSink) -> Result<Self, FieldProblem> {
         use pb::log_sink::Sink;
         match m.sink.as_ref().ok_or(Problem::Missing).field("sink")? {
@@ -45,9 +59,9 @@ impl Wire for LogSink {
         }
     }
 
-    fn to_wire(&self) -> pb::LogSink {
+    fn to_wire(&self) -> pb::log_sink::Sink {
         use pb::log_sink::Sink;
-        let sink = match self {
+        match self {
             Self::File { path, format } => Sink::File(pb::FileLog {
                 path: path.to_string(),
                 format: Some(format.to_wire()),
@@ -61,8 +75,7 @@ impl Wire for LogSink {
                 body: string(body.as_ref()),
                 attributes: list_to_wire(attributes),
             }),
-        };
-        pb::LogSink { sink: Some(sink) }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::l7::route::{
 };
 use crate::l7::session::{Session, SessionCarrier};
 use crate::l7::telemetry::{
-    AccessLogging, LogFormat, LogSink, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
+    AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
 };
 use crate::l7::tls::{BackendTls, Certificate, TlsOrigination, TlsTermination, Trust};
 use crate::l7::traffic::{
@@ -327,10 +327,13 @@ fields! {
         request_headers, response_headers, request_body, response_body, request_trailers, response_trailers,
     }
     MutationRules { allow_all_routing, disallow_system, disallow_all }
-    AccessLogging { sinks, filter }
+    AccessLogging { sinks }
+    LoggedTo { sink, filter }
     Metrics { overrides }
     MetricOverride { metric, disabled, tags }
-    Tracing { exporter, sampling: percent, disabled, no_propagation, tags }
+    Tracing {
+        exporter, sampling: percent, disabled, no_propagation, tags, not_by_request_id, no_istio_tags,
+    }
     Distribution {
         from, to: |d: &mut Dice| {
             let part = percent(d);

@@ -30,7 +30,7 @@ use crate::l7::route::{
 };
 use crate::l7::session::{Session, SessionCarrier};
 use crate::l7::telemetry::{
-    AccessLogging, LogFormat, LogSink, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
+    AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
 };
 use crate::l7::tls::{BackendTls, Certificate, TlsOrigination, TlsTermination, Trust};
 use crate::l7::traffic::{
@@ -484,6 +484,8 @@ fn kinds() -> Vec<PolicyKind> {
             ("c".into(), TraceTag::Header("x-user".into(), "".into())),
             ("d".into(), TraceTag::Formatted("%PROTOCOL%".into())),
         ],
+        not_by_request_id: true,
+        no_istio_tags: true,
     };
     vec![
         PolicyKind::Authorization(authorization()),
@@ -776,19 +778,23 @@ fn logging() -> AccessLogging {
         path: "/dev/stdout".into(),
         format,
     };
-    AccessLogging {
-        sinks: vec![
-            file(LogFormat::Default),
-            file(LogFormat::DefaultJson),
-            file(LogFormat::Text("%PROTOCOL%\n".into())),
-            file(LogFormat::Json(vec![pair("protocol", "%PROTOCOL%")])),
-            LogSink::Otlp {
-                service: port("collector", 4317),
-                body: Some("%PROTOCOL%".into()),
-                attributes: vec![pair("a", "b")],
-            },
-        ],
+    let sinks = [
+        file(LogFormat::Default),
+        file(LogFormat::DefaultJson),
+        file(LogFormat::Text("%PROTOCOL%\n".into())),
+        file(LogFormat::Json(vec![pair("protocol", "%PROTOCOL%")])),
+        LogSink::Otlp {
+            service: port("collector", 4317),
+            body: Some("%PROTOCOL%".into()),
+            attributes: vec![pair("a", "b")],
+        },
+    ];
+    let logged = |sink| LoggedTo {
+        sink,
         filter: Some("response.code >= 400".into()),
+    };
+    AccessLogging {
+        sinks: sinks.map(logged).into(),
     }
 }
 

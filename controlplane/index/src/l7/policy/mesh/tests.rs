@@ -3,7 +3,7 @@ use std::time::Duration;
 use controlplane_k8s_api::Kind;
 use mesh_model::l7::policy::{PathNormalization, PolicyKind};
 use mesh_model::l7::resilience::RetryCondition;
-use mesh_model::l7::telemetry::{AccessLogging, LogFormat, LogSink};
+use mesh_model::l7::telemetry::{AccessLogging, LogFormat, LogSink, LoggedTo};
 
 use crate::l7::policy::fixture::{Sent, object};
 
@@ -31,11 +31,13 @@ fn defaults_for_the_whole_mesh() {
     assert_eq!(
         *sent.kind(&key("access-logging")),
         PolicyKind::AccessLogging(AccessLogging {
-            sinks: vec![LogSink::File {
-                path: "/dev/stdout".into(),
-                format: LogFormat::Text("f".into()),
+            sinks: vec![LoggedTo {
+                sink: LogSink::File {
+                    path: "/dev/stdout".into(),
+                    format: LogFormat::Text("f".into()),
+                },
+                filter: None,
             }],
-            filter: None,
         })
     );
     assert_eq!(
@@ -73,7 +75,7 @@ fn a_json_format_is_an_object_of_texts() {
         else {
             panic!()
         };
-        let LogSink::File { format, .. } = &logging.sinks[0] else {
+        let LogSink::File { format, .. } = &logging.sinks[0].sink else {
             panic!()
         };
         (

@@ -1,7 +1,7 @@
 use controlplane_k8s_api::Kind;
 use mesh_model::l7::policy::PolicyKind;
 use mesh_model::l7::telemetry::{
-    AccessLogging, LogFormat, LogSink, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
+    AccessLogging, LogFormat, LogSink, LoggedTo, MetricOverride, Metrics, TraceExporter, TraceTag, Tracing,
 };
 
 use crate::l7::policy::fixture::{Sent, object};
@@ -35,7 +35,7 @@ fn tracing<'s>(sent: &'s Sent, name: &str) -> &'s Tracing {
 }
 
 fn files(logging: &AccessLogging) -> Vec<&str> {
-    let path = |sink: &LogSink| match sink {
+    let path = |logged: &'_ LoggedTo| match &logged.sink {
         LogSink::File { path, .. } => Some(path.as_str().to_owned().leak() as &str),
         LogSink::Otlp { .. } => None,
     };
@@ -79,8 +79,10 @@ fn every_sort_of_sink() {
     let sent =
         Sent::of(&(mesh("accessLogFile: /dev/stderr, accessLogEncoding: JSON") + &telemetry("shop/t", all)));
     let logging = logging(&sent, "shop/t");
-    assert_eq!(logging.filter.as_deref(), Some("response.code >= 400"));
-    let [json, text, envoy, otel] = logging.sinks.as_slice() else {
+    let filters = logging.sinks.iter().map(|logged| logged.filter.as_deref());
+    assert!(filters.eq([Some("response.code >= 400"); 4]), "{logging:?}");
+    let sinks: Vec<&LogSink> = logging.sinks.iter().map(|logged| &logged.sink).collect();
+    let [json, text, envoy, otel] = sinks.as_slice() else {
         panic!("{logging:?}")
     };
     let file = |path: &str, format| LogSink::File {
@@ -88,14 +90,17 @@ fn every_sort_of_sink() {
         format,
     };
     assert_eq!(
-        *json,
+        **json,
         file(
             "/tmp/log",
             LogFormat::Json(vec![("a".into(), "%PROTOCOL%".into())])
         )
     );
-    assert_eq!(*text, file("/dev/stdout", LogFormat::Text("x %DURATION%".into())));
-    assert_eq!(*envoy, file("/dev/stderr", LogFormat::DefaultJson));
+    assert_eq!(
+        **text,
+        file("/dev/stdout", LogFormat::Text("x %DURATION%".into()))
+    );
+    assert_eq!(**envoy, file("/dev/stderr", LogFormat::DefaultJson));
     assert!(
         matches!(otel, LogSink::Otlp { body, attributes, .. } if body.as_deref() == Some("b") && attributes.len() == 1)
     );
@@ -150,17 +155,55 @@ fn providers_are_inherited_replaced_and_switched_off() {
 }
 
 #[test]
-fn filters_that_differ_log_what_any_of_them_takes() {
-    let own = "accessLogging: [{providers: [{name: json}], filter: {expression: connection.mtls}}, {providers: [{name: envoy}], filter: {expression: response.code > 1}}]";
-    let sent = Sent::of(&(mesh("") + &telemetry("shop/t", own)));
-    assert_eq!(
-        logging(&sent, "shop/t").filter.as_deref(),
-        Some("(connection.mtls) || (response.code > 1)")
+fn each_provider_has_its_own_filter() {
+    let root = telemetry(
+        "istio-system/t",
+        "accessLogging: [{providers: [{name: json}], filter: {expression: connection.mtls}}]",
     );
-    assert_eq!(
-        sent.status(Kind::Telemetry, "shop/t"),
-        ["WaypointAccepted=true PartiallyInvalid"]
-    );
+    let filters = |own: &str| -> Vec<(String, String)> {
+        let sent = Sent::of(&(mesh("") + &root + &telemetry("shop/t", &format!("accessLogging: [{own}]"))));
+        assert_eq!(
+            sent.status(Kind::Telemetry, "shop/t"),
+            ["WaypointAccepted=true Accepted"]
+        );
+        let logging = logging(&sent, "shop/t");
+        let paths = files(logging).into_iter().map(str::to_owned);
+        let filters = logging
+            .sinks
+            .iter()
+            .map(|logged| logged.filter.as_deref().unwrap_or_default().to_owned());
+        paths.zip(filters).collect()
+    };
+    let (json, envoy) = ("/tmp/log", "/dev/stdout");
+    for (own, expected) in [
+        // Each its own.
+        (
+            "{providers: [{name: json}], filter: {expression: connection.mtls}}, {providers: [{name: envoy}], filter: {expression: response.code > 1}}",
+            vec![(json, "connection.mtls"), (envoy, "response.code > 1")],
+        ),
+        // One without a filter takes everything, whatever others do and whatever was above.
+        (
+            "{providers: [{name: json}]}, {providers: [{name: envoy}], filter: {expression: response.code > 1}}",
+            vec![(json, ""), (envoy, "response.code > 1")],
+        ),
+        // Of the same provider the last counts.
+        (
+            "{providers: [{name: json}], filter: {expression: connection.mtls}}, {providers: [{name: json}], filter: {expression: response.code > 1}}",
+            vec![(json, "response.code > 1")],
+        ),
+        // Whoever names nobody speaks of those above.
+        (
+            "{filter: {expression: response.code > 1}}",
+            vec![(json, "response.code > 1")],
+        ),
+        ("{match: {mode: SERVER}}", vec![(json, "connection.mtls")]),
+    ] {
+        let expected: Vec<(String, String)> = expected
+            .iter()
+            .map(|(path, filter)| ((*path).to_owned(), (*filter).to_owned()))
+            .collect();
+        assert_eq!(filters(own), expected, "{own}");
+    }
 }
 
 #[test]
@@ -201,10 +244,14 @@ fn traces_take_from_above_what_is_left_out() {
         "istio-system/t",
         "tracing: [{providers: [{name: otel}], randomSamplingPercentage: 12.5, customTags: {a: {literal: {value: b}}}}]",
     );
-    let own = telemetry("shop/t", "tracing: [{disableSpanReporting: true}]");
+    let own = telemetry(
+        "shop/t",
+        "tracing: [{disableSpanReporting: true, useRequestIdForTraceSampling: false, enableIstioTags: false}]",
+    );
     let sent = Sent::of(&(mesh("") + &root + &own));
     let inherited = tracing(&sent, "shop/t");
     assert_eq!((inherited.sampling, inherited.disabled), (1250, true));
+    assert!(inherited.not_by_request_id && inherited.no_istio_tags);
     assert!(matches!(&inherited.exporter, Some(TraceExporter::OtlpGrpc(_))));
     assert_eq!(inherited.tags, [("a".into(), TraceTag::Literal("b".into()))]);
     for (provider, expected) in [("otel-http", "OtlpHttp"), ("zipkin", "Zipkin")] {

@@ -20,6 +20,8 @@ pub(crate) struct Tracer {
     disabled: bool,
     no_propagation: bool,
     tags: BTreeMap<Strng, CustomTag>,
+    not_by_request_id: bool,
+    no_istio_tags: bool,
 }
 
 impl Tracer {
@@ -44,6 +46,9 @@ impl Tracer {
         self.sampling = spec.random_sampling_percentage.or(self.sampling);
         self.disabled = spec.disable_span_reporting.unwrap_or(self.disabled);
         self.no_propagation = spec.disable_context_propagation.unwrap_or(self.no_propagation);
+        let by_request_id = spec.use_request_id_for_trace_sampling;
+        self.not_by_request_id = by_request_id.map_or(self.not_by_request_id, |by| !by);
+        self.no_istio_tags = spec.enable_istio_tags.map_or(self.no_istio_tags, |with| !with);
         if !spec.custom_tags.is_empty() {
             self.tags = spec.custom_tags.clone();
         }
@@ -84,6 +89,8 @@ impl Tracer {
             disabled: self.disabled,
             no_propagation: self.no_propagation,
             tags,
+            not_by_request_id: self.not_by_request_id,
+            no_istio_tags: self.no_istio_tags,
         }
     }
 }
@@ -112,22 +119,6 @@ pub(crate) fn tracing(
             let message = "has several items: spans go to the first";
             let field = format!("{path}.providers");
             conditions.push(Condition::at(ConditionReason::Unsupported, field, message));
-        }
-        for (field, given) in [
-            (
-                "useRequestIdForTraceSampling",
-                entry.use_request_id_for_trace_sampling.is_some(),
-            ),
-            ("enableIstioTags", entry.enable_istio_tags == Some(false)),
-        ] {
-            if given {
-                let field = format!("{path}.{field}");
-                conditions.push(Condition::at(
-                    ConditionReason::Unsupported,
-                    field,
-                    "has no effect",
-                ));
-            }
         }
     }
     Some(tracer.resolve("spec.tracing", providers, conditions))

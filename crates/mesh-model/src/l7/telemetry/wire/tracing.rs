@@ -18,6 +18,8 @@ impl Wire for Tracing {
             disabled: m.disabled,
             no_propagation: m.no_propagation,
             tags: items("tags", &m.tags, tag)?,
+            not_by_request_id: m.not_by_request_id,
+            no_istio_tags: m.no_istio_tags,
         })
     }
 
@@ -28,6 +30,8 @@ impl Wire for Tracing {
             disabled: self.disabled,
             no_propagation: self.no_propagation,
             tags: self.tags.iter().map(tag_to_wire).collect(),
+            not_by_request_id: self.not_by_request_id,
+            no_istio_tags: self.no_istio_tags,
         }
     }
 }
