@@ -114,6 +114,11 @@ impl Passed {
         self.call = Some((call, direction));
     }
 
+    /// Its messages are not counted.
+    pub fn uncounted(&mut self) {
+        self.call = None;
+    }
+
     /// These bytes passed.
     pub fn data(&mut self, data: &[u8]) {
         if data.is_empty() {

@@ -70,6 +70,11 @@ impl Filter for GrpcWeb {
 }
 
 impl Web {
+    /// Whether anything of it is in base64.
+    pub(crate) fn is_text(&self) -> bool {
+        self.request == Coding::Text || self.answer == Coding::Text
+    }
+
     /// What a request is, on a port of this protocol; `None` if it is none of gRPC-web.
     #[must_use]
     pub fn of(head: &Parts, protocol: AppProtocol) -> Option<Self> {

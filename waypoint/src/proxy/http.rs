@@ -157,6 +157,10 @@ fn begin(
     let web = Web::of(&prepared.head, connection.accepted.frontend.protocol());
     prepared.line.grpc |= web.is_some();
     story.asked_for(prepared.line, &mut prepared.head.headers);
+    // Where a message begins cannot be seen in base64.
+    if web.as_ref().is_some_and(Web::is_text) {
+        story.count_no_messages();
+    }
     if let Some(body) = &body {
         story.receiving(body, framing);
     }

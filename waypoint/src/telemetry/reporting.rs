@@ -141,6 +141,11 @@ impl Reporting {
         self.0.calls.begin(accepted.clone(), plan.clone())
     }
 
+    /// A call whose messages are not counted after all.
+    pub(crate) fn forget(&self, call: &Call) {
+        self.0.calls.end(call);
+    }
+
     /// A request or connection is over.
     pub(crate) fn finished(&self, report: Box<Report>, plan: Option<Rc<Plan>>, call: Option<Rc<Call>>) {
         if let Some(call) = &call {

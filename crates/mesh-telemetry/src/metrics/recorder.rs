@@ -396,7 +396,13 @@ impl Key {
             flags: record.response.flags,
             code: record.response.code,
             grpc: record.response.grpc_status.filter(|_| grpc).unwrap_or(u8::MAX),
-            kind: u8::from(record.connection.mutual_tls) | if grpc { GRPC } else { 0 },
+            kind: u8::from(record.connection.mutual_tls)
+                | if grpc { GRPC } else { 0 }
+                | if record.response.messages.is_some() {
+                    MESSAGES
+                } else {
+                    0
+                },
         }
     }
 }
@@ -446,6 +452,7 @@ const REQUEST_METRICS: [Metric; 6] = [
 ];
 /// In [`Key::kind`].
 const GRPC: u8 = 2;
+const MESSAGES: u8 = 4;
 /// A cache, which may be emptied at any time.
 const MAX_BUNDLES: usize = 20_000;
 /// Values of expressions under one key, looked through one by one.

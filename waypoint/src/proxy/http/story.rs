@@ -90,6 +90,14 @@ impl Story {
         self.body = Some(body.clone());
     }
 
+    /// What passes is gRPC, and not to be seen.
+    pub(crate) fn count_no_messages(&mut self) {
+        self.sent.uncounted();
+        if let (Some(call), Some(telemetry)) = (self.call.take(), &self.telemetry) {
+            telemetry.forget(&call);
+        }
+    }
+
     /// This endpoint is asked.
     pub(crate) fn asking(&mut self, endpoint: &Endpoint) {
         self.attempts += 1;
