@@ -27,6 +27,7 @@ pub(crate) mod session;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,11 +36,11 @@ use mesh_model::l7::backend::Location;
 use mesh_runtime::supervise::Tasks;
 use mesh_state::l7::{L7Reader, L7Snapshot};
 use mesh_state::{Generation, StateReader, View};
-use mesh_types::Identity;
+use mesh_types::{Identity, Strng};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-pub use cluster::{Ask, Cluster, ClusterKey};
+pub use cluster::{Ask, Cluster, ClusterKey, Toward};
 pub use connect::{ConnectFailure, Tunnels};
 pub use endpoint::Endpoint;
 pub use registry::Registry;
@@ -148,10 +149,24 @@ impl Upstream {
 
     /// The same, where a backend may have a host of its own for each request: `host` is the one that is asked for, by Host
     /// or in a TLS handshake, with or without a port. A destination whose addresses are not known yet is waited for.
-    pub async fn destination(&self, key: &ClusterKey, host: Option<&str>) -> Rc<Cluster> {
+    ///
+    /// `address` is where the client was going, for services that are passed through.
+    pub async fn destination(
+        &self,
+        key: &ClusterKey,
+        host: Option<&str>,
+        address: Option<SocketAddr>,
+    ) -> Rc<Cluster> {
         let cluster = match self.dynamic(key, host) {
             Some(key) => self.cluster(&key),
             None => self.cluster(key),
+        };
+        let cluster = match (cluster.is_passed_through(), key, address) {
+            (true, ClusterKey::Service(at, subset), Some(address)) => {
+                let toward = Toward::Address(address);
+                self.cluster(&ClusterKey::Toward(at.clone(), subset.clone(), toward))
+            }
+            _ => cluster,
         };
         if !cluster.is_empty() || !cluster.is_resolving() {
             return cluster;
@@ -169,21 +184,24 @@ impl Upstream {
     }
 
     fn dynamic(&self, key: &ClusterKey, host: Option<&str>) -> Option<ClusterKey> {
-        let ClusterKey::Backend(name) = key else {
-            return None;
-        };
-        let snapshot = self.shared.l7.snapshot();
-        let Location::Dynamic { suffixes, .. } = &snapshot.backend(name)?.location else {
-            return None;
-        };
-        let host = host?;
-        let host = host
-            .split_once(':')
-            .map_or(host, |(host, _)| host)
-            .to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
-        // Others share one destination, which has no endpoint.
-        lookup::is_below(host, suffixes).then(|| ClusterKey::Host(name.clone(), host.into()))
+        match key {
+            ClusterKey::Service(at, subset) => {
+                let suffix = at.service.hostname.strip_prefix('*')?;
+                let host = plain(host?);
+                // Others share one destination, which has no endpoint.
+                lookup::is_below(&host, &[suffix.into()])
+                    .then(|| ClusterKey::Toward(at.clone(), subset.clone(), Toward::Host(host)))
+            }
+            ClusterKey::Backend(name) => {
+                let snapshot = self.shared.l7.snapshot();
+                let Location::Dynamic { suffixes, .. } = &snapshot.backend(name)?.location else {
+                    return None;
+                };
+                let host = plain(host?);
+                lookup::is_below(&host, suffixes).then(|| ClusterKey::Host(name.clone(), host))
+            }
+            _ => None,
+        }
     }
 
     /// What connections are made with.
@@ -205,7 +223,7 @@ impl Upstream {
                     cluster.refresh(&shared, seen);
                     shared.registry.names().keep(&cluster.names());
                     let used = cluster.close_idle(now, shared.settings.upstream_idle);
-                    let passing = matches!(key, ClusterKey::Host(..)) && !used;
+                    let passing = matches!(key, ClusterKey::Host(..) | ClusterKey::Toward(..)) && !used;
                     // Whoever uses it holds a reference.
                     !(cluster.is_empty() || passing) || Rc::strong_count(cluster) > 1
                 });
@@ -247,6 +265,12 @@ impl Changes {
         self.seen += u64::from(changed || self.seen == 0);
         self.seen
     }
+}
+
+/// A host as it is resolved: without a port, in lower case.
+fn plain(host: &str) -> Strng {
+    let host = host.split_once(':').map_or(host, |(host, _)| host);
+    host.trim_end_matches('.').to_ascii_lowercase().into()
 }
 
 const TIDY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);

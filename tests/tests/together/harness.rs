@@ -354,6 +354,11 @@ impl Together {
         })
     }
 
+    /// What DNS says of a host from now on; without an address it is unknown.
+    pub(crate) fn resolves(&self, host: &str, addresses: &[IpAddr]) {
+        self.proxy.borrow().names.set(host, addresses);
+    }
+
     /// A directory for what the waypoint writes.
     pub(crate) fn directory(&self) -> std::path::PathBuf {
         self.proxy.borrow().directory().to_owned()

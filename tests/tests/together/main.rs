@@ -24,5 +24,6 @@ mod spellings;
 mod standing;
 mod tokens;
 mod telemetry;
+mod upstream;
 mod usual;
 mod virtual_services;

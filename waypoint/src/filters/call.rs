@@ -148,7 +148,7 @@ async fn call(
     make: impl Fn() -> Request<Body>,
 ) -> Result<Called, CallError> {
     let key = ClusterKey::Service(service.clone(), None);
-    let cluster = worker.upstream.destination(&key, None).await;
+    let cluster = worker.upstream.destination(&key, None, None).await;
     let Some(_permit) = cluster.begin() else {
         return Err(CallError::Lost(reason(&TryError::Overflow)));
     };

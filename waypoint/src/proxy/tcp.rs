@@ -259,7 +259,8 @@ async fn establish(
     story: &mut Story,
 ) -> Option<Reached> {
     let name = accepted.client.server_name.as_deref();
-    let cluster = worker.upstream.destination(&forward.cluster, name).await;
+    let address = Some(accepted.client.destination);
+    let cluster = worker.upstream.destination(&forward.cluster, name, address).await;
     story.upstream_cluster = Some(cluster.name().clone());
     let most = cluster.rules().and_then(|rules| rules.limits().max_connections);
     let Some(slot) = Slot::within(&cluster.common, most) else {

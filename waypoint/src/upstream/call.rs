@@ -95,7 +95,7 @@ impl Upstream {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
         let name = || to.to_string();
-        let cluster = self.destination(to, None).await;
+        let cluster = self.destination(to, None, None).await;
         if !cluster.exists() {
             return Err(CallError::Unknown(name()));
         }

@@ -26,12 +26,23 @@ use super::{Shared, health, session};
 pub enum ClusterKey {
     /// The endpoints of a service's port, or a subset of them.
     Service(ServicePort, Option<Strng>),
+    /// One of the many that a service stands for.
+    Toward(ServicePort, Option<Strng>, Toward),
     /// A port of a workload.
     Workload(WorkloadUid, SocketAddr),
     /// A backend, by its name.
     Backend(Strng),
     /// A host of a backend that has any below its suffixes.
     Host(Strng, Strng),
+}
+
+/// Which of the many that a service stands for: each request says so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Toward {
+    /// A host below its wildcard.
+    Host(Strng),
+    /// Where the client was going: the service is passed through.
+    Address(SocketAddr),
 }
 
 /// A destination on one worker.
@@ -50,6 +61,7 @@ pub struct Cluster {
 #[derive(Default)]
 struct Now {
     exists: bool,
+    passed_through: bool,
     resolving: bool,
     names: Rc<[Strng]>,
     protocol: AppProtocol,
@@ -104,6 +116,11 @@ impl Cluster {
     #[must_use]
     pub fn exists(&self) -> bool {
         self.now.borrow().exists
+    }
+
+    /// Whether its endpoint is wherever a client was going.
+    pub(super) fn is_passed_through(&self) -> bool {
+        self.now.borrow().passed_through
     }
 
     /// Its endpoints, well or not.
@@ -292,6 +309,7 @@ impl Cluster {
             now.own = own;
         }
         (now.exists, now.resolving, now.protocol) = (true, found.resolving, found.protocol);
+        now.passed_through = found.passed_through;
         now.names = found.names.into();
         now.rules = Some(rules);
     }
@@ -349,7 +367,7 @@ impl std::fmt::Display for ClusterKey {
     /// Istio's form for an inbound VIP cluster, as in access logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Service(at, subset) => {
+            Self::Service(at, subset) | Self::Toward(at, subset, _) => {
                 let port = at.port;
                 let host = &at.service.hostname;
                 match subset {

@@ -14,6 +14,7 @@ use mesh_model::l7::health::{HealthCheck, Probe};
 use mesh_types::Strng;
 use tokio::time::{sleep, timeout};
 
+use super::cluster::Toward;
 use super::connect::connect;
 use super::http::{Answered, HttpConnections, HttpVersion};
 use super::registry::Checker;
@@ -165,8 +166,10 @@ async fn probe(cluster: &Cluster, endpoint: &Endpoint, probe: &Probe, shared: &R
 
 fn host_of(cluster: &Cluster) -> Strng {
     match &cluster.key {
-        ClusterKey::Service(at, _) => at.service.hostname.clone(),
-        ClusterKey::Host(_, host) => host.clone(),
+        ClusterKey::Service(at, _) | ClusterKey::Toward(at, _, Toward::Address(_)) => {
+            at.service.hostname.clone()
+        }
+        ClusterKey::Host(_, host) | ClusterKey::Toward(_, _, Toward::Host(host)) => host.clone(),
         ClusterKey::Workload(_, address) => address.to_string().into(),
         ClusterKey::Backend(name) => name.clone(),
     }

@@ -182,7 +182,7 @@ impl HttpConnections {
         client: Option<&OnBehalf>,
         alone: bool,
     ) -> Result<Http1, TryError> {
-        let take = || self.shelf.take_idle();
+        let take = || self.shelf.take_idle(endpoint.rules.limits());
         if !alone && let Some(kept) = take() {
             return Ok(kept);
         }

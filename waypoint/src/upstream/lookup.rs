@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use mesh_model::l7::backend::Location;
 use mesh_model::lb::Endpoint;
-use mesh_model::service::LoadBalancing;
+use mesh_model::service::{LoadBalancing, Mode, VirtualAddress};
 use mesh_model::{AppProtocol, Service, Workload};
 use mesh_state::View;
 use mesh_state::l7::L7Snapshot;
 use mesh_types::Strng;
 
+use super::cluster::Toward;
 use super::endpoint::Found;
 use super::rules::Rules;
 use super::{ClusterKey, Shared};
@@ -23,6 +24,8 @@ pub(super) struct Destination {
     pub(super) endpoints: Vec<Found>,
     /// Endpoints that take nothing new.
     pub(super) leaving: Vec<Found>,
+    /// Its endpoint is wherever a client was going.
+    pub(super) passed_through: bool,
     /// Hosts that its endpoints go by.
     pub(super) names: Vec<Strng>,
     /// Some of those are not resolved yet.
@@ -49,7 +52,28 @@ impl Looking<'_> {
                 }
                 let mut destination = self.of_service(service, at.port);
                 destination.protocol = port.app_protocol;
+                destination.passed_through = service.load_balancing.mode == Mode::Passthrough;
                 destination.balancing = Some(service.load_balancing.clone());
+                Some(destination)
+            }
+            ClusterKey::Toward(at, _, toward) => {
+                let service = self.view.service_by_name(&at.service)?;
+                let port = service.ports.get(at.port)?;
+                let mut destination = match toward {
+                    _ if self.rules.unknown_subset => Destination::new(port.app_protocol, Vec::new()),
+                    Toward::Host(host) => {
+                        let endpoints = self.view.endpoints(service).as_slice().iter();
+                        let mut mapped = endpoints.filter_map(|e| e.ports().get(at.port)?.target_port);
+                        let target = mapped.next().or(port.target_port).unwrap_or(at.port);
+                        self.of_name(host, target, is_elsewhere)
+                    }
+                    Toward::Address(address) => {
+                        let own = is_at(service, *address, at.port);
+                        let endpoint = own.then(|| Found::plain(*address));
+                        Destination::new(port.app_protocol, endpoint.into_iter().collect())
+                    }
+                };
+                destination.protocol = port.app_protocol;
                 Some(destination)
             }
             ClusterKey::Workload(uid, address) => {
@@ -101,7 +125,7 @@ impl Looking<'_> {
             let add = |ip| self.of_workload(workload, SocketAddr::new(ip, target), Some(service));
             if let Some(ip) = address(workload, service) {
                 destination.endpoints.push(add(ip));
-            } else if !workload.hostname.is_empty() {
+            } else if !workload.hostname.is_empty() && !workload.hostname.starts_with('*') {
                 destination.names.push(workload.hostname.clone());
                 let Some(addresses) = self.addresses(&workload.hostname) else {
                     destination.resolving = true;
@@ -154,6 +178,7 @@ impl Destination {
             balancing: None,
             endpoints,
             leaving: Vec::new(),
+            passed_through: false,
             names: Vec::new(),
             resolving: false,
         }
@@ -166,6 +191,16 @@ fn address(workload: &Workload, service: &Service) -> Option<IpAddr> {
         .iter()
         .filter(|ip| service.ip_families.accept(**ip));
     accepted.next().copied()
+}
+
+/// Whether that is an address of a service: one that it names, or one within its ranges that is nobody's inside.
+fn is_at(service: &Service, address: SocketAddr, port: u16) -> bool {
+    let ip = address.ip();
+    let has = |own: &VirtualAddress| match own {
+        VirtualAddress::Single(own) => own.address == ip,
+        VirtualAddress::Range(own) => own.range().contains(&ip) && is_elsewhere(&ip),
+    };
+    address.port() == port && service.addresses.iter().any(has)
 }
 
 /// Whether a host that somebody asks for is one of those that may be: below a suffix, which begins with a dot.

@@ -19,6 +19,7 @@ use mesh_state::l7::L7Snapshot;
 use mesh_types::Strng;
 
 use super::ClusterKey;
+use super::cluster::Toward;
 use super::origination::Origination;
 use crate::frontend::Gateway;
 
@@ -43,7 +44,9 @@ impl Rules {
     ) -> Rc<Self> {
         let place = Place::at(gateway.name.clone());
         let (place, subset) = match key {
-            ClusterKey::Service(at, subset) => (place.with_service(at.clone()), subset.as_ref()),
+            ClusterKey::Service(at, subset) | ClusterKey::Toward(at, subset, _) => {
+                (place.with_service(at.clone()), subset.as_ref())
+            }
             ClusterKey::Backend(name) | ClusterKey::Host(name, _) => (place.with_backend(name.clone()), None),
             ClusterKey::Workload(..) => (place, None),
         };
@@ -195,8 +198,10 @@ impl Rules {
 /// The host that a destination is, for handshakes that no policy names one for.
 fn host(key: &ClusterKey) -> Option<&Strng> {
     match key {
-        ClusterKey::Service(at, _) => Some(&at.service.hostname),
-        ClusterKey::Host(_, host) => Some(host),
+        ClusterKey::Service(at, _) | ClusterKey::Toward(at, _, Toward::Address(_)) => {
+            Some(&at.service.hostname)
+        }
+        ClusterKey::Host(_, host) | ClusterKey::Toward(_, _, Toward::Host(host)) => Some(host),
         ClusterKey::Workload(..) | ClusterKey::Backend(_) => None,
     }
 }

@@ -15,8 +15,8 @@ use mesh_model::l7::health::{HealthCheck, Probe};
 use mesh_model::l7::session::{Session, SessionCarrier};
 use mesh_model::l7::tls::{BackendTls, TlsOrigination, Trust};
 use mesh_model::l7::traffic::{
-    Balancer, ConnectionLimits, HashKey, HashRing, LocalityRules, OutlierDetection, ProxyProtocolVersion,
-    Subset, TrafficRules, TrafficSettings,
+    Balancer, ConnectionLimits, FailureRate, HashKey, HashRing, LocalityRules, OutlierDetection,
+    ProxyProtocolVersion, Subset, TrafficRules, TrafficSettings,
 };
 use mesh_model::l7::{Backend, EndpointLabels, ObjectRef, PolicyKind};
 use mesh_model::workload::Locality;
@@ -129,6 +129,39 @@ fn who_fails_gets_nothing_and_comes_back() {
         );
         lab.app(App::Http, "b", 2, 9000).await;
         until(waypoint, "b").await;
+    });
+}
+
+#[test]
+fn who_fails_too_often_gets_nothing_however_rarely_in_a_row() {
+    in_lab(|lab| async move {
+        endpoints(&lab, &["a", "b", "c", "d"]);
+        for (host, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            lab.app(App::Http, name, host, 9000).await;
+        }
+        lab.serve([traffic(TrafficSettings {
+            outliers: Some(OutlierDetection {
+                consecutive_5xx: 0,
+                interval: Duration::from_millis(100),
+                base_ejection_time: Duration::from_secs(3_600),
+                failure_rate: Some(FailureRate {
+                    percent: 85,
+                    minimum_hosts: 3,
+                    request_volume: 3,
+                }),
+                ..OutlierDetection::default()
+            }),
+            ..TrafficSettings::default()
+        })]);
+        let waypoint = lab.open_plain("shop", 80);
+        // Nobody listens at d; whoever is sent there is sent elsewhere then, until nobody is.
+        let (mut calm, mut count) = (0, 0);
+        while calm < 60 {
+            assert_ne!(who(waypoint).await, "d");
+            count += 1;
+            let attempts = lab.reports(count).await[count - 1].attempts;
+            calm = if attempts == 1 { calm + 1 } else { 0 };
+        }
     });
 }
 
@@ -674,7 +707,7 @@ fn names_are_resolved_and_again_when_they_change() {
             ("WWW.wild.example:80", true),
             ("wild.example", true),
         ] {
-            let cluster = upstream.destination(&wild, Some(host)).await;
+            let cluster = upstream.destination(&wild, Some(host), None).await;
             assert_eq!(
                 (cluster.exists(), cluster.endpoints().len()),
                 (exists, 0),
@@ -685,7 +718,7 @@ fn names_are_resolved_and_again_when_they_change() {
             .lock()
             .insert("www.wild.example".into(), vec!["192.0.2.7".parse().unwrap()]);
         while upstream
-            .destination(&wild, Some("www.wild.example"))
+            .destination(&wild, Some("www.wild.example"), None)
             .await
             .endpoints()
             .is_empty()
@@ -694,7 +727,7 @@ fn names_are_resolved_and_again_when_they_change() {
         }
         assert!(
             upstream
-                .destination(&wild, Some("www.evil.example"))
+                .destination(&wild, Some("www.evil.example"), None)
                 .await
                 .endpoints()
                 .is_empty()

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mesh_dataplane::subscribe::Subscription;
+use mesh_dns::ResolveError;
 use mesh_hbone::{HboneOptions, Pool, ReceiveBudget};
 use mesh_model::l7::Bind;
 use mesh_net::{ListenOptions, listen};
@@ -18,6 +19,7 @@ use mesh_state::{StateReader, mesh};
 use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::identity;
 use mesh_types::{NamespacedName, Strng, WorkloadUid};
+use parking_lot::Mutex;
 use prometheus::Registry;
 use tempfile::TempDir;
 use tokio::runtime::LocalOptions;
@@ -29,6 +31,7 @@ use waypoint::frontend::Gateway;
 use waypoint::listener::of_ports;
 use waypoint::settings::Settings;
 use waypoint::telemetry::Telemetry;
+use waypoint::upstream::names::{Resolve, Resolving};
 use waypoint::upstream::{Needs, Registry as Destinations, Upstream};
 use waypoint::worker::{self, Command, Listen, Start, WorkerSeed, Workers};
 
@@ -39,6 +42,8 @@ pub(crate) struct Proxy {
     pub(crate) state: StateReader,
     pub(crate) l7: L7Reader,
     workers: Workers,
+    /// What DNS says.
+    pub(crate) names: Arc<Names>,
     open: BTreeMap<Strng, Open>,
     registry: Registry,
     telemetry: Telemetry,
@@ -47,6 +52,29 @@ pub(crate) struct Proxy {
     /// Threads end when it is dropped.
     stop: Option<watch::Sender<()>>,
     _synced: watch::Sender<bool>,
+}
+
+/// Hosts as a test says.
+#[derive(Default)]
+pub(crate) struct Names(Mutex<BTreeMap<String, Vec<IpAddr>>>);
+
+impl Names {
+    /// A host has these addresses now; none for no host.
+    pub(crate) fn set(&self, host: &str, addresses: &[IpAddr]) {
+        self.0.lock().insert(host.to_owned(), addresses.to_vec());
+    }
+}
+
+impl Resolve for Names {
+    fn resolve(&self, host: Strng) -> Resolving<'_> {
+        let found = self.0.lock().get(host.as_str()).cloned().unwrap_or_default();
+        Box::pin(async move {
+            match found.is_empty() {
+                true => Err(ResolveError::NoAddress(host)),
+                false => Ok(found.into()),
+            }
+        })
+    }
 }
 
 struct Open {
@@ -95,7 +123,9 @@ impl Proxy {
             buckets: Buckets::default(),
             synced: watcher,
         };
-        let (workers, starts) = Workers::new(workers);
+        let names = Arc::new(Names::default());
+        let destinations = Destinations::resolving_by(names.clone());
+        let (workers, starts) = Workers::sharing(destinations, workers);
         let (stop, stopping) = watch::channel(());
         let mut threads = Vec::new();
         for start in starts {
@@ -109,6 +139,7 @@ impl Proxy {
             state,
             l7: l7.clone(),
             workers,
+            names,
             open: BTreeMap::new(),
             registry,
             telemetry,

@@ -62,7 +62,9 @@ pub(super) async fn forward(
     forward: Forward,
 ) -> Response<Body> {
     let host = exchange.authority.to_str().ok();
-    let cluster = exchange.worker.upstream.destination(&forward.cluster, host).await;
+    let address = Some(exchange.accepted.client.destination);
+    let upstream = &exchange.worker.upstream;
+    let cluster = upstream.destination(&forward.cluster, host, address).await;
     exchange.story.upstream_cluster = Some(cluster.name().clone());
     exchange.story.route = Some(
         forward

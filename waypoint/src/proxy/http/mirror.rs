@@ -93,7 +93,7 @@ fn shadowed(host: &str) -> String {
 }
 
 async fn deliver(upstream: Upstream, key: ClusterKey, version: HttpVersion, copy: Request<Body>) {
-    let cluster = upstream.destination(&key, None).await;
+    let cluster = upstream.destination(&key, None, None).await;
     let (Some(_permit), Some(endpoint)) = (cluster.begin(), cluster.pick(&Ask::default())) else {
         return;
     };

@@ -80,10 +80,11 @@ impl Shelf {
     }
 
     /// The connection that was used last: others may grow old in peace.
-    pub(super) fn take_idle(&self) -> Option<Http1> {
+    pub(super) fn take_idle(&self, limits: &ConnectionLimits) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
+        let worn = |kept: &Idle| is_worn(kept.connection.requests, kept.connection.opened, limits);
         while let Some(mut kept) = idle.pop() {
-            if kept.connection.sender.is_closed() {
+            if kept.connection.sender.is_closed() || worn(&kept) {
                 continue;
             }
             if kept.connection.sender.is_ready() {
@@ -92,7 +93,9 @@ impl Shelf {
             // Still busy with the end of its last answer, or about to find out that it is closed.
             kept.since = Instant::now();
             let busy = kept;
-            let other = idle.iter().rposition(|i| i.connection.sender.is_ready());
+            let other = idle
+                .iter()
+                .rposition(|i| i.connection.sender.is_ready() && !worn(i));
             let found = other.map(|at| idle.remove(at).connection);
             idle.push(busy);
             return found;

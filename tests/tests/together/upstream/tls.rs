@@ -1,0 +1,179 @@
+//! TLS towards endpoints.
+
+use super::rule;
+use crate::harness::Together;
+
+/// The usual stage, where port 80 of Service `safe` is TLS of backend `web-v1`, and its authority is in ConfigMap
+/// `bundle`; ConfigMap `other` has somebody else's.
+fn shop() -> Together {
+    let mesh = Together::shop("");
+    for (map, backend) in [("bundle", "web-v1"), ("other", "web-v2")] {
+        let pem = serde_json::Value::from(mesh.of(backend).certificate.clone());
+        mesh.apply(&format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {map}, namespace: shop}}, data: {{ca.crt: {pem}}}}}"
+        ));
+    }
+    mesh.apply(
+        "{apiVersion: v1, kind: Service, metadata: {name: safe, namespace: shop}, spec: {clusterIP: 10.96.1.3, selector: \
+         {version: v1}, ports: [{name: http, port: 80, targetPort: 8443}, {name: http-plain, port: 81, targetPort: 8080}]}}",
+    );
+    mesh
+}
+
+fn status(mesh: &Together, to: &str) -> u16 {
+    mesh.get("/").to(to).send().status
+}
+
+// row: DestinationRule trafficPolicy.tls
+#[test]
+fn a_rule_says_what_is_spoken_and_whom_to_trust() {
+    let mesh = shop();
+    let trusting = "credentialName: 'configmap://bundle'";
+    for (tls, reached) in [
+        (format!("mode: SIMPLE, sni: web-v1.example, {trusting}"), true),
+        (format!("mode: SIMPLE, sni: web-v1, {trusting}"), true),
+        (format!("mode: SIMPLE, sni: somebody.example, {trusting}"), false),
+        // Without a name it is the service's, for which the certificate is not.
+        (format!("mode: SIMPLE, {trusting}"), false),
+        (
+            format!("mode: SIMPLE, subjectAltNames: [web-v1.example], {trusting}"),
+            true,
+        ),
+        (
+            format!("mode: SIMPLE, sni: web-v1.example, subjectAltNames: [nobody, web-v1], {trusting}"),
+            true,
+        ),
+        (
+            format!("mode: SIMPLE, sni: web-v1.example, subjectAltNames: [nobody], {trusting}"),
+            false,
+        ),
+        (
+            "mode: SIMPLE, sni: web-v1.example, credentialName: 'configmap://other'".to_owned(),
+            false,
+        ),
+        (
+            "mode: SIMPLE, sni: web-v1.example, credentialName: 'configmap://none'".to_owned(),
+            false,
+        ),
+        ("mode: SIMPLE, sni: web-v1.example".to_owned(), false),
+        ("mode: SIMPLE, insecureSkipVerify: true".to_owned(), true),
+        ("mode: DISABLE".to_owned(), false),
+        ("mode: ISTIO_MUTUAL".to_owned(), false),
+    ] {
+        mesh.apply(&rule("safe", &format!("tls: {{{tls}}}")));
+        let answer = mesh.get("/").to("safe:80").send();
+        match reached {
+            true => assert_eq!(answer.brief(), (200, "web-v1"), "{tls}"),
+            false => assert_eq!(answer.status / 100, 5, "{tls}"),
+        }
+    }
+    // Plain text is never instead of it, and it is nowhere instead of plain text.
+    mesh.apply(&rule(
+        "safe",
+        "portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, insecureSkipVerify: true}}]",
+    ));
+    assert_eq!((status(&mesh, "safe:80"), status(&mesh, "safe:81")), (200, 200));
+    mesh.apply(&rule("safe", "tls: {mode: SIMPLE, insecureSkipVerify: true}"));
+    assert_eq!((status(&mesh, "safe:80"), status(&mesh, "safe:81")), (200, 503));
+}
+
+#[test]
+fn within_the_mesh_mutual_tls_is_the_tunnel() {
+    let mesh = Together::start("");
+    mesh.service("api", "app: api");
+    mesh.mesh_backend("api-0", "app: api");
+    mesh.apply(&rule("api", "tls: {mode: ISTIO_MUTUAL}"));
+    assert_eq!(mesh.get("/").to("api:80").send().brief(), (200, "api-0"));
+}
+
+fn policy(name: &str, target: &str, validation: &str) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {{name: {name}, namespace: shop}}, spec: {{targetRefs: \
+         [{{group: '', kind: Service, name: safe{target}}}], validation: {{{validation}}}}}}}"
+    )
+}
+
+const BUNDLE: &str = "caCertificateRefs: [{group: '', kind: ConfigMap, name: bundle}]";
+
+// row: BackendTLSPolicy validation.hostname
+// row: BackendTLSPolicy validation.subjectAltNames
+// row: BackendTLSPolicy validation.caCertificateRefs
+// row: BackendTLSPolicy validation.wellKnownCACertificates
+// row: BackendTLSPolicy targetRefs.sectionName
+#[test]
+fn a_policy_says_who_must_be_at_the_other_end() {
+    let mesh = shop();
+    let of = |type_and_name: &str| {
+        format!("hostname: web-v1.example, subjectAltNames: [{{{type_and_name}}}], {BUNDLE}")
+    };
+    for (validation, reached) in [
+        (format!("hostname: web-v1.example, {BUNDLE}"), true),
+        (format!("hostname: somebody.example, {BUNDLE}"), false),
+        (of("type: Hostname, hostname: web-v1"), true),
+        (of("type: Hostname, hostname: nobody.example"), false),
+        (
+            of("type: URI, uri: 'spiffe://cluster.local/ns/shop/sa/web'"),
+            false,
+        ),
+        (
+            "hostname: web-v1.example, wellKnownCACertificates: System".to_owned(),
+            false,
+        ),
+        (
+            "hostname: web-v1.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: other}]"
+                .to_owned(),
+            false,
+        ),
+    ] {
+        mesh.apply(&policy("p", ", sectionName: http", &validation));
+        let answer = mesh.get("/").to("safe:80").send();
+        match reached {
+            true => assert_eq!(answer.brief(), (200, "web-v1"), "{validation}"),
+            false => assert_eq!(answer.status, 503, "{validation}"),
+        }
+        assert!(mesh.holds("BackendTLSPolicy", "p", "Accepted"), "{validation}");
+        assert_eq!(status(&mesh, "safe:81"), 200, "the other port is as it was");
+    }
+    mesh.remove("BackendTLSPolicy", "p");
+    assert_ne!(status(&mesh, "safe:80"), 200);
+}
+
+#[test]
+fn without_a_bundle_nothing_is_sent() {
+    let mesh = shop();
+    for reference in ["kind: ConfigMap, name: none", "kind: Secret, name: bundle"] {
+        let validation = format!("hostname: web-v1.example, caCertificateRefs: [{{group: '', {reference}}}]");
+        mesh.apply(&policy("p", ", sectionName: http-plain", &validation));
+        assert!(!mesh.holds("BackendTLSPolicy", "p", "Accepted"));
+        assert!(!mesh.holds("BackendTLSPolicy", "p", "ResolvedRefs"));
+        assert_eq!(
+            mesh.reason("BackendTLSPolicy", "p", "Accepted"),
+            "NoValidCACertificate"
+        );
+        assert_eq!(status(&mesh, "safe:81") / 100, 5, "{reference}");
+        assert_eq!(mesh.of("web-v1").requests(), [], "not even in plain");
+    }
+}
+
+#[test]
+fn the_oldest_of_several_counts_and_a_policy_is_above_a_rule() {
+    let mesh = shop();
+    let aged = |name: &str, year: u32, host: &str| {
+        policy(name, "", &format!("hostname: {host}, {BUNDLE}")).replace(
+            "namespace: shop",
+            &format!("namespace: shop, creationTimestamp: '{year}-01-01T00:00:00Z'"),
+        )
+    };
+    mesh.apply(&aged("new", 2026, "somebody.example"));
+    assert_eq!(status(&mesh, "safe:80"), 503);
+    mesh.apply(&aged("old", 2025, "web-v1.example"));
+    assert_eq!(status(&mesh, "safe:80"), 200);
+    assert_eq!(mesh.reason("BackendTLSPolicy", "new", "Accepted"), "Conflicted");
+    mesh.apply(&rule(
+        "safe",
+        "tls: {mode: SIMPLE, sni: somebody.example, credentialName: 'configmap://bundle'}",
+    ));
+    assert_eq!(status(&mesh, "safe:80"), 200);
+    mesh.remove("BackendTLSPolicy", "old");
+    assert_eq!(status(&mesh, "safe:80"), 503);
+}
