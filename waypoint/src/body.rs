@@ -3,12 +3,14 @@
 //! # Layout
 //! - this file: [`Body`], a stream of frames, and why it ends early.
 //! - [`mod@copy`]: the same body once more, for a copy of a request.
+//! - [`memory`]: how much of bodies is held, all together.
 //! - [`passed`]: how much of a message has passed, as it is on the wire.
 //! - [`permit`]: a body that waits until it is asked for.
 //! - [`replay`]: a request's body that can be sent again, while it is short.
 //! - [`web`]: bodies from and to clients of gRPC-web.
 
 pub mod copy;
+pub mod memory;
 pub mod passed;
 pub mod permit;
 pub mod replay;
@@ -24,6 +26,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 pub use copy::CopyBody;
+pub use memory::Memory;
 pub use permit::Permit;
 pub use replay::{Replay, ReplayBody};
 
@@ -62,6 +65,11 @@ pub trait Watch {
 
     /// It is over, once: well, or because of this. Not called when the body is dropped before its end.
     fn ended(&mut self, result: Result<(), &BodyError>);
+
+    /// Asked before each frame: ready when it may come.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
     /// Asked before each frame: whether it must end here, for instance because its time is over.
     fn poll_cut(&mut self, _cx: &mut Context<'_>) -> Poll<BodyError> {
@@ -221,6 +229,9 @@ impl http_body::Body for Body {
             this.watcher = None;
             this.content = Content::Empty;
             return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(watcher) = &mut this.watcher {
+            ready!(watcher.poll_ready(cx));
         }
         let frame = ready!(this.poll_content(cx));
         if let Some(mut watcher) = this.watcher.take() {

@@ -43,6 +43,8 @@ pub struct Config {
     pub drain: Duration,
     /// Threads that carry traffic.
     pub worker_threads: usize,
+    /// Bytes of bodies that are held at once (`LATEEN_BUFFER_LIMIT`); half of what the container may have if nobody says.
+    pub buffer_limit: usize,
     /// Where the pages are served.
     pub pages: Pages,
     /// The log filter (`RUST_LOG`).

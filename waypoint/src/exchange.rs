@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 use mesh_extensions::headers::HeaderChange;
 use mesh_model::l7::request::{Claims, Request};
 use mesh_state::l7::L7Snapshot;
@@ -53,6 +54,8 @@ pub struct Exchange {
     pub web: Option<Web>,
     /// The protocol to change to, where it asks for one.
     pub upgrade: Option<HeaderValue>,
+    /// The stream that changes it, over HTTP/2.
+    pub tunnel: Option<OnUpgrade>,
     /// Whether the client waits to be told to send the body.
     pub expects: bool,
     /// What is told about it.

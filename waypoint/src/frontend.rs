@@ -3,13 +3,16 @@
 //! The target of CONNECT alone decides: never Host, never what the client says of itself (Istio's waypoint does the
 //! same; Gateway API, GAMMA, "frontend"). What this waypoint does not serve is refused, so that nobody reaches a service
 //! past its own waypoint, or the proxy's own ports.
+//!
+//! [`listeners`] has what gateways do instead: there, Host and server name decide.
+
+pub mod listeners;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mesh_model::l7::bind::{BindProtocol, Frontend as Served, Serves};
-use mesh_model::l7::tls::TlsTermination;
-use mesh_model::l7::{Bind, ServicePort};
+use mesh_model::l7::ServicePort;
+use mesh_model::l7::bind::Serves;
 use mesh_model::{AppProtocol, GatewayDestination, GatewayRef, Service, Workload};
 use mesh_state::View;
 use mesh_types::{Authority, NamespacedHostname, NamespacedName, NetworkAddress, Strng, WorkloadUid};
@@ -193,70 +196,6 @@ fn means(view: &View, bound: &GatewayRef, gateway: &Gateway) -> bool {
     }
 }
 
-/// Another listener of the same port, where its host name is the more specific one for this host: it alone has the request
-/// (Gateway API, "Listener": exact before wildcard, the longer wildcard before the shorter).
-#[must_use]
-pub fn listener_for<'a, I: Iterator<Item = &'a Bind>>(
-    own: &Frontend,
-    host: &str,
-    gateway: &NamespacedName,
-    binds: impl Fn() -> I,
-) -> Option<Frontend> {
-    let Frontend::Listener { bind, port, .. } = own else {
-        return None;
-    };
-    let asked = asked_of_clients(binds().find(|other| other.key() == *bind)?);
-    // Who asks his clients for certificates is reached by those only whom he asked.
-    let of_port = binds()
-        .filter(|other| other.gateway == *gateway && other.port == *port)
-        .filter(|other| asked_of_clients(other) == asked);
-    let found = of_port.filter_map(|other| {
-        let (BindProtocol::Plain(served) | BindProtocol::Tls(_, served)) = &other.protocol else {
-            return None;
-        };
-        let Served::Routes { protocol, hostnames } = served else {
-            return None;
-        };
-        let rank = match hostnames.as_slice() {
-            [] => 0,
-            names => {
-                let covering = names.iter().filter(|name| covers(name, host));
-                covering
-                    .map(|name| {
-                        if name.starts_with('*') {
-                            name.len()
-                        } else {
-                            usize::MAX
-                        }
-                    })
-                    .max()?
-            }
-        };
-        // Of equals the one that is asked.
-        Some((rank, other.key() == *bind, other, hostnames, *protocol))
-    });
-    let (_, is_own, other, hostnames, protocol) = found.max_by_key(|(rank, is_own, ..)| (*rank, *is_own))?;
-    (!is_own).then(|| Frontend::Listener {
-        bind: other.key(),
-        hostnames: hostnames.as_slice().into(),
-        port: *port,
-        protocol,
-    })
-}
-
-/// Who must have signed clients' certificates, where TLS ends.
-fn asked_of_clients(bind: &Bind) -> Option<&[u8]> {
-    match &bind.protocol {
-        BindProtocol::Tls(
-            TlsTermination::Terminate {
-                client_authorities, ..
-            },
-            _,
-        ) => client_authorities.as_deref(),
-        _ => None,
-    }
-}
-
 /// Whether a listener's host name means a host: the same, or one below a wildcard (Gateway API, `Hostname`).
 fn covers(name: &str, host: &str) -> bool {
     match name.strip_prefix('*') {
@@ -325,17 +264,6 @@ impl Frontend {
     pub fn port(&self) -> u16 {
         match self {
             Self::Service { port, .. } | Self::Workload { port, .. } | Self::Listener { port, .. } => *port,
-        }
-    }
-
-    /// Whether requests for a host are taken here.
-    #[must_use]
-    pub fn takes(&self, host: &str) -> bool {
-        match self {
-            Self::Service { .. } | Self::Workload { .. } => true,
-            Self::Listener { hostnames, .. } => {
-                hostnames.is_empty() || hostnames.iter().any(|name| covers(name, host))
-            }
         }
     }
 

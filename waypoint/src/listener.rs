@@ -10,6 +10,8 @@ pub mod hbone;
 mod proxied;
 mod tls;
 
+pub use tls::Terminations;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -64,23 +66,17 @@ pub(crate) struct Listener {
     termination: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// What a gateway has on each port, by the key of the first: listeners of one port share its sockets, and have their own
-/// hosts. What connections through tunnels are for they say themselves.
+/// The listeners whose sockets are opened, by their keys: those of one port share the sockets of the first.
 #[must_use]
-pub fn of_ports(binds: impl Iterator<Item = Arc<Bind>>) -> BTreeMap<Strng, Vec<Arc<Bind>>> {
-    let mut ports: BTreeMap<u16, Vec<Arc<Bind>>> = BTreeMap::new();
+pub fn of_ports(binds: impl Iterator<Item = Arc<Bind>>) -> BTreeMap<Strng, Arc<Bind>> {
+    let mut ports: BTreeMap<u16, Arc<Bind>> = BTreeMap::new();
     for bind in binds {
-        ports.entry(bind.port).or_default().push(bind);
-    }
-    let groups = ports.into_values().map(|mut group| {
-        group.sort_by_key(|bind| bind.key());
-        // Who shares a port without TLS is looked up by each request.
-        if !matches!(group[0].protocol, BindProtocol::Tls(..)) {
-            group.truncate(1);
+        let first = ports.entry(bind.port).or_insert_with(|| bind.clone());
+        if bind.key() < first.key() {
+            *first = bind;
         }
-        (group[0].key(), group)
-    });
-    groups.collect()
+    }
+    ports.into_values().map(|bind| (bind.key(), bind)).collect()
 }
 
 /// Accepts until the drain. Before the first configuration is complete, connections wait in the socket's queue.
@@ -92,11 +88,7 @@ pub fn listen(worker: &Rc<Worker>, listen: Listen) {
     } = listen;
     let (signal, follow) = DrainSignal::new(drain.clone());
     worker.tasks.spawn_local("drain", follow);
-    let snapshot = worker.snapshot();
-    let of_port = snapshot
-        .binds()
-        .filter(|other| other.gateway == bind.gateway && other.port == bind.port);
-    let termination = match tls::termination(&bind, of_port.map(Arc::as_ref)) {
+    let termination = match tls::termination(&bind) {
         Ok(termination) => termination,
         Err(error) => {
             tracing::error!(bind = %bind.key(), %error, "the listener's certificates cannot be used; it serves nobody");
@@ -186,12 +178,7 @@ fn plainly(listener: &Listener, stream: &TcpStream, peer: Peer, served: &Served)
                 protocol,
             }
         }
-        Served::Routes { protocol, hostnames } => Frontend::Listener {
-            bind: listener.bind.key(),
-            hostnames: hostnames.as_slice().into(),
-            port: listener.bind.port,
-            protocol: *protocol,
-        },
+        Served::Routes { .. } => Frontend::of_listener(&listener.bind)?,
     };
     Some(Accepted {
         client: Client::plain(peer, canonical(local)),

@@ -82,10 +82,25 @@ impl LocalReply {
         .with_header(overloaded, HeaderValue::from_static("true"))
     }
 
+    /// This proxy has no memory left for more.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overload", "overloaded")
+            .flagged(ResponseFlag::UpstreamOverflow)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// Nothing matched.
     #[must_use]
     pub fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "route_not_found", "").flagged(ResponseFlag::NoRouteFound)
+    }
+
+    /// Another listener's host, on a connection that is not for it (RFC 9110, section 15.5.20).
+    #[must_use]
+    pub fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", "")
+            .flagged(ResponseFlag::NoRouteFound)
     }
 
     /// The rule cannot be carried out: no destination, or one that is not there.

@@ -73,6 +73,10 @@ pub struct Settings {
     pub stream_window: u32,
     /// Of one HTTP/2 connection, unread.
     pub connection_window: u32,
+    /// Bytes of bodies that the whole process holds, of all connections together.
+    ///
+    /// 1 GiB, if nobody says anything else; `LATEEN_BUFFER_LIMIT`, or half of what the container may have.
+    pub buffer_limit: usize,
     /// A tunnel's connection takes no further stream after this, more or less by a fifth, so that clients spread anew over
     /// all replicas.
     pub tunnel_age: Duration,
@@ -99,6 +103,7 @@ impl Default for Settings {
             upstream_streams: 100,
             stream_window: 1024 * 1024,
             connection_window: 4 * 1024 * 1024,
+            buffer_limit: 1 << 30,
             tunnel_age: Duration::from_secs(10 * 60),
         }
     }

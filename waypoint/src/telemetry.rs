@@ -26,7 +26,7 @@ use mesh_telemetry::metrics::{Metrics, TICK};
 use mesh_telemetry::sink::Files;
 use mesh_telemetry::trace::span::Reporter;
 use mesh_types::Peer;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::Level;
@@ -40,6 +40,7 @@ pub use reporting::Reporting;
 pub struct Telemetry {
     refused: IntCounterVec,
     on_trial: IntCounterVec,
+    buffered: IntGauge,
     observer: Option<Observer>,
     metrics: Metrics,
     exported: Exported,
@@ -80,9 +81,18 @@ impl Telemetry {
                 .register(Box::new(counter.clone()))
                 .expect("one waypoint counts into a registry");
         }
+        let buffered = IntGauge::new(
+            "lateen_waypoint_buffered_bytes",
+            "Bytes of bodies that are held: to be sent again, to be copied, or because their client does not take them",
+        )
+        .expect("constant names are valid");
+        registry
+            .register(Box::new(buffered.clone()))
+            .expect("one waypoint counts into a registry");
         Self {
             refused,
             on_trial,
+            buffered,
             observer: None,
             metrics: Metrics::new(registry),
             exported: Exported::new(registry),
@@ -90,6 +100,12 @@ impl Telemetry {
             reporter: Arc::default(),
             closing: Arc::new(watch::Sender::new(false)),
         }
+    }
+
+    /// Where it is counted what is held of bodies.
+    #[must_use]
+    pub fn buffered(&self) -> IntGauge {
+        self.buffered.clone()
     }
 
     /// With somebody who sees every report.

@@ -25,10 +25,12 @@ use mesh_types::Identity;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
+use crate::body::Memory;
 use crate::connection::Accepted;
 use crate::filters::jwt::store::KeySets;
 use crate::filters::rate_limit::buckets::Buckets;
-use crate::frontend::{self, Frontend, Gateway};
+use crate::frontend::listeners::{self, Meant};
+use crate::frontend::{Frontend, Gateway};
 use crate::route::Tables;
 use crate::settings::Settings;
 use crate::standing::Standings;
@@ -132,6 +134,10 @@ pub struct Worker {
     pub budget: ReceiveBudget,
     /// Connections to endpoints.
     pub upstream: Upstream,
+    /// How TLS ends at gateways' listeners.
+    pub terminations: listener::Terminations,
+    /// What is held of bodies by all workers.
+    pub memory: Memory,
     /// Compiled routes.
     pub tables: Tables,
     /// Key sets that are elsewhere.
@@ -243,6 +249,7 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
     );
     let tunnels: Rc<dyn Tunnels> = Rc::new(pool);
     let network = seed.gateway.network.clone();
+    let memory = Memory::new(seed.telemetry.buffered(), seed.settings.buffer_limit);
     let telemetry = Reporting::new(seed.telemetry, seed.state.clone(), network, tasks.clone());
     Worker {
         number,
@@ -256,6 +263,8 @@ fn make<C: CertSource>(number: usize, workers: Workers, seed: WorkerSeed<C>, tas
             registry: workers.registry.clone(),
             tasks: tasks.clone(),
         }),
+        terminations: listener::Terminations::default(),
+        memory,
         tables: Tables::default(),
         key_sets: seed.key_sets,
         buckets: seed.buckets,
@@ -303,12 +312,10 @@ impl Worker {
         self.l7.borrow_mut().snapshot().clone()
     }
 
-    /// Another listener of the port, if a request for this host, or a handshake for this name, is its own.
-    pub(crate) fn listener_for(&self, own: &Frontend, host: &str) -> Option<Frontend> {
+    /// Whose a request for this host is, or a connection for this name, that came to a listener.
+    pub(crate) fn meant(&self, own: &Frontend, host: &str) -> Meant {
         let snapshot = self.snapshot();
-        frontend::listener_for(own, host, &self.gateway.name, || {
-            snapshot.binds().map(Arc::as_ref)
-        })
+        own.meant(listeners::siblings(&snapshot, own), host)
     }
 
     pub(crate) fn l7_generation(&self) -> watch::Receiver<Generation> {

@@ -23,6 +23,8 @@ mod grpc_web;
 mod life;
 #[path = "data_path/upgrades.rs"]
 mod upgrades;
+#[path = "data_path/watermarks.rs"]
+mod watermarks;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

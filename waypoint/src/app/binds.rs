@@ -32,8 +32,7 @@ pub(super) struct Binds {
 }
 
 struct Open {
-    /// The first is the one that is opened; where TLS ends, the others' certificates are shown as well.
-    binds: Vec<Arc<Bind>>,
+    bind: Arc<Bind>,
     trigger: DrainTrigger,
 }
 
@@ -85,7 +84,7 @@ impl Binds {
     }
 
     /// The gateway's own; without any, the waypoint's usual one.
-    fn wanted(&self, l7: &L7Reader) -> BTreeMap<Strng, Vec<Arc<Bind>>> {
+    fn wanted(&self, l7: &L7Reader) -> BTreeMap<Strng, Arc<Bind>> {
         let snapshot = l7.snapshot();
         let own = snapshot.binds().filter(|bind| bind.gateway == self.gateway);
         let mut wanted = of_ports(own.cloned());
@@ -98,17 +97,17 @@ impl Binds {
                     serves: mesh_model::l7::bind::Serves::default(),
                 },
             };
-            wanted.insert(usual.key(), vec![Arc::new(usual)]);
+            wanted.insert(usual.key(), Arc::new(usual));
         }
         wanted
     }
 
     /// Opens and closes; says whether something could not be opened.
-    fn become_like(&mut self, wanted: BTreeMap<Strng, Vec<Arc<Bind>>>) -> bool {
+    fn become_like(&mut self, wanted: BTreeMap<Strng, Arc<Bind>>) -> bool {
         let gone: Vec<_> = self
             .open
             .iter()
-            .filter(|(key, open)| wanted.get(*key) != Some(&open.binds))
+            .filter(|(key, open)| wanted.get(*key) != Some(&open.bind))
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
@@ -121,15 +120,14 @@ impl Binds {
             }
         }
         let mut failed = false;
-        for (key, binds) in wanted {
-            let Some(bind) = binds.first() else { continue };
+        for (key, bind) in wanted {
             if self.open.contains_key(&key) {
                 continue;
             }
-            match self.open(bind) {
+            match self.open(&bind) {
                 Ok(trigger) => {
                     tracing::info!(bind = %key, port = bind.port, "listening");
-                    self.open.insert(key, Open { binds, trigger });
+                    self.open.insert(key, Open { bind, trigger });
                 }
                 Err(error) => {
                     tracing::error!(bind = %key, port = bind.port, %error, "cannot listen");

@@ -82,7 +82,10 @@ impl Control {
             identity: config.node.identity.clone(),
             gateway: gateway.clone(),
             hbone: config.hbone.clone(),
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(Settings {
+                buffer_limit: config.buffer_limit,
+                ..Settings::default()
+            }),
             telemetry: telemetry.clone(),
             key_sets: key_sets.clone(),
             buckets: Buckets::default(),

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::BodyError;
+use super::memory::Share;
 
 /// The body of one copy.
 pub struct CopyBody {
@@ -27,6 +28,8 @@ struct Queue {
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     hint: SizeHint,
     waker: Option<Waker>,
+    /// What waits counts here.
+    share: Option<Share>,
 }
 
 impl Copies {
@@ -34,13 +37,14 @@ impl Copies {
         Self(Vec::new())
     }
 
-    pub(super) fn add(&mut self, hint: SizeHint) -> CopyBody {
+    pub(super) fn add(&mut self, hint: SizeHint, share: Option<Share>) -> CopyBody {
         let queue = Rc::new(RefCell::new(Queue {
             data: VecDeque::new(),
             bytes: 0,
             end: None,
             hint,
             waker: None,
+            share,
         }));
         self.0.push(queue.clone());
         CopyBody { queue }
@@ -52,9 +56,10 @@ impl Copies {
         hint: SizeHint,
         kept: &VecDeque<Bytes>,
         end: Option<Option<HeaderMap>>,
+        share: Option<Share>,
     ) -> CopyBody {
         let mut only = Self::none();
-        let copy = only.add(hint);
+        let copy = only.add(hint, share);
         kept.iter().for_each(|data| only.data(data));
         if let Some(trailers) = end {
             only.end(&Ok(trailers));
@@ -67,11 +72,13 @@ impl Copies {
         self.0.retain(|queue| {
             let mut queue = queue.borrow_mut();
             queue.bytes += data.len();
-            if queue.bytes > LIMIT {
+            let short = queue.bytes > LITTLE && queue.share.as_ref().is_some_and(Share::is_high);
+            if queue.bytes > LIMIT || short {
                 queue.finish(Err(BodyError::NotKept));
                 return false;
             }
             queue.data.push_back(data.clone());
+            queue.count();
             queue.wake();
             true
         });
@@ -95,9 +102,17 @@ impl Queue {
     fn finish(&mut self, result: Result<Option<HeaderMap>, BodyError>) {
         if result.is_err() {
             self.data.clear();
+            self.bytes = 0;
+            self.count();
         }
         self.end.get_or_insert(result);
         self.wake();
+    }
+
+    fn count(&mut self) {
+        if let Some(share) = &mut self.share {
+            share.set(self.bytes);
+        }
     }
 
     fn wake(&mut self) {
@@ -115,6 +130,7 @@ impl CopyBody {
         let mut queue = self.queue.borrow_mut();
         if let Some(data) = queue.data.pop_front() {
             queue.bytes -= data.len();
+            queue.count();
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         match &mut queue.end {
@@ -137,6 +153,8 @@ impl CopyBody {
     }
 }
 
+/// However short memory is.
+const LITTLE: usize = 4 * 1024;
 /// What waits for a slow copy.
 const LIMIT: usize = 1024 * 1024;
 

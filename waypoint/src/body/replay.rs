@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::copy::{Copies, CopyBody};
+use super::memory::{Memory, Share};
 use super::passed::Passed;
 use super::{Body, BodyError};
 
@@ -60,6 +61,8 @@ struct Shared {
     /// What it may have in all, told in advance.
     hint: SizeHint,
     copies: Copies,
+    /// What is kept counts here.
+    share: Option<Share>,
 }
 
 impl std::fmt::Debug for Replay {
@@ -89,8 +92,16 @@ impl Replay {
                 on_end: None,
                 hint,
                 copies: Copies::none(),
+                share: None,
             })),
         }
+    }
+
+    /// What is kept of it counts.
+    #[must_use]
+    pub fn counted(self, memory: &Memory) -> Self {
+        self.shared.borrow_mut().share = Some(memory.share());
+        self
     }
 
     /// The body from its beginning; what was sent before ends.
@@ -115,7 +126,8 @@ impl Replay {
         let shared = &mut *shared;
         let end = shared.ended.then(|| shared.trailers.clone());
         // What was looked at before it is sent belongs to the copy, too.
-        shared.copies.add_after(shared.hint, &shared.kept, end)
+        let share = shared.share.as_ref().map(|share| share.memory().share());
+        shared.copies.add_after(shared.hint, &shared.kept, end, share)
     }
 
     /// Whether it could be sent from its beginning now.
@@ -180,6 +192,7 @@ impl Replay {
         let mut shared = self.shared.borrow_mut();
         debug_assert!(shared.ended && !shared.overflown, "the whole of it is replaced");
         shared.kept_bytes = bytes.len();
+        shared.count();
         shared.hint = SizeHint::with_exact(bytes.len() as u64);
         shared.kept.clear();
         if !bytes.is_empty() {
@@ -331,16 +344,30 @@ impl Shared {
 
     fn keep(&mut self, data: Bytes) {
         self.kept_bytes += data.len();
-        if self.overflown || self.kept_bytes > self.keep_up_to {
+        // A request without a body is no burden, nor is what somebody is to look at who was asked for it before.
+        let short = || self.share.as_ref().is_some_and(Share::is_high) && self.kept_bytes > LITTLE;
+        if self.overflown || self.kept_bytes > self.keep_up_to || self.keep_up_to == LIMIT && short() {
             self.overflown = true;
             self.kept.clear();
+            if let Some(share) = &mut self.share {
+                share.clear();
+            }
             return;
         }
         self.kept.push_back(data);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        if let Some(share) = &mut self.share {
+            share.set(self.kept_bytes);
+        }
     }
 }
 
 /// As much as linkerd2-proxy and agentgateway keep: most request bodies that are worth a retry are shorter.
 pub const LIMIT: usize = 64 * 1024;
+/// However short memory is.
+const LITTLE: usize = 4 * 1024;
 /// Hyper hands out no more at once: what fits into its buffers, or into a frame of HTTP/2.
 const LONGEST_FRAME: usize = 1024 * 1024;

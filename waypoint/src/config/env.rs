@@ -57,6 +57,9 @@ pub fn read(strings: &dyn Strings) -> Result<Read, InvalidEnv> {
         secret_ttl: r.duration_or("SECRET_TTL", Duration::from_secs(24 * 60 * 60)),
         drain: drain(r, &proxy),
         worker_threads: worker_threads(r, &proxy),
+        buffer_limit: r
+            .parse("LATEEN_BUFFER_LIMIT")
+            .unwrap_or_else(crate::body::memory::default_limit),
         pages: Pages {
             admin: r.parse_or("ADMIN_PORT", ports::ADMIN),
             stats: r.parse_or("STATS_PORT", ports::STATS),

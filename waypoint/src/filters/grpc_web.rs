@@ -42,7 +42,11 @@ impl Filter for GrpcWeb {
         }
         let coding = web.request;
         let body = exchange.body.take();
-        exchange.body = body.map(|body| Replay::new(Body::web_request(body.body().into(), coding)));
+        let memory = exchange.worker.memory.clone();
+        exchange.body = body.map(|body| {
+            let decoded = Body::from(body.body()).web_request(coding);
+            Replay::new(decoded).counted(&memory)
+        });
         ControlFlow::Continue(())
     }
 

@@ -163,7 +163,7 @@ impl Processor {
                             // The body that was to come is not wanted.
                             let length = HeaderValue::from(body.len());
                             exchange.head.headers.insert(header::CONTENT_LENGTH, length);
-                            exchange.body = (!body.is_empty()).then(|| Replay::new(Body::full(body)));
+                            exchange.body = (!body.is_empty()).then(|| Replay::new(Body::full(body)).counted(&exchange.worker.memory));
                         }
                         return Ok(None);
                     }
@@ -196,7 +196,7 @@ impl Processor {
         if data || self.mode.request_trailers {
             let source = body.body().into();
             let streamed = self.streamed(&exchange.worker, source, true, data, self.mode.request_trailers);
-            exchange.body = Some(Replay::new(streamed));
+            exchange.body = Some(Replay::new(streamed).counted(&exchange.worker.memory));
             if data {
                 // How long it will be is known when it has passed.
                 exchange.head.headers.remove(header::CONTENT_LENGTH);
@@ -230,7 +230,7 @@ impl Processor {
                     if changes.finish {
                         if let Some(new) = changes.body.filter(|_| may_have_body(exchange, head)) {
                             // All of the old one has to come before its connection can be used again.
-                            let old = Replay::new(std::mem::replace(body, Body::empty()));
+                            let old = Replay::new(std::mem::replace(body, Body::empty())).counted(&exchange.worker.memory);
                             let drained = self.whole(&old).await;
                             if let Err(error) = drained {
                                 *body = old.body().into();
@@ -249,7 +249,7 @@ impl Processor {
         }
         if self.mode.response_body == BodySendMode::Buffered {
             // It can be sent as it came while nothing was changed.
-            let kept = Replay::new(std::mem::replace(body, Body::empty()));
+            let kept = Replay::new(std::mem::replace(body, Body::empty())).counted(&exchange.worker.memory);
             let said = self.respond_with_whole(exchange, &kept).await;
             let answer = match said {
                 Ok(Said::Go(changes)) => {

@@ -4,16 +4,19 @@
 //! - this file: one request, from its head to its answer.
 //! - [`http1`], [`http2`]: a client's connection.
 //! - [`framing`]: where HTTP/1 requests begin and end, strictly. Pure. `gate`: hyper reads through it.
+//! - [`frames`]: HTTP/2 frames that cost their sender nothing are counted.
 //! - [`head`]: is this head one that is passed on, and as what? Pure.
 //! - [`forward`]: tries, timeouts, retries. `failed`: why a try gave no answer.
 //! - `mirror`: copies of requests.
 //! - `sticky`: what keeps a request at the endpoint that its client had before.
 //! - `retry`: when a request is tried again. Pure.
 //! - [`tail`]: the body of an answer on its way to the client, and what ends with it.
+//! - `tunnels`: changes of protocol over HTTP/2.
 //! - [`story`]: what is told about a request, however it ends.
 
 mod failed;
 pub mod forward;
+pub mod frames;
 pub mod framing;
 mod gate;
 pub mod head;
@@ -24,6 +27,7 @@ mod retry;
 mod sticky;
 pub mod story;
 pub mod tail;
+mod tunnels;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -38,6 +42,7 @@ use hyper::service::Service;
 use mesh_model::l7::request::{Claims, split_authority};
 use mesh_state::l7::L7Snapshot;
 
+use crate::body::memory::Unsent;
 use crate::body::passed::Framing;
 use crate::body::{Body, Replay};
 use crate::connection::Accepted;
@@ -45,6 +50,7 @@ use crate::exchange::Exchange;
 use crate::filters;
 use crate::filters::grpc_web::Web;
 use crate::frontend::Frontend;
+use crate::frontend::listeners::{self, Meant};
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed};
 use crate::standing::Standing;
@@ -68,6 +74,8 @@ pub(crate) struct Connection {
     others: RefCell<Vec<Arc<Accepted>>>,
     /// What applied to the last request: it does to the next one while nothing changes.
     compiled: RefCell<Option<(Arc<L7Snapshot>, Rc<Compiled>)>>,
+    /// What its client has not taken.
+    pub(crate) unsent: Rc<Unsent>,
     /// Set by the request that changes the protocol.
     pub(crate) upgraded: RefCell<Option<Upgraded>>,
 }
@@ -117,8 +125,11 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         Ok(exchange) => exchange,
         Err(response) => return *response,
     };
-    if !exchange.accepted.frontend.takes(exchange.view().host()) {
-        return local_through(exchange, LocalReply::no_route());
+    if connection.worker.memory.is_full() {
+        return local_through(exchange, LocalReply::overloaded());
+    }
+    if let Err(reply) = connection.check_place(&exchange) {
+        return local_through(exchange, reply);
     }
     if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
         return local_through(exchange, reply);
@@ -135,13 +146,14 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
 /// In a box from here on: what is handed from one future to the next is copied each time.
 fn begin(
     connection: &Rc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     active: Counted,
 ) -> Result<Box<Exchange>, Box<Response<Body>>> {
+    let tunnel = tunnels::tunnel(&mut request);
     let (head, body) = request.into_parts();
     let accepted = connection.accepted_for(&head);
     let framing = Framing::of_request(head.version, &head.headers);
-    let body = (!body.is_end_stream()).then(|| Replay::new(body));
+    let body = (!body.is_end_stream()).then(|| Replay::new(body).counted(&connection.worker.memory));
     let mut story =
         Story::new(connection.worker.telemetry.clone(), Report::new(accepted.clone())).holding(active);
     let (snapshot, compiled) = connection.compiled(&accepted);
@@ -173,6 +185,7 @@ fn begin(
         grpc: prepared.grpc || web.is_some(),
         web,
         upgrade: prepared.upgrade,
+        tunnel,
         expects: prepared.expects,
         head: prepared.head,
         authority: prepared.authority,
@@ -209,6 +222,7 @@ fn local(mut story: Story, reply: LocalReply, grpc: bool) -> Response<Body> {
 impl Connection {
     fn new(worker: Rc<Worker>, accepted: Accepted) -> Self {
         Self {
+            unsent: Rc::new(Unsent::new(&worker.memory)),
             worker,
             accepted: Arc::new(accepted),
             requests: Cell::new(0),
@@ -224,17 +238,18 @@ impl Connection {
         *self.compiled.borrow_mut() = None;
     }
 
-    /// The connection, for this request: listeners of one port have their own hosts.
+    /// The connection, for this request: listeners of one port have their own hosts. Where TLS ends, the server name has
+    /// said whose the connection is.
     fn accepted_for(&self, head: &http::request::Parts) -> Arc<Accepted> {
         let own = &self.accepted;
-        if !matches!(own.frontend, Frontend::Listener { .. }) {
+        if !matches!(own.frontend, Frontend::Listener { .. }) || own.client.secure {
             return own.clone();
         }
         let host = head.uri.host().or_else(|| {
             let host = head.headers.get(header::HOST)?.to_str().ok()?;
             Some(split_authority(host).0)
         });
-        let Some(frontend) = self.worker.listener_for(&own.frontend, host.unwrap_or_default()) else {
+        let Meant::Sibling(frontend) = self.worker.meant(&own.frontend, host.unwrap_or_default()) else {
             return own.clone();
         };
         let mut others = self.others.borrow_mut();
@@ -247,6 +262,16 @@ impl Connection {
         let other = Arc::new(Accepted { client, frontend });
         others.push(other.clone());
         other
+    }
+
+    /// Whether the request came to the listener whose host it names.
+    fn check_place(&self, exchange: &Exchange) -> Result<(), LocalReply> {
+        let accepted = &exchange.accepted;
+        match self.worker.meant(&accepted.frontend, exchange.view().host()) {
+            Meant::Here => Ok(()),
+            Meant::Sibling(_) if accepted.client.secure => Err(LocalReply::misdirected()),
+            Meant::Sibling(_) | Meant::Nobody => Err(LocalReply::no_route()),
+        }
     }
 
     /// What is served now, and what of it is for what was asked for.

@@ -21,6 +21,7 @@ use crate::detect::{HEADER_PATIENCE, Spoken, detect_within};
 use crate::filters::authorization::{Denied, client, connection_denied, connection_denied_noting, local};
 use crate::filters::{external_auth, not_enforced, rate_limit};
 use crate::flags::ResponseFlag;
+use crate::frontend::listeners::Meant;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
 use crate::telemetry::Report;
@@ -40,7 +41,7 @@ pub(super) async fn serve(
 ) {
     if let Some(Some(name)) = &tls {
         accepted.client.server_name = Some(name.as_str().into());
-        if let Some(frontend) = worker.listener_for(&accepted.frontend, name) {
+        if let Meant::Sibling(frontend) = worker.meant(&accepted.frontend, name) {
             accepted.frontend = frontend;
         }
     }

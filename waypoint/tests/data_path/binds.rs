@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mesh_model::AppProtocol;
+use mesh_model::l7::Bind;
 use mesh_model::l7::bind::{BindProtocol, Frontend as Served, ProxyTrust, Serves};
 use mesh_model::l7::route::{Route, RouteParent, Rules, TcpBackend, TlsRule};
 use mesh_model::l7::tls::{Certificate, TlsTermination};
@@ -233,6 +234,120 @@ fn tls_ends_here_with_the_certificate_of_its_name() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(GET).await.unwrap();
         assert!(!rest(&mut stream).await.contains("HTTP/1.1"));
+    });
+}
+
+/// Another listener of the test's gateway on the same port, and its route to a service.
+fn sibling(lab: &Lab, port: u16, listener: &str, protocol: BindProtocol, to: &str) {
+    let bind = Arc::new(Bind {
+        gateway: crate::lab::gateway().name,
+        listener: listener.into(),
+        port,
+        protocol,
+    });
+    let L7Update::Route(route) = route("HTTPRoute", listener, http(http_rule(to))) else {
+        panic!("it is one");
+    };
+    let route = Arc::new(Route {
+        parents: vec![RouteParent::Bind(bind.key())],
+        ..(*route).clone()
+    });
+    lab.serve([L7Update::Bind(bind), L7Update::Route(route)]);
+}
+
+const OTHER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother";
+
+#[test]
+fn a_request_for_another_listeners_host_was_sent_the_wrong_way() {
+    in_lab(|lab| async move {
+        backend(&lab, "web", 1, AppProtocol::Http11, |s| answering(s, OK)).await;
+        backend(&lab, "other", 2, AppProtocol::Http11, |s| answering(s, OTHER)).await;
+        let ended = |certificate: Certificate, hostnames: &[&str]| {
+            let termination = TlsTermination::Terminate {
+                certificates: vec![certificate],
+                client_authorities: None,
+            };
+            BindProtocol::Tls(termination, routes(hostnames, AppProtocol::Http11))
+        };
+        let (first, first_root) = certificate(&["first.example"]);
+        let (second, second_root) = certificate(&["second.example"]);
+        let (wild, wild_root) = certificate(&["*.wild.example"]);
+        let address = lab.open(ended(first.clone(), &["first.example"]));
+        // As the control plane tells of it.
+        sibling(
+            &lab,
+            address.port(),
+            "mesh",
+            ended(first, &["first.example"]),
+            "web",
+        );
+        sibling(
+            &lab,
+            address.port(),
+            "second",
+            ended(second, &["second.example"]),
+            "other",
+        );
+        sibling(
+            &lab,
+            address.port(),
+            "wild",
+            ended(wild, &["*.wild.example"]),
+            "other",
+        );
+        for (name, root, host, status, body) in [
+            ("first.example", &first_root, "first.example", 200, "ok"),
+            ("first.example", &first_root, "second.example", 421, ""),
+            ("first.example", &first_root, "a.wild.example", 421, ""),
+            ("first.example", &first_root, "elsewhere.test", 404, ""),
+            ("second.example", &second_root, "second.example", 200, "other"),
+            ("second.example", &second_root, "first.example", 421, ""),
+            ("a.wild.example", &wild_root, "b.wild.example", 200, "other"),
+            ("a.wild.example", &wild_root, "second.example", 421, ""),
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let server = ServerName::try_from(name).unwrap();
+            let mut stream = connector(root).connect(server, stream).await.unwrap();
+            let get = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            stream.write_all(get.as_bytes()).await.unwrap();
+            let answer = rest(&mut stream).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{name} {host}: {answer}"
+            );
+            assert!(answer.ends_with(body), "{name} {host}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn listeners_without_tls_share_connections() {
+    in_lab(|lab| async move {
+        backend(&lab, "web", 1, AppProtocol::Http11, |s| answering(s, OK)).await;
+        backend(&lab, "other", 2, AppProtocol::Http11, |s| answering(s, OTHER)).await;
+        lab.serve([at_listener(route("HTTPRoute", "web", http(http_rule("web"))))]);
+        let plain = |hostnames: &[&str]| BindProtocol::Plain(routes(hostnames, AppProtocol::Http11));
+        let address = lab.open(plain(&["first.example"]));
+        sibling(
+            &lab,
+            address.port(),
+            "second",
+            plain(&["second.example"]),
+            "other",
+        );
+        let mut client = crate::lab::http1(TcpStream::connect(address).await.unwrap()).await;
+        for (host, status, body) in [
+            ("first.example", 200, "ok"),
+            ("second.example", 200, "other"),
+            ("Second.Example:80", 200, "other"),
+            ("elsewhere.test", 404, ""),
+            ("first.example", 200, "ok"),
+        ] {
+            let mut ask = crate::lab::get("/");
+            ask.headers_mut().insert("host", host.parse().unwrap());
+            let answer = crate::lab::read(client.send_request(ask).await.unwrap()).await;
+            assert_eq!((answer.status, answer.body.as_str()), (status, body), "{host}");
+        }
     });
 }
 

@@ -1,10 +1,14 @@
 //! Changes of protocol.
 
+use http::{Method, Request, Version};
+use http_body_util::Full;
+use hyper::ext::Protocol;
+use hyper_util::rt::TokioIo;
 use mesh_model::AppProtocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::lab::in_lab;
+use crate::lab::{get, in_lab, read};
 use crate::{head, http, http_rule, rest, route, shop};
 
 const ASK: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -104,5 +108,102 @@ fn a_change_that_nobody_asked_for_is_a_broken_answer() {
             .await
             .unwrap();
         assert!(head(&mut stream).await.unwrap().starts_with("HTTP/1.1 502 "));
+    });
+}
+
+/// Changes the protocol of those who ask for it.
+async fn either(mut stream: TcpStream) {
+    while let Some(asked) = head(&mut stream).await {
+        if !asked.contains("upgrade: websocket\r\n") {
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            continue;
+        }
+        assert!(asked.starts_with("GET /ws?x HTTP/1.1\r\n"), "{asked}");
+        assert!(
+            asked.contains("sec-websocket-key: ") && asked.contains("connection: upgrade"),
+            "{asked}"
+        );
+        assert!(!asked.contains("mine"), "a key of HTTP/2 means nothing: {asked}");
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                      sec-websocket-accept: x\r\nsec-websocket-protocol: chat\r\n\r\nwelcome ";
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let (mut read, mut write) = stream.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
+        return;
+    }
+}
+
+/// RFC 8441.
+fn extended(protocol: &'static str) -> Request<Full<bytes::Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = Method::CONNECT;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = "http://shop/ws?x".parse().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-version", "13".parse().unwrap());
+    headers.insert("sec-websocket-key", "mine".parse().unwrap());
+    headers.insert("sec-websocket-protocol", "chat".parse().unwrap());
+    request.extensions_mut().insert(Protocol::from_static(protocol));
+    request
+}
+
+#[test]
+fn websockets_over_http2_share_a_connection_with_requests() {
+    in_lab(|lab| async move {
+        let address = shop(&lab, AppProtocol::Http11, either).await;
+        let mut http = crate::lab::http2(TcpStream::connect(address).await.unwrap()).await;
+        let ask = || {
+            let mut ask = get("http://shop/");
+            ask.headers_mut().remove("host");
+            ask
+        };
+        // The settings that allow it came with the first answer.
+        assert_eq!(read(http.send_request(ask()).await.unwrap()).await.body, "ok");
+        let answer = http.send_request(extended("websocket")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+        for name in ["sec-websocket-accept", "upgrade", "connection"] {
+            assert!(!answer.headers().contains_key(name), "{name}");
+        }
+        let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+        for n in 0..100 {
+            lab.serve([route("HTTPRoute", "changing", http_rule_to(n))]);
+        }
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 13];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"welcome hello");
+        lab.serve([route("HTTPRoute", "changing", http_rule_to(0))]);
+        assert_eq!(read(http.send_request(ask()).await.unwrap()).await.body, "ok");
+        stream.write_all(b", bye").await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(rest(&mut stream).await, ", bye");
+        let reports = lab.reports(3).await;
+        let changed = reports.iter().find(|report| report.status == 101).unwrap();
+        assert!(changed.flags.is_empty(), "{}", changed.flags);
+        assert_eq!((changed.received, changed.sent), (10, 18));
+    });
+}
+
+fn http_rule_to(n: u32) -> mesh_model::l7::route::Rules {
+    http(http_rule(if n % 2 == 0 { "shop" } else { "nobody" }))
+}
+
+#[test]
+fn other_protocols_over_http2_are_refused_and_refusals_are_answers() {
+    in_lab(|lab| async move {
+        let address = shop(&lab, AppProtocol::Http11, either).await;
+        let mut http = crate::lab::http2(TcpStream::connect(address).await.unwrap()).await;
+        let mut ask = get("http://shop/");
+        ask.headers_mut().remove("host");
+        assert_eq!(read(http.send_request(ask).await.unwrap()).await.status, 200);
+        let refused = http.send_request(extended("connect-udp")).await.unwrap();
+        assert_eq!(refused.status(), 501);
+        lab.serve([route("HTTPRoute", "gone", http_rule_to(1))]);
+        let refused = http.send_request(extended("websocket")).await.unwrap();
+        assert_eq!(refused.status(), 500);
     });
 }

@@ -19,7 +19,7 @@ use super::retry::{self, Outcome};
 use super::sticky::Sticky;
 use super::story::Story;
 use super::tail::{self, Held, Tail};
-use super::{Connection, Upgraded, head, local_through, mirror};
+use super::{Connection, Upgraded, head, local_through, mirror, tunnels};
 use crate::body::{self, Body, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
@@ -371,12 +371,17 @@ async fn finish(
                 .flagged(ResponseFlag::UpstreamProtocolError);
             return local_through(exchange, reply);
         };
+        let tunnel = exchange.tunnel.take();
         let (standing, story) = stand(exchange, forwarding.rule.clone());
-        *connection.upgraded.borrow_mut() = Some(Upgraded {
+        let upgraded = Upgraded {
             endpoint,
             standing,
             story,
-        });
+        };
+        if let Some(tunnel) = tunnel {
+            return tunnels::changed(&connection.worker, tunnel, head, upgraded);
+        }
+        *connection.upgraded.borrow_mut() = Some(upgraded);
         return Response::from_parts(head, Body::empty());
     }
     if exchange.web.is_some() && !is_grpc(&head.headers) {
@@ -413,6 +418,7 @@ async fn finish(
         lease: Some(lease),
         deadline: deadline.map(|at| Box::pin(sleep_until(at))),
         counted: forwarding.counted,
+        unsent: Some((connection.unsent.clone(), 0)),
     };
     let body = grpc_web::written(body.watched(tail), web, &head.headers);
     Response::from_parts(head, body)

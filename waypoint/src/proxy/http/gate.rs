@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::framing::{Framing, Violation};
+use crate::body::memory::Unsent;
 use crate::settings::Settings;
 use crate::stream::Stream;
 
@@ -40,6 +41,7 @@ pub(super) enum Phase {
 /// A connection behind its gate.
 pub(super) struct Gated {
     stream: Stream,
+    unsent: Rc<Unsent>,
     gate: Rc<Gate>,
     /// Has been through the gate, and not been read.
     passed: Bytes,
@@ -167,8 +169,13 @@ impl Gate {
 
 impl Gated {
     /// `passed` has been through this gate already.
-    pub(super) fn new(stream: Stream, gate: Rc<Gate>, passed: Bytes) -> Self {
-        Self { stream, gate, passed }
+    pub(super) fn new(stream: Stream, gate: Rc<Gate>, unsent: Rc<Unsent>, passed: Bytes) -> Self {
+        Self {
+            stream,
+            unsent,
+            gate,
+            passed,
+        }
     }
 
     pub(super) fn into_inner(self) -> Stream {
@@ -207,6 +214,9 @@ impl AsyncRead for Gated {
 impl AsyncWrite for Gated {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = done {
+            self.unsent.written(bytes);
+        }
         self.gate.written(buf.len(), done)
     }
 
@@ -216,6 +226,9 @@ impl AsyncWrite for Gated {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(bytes)) = done {
+            self.unsent.written(bytes);
+        }
         self.gate.written(bufs.iter().map(|b| b.len()).sum(), done)
     }
 

@@ -12,6 +12,7 @@ use mesh_model::l7::edit;
 use mesh_model::l7::policy::PathNormalization;
 
 use crate::body::passed;
+use super::tunnels;
 use crate::reply::{LocalReply, is_grpc};
 use crate::telemetry::RequestLine;
 
@@ -68,12 +69,21 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         }
     };
     line.authority = authority.clone();
+    let tunnelled = match tunnels::protocol(&mut head) {
+        Some(Ok(protocol)) => Some(protocol),
+        Some(Err(details)) => {
+            let reply = LocalReply::new(StatusCode::NOT_IMPLEMENTED, details, "");
+            return Err(Box::new(Malformed { reply, line }));
+        }
+        None => None,
+    };
+    line.method.clone_from(&head.method);
     if head.method == Method::CONNECT {
         let reply = LocalReply::new(StatusCode::METHOD_NOT_ALLOWED, "connect_not_allowed", "");
         let reply = closing(reply, head.version);
         return Err(Box::new(Malformed { reply, line }));
     }
-    let upgrade = upgrade(&head);
+    let upgrade = tunnelled.or_else(|| upgrade(&head));
     head.headers.remove(header::HOST);
     strip_hop(&mut head.headers);
     let expects = match head.headers.remove(header::EXPECT) {

@@ -78,7 +78,12 @@ async fn serve_requests(
         .max_buf_size(settings.connection_buffer)
         .auto_date_header(false)
         .serve_connection(
-            TokioIo::new(Gated::new(stream, gate.clone(), passed)),
+            TokioIo::new(Gated::new(
+                stream,
+                gate.clone(),
+                connection.unsent.clone(),
+                passed,
+            )),
             requests,
         );
     let ended = drive(&mut http, connection, gate, drain).await;
@@ -221,7 +226,7 @@ async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, drain: &mu
 }
 
 /// Bytes, after the protocol was changed.
-async fn carry(client: Stream, upgraded: Upgraded) {
+pub(super) async fn carry(client: Stream, upgraded: Upgraded) {
     let Upgraded {
         endpoint,
         mut standing,

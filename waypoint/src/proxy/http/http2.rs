@@ -1,5 +1,6 @@
 //! A client's HTTP/2 connection.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_dataplane::drain_signal::DrainListener;
 use tokio::time::{Instant, sleep};
 
+use super::frames::{Counting, Flood};
 use super::{Connection, Requests};
 use crate::connection::Accepted;
 use crate::rt::Local;
@@ -24,6 +26,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
         connection: connection.clone(),
         gate: None,
     };
+    let flood = Rc::new(Cell::new(None));
     let mut http = pin!(
         http2::Builder::new(Local(connection.worker.tasks.clone()))
             .timer(TokioTimer::new())
@@ -35,7 +38,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
             .max_pending_accept_reset_streams(settings.pending_resets)
             .max_local_error_reset_streams(settings.faulty_streams)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), requests)
+            .enable_connect_protocol()
+            .serve_connection(
+                TokioIo::new(Counting::new(stream, flood.clone(), connection.unsent.clone())),
+                requests
+            )
     );
     let mut draining = false;
     let mut idle_since = Instant::now();
@@ -65,6 +72,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
         }
     });
     if let Err(error) = ended.await {
+        let reason = flood.get().map(Flood::reason).or_else(|| excess(&error));
+        if let Some(reason) = reason {
+            connection
+                .worker
+                .telemetry
+                .refused(connection.accepted.client.peer, reason);
+        }
         tracing::debug!(peer = %connection.accepted.client.peer, %error, "HTTP/2 connection ended");
     }
+}
+
+/// The multiplexer has had enough of what it counts itself.
+fn excess(error: &hyper::Error) -> Option<&'static str> {
+    let h2 = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+    let ours = h2.is_go_away() && h2.is_library();
+    (ours && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some("http2_excess")
 }

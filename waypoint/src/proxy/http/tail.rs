@@ -10,6 +10,7 @@ use mesh_balance::Permit;
 use tokio::time::Sleep;
 
 use super::story::Story;
+use crate::body::memory::Unsent;
 use crate::body::{Body, BodyError, Watch};
 use crate::flags::ResponseFlag;
 use crate::standing::Standing;
@@ -40,6 +41,8 @@ pub(crate) struct Tail {
     pub(crate) standing: Option<Standing>,
     /// The endpoint's and the destination's books.
     pub(crate) counted: Vec<Held>,
+    /// What the client has not taken of it, with everything else on its connection; how much of it was given.
+    pub(crate) unsent: Option<(Rc<Unsent>, usize)>,
 }
 
 /// An answer from here.
@@ -50,6 +53,7 @@ pub(super) fn local(story: Story, response: Response<Body>) -> Response<Body> {
         deadline: None,
         standing: None,
         counted: Vec::new(),
+        unsent: None,
     };
     response.map(|body| body.watched(tail))
 }
@@ -58,6 +62,10 @@ impl Watch for Tail {
     fn data(&mut self, data: &[u8]) {
         if let Some(story) = &mut self.story {
             story.went(data);
+        }
+        if let Some((unsent, given)) = &mut self.unsent {
+            unsent.handed(data.len());
+            *given += data.len();
         }
     }
 
@@ -100,6 +108,13 @@ impl Watch for Tail {
         story.complete();
     }
 
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.unsent {
+            Some((unsent, _)) => unsent.poll_ready(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         if let Some(standing) = &mut self.standing
             && let Poll::Ready(denied) = standing.poll_revoked(cx)
@@ -116,6 +131,20 @@ impl Watch for Tail {
         }
     }
 }
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        // Before its end: what waited is thrown away, at most as much as a stream may have waiting.
+        if self.story.is_some()
+            && let Some((unsent, given)) = self.unsent.take()
+        {
+            unsent.lost(given.min(SEND_BUFFER));
+        }
+    }
+}
+
+/// [`crate::settings::Settings::send_buffer`], as it is unless somebody changes it.
+const SEND_BUFFER: usize = 256 * 1024;
 
 /// The status in headers or trailers.
 pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u8> {

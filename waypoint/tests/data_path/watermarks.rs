@@ -1,0 +1,104 @@
+//! Many clients that take nothing of what they asked for: what is held for them all has a limit.
+
+use http::header;
+use mesh_model::AppProtocol;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use waypoint::settings::Settings;
+
+use crate::lab::{Lab, get, http1, in_lab_where, read};
+use crate::{head, shop};
+
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// An answer without end.
+async fn endless(mut stream: TcpStream) {
+    let Some(asked) = head(&mut stream).await else {
+        return;
+    };
+    if asked.starts_with("GET /short ") {
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            .await;
+        return;
+    }
+    let begin = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+    if stream.write_all(begin).await.is_err() {
+        return;
+    }
+    while stream.write_all(&chunk).await.is_ok() {}
+}
+
+fn held(lab: &Lab) -> usize {
+    let metrics = lab.metrics();
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("lateen_waypoint_buffered_bytes "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_is_held_for_clients_who_take_nothing_is_bounded() {
+    let settings = Settings {
+        buffer_limit: LIMIT,
+        ..Settings::default()
+    };
+    in_lab_where(settings, |lab| async move {
+        let address = shop(&lab, AppProtocol::Http11, endless).await;
+        let (mut clients, mut refused) = (Vec::new(), None);
+        while refused.is_none() {
+            assert!(
+                clients.len() < 1000,
+                "{} bytes are held for all of them",
+                held(&lab)
+            );
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut client = socket.connect(address).await.unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await
+                .unwrap();
+            let answer = head(&mut client).await.unwrap();
+            match answer.starts_with("HTTP/1.1 200 ") {
+                true => clients.push(client),
+                false => refused = Some(answer),
+            }
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            assert!(
+                held(&lab) <= LIMIT,
+                "{} for {} clients",
+                held(&lab),
+                clients.len()
+            );
+        }
+        let refused = refused.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+        let report = lab.reports(1).await.pop().unwrap();
+        assert_eq!(
+            (report.details, report.flags.to_string().as_str()),
+            ("overload", "UO")
+        );
+        // Clients of gRPC are told in their words.
+        let mut client = http1(TcpStream::connect(address).await.unwrap()).await;
+        let mut call = get("/");
+        call.headers_mut()
+            .insert(header::CONTENT_TYPE, "application/grpc".parse().unwrap());
+        let answer = read(client.send_request(call).await.unwrap()).await;
+        assert_eq!(
+            (answer.status, &answer.headers["grpc-status"]),
+            (200, &"14".parse().unwrap())
+        );
+        // Those who leave make room for others.
+        drop(clients);
+        while held(&lab) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let answer = read(client.send_request(get("/short")).await.unwrap()).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    });
+}
