@@ -129,7 +129,7 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
         return local_through(exchange, LocalReply::overloaded());
     }
     if let Err(reply) = connection.check_place(&exchange) {
-        return local_through(exchange, reply);
+        return local_through(exchange, *reply);
     }
     if let ControlFlow::Break(reply) = filters::request(&mut exchange).await {
         return local_through(exchange, reply);
@@ -265,12 +265,12 @@ impl Connection {
     }
 
     /// Whether the request came to the listener whose host it names.
-    fn check_place(&self, exchange: &Exchange) -> Result<(), LocalReply> {
+    fn check_place(&self, exchange: &Exchange) -> Result<(), Box<LocalReply>> {
         let accepted = &exchange.accepted;
         match self.worker.meant(&accepted.frontend, exchange.view().host()) {
             Meant::Here => Ok(()),
-            Meant::Sibling(_) if accepted.client.secure => Err(LocalReply::misdirected()),
-            Meant::Sibling(_) | Meant::Nobody => Err(LocalReply::no_route()),
+            Meant::Sibling(_) if accepted.client.secure => Err(Box::new(LocalReply::misdirected())),
+            Meant::Sibling(_) | Meant::Nobody => Err(Box::new(LocalReply::no_route())),
         }
     }
 
