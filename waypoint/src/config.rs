@@ -61,6 +61,9 @@ pub struct NodeConfig {
     /// The Gateway that it carries out (`GATEWAY_NAME`, else `ISTIO_META_WORKLOAD_NAME`), in its own namespace.
     #[serde(serialize_with = "gateway_as_text")]
     pub gateway: NamespacedName,
+    /// The Service at which it is found (`ISTIO_META_WORKLOAD_NAME`, else as the Gateway): Deployment and Service of a
+    /// Gateway have one name, which `gateway.istio.io/name-override` may set.
+    pub service: Strng,
     /// Whom it presents itself as (`TRUST_DOMAIN`, `POD_NAMESPACE`, `SERVICE_ACCOUNT`).
     #[serde(serialize_with = "identity_as_text")]
     pub identity: Identity,

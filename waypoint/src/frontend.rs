@@ -246,6 +246,16 @@ impl Gateway {
             workload: None,
         }
     }
+
+    /// The same gateway, whose Service is called otherwise (`gateway.istio.io/name-override`).
+    #[must_use]
+    pub fn with_service(self, service: &str, domain: &str) -> Self {
+        let hostname = format!("{service}.{}.svc.{domain}", self.name.namespace);
+        Self {
+            hostname: NamespacedHostname::new(self.name.namespace.clone(), hostname),
+            ..self
+        }
+    }
 }
 
 impl Frontend {

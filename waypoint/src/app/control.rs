@@ -72,6 +72,7 @@ impl Control {
                 &config.node.pod_name,
             )),
             ..Gateway::new(config.node.gateway.clone(), &config.node.domain)
+                .with_service(&config.node.service, &config.node.domain)
         };
         let gateway = Arc::new(gateway);
         let key_sets = KeySets::default();

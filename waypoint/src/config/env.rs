@@ -78,6 +78,8 @@ fn node(r: &mut Reader<'_>) -> NodeConfig {
         Some(name) => name,
         None => required(r, "ISTIO_META_WORKLOAD_NAME"),
     };
+    let service = r.string("ISTIO_META_WORKLOAD_NAME");
+    let service = service.map_or_else(|| gateway.as_str().into(), Strng::from);
     let account = r
         .string("SERVICE_ACCOUNT")
         .or_else(|| r.string("ISTIO_META_SERVICE_ACCOUNT"))
@@ -91,6 +93,7 @@ fn node(r: &mut Reader<'_>) -> NodeConfig {
     let text = |value: Option<String>| value.unwrap_or_default();
     NodeConfig {
         gateway: NamespacedName::new(namespace.as_str(), gateway),
+        service,
         identity,
         domain: r.string_or("CLUSTER_DOMAIN", "cluster.local"),
         name: text(r.string("ISTIO_META_NODE_NAME").or_else(|| r.string("NODE_NAME"))),

@@ -163,7 +163,8 @@ impl Processor {
                             // The body that was to come is not wanted.
                             let length = HeaderValue::from(body.len());
                             exchange.head.headers.insert(header::CONTENT_LENGTH, length);
-                            exchange.body = (!body.is_empty()).then(|| Replay::new(Body::full(body)).counted(&exchange.worker.memory));
+                            exchange.body = (!body.is_empty())
+                                .then(|| Replay::new(Body::full(body)).counted(&exchange.worker.memory));
                         }
                         return Ok(None);
                     }
@@ -230,7 +231,8 @@ impl Processor {
                     if changes.finish {
                         if let Some(new) = changes.body.filter(|_| may_have_body(exchange, head)) {
                             // All of the old one has to come before its connection can be used again.
-                            let old = Replay::new(std::mem::replace(body, Body::empty())).counted(&exchange.worker.memory);
+                            let old = Replay::new(std::mem::replace(body, Body::empty()))
+                                .counted(&exchange.worker.memory);
                             let drained = self.whole(&old).await;
                             if let Err(error) = drained {
                                 *body = old.body().into();

@@ -130,7 +130,8 @@ impl Listener {
     fn meant_by(&self, name: &str) -> Option<Arc<Bind>> {
         let own = &self.bind;
         let snapshot = self.worker.snapshot();
-        let siblings = listeners::siblings(&snapshot, &Frontend::of_listener(own)?);
+        let frontend = Frontend::of_listener(own)?;
+        let siblings = listeners::siblings(&snapshot, &frontend);
         let siblings: Vec<_> = siblings.filter(|bind| bind.key() != own.key()).collect();
         let all = std::iter::once(own.clone()).chain(siblings);
         listeners::by_server_name(all, name).filter(|bind| !Arc::ptr_eq(bind, own))

@@ -50,7 +50,7 @@ use crate::exchange::Exchange;
 use crate::filters;
 use crate::filters::grpc_web::Web;
 use crate::frontend::Frontend;
-use crate::frontend::listeners::{self, Meant};
+use crate::frontend::listeners::Meant;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed};
 use crate::standing::Standing;

@@ -11,7 +11,7 @@ use mesh_net::proxy_protocol::Header;
 use mesh_state::l7::L7Update;
 use mesh_testkit::{pod, service};
 use rcgen::{CertificateParams, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -176,11 +176,15 @@ fn connector(trusted: &rcgen::Certificate) -> TlsConnector {
 
 /// A rule for a listener of the test's gateway.
 fn at_listener(update: L7Update) -> L7Update {
+    at("mesh", update)
+}
+
+fn at(listener: &str, update: L7Update) -> L7Update {
     let L7Update::Route(route) = update else {
         return update;
     };
     L7Update::Route(Arc::new(Route {
-        parents: vec![RouteParent::Bind("shop/waypoint/mesh".into())],
+        parents: vec![RouteParent::Bind(format!("shop/waypoint/{listener}").into())],
         ..(*route).clone()
     }))
 }
@@ -424,6 +428,101 @@ fn a_gateway_serves_its_routes_by_host() {
                 answer.starts_with(&format!("HTTP/1.1 {status} ")),
                 "{host}: {answer}"
             );
+        }
+    });
+}
+
+/// What one request on a connection of its own is answered.
+async fn asked<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, host: &str) -> String {
+    let get = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    stream.write_all(get.as_bytes()).await.unwrap();
+    let head = head(stream).await.unwrap();
+    let mut body = [0; 2];
+    if head.contains("content-length: 2") {
+        stream.read_exact(&mut body).await.unwrap();
+    }
+    format!(
+        "{} {}",
+        head.split(' ').nth(1).unwrap(),
+        String::from_utf8_lossy(&body)
+    )
+}
+
+const BY_WILDCARD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nwi";
+const BY_NAME: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nna";
+
+#[test]
+fn listeners_of_one_port_are_told_apart_by_host() {
+    in_lab(|lab| async move {
+        backend(&lab, "wild", 1, AppProtocol::Http11, |s| {
+            answering(s, BY_WILDCARD)
+        })
+        .await;
+        backend(&lab, "named", 2, AppProtocol::Http11, |s| answering(s, BY_NAME)).await;
+        lab.serve([
+            at("wild", route("HTTPRoute", "wild", http(http_rule("wild")))),
+            at("named", route("HTTPRoute", "named", http(http_rule("named")))),
+        ]);
+        let plain = |hosts: &[&str]| BindProtocol::Plain(routes(hosts, AppProtocol::Http11));
+        let address = lab.open_several(vec![
+            ("wild", plain(&["*.example"])),
+            ("named", plain(&["shop.example"])),
+        ]);
+        // However the kernel spreads connections, and on one connection as well.
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for (host, answer) in [
+                ("shop.example", "200 na"),
+                ("other.example", "200 wi"),
+                ("SHOP.example:80", "200 na"),
+            ] {
+                assert_eq!(asked(&mut stream, host).await, answer, "{host}");
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert!(asked(&mut stream, "shop.test").await.starts_with("404"));
+        }
+    });
+}
+
+#[test]
+fn tls_listeners_of_one_port_are_told_apart_by_the_name_of_the_handshake() {
+    in_lab(|lab| async move {
+        backend(&lab, "wild", 1, AppProtocol::Http11, |s| {
+            answering(s, BY_WILDCARD)
+        })
+        .await;
+        backend(&lab, "named", 2, AppProtocol::Http11, |s| answering(s, BY_NAME)).await;
+        lab.serve([
+            at("wild", route("HTTPRoute", "wild", http(http_rule("wild")))),
+            at("named", route("HTTPRoute", "named", http(http_rule("named")))),
+        ]);
+        let (wild, wild_root) = certificate(&["*.wild.example"]);
+        let (named, named_root) = certificate(&["shop.wild.example"]);
+        let tls = |certificate: Certificate, hosts: &[&str]| {
+            let termination = TlsTermination::Terminate {
+                certificates: vec![certificate],
+                client_authorities: None,
+            };
+            BindProtocol::Tls(termination, routes(hosts, AppProtocol::Http11))
+        };
+        let address = lab.open_several(vec![
+            ("wild", tls(wild, &["*.wild.example"])),
+            ("named", tls(named, &["shop.wild.example"])),
+        ]);
+        for (name, root, answer) in [
+            ("shop.wild.example", &named_root, Some("200 na")),
+            ("other.wild.example", &wild_root, Some("200 wi")),
+            ("shop.wild.example", &wild_root, None),
+            ("shop.wild.test", &wild_root, None),
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let server = ServerName::try_from(name).unwrap();
+            let shaken = connector(root).connect(server, stream).await;
+            let given = match shaken {
+                Ok(mut stream) => Some(asked(&mut stream, name).await),
+                Err(_) => None,
+            };
+            assert_eq!(given.as_deref(), answer, "{name}");
         }
     });
 }

@@ -215,6 +215,11 @@ impl Lab {
 
     /// Opens a port of any kind.
     pub(crate) fn open(&self, protocol: BindProtocol) -> SocketAddr {
+        self.open_several(vec![("mesh", protocol)])
+    }
+
+    /// Opens a port with several listeners, by their names.
+    pub(crate) fn open_several(&self, listeners: Vec<(&str, BindProtocol)>) -> SocketAddr {
         let (trigger, watcher) = drain::channel();
         let ip: IpAddr = self.ip(100).parse().unwrap();
         let mut address = SocketAddr::new(ip, 0);
@@ -225,14 +230,19 @@ impl Lab {
             })
             .unwrap();
             address = listener.local_addr().unwrap();
-            let bind = Arc::new(Bind {
+            let binds = listeners.iter().map(|(name, protocol)| Bind {
                 gateway: gateway().name,
-                listener: "mesh".into(),
+                listener: (*name).into(),
                 port: address.port(),
                 protocol: protocol.clone(),
             });
+            let binds: Vec<Arc<Bind>> = binds.map(Arc::new).collect();
+            if binds.len() > 1 {
+                let updates = binds.iter().cloned().map(L7Update::Bind);
+                self.l7.borrow_mut().apply(updates.collect());
+            }
             let listen = Listen {
-                bind,
+                bind: binds[0].clone(),
                 listener,
                 drain: watcher.clone(),
             };

@@ -78,7 +78,7 @@ impl Resolve for Names {
 }
 
 struct Open {
-    binds: Vec<Arc<Bind>>,
+    bind: Arc<Bind>,
     address: SocketAddr,
     trigger: DrainTrigger,
 }
@@ -158,15 +158,15 @@ impl Proxy {
         let wanted = of_ports(own.cloned());
         let (stay, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.open)
             .into_iter()
-            .partition(|(key, open)| wanted.get(key) == Some(&open.binds));
+            .partition(|(key, open)| wanted.get(key) == Some(&open.bind));
         self.open = stay;
         for open in gone.into_values() {
             // The threads carry it out; what is open may take as long as the test.
             drop(open.trigger.drain(DrainMode::Graceful, Duration::from_secs(60)));
         }
-        for (key, binds) in wanted {
+        for (key, bind) in wanted {
             if !self.open.contains_key(&key) {
-                let open = self.open(binds);
+                let open = self.open(bind);
                 self.open.insert(key, open);
             }
         }
@@ -175,8 +175,7 @@ impl Proxy {
     /// Where a port of the gateway is on this machine.
     pub(crate) fn at(&self, port: u16) -> Option<SocketAddr> {
         let mut open = self.open.values();
-        open.find(|open| open.binds[0].port == port)
-            .map(|open| open.address)
+        open.find(|open| open.bind.port == port).map(|open| open.address)
     }
 
     /// The access log's lines so far.
@@ -197,8 +196,7 @@ impl Proxy {
         encoder.encode_to_string(&self.registry.gather()).unwrap()
     }
 
-    fn open(&self, binds: Vec<Arc<Bind>>) -> Open {
-        let bind = &binds[0];
+    fn open(&self, bind: Arc<Bind>) -> Open {
         let (trigger, watcher) = drain::channel();
         let mut address = SocketAddr::new(self.ip, 0);
         for number in 0..self.workers.count() {
@@ -216,7 +214,7 @@ impl Proxy {
             assert!(self.workers.tell(number, Command::Listen(listen)).is_ok());
         }
         Open {
-            binds,
+            bind,
             address,
             trigger,
         }

@@ -42,6 +42,20 @@ fn the_variables_of_istios_template_are_enough() {
 }
 
 #[test]
+fn a_gateway_may_be_found_under_another_name_than_its_own() {
+    let node = with(&[]).unwrap().config.node;
+    assert_eq!(node.service.as_str(), "waypoint");
+    let node = with(&[("ISTIO_META_WORKLOAD_NAME", "front")])
+        .unwrap()
+        .config
+        .node;
+    assert_eq!(
+        (node.gateway.to_string().as_str(), node.service.as_str()),
+        ("shop/waypoint", "front")
+    );
+}
+
+#[test]
 fn every_bad_value_is_told_at_once() {
     let error = with(&[
         ("CONNECTION_TERMINATION_DEADLINE", "5"),

@@ -1,4 +1,5 @@
 use mesh_model::AppProtocol;
+use mesh_types::NamespacedName;
 
 use super::*;
 

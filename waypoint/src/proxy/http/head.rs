@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, Version};
 use mesh_model::l7::edit;
 use mesh_model::l7::policy::PathNormalization;
 
-use crate::body::passed;
 use super::tunnels;
+use crate::body::passed;
 use crate::reply::{LocalReply, is_grpc};
 use crate::telemetry::RequestLine;
 
