@@ -33,7 +33,7 @@ fn record<'a>(
     destination: &'a End,
     service: &'a ServiceName,
 ) -> Record<'a> {
-    let address = |text: &str| text.parse().unwrap();
+    let address = |text: &str| text.parse().expect("an address");
     Record {
         began: SystemTime::now(),
         duration: Duration::from_micros(730),
