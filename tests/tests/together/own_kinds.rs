@@ -145,7 +145,7 @@ fn sessions_by_cookie() {
         set.split(';').next().unwrap_or_default().to_owned()
     };
     let mut homes = BTreeSet::new();
-    for _ in 0..6 {
+    for _ in 0..24 {
         let first = mesh.get("/").send();
         homes.insert(first.by().to_owned());
         let cookie = cookie(&first);

@@ -252,19 +252,24 @@ fn http2_connections_are_pinged_also_while_nothing_is_asked_for() {
     assert_eq!(mesh.get("/").to("raw:80").send().status, 200);
     mesh.until("pings", || (pings.load(Ordering::SeqCst) >= 3).then_some(()));
     assert_eq!(came.load(Ordering::SeqCst), 1);
-    // Who does not answer any more has his connection closed.
+    // Who does not answer any more has his connection closed. What comes meanwhile would be a sign of life.
     let mesh = Together::start("");
-    let came = raw(&mesh, "http2", |stream, number| {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = ended.clone();
+    let came = raw(&mesh, "http2", move |stream, number| {
         drop(answer_two(stream, number > 0, &AtomicUsize::new(usize::MAX / 2)));
+        count.fetch_add(1, Ordering::SeqCst);
     });
     mesh.apply(&rule(
         "raw",
         "connectionPool: {http: {http2KeepAlive: {interval: 50ms, timeout: 50ms}}}",
     ));
-    mesh.until("another connection", || {
-        assert_eq!(mesh.get("/").to("raw:80").send().status, 200);
-        (came.load(Ordering::SeqCst) > 1).then_some(())
+    assert_eq!(mesh.get("/").to("raw:80").send().status, 200);
+    mesh.until("the connection's end", || {
+        (ended.load(Ordering::SeqCst) > 0).then_some(())
     });
+    assert_eq!(mesh.get("/").to("raw:80").send().status, 200);
+    assert!(came.load(Ordering::SeqCst) > 1);
 }
 
 /// HTTP/2, frame by frame: answers streams with 200; PING it counts, and answers unless it counts from very high.
