@@ -40,6 +40,17 @@ fn quota(lab: &mut Lab) -> Result<()> {
             .then_some(())
     })?;
 
+    for replica in &stage.waypoint.replicas {
+        replica.wait_for_config("the quota", |dump| {
+            let mut policies = dump["policies"].as_array().into_iter().flatten();
+            policies.any(|policy| {
+                policy
+                    .as_str()
+                    .is_some_and(|p| p.starts_with("RateLimitPolicy/shop/app"))
+            })
+        })?;
+    }
+
     // Each `curl` comes over a connection of its own; both waypoints are asked, and both shards count.
     let users: Vec<String> = (0..6).map(|n| format!("x-user: user-{n}")).collect();
     for user in &users {
