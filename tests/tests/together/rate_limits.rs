@@ -129,7 +129,7 @@ fn limits_by_path_method_and_claim_and_what_the_client_is_told() {
     );
 }
 
-// row: RateLimitPolicy global
+// row: RateLimitPolicy global.backendRef
 #[test]
 fn a_service_counts_what_it_is_told() {
     let mesh = Together::shop("");

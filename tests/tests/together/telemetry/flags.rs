@@ -147,7 +147,7 @@ fn who_may_not() {
     mesh.get("/denied").to("web-v1:80").send();
     assert_eq!(
         line(&mesh, "/denied"),
-        "403 - rbac_access_denied_matched_policy[AuthorizationPolicy/shop/no[0]]"
+        "403 - rbac_access_denied_matched_policy[ns[shop]-policy[no]-rule[0]]"
     );
     mesh.of("web-v2").answers(403);
     mesh.get("/asked").to("web-v1:80").send();
