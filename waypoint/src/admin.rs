@@ -45,7 +45,7 @@ struct ConfigDump<'a> {
     binds: Vec<String>,
     routes: Vec<String>,
     backends: Vec<String>,
-    policies: Vec<String>,
+    attached_policies: Vec<String>,
     not_enforced: Vec<NotEnforced>,
     key_sets: Vec<KeySetStatus>,
     #[serde(flatten)]
@@ -139,7 +139,7 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
                 binds: l7.binds().map(|bind| bind.key().to_string()).collect(),
                 routes: l7.routes().map(|route| route.key().to_string()).collect(),
                 backends: l7.backends().map(|backend| backend.name.to_string()).collect(),
-                policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
+                attached_policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
                 key_sets: shown.key_sets.all().into_iter().map(KeySetStatus::of).collect(),
                 not_enforced: l7.policies().filter_map(|policy| not_enforced(policy)).collect(),
                 state: shown.state.dump(),

@@ -42,7 +42,7 @@ fn quota(lab: &mut Lab) -> Result<()> {
 
     for replica in &stage.waypoint.replicas {
         replica.wait_for_config("the quota", |dump| {
-            let mut policies = dump["policies"].as_array().into_iter().flatten();
+            let mut policies = dump["attachedPolicies"].as_array().into_iter().flatten();
             policies.any(|policy| {
                 policy
                     .as_str()
