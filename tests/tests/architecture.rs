@@ -86,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controlplane-ratelimit",
         ],
     ),
+    ("images", &[]),
     ("cni-plugin", &["mesh-types"]),
     ("cni-rules", &["mesh-types"]),
     (

@@ -1,0 +1,111 @@
+//! Which images there are.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::files::Files;
+use crate::layout::{Image, ImageConfig};
+use crate::sbom;
+
+/// One image of the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Component {
+    /// The last part of its name: `lateen/<name>`.
+    pub name: &'static str,
+    /// What the image is for, in one line.
+    pub description: &'static str,
+    /// Its programs: the binary's name among the products, and where it lies in the image. The first is the entry point.
+    pub programs: &'static [(&'static str, &'static str)],
+    /// Cargo's packages that these binaries are made of.
+    pub packages: &'static [&'static str],
+    /// Who it runs as.
+    pub user: User,
+}
+
+/// Who a container runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Nobody in particular.
+    Nobody,
+    /// Root, with the capabilities that its chart leaves it.
+    Root,
+}
+
+/// All of them.
+pub const COMPONENTS: &[Component] = &[
+    Component {
+        name: "controlplane",
+        description: "Lateen's control plane: discovery, configuration and certificates",
+        programs: &[("lateen-controlplane", "/usr/local/bin/lateen-controlplane")],
+        packages: &["controlplane"],
+        user: User::Nobody,
+    },
+    Component {
+        name: "ztunnel",
+        description: "Lateen's node proxy: mutual TLS and L4 policy for all pods of a node",
+        programs: &[("ztunnel", "/usr/local/bin/ztunnel")],
+        packages: &["ztunnel"],
+        user: User::Root,
+    },
+    Component {
+        name: "cni",
+        description: "Lateen's node agent and CNI plugin: bring pods into the mesh",
+        programs: &[
+            ("lateen-node", "/usr/local/bin/lateen-node"),
+            // What the agent copies to the host; it must run there, so it needs no library of the image.
+            ("lateen-cni", "/opt/cni/bin/lateen-cni"),
+        ],
+        packages: &["cni-agent", "cni-plugin"],
+        user: User::Root,
+    },
+    Component {
+        name: "waypoint",
+        description: "Lateen's L7 proxy: routing, policy and telemetry for the services that ask for it",
+        programs: &[("lateen-waypoint", "/usr/local/bin/lateen-waypoint")],
+        packages: &["waypoint"],
+        user: User::Nobody,
+    },
+];
+
+impl Component {
+    /// Its image, from the products in a directory. The version goes into labels and the list of materials.
+    ///
+    /// # Errors
+    /// Fails naming the product that is missing.
+    pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
+        let mut files = Files::base();
+        for (binary, at) in self.programs {
+            files.program(*at, &products.join(binary))?;
+        }
+        let materials = sbom::of(manifest, self.packages)?;
+        files.make(
+            format!("/usr/share/sbom/{}.cdx.json", self.name),
+            serde_json::to_vec_pretty(&materials)?,
+        );
+        Image::of(&files, &self.config(version))
+    }
+
+    fn config(&self, version: &str) -> ImageConfig {
+        let label = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
+        ImageConfig {
+            entrypoint: self
+                .programs
+                .iter()
+                .take(1)
+                .map(|(_, at)| (*at).to_owned())
+                .collect(),
+            user: match self.user {
+                User::Nobody => "65534:65534".to_owned(),
+                User::Root => String::new(),
+            },
+            env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()],
+            labels: vec![
+                label("title", self.name),
+                label("description", self.description),
+                label("version", version),
+                label("licenses", "Apache-2.0"),
+            ],
+        }
+    }
+}

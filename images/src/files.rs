@@ -1,0 +1,134 @@
+//! What lies in an image.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// One file of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Permission bits, such as `0o755`.
+    pub mode: u32,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// Where a file's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file of this machine, links followed.
+    Copied(PathBuf),
+    /// Bytes.
+    Made(Vec<u8>),
+    /// An empty directory.
+    Directory,
+}
+
+/// The files of an image, by absolute path.
+#[derive(Clone, Debug, Default)]
+pub struct Files(BTreeMap<PathBuf, File>);
+
+impl Files {
+    /// What every image has: users that can be named, a place for temporary files, and where names are looked up.
+    #[must_use]
+    pub fn base() -> Self {
+        let mut files = Self::default();
+        files.make(
+            "/etc/passwd",
+            "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n",
+        );
+        files.make("/etc/group", "root:x:0:\nnobody:x:65534:\n");
+        files.make("/etc/nsswitch.conf", "hosts: files dns\n");
+        let tmp = File {
+            mode: 0o1777,
+            content: Content::Directory,
+        };
+        files.0.insert("/tmp".into(), tmp);
+        files
+    }
+
+    /// A file of these bytes.
+    pub fn make(&mut self, at: impl Into<PathBuf>, content: impl Into<Vec<u8>>) {
+        let content = Content::Made(content.into());
+        self.0.insert(at.into(), File { mode: 0o644, content });
+    }
+
+    /// A copy of a file of this machine.
+    pub fn copy(&mut self, at: impl Into<PathBuf>, from: &Path, mode: u32) {
+        let content = Content::Copied(from.to_owned());
+        self.0.insert(at.into(), File { mode, content });
+    }
+
+    /// A program and the shared libraries that it needs, each where the loader looks for it.
+    ///
+    /// # Errors
+    /// Fails when the file is missing, or needs a library that this machine does not have.
+    pub fn program(&mut self, at: impl Into<PathBuf>, from: &Path) -> Result<()> {
+        for library in libraries(from)? {
+            self.copy(library.clone(), &library, 0o755);
+        }
+        let content = Content::Made(stripped(from)?);
+        self.0.insert(at.into(), File { mode: 0o755, content });
+        Ok(())
+    }
+
+    /// All files, sorted by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, &File)> {
+        self.0.iter().map(|(path, file)| (path.as_path(), file))
+    }
+}
+
+/// A program without its debug information, which is most of its size and which nobody reads on a node; symbols stay, so that
+/// stacks have names.
+fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let made = tempfile::NamedTempFile::new().context("a temporary file")?;
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(made.path()).arg(program);
+    let out = strip.output().context("strip (package binutils)")?;
+    if !out.status.success() {
+        bail!(
+            "strip {}: {}",
+            program.display(),
+            String::from_utf8_lossy(&out.stderr).trim()
+        );
+    }
+    fs::read(made.path()).context("the stripped program")
+}
+
+/// The paths that the loader would open for a program; none for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    if !fs::metadata(program).is_ok_and(|m| m.is_file()) {
+        bail!("{} is not there: build it first", program.display());
+    }
+    let out = Command::new("ldd").arg(program).output().context("ldd")?;
+    // ldd(1) fails for what is not dynamic, and says so on one of its two outputs.
+    if !out.status.success() {
+        return Ok(Vec::new());
+    }
+    parse_ldd(&String::from_utf8_lossy(&out.stdout)).with_context(|| program.display().to_string())
+}
+
+/// Lines of `ldd`: `name => path (address)`, `path (address)`, or a name that the kernel provides.
+fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.ends_with("=> not found") {
+            bail!(
+                "{}: no such library on this machine",
+                line.trim_end_matches("=> not found").trim()
+            );
+        }
+        let target = line.split_once("=> ").map_or(line, |(_, path)| path);
+        let path = target.split_once(" (").map_or(target, |(path, _)| path);
+        if path.starts_with('/') {
+            paths.push(path.into());
+        }
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Container images of the products, made from the release binaries and the libraries that they need: no container engine,
+//! no base image, no network.
+//!
+//! The same files give the same bytes: entries are sorted, times are zero, owners are root, and compression has no header
+//! of its own time. So an image's digest says what is in it, and a rebuild can be compared.
+//!
+//! # Layout
+//! - [`component`]: which images there are: their binaries, their user, their entry point.
+//! - [`files`]: what lies in an image, and which shared libraries a program takes with it.
+//! - [`layer`]: files as one layer (OCI image specification, "Image Layer Filesystem Changeset").
+//! - [`layout`]: blobs, configuration, manifest and index as a folder or a tar (OCI image layout 1.0).
+//! - [`sbom`]: what a binary was made of (CycloneDX 1.6), from cargo's own resolution.
+
+pub mod component;
+pub mod files;
+pub mod layer;
+pub mod layout;
+pub mod sbom;
+
+pub use component::{COMPONENTS, Component};
+pub use files::Files;
+pub use layout::{Image, ImageConfig};

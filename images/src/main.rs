@@ -1,0 +1,71 @@
+//! `images`: makes the products' container images, as OCI layouts and archives.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use images::{COMPONENTS, Component};
+
+/// Makes the products' container images without a container engine
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Directory of the products (release binaries)
+    #[arg(long)]
+    products: PathBuf,
+    /// Where the images go: NAME.tar and the folder NAME for each
+    #[arg(long, default_value = "out/images")]
+    out: PathBuf,
+    /// Registry and folder before each image's name
+    #[arg(long, default_value = "docker.io/lateen")]
+    hub: String,
+    /// What stands behind the colon
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// The workspace that the products were built from
+    #[arg(long, default_value = "Cargo.toml")]
+    manifest: PathBuf,
+    /// Only these: controlplane, ztunnel, cni, waypoint
+    #[arg(long)]
+    only: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("images: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    for component in chosen(&arguments.only)? {
+        let name = format!("{}/{}:{}", arguments.hub, component.name, arguments.tag);
+        let image = component.image(&arguments.products, &arguments.manifest, &arguments.tag)?;
+        let archive = image.archive(&name)?;
+        let folder = arguments.out.join(component.name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        image.write_to(&folder, &name)?;
+        let file = arguments.out.join(format!("{}.tar", component.name));
+        fs::write(&file, &archive).with_context(|| file.display().to_string())?;
+        println!("{name}\t{}\t{:.1} MB", image.digest(), archive.len() as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Component>> {
+    if only.is_empty() {
+        return Ok(COMPONENTS.iter().collect());
+    }
+    let find = |name: &String| match COMPONENTS.iter().find(|c| c.name == name) {
+        Some(component) => Ok(component),
+        None => bail!("there is no image {name}: controlplane, ztunnel, cni, waypoint are"),
+    };
+    only.iter().map(find).collect()
+}
