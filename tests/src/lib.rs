@@ -5,6 +5,7 @@
 //! - [`ip`]: namespaces, links, addresses and routes.
 //! - [`process`]: programs with a log, started in a namespace and stopped with the lab.
 //! - [`cni`]: the container runtime's role: the plugin chain, called as the CNI specification says.
+//! - [`cluster`]: a real Kubernetes cluster, for what only one can show.
 //! - [`config`]: the directory of YAML that the control plane reads.
 //! - [`lab`]: the whole: control plane, nodes, agents, ztunnels, pods.
 //! - [`access`]: what the ztunnels say about connections.
@@ -16,6 +17,7 @@
 
 pub mod access;
 pub mod capture;
+pub mod cluster;
 pub mod cni;
 pub mod config;
 pub mod ip;

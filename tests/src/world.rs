@@ -9,10 +9,13 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, exit};
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mesh_net::process::{Isolation, Privilege, ReenterError, Reentered, reenter};
 use nix::mount::{MsFlags, mount};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What the caller may do inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,37 @@ pub fn enter_world() -> Result<World> {
     };
     furnish().context("the lab's private namespaces cannot be furnished")?;
     Ok(World { rights, outer_pid })
+}
+
+/// Process 1 of a namespace does not die of signals by itself: from now on INT, TERM and HUP end it, and with it, by the
+/// kernel's hand, everything that it started. Handlers, not a mask: a mask would be inherited by everything that is started.
+///
+/// # Errors
+/// Fails when handlers cannot be registered.
+pub fn end_at_signals() -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let registered = {
+        let _on_runtime = runtime.enter();
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        kinds.map(|kind| signal(kind).map(|s| (kind, s)))
+    };
+    let [first, second, third] = registered;
+    let (mut interrupt, mut terminate, mut hangup) = (first?, second?, third?);
+    thread::spawn(move || {
+        let kind = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.1.recv() => interrupt.0,
+                _ = terminate.1.recv() => terminate.0,
+                _ = hangup.1.recv() => hangup.0,
+            }
+        });
+        exit(128 + kind.as_raw_value());
+    });
+    Ok(())
 }
 
 /// A private `/run` with room for named namespaces, and a hosts file of the lab's own.

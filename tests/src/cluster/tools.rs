@@ -1,0 +1,209 @@
+//! The programs of a cluster: built from Go modules once, and kept beside the products.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Where the built programs lie.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    dir: PathBuf,
+}
+
+impl Tools {
+    /// Builds what is not there yet, from the modules in `sources` (`tests/cluster`), into `dir`. `say` is told before each
+    /// build that takes minutes.
+    ///
+    /// # Errors
+    /// Fails without Go or a C compiler, and with the last lines of a build that fails.
+    pub fn build(sources: &Path, dir: &Path, say: fn(&str)) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let tools = Self {
+            dir: dir.canonicalize().context("directory of tools")?,
+        };
+        let hyperkube = sources.join("hyperkube");
+        tools.once("hyperkube", &hyperkube, || {
+            say("building Kubernetes from its Go modules (about ten minutes on two cores, once)");
+            tools.go(
+                &hyperkube,
+                "build",
+                &["-trimpath", "-ldflags", &kubernetes_flags()],
+                "hyperkube",
+                ".",
+            )
+        })?;
+        for component in COMPONENTS {
+            let link = tools.path(component);
+            if fs::symlink_metadata(&link).is_err() {
+                symlink("hyperkube", &link).with_context(|| link.display().to_string())?;
+            }
+        }
+        tools.once("pause", &hyperkube, || tools.pause())?;
+        Ok(tools)
+    }
+
+    /// Builds the servers that Gateway API's suite starts in its pods.
+    ///
+    /// # Errors
+    /// As [`Tools::build`].
+    pub fn echo_servers(&self, sources: &Path, say: fn(&str)) -> Result<()> {
+        let module = sources.join("echo");
+        for (name, package) in ECHO_SERVERS {
+            self.once(name, &module, || {
+                say(&format!("building the suite's {name}"));
+                self.go(
+                    &module,
+                    "build",
+                    &["-trimpath", "-ldflags", "-s -w"],
+                    name,
+                    package,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Builds Gateway API's conformance suite as one program.
+    ///
+    /// # Errors
+    /// As [`Tools::build`].
+    pub fn conformance(&self, sources: &Path, say: fn(&str)) -> Result<PathBuf> {
+        let module = sources.join("conformance");
+        self.once("conformance.test", &module, || {
+            say("building Gateway API's conformance suite (about two minutes, once)");
+            self.go(
+                &module,
+                "test",
+                &["-c"],
+                "conformance.test",
+                "sigs.k8s.io/gateway-api/conformance",
+            )
+        })?;
+        Ok(self.path("conformance.test"))
+    }
+
+    /// One of the programs.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Builds a program when its module differs from the one that it was built from.
+    fn once(&self, name: &str, module: &Path, build: impl FnOnce() -> Result<()>) -> Result<()> {
+        let stamp = self.path(&format!("{name}.from"));
+        let now = fingerprint(module)?;
+        if self.path(name).is_file() && fs::read(&stamp).is_ok_and(|then| then == now) {
+            return Ok(());
+        }
+        build().with_context(|| name.to_owned())?;
+        fs::write(&stamp, now).with_context(|| stamp.display().to_string())
+    }
+
+    fn go(&self, module: &Path, verb: &str, flags: &[&str], name: &str, package: &str) -> Result<()> {
+        let mut go = Command::new("go");
+        go.arg(verb)
+            .args(flags)
+            .arg("-o")
+            .arg(self.path(name))
+            .arg(package);
+        // Static: it runs in containers too.
+        go.current_dir(module).env("CGO_ENABLED", "0");
+        run(go)
+    }
+
+    /// What keeps a pod's namespaces open.
+    fn pause(&self) -> Result<()> {
+        let source = self.path("pause.c");
+        fs::write(&source, PAUSE).with_context(|| source.display().to_string())?;
+        let mut cc = Command::new("cc");
+        cc.args(["-Os", "-static", "-o"])
+            .arg(self.path("pause"))
+            .arg(&source);
+        run(cc)
+    }
+}
+
+/// Whether Go is there; without it there is no cluster.
+#[must_use]
+pub fn go_is_there() -> bool {
+    let mut go = Command::new("go");
+    go.arg("version").stdout(Stdio::null()).stderr(Stdio::null());
+    go.status().is_ok_and(|status| status.success())
+}
+
+/// All that decides what a build gives.
+fn fingerprint(module: &Path) -> Result<Vec<u8>> {
+    let listed = fs::read_dir(module).with_context(|| module.display().to_string())?;
+    let mut paths = listed
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|e| ["go", "mod", "sum"].map(OsStr::new).contains(&e))
+    });
+    let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
+    paths
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>>>()
+        .map(|files| files.concat())
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| program.clone())?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    bail!(
+        "{program} failed:\n{}",
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    )
+}
+
+fn kubernetes_flags() -> String {
+    let (major, minor) = VERSION.split_once('.').unwrap_or((VERSION, "0"));
+    let minor = minor.split('.').next().unwrap_or(minor);
+    let mut flags = "-s -w".to_owned();
+    for (variable, value) in [
+        ("k8s.io/component-base/version.gitVersion", format!("v{VERSION}")),
+        ("k8s.io/client-go/pkg/version.gitVersion", format!("v{VERSION}")),
+        ("k8s.io/component-base/version.gitMajor", major.to_owned()),
+        ("k8s.io/component-base/version.gitMinor", minor.to_owned()),
+    ] {
+        flags.push_str(&format!(" -X {variable}={value}"));
+    }
+    flags
+}
+
+/// The version of Kubernetes: that of `tests/cluster/hyperkube/go.mod`.
+pub const VERSION: &str = "1.34.4";
+const COMPONENTS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "kubectl",
+];
+const ECHO_SERVERS: [(&str, &str); 3] = [
+    ("echo-client", "istio.io/istio/pkg/test/echo/cmd/client"),
+    ("echo-server", "istio.io/istio/pkg/test/echo/cmd/server"),
+    ("echo-basic", "sigs.k8s.io/gateway-api/conformance/echo-basic"),
+];
+const PAUSE: &str = "#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+    static void stop(int signal) { (void)signal; _exit(0); }\n\
+    int main(void) { signal(SIGTERM, stop); signal(SIGINT, stop); for (;;) pause(); }\n";
+const TAIL: usize = 30;
