@@ -107,8 +107,15 @@ impl Group {
         }
     }
 
+    /// What `apiVersion` says with the group's first version.
+    pub(crate) fn first_api_version(self) -> String {
+        let first = self.versions().first().copied().unwrap_or_default();
+        self.join(first)
+    }
+
     /// Every version that is served somewhere; what a kind says does not depend on it.
-    fn versions(self) -> &'static [&'static str] {
+    #[must_use]
+    pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::Core | Self::Discovery => &["v1"],
             Self::Gateway => &["v1", "v1beta1", "v1alpha3", "v1alpha2"],

@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - [`parse`]: the way in, a YAML file's text to objects or errors, document by document.
+//! - [`raw`]: the other way in, one object's JSON from an API server.
 //! - [`object`]: what every object has, and the sum of all kinds.
 //! - [`core`]: Namespace, Node, ServiceAccount, Pod. [`service`]: Service, EndpointSlice.
 //! - [`gateway`]: Gateway API. [`networking`], [`security`], [`telemetry`]: Istio's groups of these names.
@@ -30,6 +31,7 @@ pub mod mesh;
 pub mod networking;
 pub mod object;
 pub mod parse;
+pub mod raw;
 pub mod references;
 pub mod security;
 pub mod service;
@@ -44,3 +46,4 @@ pub use object::{
     IgnoredObject, IgnoredReason, Kind, Labels, Located, Metadata, Object, ObjectKey, ObjectRef, Resource,
 };
 pub use parse::parse;
+pub use raw::RawObject;

@@ -79,7 +79,7 @@ fn parse_tree(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>
     parse_object(tree, results);
 }
 
-fn parse_object(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>>) {
+pub(crate) fn parse_object(tree: &Tree, results: &mut Vec<Result<Located<Object>, ParseError>>) {
     let mut envelope = match Envelope::read(tree) {
         Ok(envelope) => envelope,
         Err(e) => return results.push(Err(*e)),

@@ -183,6 +183,78 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+/// A tree of which no part has a place: of JSON, whose text nobody reads but the API server and us.
+#[derive(Clone, Debug)]
+pub(crate) struct Placeless(pub(crate) Tree);
+
+impl<'de> Deserialize<'de> for Placeless {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = deserializer.deserialize_any(PlacelessVisitor)?;
+        Ok(Self(Tree {
+            at: Position::START,
+            value,
+        }))
+    }
+}
+
+struct PlacelessVisitor;
+
+impl<'de> Visitor<'de> for PlacelessVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(Value::Unsigned(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(u64::try_from(v).map_or(Value::Signed(v), Value::Unsigned))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(Value::Float(v))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(Value::String(v))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Placeless(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, Placeless(value))) = map.next_entry()? {
+            entries.push(Entry {
+                key,
+                key_at: Position::START,
+                value,
+            });
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
