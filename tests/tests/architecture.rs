@@ -86,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controlplane-ratelimit",
         ],
     ),
+    ("controlplane-kube", &["mesh-types", "controlplane-k8s-api"]),
     ("images", &[]),
     ("cni-plugin", &["mesh-types"]),
     ("cni-rules", &["mesh-types"]),

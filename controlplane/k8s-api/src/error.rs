@@ -83,6 +83,14 @@ impl ParseError {
     pub fn in_file(&self, file: &str) -> String {
         one_line(&format!("{file}:{self}"))
     }
+
+    /// The error of an object that nobody reads as a text, such as an API server's.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        let text = self.to_string();
+        let place = format!("{}: ", self.at);
+        text.strip_prefix(&place).map(str::to_owned).unwrap_or(text)
+    }
 }
 
 impl fmt::Display for ParseError {

@@ -13,7 +13,7 @@ fn an_item_of_a_list_is_understood_by_the_kind_of_the_list() {
     let raw = read(item);
     assert_eq!(raw.metadata("resourceVersion"), Some("12"));
     let object = raw.understand(Kind::Pod).expect("a pod").value;
-    assert_eq!(object.key().expect("understood").to_string(), "Pod shop/web");
+    assert_eq!(object.reference().to_string(), "Pod shop/web");
 }
 
 #[test]

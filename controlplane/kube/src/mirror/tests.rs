@@ -1,0 +1,147 @@
+use super::*;
+
+fn object(name: &str, spec: &str) -> RawObject {
+    let json = format!(r#"{{"metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#);
+    serde_json::from_str(&json).expect("JSON")
+}
+
+fn policy(name: &str) -> RawObject {
+    object(name, r#"{"action": "DENY", "rules": [{}]}"#)
+}
+
+fn said(changes: &[ObjectChange]) -> Vec<String> {
+    let say = |change: &ObjectChange| match change {
+        ObjectChange::Set(key, _) => format!("set {}", key.reference()),
+        ObjectChange::Removed(key) => format!("removed {}", key.reference()),
+    };
+    let mut said: Vec<_> = changes.iter().map(say).collect();
+    said.sort();
+    said
+}
+
+/// A mirror that has listed these.
+fn listed(names: &[&str]) -> Mirror {
+    let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
+    list(&mut mirror, names);
+    mirror
+}
+
+fn list(mirror: &mut Mirror, names: &[&str]) -> Vec<ObjectChange> {
+    let mut changes = mirror.take(Event::ListBegins);
+    for name in names {
+        changes.extend(mirror.take(Event::Listed(policy(name))));
+    }
+    changes.extend(mirror.take(Event::ListEnds));
+    changes
+}
+
+#[test]
+fn what_a_complete_list_does_not_name_is_gone() {
+    let mut mirror = listed(&["a", "b"]);
+    let changes = list(&mut mirror, &["b", "c"]);
+    let expected = [
+        "removed AuthorizationPolicy shop/a",
+        "set AuthorizationPolicy shop/b",
+        "set AuthorizationPolicy shop/c",
+    ];
+    assert_eq!(said(&changes), expected);
+}
+
+#[test]
+fn nothing_is_gone_while_a_list_is_incomplete() {
+    let mut mirror = listed(&["a", "b"]);
+    mirror.take(Event::ListBegins);
+    mirror.take(Event::Listed(policy("b")));
+    // The connection ended, and another list begins.
+    let changes = list(&mut mirror, &["a", "b"]);
+    assert_eq!(
+        said(&changes),
+        ["set AuthorizationPolicy shop/a", "set AuthorizationPolicy shop/b"]
+    );
+}
+
+#[test]
+fn it_is_complete_after_the_first_list() {
+    let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
+    mirror.take(Event::ListBegins);
+    mirror.take(Event::Listed(policy("a")));
+    assert!(!mirror.is_complete());
+    mirror.take(Event::ListEnds);
+    assert!(mirror.is_complete());
+    mirror.take(Event::ListBegins);
+    assert!(mirror.is_complete(), "what was known is still known");
+}
+
+#[test]
+fn a_broken_object_keeps_its_last_good_content() {
+    let mut mirror = listed(&["a"]);
+    let broken = |name| Event::Applied(object(name, r#"{"rulez": []}"#));
+    assert_eq!(mirror.take(broken("a")), []);
+    assert_eq!(mirror.take(broken("b")), []);
+    let mut found: Vec<_> = mirror.broken().collect();
+    found.sort_by(|x, y| x.object.cmp(&y.object));
+    let told: Vec<_> = found
+        .iter()
+        .map(|b| (b.object.to_string(), b.last_good))
+        .collect();
+    let expected = [
+        ("AuthorizationPolicy shop/a".to_owned(), true),
+        ("AuthorizationPolicy shop/b".to_owned(), false),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        found[0].errors,
+        ["AuthorizationPolicy shop/a: spec.rulez: there is no such field; did you mean \"rules\"?"]
+    );
+
+    assert_eq!(
+        said(&mirror.take(Event::Applied(policy("b")))),
+        ["set AuthorizationPolicy shop/b"]
+    );
+    assert_eq!(
+        said(&mirror.take(Event::Deleted(policy("a")))),
+        ["removed AuthorizationPolicy shop/a"]
+    );
+    assert_eq!(mirror.broken().count(), 0);
+}
+
+#[test]
+fn a_broken_object_that_is_deleted_was_never_handed_on() {
+    let mut mirror = listed(&[]);
+    mirror.take(Event::Applied(object("a", r#"{"rulez": []}"#)));
+    assert_eq!(mirror.take(Event::Deleted(policy("a"))), []);
+    assert_eq!(mirror.broken().count(), 0);
+}
+
+#[test]
+fn a_config_map_becomes_the_meshs_configuration_and_back() {
+    let map = |data: &str| {
+        let json =
+            format!(r#"{{"metadata": {{"name": "istio", "namespace": "istio-system"}}, "data": {data}}}"#);
+        serde_json::from_str(&json).expect("JSON")
+    };
+    let mut mirror = Mirror::new(Kind::ConfigMap);
+    let mesh = r#"{"mesh": "rootNamespace: istio-system"}"#;
+    assert_eq!(
+        said(&mirror.take(Event::Applied(map(mesh)))),
+        ["set MeshConfig istio-system/istio"]
+    );
+    assert_eq!(
+        said(&mirror.take(Event::Applied(map("{}")))),
+        [
+            "removed MeshConfig istio-system/istio",
+            "set ConfigMap istio-system/istio"
+        ]
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_served_any_more_has_no_objects() {
+    let mut mirror = listed(&["a", "b"]);
+    let gone = [
+        "removed AuthorizationPolicy shop/a",
+        "removed AuthorizationPolicy shop/b",
+    ];
+    assert_eq!(said(&mirror.clear()), gone);
+    assert_eq!(mirror.clear(), []);
+}
