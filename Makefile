@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench fmt lint deny build clean
+.PHONY: help demo test bench images cluster fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,16 @@ bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel
 	@scripts/setup.sh bench
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
 	exec $(TARGET)/release/bench --products $(TARGET)/release $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
+
+images: ## Container images of the products, made without a container engine (out/images)
+	@scripts/setup.sh images
+	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	exec $(TARGET)/release/images --products $(TARGET)/release $(IMAGES_ARGS)
+
+cluster: ## A bare Kubernetes cluster of two nodes on this machine (root, Go; ten minutes once, then seconds)
+	@scripts/setup.sh cluster
+	scripts/step.sh "Building" $(CARGO) build --locked --package mesh-tests --bin cluster
+	exec $(TARGET)/debug/cluster --tools $(TARGET)/cluster
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all

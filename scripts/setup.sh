@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what `make demo`, `make test` or `make bench` needs beside Rust, make and a C compiler; where it may not, says
-# which one command does.
+# Installs what `make demo`, `make test`, `make bench`, `make images` or `make cluster` needs beside Rust, make and a C
+# compiler; where it may not, says which one command does.
 set -euo pipefail
 
-what=${1:?usage: setup.sh demo|test|bench}
+what=${1:?usage: setup.sh demo|test|bench|images|cluster}
 
 # command -> Debian package
 common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap curl:curl)
@@ -15,7 +15,9 @@ case $what in
     demo) wanted=("${common[@]}" "${programs[@]}") ;;
     test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}") ;;
     bench) wanted=("${common[@]}") ;;
-    *) echo "setup.sh: '$what' is not demo, test or bench" >&2; exit 2 ;;
+    images) wanted=(strip:binutils ldd:libc-bin) ;;
+    cluster) wanted=("${common[@]}" containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux) ;;
+    *) echo "setup.sh: '$what' is not demo, test, bench, images or cluster" >&2; exit 2 ;;
 esac
 
 present() { # COMMAND: on the path, in an administrator's path, or a file of that name

@@ -53,7 +53,7 @@ pub const COMPONENTS: &[Component] = &[
         description: "Lateen's node agent and CNI plugin: bring pods into the mesh",
         programs: &[
             ("lateen-node", "/usr/local/bin/lateen-node"),
-            // What the agent copies to the host; it must run there, so it needs no library of the image.
+            // What the agent copies to the host.
             ("lateen-cni", "/opt/cni/bin/lateen-cni"),
         ],
         packages: &["cni-agent", "cni-plugin"],
