@@ -70,10 +70,11 @@ pub fn enter_world() -> Result<World> {
 
 /// Process 1 of a namespace does not die of signals by itself: from now on INT, TERM and HUP end it, and with it, by the
 /// kernel's hand, everything that it started. Handlers, not a mask: a mask would be inherited by everything that is started.
+/// `farewell` is given the exit code that shells use for the signal, and says with which one to end.
 ///
 /// # Errors
 /// Fails when handlers cannot be registered.
-pub fn end_at_signals() -> Result<()> {
+pub fn end_at_signals(farewell: impl Fn(i32) -> i32 + Send + 'static) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let registered = {
         let _on_runtime = runtime.enter();
@@ -94,7 +95,7 @@ pub fn end_at_signals() -> Result<()> {
                 _ = hangup.1.recv() => hangup.0,
             }
         });
-        exit(128 + kind.as_raw_value());
+        exit(farewell(128 + kind.as_raw_value()));
     });
     Ok(())
 }

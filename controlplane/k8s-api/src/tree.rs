@@ -1,6 +1,7 @@
 //! YAML as a tree whose every node knows where it stands, so that an error found after parsing still has its line.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -179,7 +180,7 @@ impl<'de> Deserialize<'de> for Tree {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_any(ValueVisitor::<Yaml>(PhantomData))
     }
 }
 
@@ -189,7 +190,7 @@ pub(crate) struct Placeless(pub(crate) Tree);
 
 impl<'de> Deserialize<'de> for Placeless {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserializer.deserialize_any(PlacelessVisitor)?;
+        let value = deserializer.deserialize_any(ValueVisitor::<Json>(PhantomData))?;
         Ok(Self(Tree {
             at: Position::START,
             value,
@@ -197,71 +198,49 @@ impl<'de> Deserialize<'de> for Placeless {
     }
 }
 
-struct PlacelessVisitor;
-
-impl<'de> Visitor<'de> for PlacelessVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(Value::Unsigned(v))
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(u64::try_from(v).map_or(Value::Signed(v), Value::Unsigned))
-    }
-
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        Ok(Value::Float(v))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::String(v.to_owned()))
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(Value::String(v))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Placeless(item)) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((key, Placeless(value))) = map.next_entry()? {
-            entries.push(Entry {
-                key,
-                key_at: Position::START,
-                value,
-            });
-        }
-        Ok(Value::Map(entries))
+impl From<Placeless> for Tree {
+    fn from(placeless: Placeless) -> Self {
+        placeless.0
     }
 }
 
-struct ValueVisitor;
+/// What tells the formats apart: who knows the places of values and keys.
+trait Format {
+    type Node: for<'de> Deserialize<'de> + Into<Tree>;
+    type Key: for<'de> Deserialize<'de>;
 
-impl<'de> Visitor<'de> for ValueVisitor {
+    fn key(key: Self::Key) -> (String, Position);
+}
+
+struct Yaml;
+
+impl Format for Yaml {
+    type Node = Tree;
+    type Key = Spanned<String>;
+
+    fn key(key: Spanned<String>) -> (String, Position) {
+        (key.value, key.referenced.into())
+    }
+}
+
+struct Json;
+
+impl Format for Json {
+    type Node = Placeless;
+    type Key = String;
+
+    fn key(key: String) -> (String, Position) {
+        (key, Position::START)
+    }
+}
+
+struct ValueVisitor<F>(PhantomData<F>);
+
+impl<'de, F: Format> Visitor<'de> for ValueVisitor<F> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
+        f.write_str("a value")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -302,20 +281,18 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
+        while let Some(item) = seq.next_element::<F::Node>()? {
+            items.push(item.into());
         }
         Ok(Value::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<String>>()? {
-            entries.push(Entry {
-                key_at: key.referenced.into(),
-                key: key.value,
-                value: map.next_value()?,
-            });
+        while let Some((key, value)) = map.next_entry::<F::Key, F::Node>()? {
+            let (key, key_at) = F::key(key);
+            let value = value.into();
+            entries.push(Entry { key, key_at, value });
         }
         Ok(Value::Map(entries))
     }

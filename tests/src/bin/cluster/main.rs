@@ -47,7 +47,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if world.rights != Rights::Root {
         bail!("a cluster needs the machine's root: container runtimes and kubelets do");
     }
-    world::end_at_signals().context("signals cannot be handled")?;
+    world::end_at_signals(|code| code).context("signals cannot be handled")?;
     let cluster = Cluster::start(&tools)?;
     print!("{}", cluster.kubectl().run(&["get", "nodes", "-o", "wide"])?);
     say_how_to_look_around(&cluster, &tools, &world);

@@ -28,7 +28,7 @@ mod traffic;
 mod waypoint;
 
 use std::path::PathBuf;
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -36,8 +36,6 @@ use anyhow::Result;
 use clap::Parser;
 use lab::products::Products;
 use lab::world::{self, World};
-use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use cast::Cast;
@@ -67,7 +65,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(e) = end_at_signals() {
+    if let Err(e) = world::end_at_signals(farewell) {
         eprintln!("demo: signals cannot be handled: {e}");
         return ExitCode::FAILURE;
     }
@@ -120,37 +118,14 @@ fn verdict(acts: &[Findings], cast: &Cast, start: Instant) -> bool {
     acts.iter().all(Findings::good)
 }
 
-/// Process 1 of a namespace does not die of signals by itself. When it ends, the kernel kills everything that it started.
-/// Handlers, not a mask: a mask would be inherited by everything that is started.
-fn end_at_signals() -> Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let registered = {
-        let _on_runtime = runtime.enter();
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        kinds.map(|kind| signal(kind).map(|s| (kind, s)))
-    };
-    let [first, second, third] = registered;
-    let (mut interrupt, mut terminate, mut hangup) = (first?, second?, third?);
-    thread::spawn(move || {
-        let kind = runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.1.recv() => interrupt.0,
-                _ = terminate.1.recv() => terminate.0,
-                _ = hangup.1.recv() => hangup.0,
-            }
-        });
-        if KEEPING.load(Ordering::Relaxed) {
-            say("\nThe mesh is taken down.");
-            exit(0);
-        }
-        say("\nInterrupted: the mesh is taken down.");
-        exit(128 + kind.as_raw_value());
-    });
-    Ok(())
+/// Says goodbye; with Ctrl-C a mesh that is left running ends as it should.
+fn farewell(code: i32) -> i32 {
+    if KEEPING.load(Ordering::Relaxed) {
+        say("\nThe mesh is taken down.");
+        return 0;
+    }
+    say("\nInterrupted: the mesh is taken down.");
+    code
 }
 
 static KEEPING: AtomicBool = AtomicBool::new(false);
