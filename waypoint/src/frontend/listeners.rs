@@ -37,7 +37,7 @@ enum Layer {
 /// The listeners of a port that are told apart by names, with the one that this is about; none where it is not told apart.
 pub fn siblings(snapshot: &L7Snapshot, own: &Frontend) -> impl Iterator<Item = Arc<Bind>> {
     let own = match own {
-        Frontend::Listener { bind, .. } => snapshot.binds().find(|other| other.key() == *bind),
+        Frontend::Listener { bind, .. } => snapshot.bind(bind),
         Frontend::Service { .. } | Frontend::Workload { .. } => None,
     };
     let of_port = own.into_iter().flat_map(|own| {
@@ -75,7 +75,7 @@ impl Frontend {
     /// Whose a request for `host` is that came to a listener.
     #[must_use]
     pub fn meant(&self, siblings: impl Iterator<Item = Arc<Bind>>, host: &str) -> Meant {
-        let Self::Listener { bind, hostnames, .. } = self else {
+        let Self::Listener { hostnames, .. } = self else {
             return Meant::Here;
         };
         let host = without_port(host);
@@ -84,8 +84,8 @@ impl Frontend {
         if own == Some(usize::MAX) {
             return Meant::Here;
         }
-        let others = siblings.filter(|sibling| sibling.key() != *bind);
-        let best = by_server_name(others, host);
+        // It is one of them, and no better than itself.
+        let best = by_server_name(siblings, host);
         let rated = best
             .as_deref()
             .and_then(names)
