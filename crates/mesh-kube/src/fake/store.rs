@@ -1,0 +1,231 @@
+//! Objects and what happened to them.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Query, Target, failure, success};
+use crate::resource::ObjectName;
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// By the path of their resource.
+    objects: BTreeMap<String, BTreeMap<ObjectName, Value>>,
+    history: Vec<Happened>,
+    version: u64,
+    /// What happened up to here is forgotten.
+    forgotten: u64,
+}
+
+#[derive(Debug)]
+struct Happened {
+    version: u64,
+    resource: String,
+    what: &'static str,
+    object: Value,
+}
+
+impl Store {
+    pub(super) fn put(&mut self, resource: &str, mut object: Value) {
+        let name = name_of(&object);
+        let before = self.get(resource, &name).cloned();
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let uid = match &before {
+            Some(before) => before["metadata"]["uid"].clone(),
+            None => json!(format!("uid-{}", self.version)),
+        };
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = uid;
+        }
+        let what = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.note(resource, what, &object);
+        let objects = self.objects.entry(resource.to_owned()).or_default();
+        objects.insert(name, object);
+    }
+
+    pub(super) fn remove(&mut self, resource: &str, name: &ObjectName) -> bool {
+        let gone = self
+            .objects
+            .get_mut(resource)
+            .and_then(|objects| objects.remove(name));
+        let Some(mut gone) = gone else {
+            return false;
+        };
+        self.version += 1;
+        gone["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.note(resource, "DELETED", &gone);
+        true
+    }
+
+    pub(super) fn get(&self, resource: &str, name: &ObjectName) -> Option<&Value> {
+        self.objects.get(resource)?.get(name)
+    }
+
+    pub(super) fn forget(&mut self, resource: &str) {
+        self.objects.remove(resource);
+    }
+
+    pub(super) fn forget_history(&mut self) {
+        self.history.clear();
+        self.forgotten = self.version;
+    }
+
+    pub(super) fn is_forgotten(&self, version: u64) -> bool {
+        version < self.forgotten
+    }
+
+    /// What happened since a version, in lines, and the version then.
+    pub(super) fn since(&self, target: &Target, version: u64) -> (String, u64) {
+        let about = |h: &&Happened| h.version > version && h.resource == target.resource;
+        let mut text = String::new();
+        for happened in self.history.iter().filter(about) {
+            if !is_in(target, &name_of(&happened.object)) {
+                continue;
+            }
+            let line = json!({"type": happened.what, "object": happened.object});
+            text.push_str(&format!("{line}\n"));
+        }
+        (text, self.version.max(version))
+    }
+
+    pub(super) fn request(&mut self, target: &Target, method: &Method, query: &Query, sent: Value) -> Answer {
+        let name = ObjectName::new(
+            target.namespace.clone().unwrap_or_default(),
+            target.name.clone().unwrap_or_default(),
+        );
+        match *method {
+            Method::GET if target.name.is_none() => self.list(target, query),
+            Method::POST => self.create(target, sent),
+            Method::PATCH if query.has("fieldManager") => {
+                let mut object = self
+                    .get(&target.resource, &name)
+                    .cloned()
+                    .unwrap_or_else(|| json!({}));
+                merge(&mut object, &sent);
+                self.put(&target.resource, object);
+                self.answer(target, &name)
+            }
+            _ if self.get(&target.resource, &name).is_none() => {
+                failure(404, "NotFound", &format!("{name} not found"))
+            }
+            Method::PUT => self.replace(target, &name, sent),
+            Method::PATCH => {
+                let mut object = self.get(&target.resource, &name).cloned().unwrap_or_default();
+                merge(&mut object, &sent);
+                self.put(&target.resource, object);
+                self.answer(target, &name)
+            }
+            Method::DELETE => self.delete(target, &name, &sent),
+            _ => self.answer(target, &name),
+        }
+    }
+
+    fn list(&self, target: &Target, query: &Query) -> Answer {
+        let empty = BTreeMap::new();
+        let objects = self.objects.get(&target.resource).unwrap_or(&empty);
+        let limit = query.number("limit").unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let after = query.text("continue").and_then(|text| text.split_once('/'));
+        let after = after.map(|(namespace, name)| ObjectName::new(namespace, name));
+        let chosen = objects.iter().filter(|(name, _)| is_in(target, name));
+        let mut chosen = chosen.filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+        let page: Vec<(&ObjectName, &Value)> = chosen.by_ref().take(limit).collect();
+        let last = page.last().filter(|_| chosen.next().is_some());
+        let next = last.map(|(name, _)| format!("{}/{}", name.namespace, name.name));
+        let items: Vec<&Value> = page.iter().map(|(_, object)| *object).collect();
+        let metadata =
+            json!({"resourceVersion": self.version.to_string(), "continue": next.unwrap_or_default()});
+        success(&json!({"metadata": metadata, "items": items}))
+    }
+
+    fn create(&mut self, target: &Target, mut sent: Value) -> Answer {
+        if let Some(namespace) = &target.namespace {
+            sent["metadata"]["namespace"] = json!(namespace);
+        }
+        let name = name_of(&sent);
+        if self.get(&target.resource, &name).is_some() {
+            return failure(409, "AlreadyExists", &format!("{name} already exists"));
+        }
+        self.put(&target.resource, sent);
+        self.answer(target, &name)
+    }
+
+    fn replace(&mut self, target: &Target, name: &ObjectName, sent: Value) -> Answer {
+        let before = self.get(&target.resource, name).cloned().unwrap_or_default();
+        let version = &sent["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict", "the object has been modified");
+        }
+        let mut object = if target.status {
+            before.clone()
+        } else {
+            sent.clone()
+        };
+        let status = if target.status { &sent } else { &before };
+        if let Some(status) = status.get("status") {
+            object["status"] = status.clone();
+        }
+        self.put(&target.resource, object);
+        self.answer(target, name)
+    }
+
+    fn delete(&mut self, target: &Target, name: &ObjectName, options: &Value) -> Answer {
+        let uid = &options["preconditions"]["uid"];
+        let object = self.get(&target.resource, name);
+        if !uid.is_null() && object.is_some_and(|object| object["metadata"]["uid"] != *uid) {
+            return failure(409, "Conflict", "the UID in the precondition does not match");
+        }
+        self.remove(&target.resource, name);
+        success(&json!({"kind": "Status", "status": "Success"}))
+    }
+
+    fn answer(&self, target: &Target, name: &ObjectName) -> Answer {
+        match self.get(&target.resource, name) {
+            Some(object) => success(object),
+            None => failure(404, "NotFound", &format!("{name} not found")),
+        }
+    }
+
+    fn note(&mut self, resource: &str, what: &'static str, object: &Value) {
+        self.history.push(Happened {
+            version: self.version,
+            resource: resource.to_owned(),
+            what,
+            object: object.clone(),
+        });
+    }
+}
+
+fn is_in(target: &Target, name: &ObjectName) -> bool {
+    target
+        .namespace
+        .as_ref()
+        .is_none_or(|namespace| *namespace == name.namespace)
+}
+
+fn name_of(object: &Value) -> ObjectName {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ObjectName::new(text("namespace"), text("name"))
+}
+
+/// RFC 7396; where applying differs from it, tests do not look.
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        object.clone_from(patch);
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            if let Some(object) = object.as_object_mut() {
+                object.remove(key);
+            }
+        } else {
+            merge(&mut object[key], value);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Who does what only one of many may do: Leases of `coordination.k8s.io`.
+//!
+//! Clocks of machines differ, so nobody reads another's: a Lease has ended when it looked the same for as long as it
+//! says, by one's own clock. Whoever holds one stops for itself before others may think so. Pure here; [`driver`] asks.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+pub mod driver;
+
+/// What is known of a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// What it says.
+    pub record: Record,
+    /// Since when it says so, by our clock.
+    pub since: Instant,
+}
+
+/// What a Lease says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Who holds it; empty after a release.
+    pub holder: String,
+    /// For how long after a renewal.
+    pub duration: Duration,
+    /// When it was renewed last, by the holder's clock: only whether it changes counts.
+    pub renewed: String,
+    /// How often it went from one to another.
+    pub transitions: u64,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Take it: there is none, or nobody holds it, or who held it is gone.
+    Acquire,
+    /// It is ours: say so again.
+    Renew,
+    /// Somebody else has it until then at least.
+    Wait(Instant),
+}
+
+/// What to do about a Lease.
+#[must_use]
+pub fn decide(observed: Option<&Observed>, now: Instant, me: &str) -> Decision {
+    let Some(Observed { record, since }) = observed else {
+        return Decision::Acquire;
+    };
+    if record.holder.is_empty() {
+        return Decision::Acquire;
+    }
+    if record.holder == me {
+        return Decision::Renew;
+    }
+    let ends = *since + record.duration;
+    if now >= ends {
+        Decision::Acquire
+    } else {
+        Decision::Wait(ends)
+    }
+}
+
+impl Observed {
+    /// What is known after a look: a Lease that says something new is fresh.
+    #[must_use]
+    pub fn after(before: Option<Self>, record: Record, now: Instant) -> Self {
+        match before {
+            Some(before) if before.record == record => before,
+            _ => Self { record, since: now },
+        }
+    }
+}
+
+impl Record {
+    /// What a Lease object says; what is not there counts as released.
+    #[must_use]
+    pub fn of(lease: &Value) -> Self {
+        let spec = &lease["spec"];
+        let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+        Self {
+            holder: text("holderIdentity"),
+            duration: Duration::from_secs(spec["leaseDurationSeconds"].as_u64().unwrap_or(0)),
+            renewed: text("renewTime"),
+            transitions: spec["leaseTransitions"].as_u64().unwrap_or(0),
+        }
+    }
+
+    /// The specification of a Lease that `me` holds from `now` (RFC 3339) on.
+    #[must_use]
+    pub fn held(&self, me: &str, duration: Duration, now: &str, acquired: Option<&str>) -> Value {
+        let taken = self.holder != me;
+        let mut spec = json!({
+            "holderIdentity": me,
+            "leaseDurationSeconds": duration.as_secs().max(1),
+            "renewTime": now,
+            "leaseTransitions": self.transitions + u64::from(taken && !self.renewed.is_empty()),
+        });
+        let since = if taken { now } else { acquired.unwrap_or(now) };
+        spec["acquireTime"] = json!(since);
+        spec
+    }
+}
+
+#[cfg(test)]
+mod tests;

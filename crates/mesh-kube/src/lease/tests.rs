@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Decision, Observed, Record, decide};
+
+fn record(holder: &str, renewed: &str) -> Record {
+    Record {
+        holder: holder.into(),
+        duration: Duration::from_secs(30),
+        renewed: renewed.into(),
+        transitions: 2,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_another_is_waited_for_by_our_own_clock() {
+    let start = Instant::now();
+    let seconds = |s| start + Duration::from_secs(s);
+    // The holder's clock is years off; what counts is since when we see the same.
+    let seen = Observed::after(None, record("other", "1999-01-01T00:00:00Z"), start);
+    assert_eq!(
+        decide(Some(&seen), seconds(29), "me"),
+        Decision::Wait(seconds(30))
+    );
+    let same = Observed::after(
+        Some(seen.clone()),
+        record("other", "1999-01-01T00:00:00Z"),
+        seconds(29),
+    );
+    assert_eq!(decide(Some(&same), seconds(30), "me"), Decision::Acquire);
+    let renewed = Observed::after(Some(seen), record("other", "1999-01-01T00:00:10Z"), seconds(29));
+    assert_eq!(
+        decide(Some(&renewed), seconds(30), "me"),
+        Decision::Wait(seconds(59))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_holds_is_taken_at_once_and_ours_is_renewed() {
+    let now = Instant::now();
+    assert_eq!(decide(None, now, "me"), Decision::Acquire);
+    let released = Observed::after(None, record("", "x"), now);
+    assert_eq!(decide(Some(&released), now, "me"), Decision::Acquire);
+    let ours = Observed::after(None, record("me", "x"), now);
+    assert_eq!(
+        decide(Some(&ours), now + Duration::from_secs(100), "me"),
+        Decision::Renew
+    );
+}
+
+#[test]
+fn a_lease_says_when_it_was_taken_and_how_often() {
+    let spec = record("other", "x").held("me", Duration::from_secs(30), "now", Some("before"));
+    assert_eq!(spec["leaseTransitions"], 3);
+    assert_eq!(
+        (&spec["acquireTime"], &spec["renewTime"]),
+        (&json!("now"), &json!("now"))
+    );
+    let spec = record("me", "x").held("me", Duration::from_secs(30), "now", Some("before"));
+    assert_eq!(spec["leaseTransitions"], 2);
+    assert_eq!(spec["acquireTime"], "before");
+    assert_eq!(Record::of(&json!({"spec": spec})).holder, "me");
+    assert_eq!(Record::of(&json!({"spec": null})), Record::default());
+}

@@ -1,0 +1,191 @@
+//! Writing: making, applying, patching, status, deleting.
+
+use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::backoff::Backoff;
+use crate::client::{Call, JSON, KubeClient};
+use crate::error::KubeError;
+use crate::resource::{ObjectName, Resource, escape};
+
+/// Who applies, and over whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apply {
+    /// The field manager: what it applied before and does not apply now is taken away.
+    pub manager: &'static str,
+    /// Takes fields over from other managers; without it, theirs give [`KubeError::Conflict`].
+    pub force: bool,
+}
+
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was written.
+    Changed,
+    /// There was nothing to change.
+    Unchanged,
+    /// The object is gone.
+    Gone,
+}
+
+/// Which part of an object is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All but its status, where that is a part of its own.
+    #[default]
+    Main,
+    /// Its status.
+    Status,
+}
+
+impl KubeClient {
+    /// Makes an object; gives it as the API server has it then. Reviews (`TokenReview`) are made, too.
+    ///
+    /// # Errors
+    /// [`KubeError::AlreadyExists`] when there is one of this name; else what is wrong with the way, our rights or the
+    /// object.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &impl Serialize,
+    ) -> Result<T, KubeError> {
+        let path = resource.path(Some(namespace));
+        self.json(Call::with(Method::POST, path, JSON, object)?).await
+    }
+
+    /// Server-side apply: makes an object, or changes those of its fields that are named.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] when another manager owns a field; else what is wrong with the way, our rights or the
+    /// object.
+    pub async fn apply<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        part: Part,
+        how: Apply,
+        object: &impl Serialize,
+    ) -> Result<T, KubeError> {
+        let mut path = resource.object_path(name, part.path());
+        path.push_str("?fieldManager=");
+        escape(&mut path, how.manager);
+        if how.force {
+            path.push_str("&force=true");
+        }
+        self.json(Call::with(Method::PATCH, path, APPLY, object)?).await
+    }
+
+    /// Changes the fields that a JSON merge patch (RFC 7396) names.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the way, our rights or the patch, and when the object is not there.
+    pub async fn merge_patch(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        part: Part,
+        patch: &Value,
+    ) -> Result<(), KubeError> {
+        let path = resource.object_path(name, part.path());
+        let call = Call::with(Method::PATCH, path, MERGE, patch)?;
+        self.call(call).await.map(drop)
+    }
+
+    /// Replaces an object that was read before: its resource version says what it was.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] when somebody changed it meanwhile; else what is wrong with the way, our rights or the
+    /// object.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        part: Part,
+        object: &impl Serialize,
+    ) -> Result<T, KubeError> {
+        let path = resource.object_path(name, part.path());
+        self.json(Call::with(Method::PUT, path, JSON, object)?).await
+    }
+
+    /// Reads an object and writes the status that `decide` makes of it, or nothing; begins again when somebody else was
+    /// quicker, so `decide` is called once or more often.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] when others are quicker again and again; else what is wrong with the way, our rights or
+    /// the status.
+    pub async fn update_status(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        mut decide: impl FnMut(&Value) -> Option<Value>,
+    ) -> Result<Written, KubeError> {
+        let mut backoff = Backoff::new(RETRY, RETRY * 16);
+        let mut attempts = 1;
+        loop {
+            let Some(mut object) = self.find::<Value>(resource, name).await? else {
+                return Ok(Written::Gone);
+            };
+            let before = object.get("status").cloned().unwrap_or(Value::Null);
+            let Some(status) = decide(&object).filter(|status| *status != before) else {
+                return Ok(Written::Unchanged);
+            };
+            object["status"] = status;
+            match self.replace::<Value>(resource, name, Part::Status, &object).await {
+                Ok(_) => return Ok(Written::Changed),
+                Err(KubeError::Conflict(_)) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    sleep(backoff.next_delay()).await;
+                }
+                Err(KubeError::NotFound(_)) => return Ok(Written::Gone),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Deletes an object, and what belongs to it in the background; with a uid, only that one of this name. Says
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] when the object of this name has another uid; else what is wrong with the way or our
+    /// rights.
+    pub async fn delete(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        uid: Option<&str>,
+    ) -> Result<bool, KubeError> {
+        let mut options =
+            json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
+        if let Some(uid) = uid {
+            options["preconditions"] = json!({ "uid": uid });
+        }
+        let path = resource.object_path(name, None);
+        match self.call(Call::with(Method::DELETE, path, JSON, &options)?).await {
+            Ok(_) => Ok(true),
+            Err(KubeError::NotFound(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Part {
+    fn path(self) -> Option<&'static str> {
+        match self {
+            Self::Main => None,
+            Self::Status => Some("status"),
+        }
+    }
+}
+
+/// JSON is YAML, too.
+const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
+const ATTEMPTS: u32 = 5;
+
+#[cfg(test)]
+mod tests;
