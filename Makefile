@@ -36,6 +36,7 @@ bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel
 images: ## Container images of the products, made without a container engine (out/images)
 	@scripts/setup.sh images
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh --release
 	exec $(TARGET)/release/images --products $(TARGET)/release $(IMAGES_ARGS)
 
 cluster: ## A bare Kubernetes cluster of two nodes on this machine (root, Go; ten minutes once, then seconds)

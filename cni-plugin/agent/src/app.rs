@@ -29,6 +29,7 @@ use crate::config::{Config, DnsCaptureSetting};
 use crate::controller::operations::{DnsCapture, Held, Operations, World};
 use crate::controller::{Conditions, Controller, Deadlines, Requests};
 use crate::events::{EventServer, EventSocket};
+use crate::install::Installer;
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
 use crate::state_file::StateFile;
@@ -43,7 +44,8 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let registry = runtime_metrics::registry("cni", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&registry);
-    let host = Netns::current().context("this process's network namespace")?;
+    let network = config.host.network();
+    let host = Netns::open(&network).with_context(|| at("the node's own network namespace", &network))?;
 
     create_directory(&config.run_dir)?;
     if let Some(directory) = config.ztunnel_socket.parent() {
@@ -95,7 +97,18 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     let events = EventSocket::bind(&event_path).with_context(|| at("the plugin's socket", &event_path))?;
     let health = listen("health", config.health).await?;
     let monitoring = listen("monitoring", config.monitoring).await?;
-    let server = EventServer::new(requests.clone(), zds, registrar.clone(), metrics, host.id());
+    let installer = config.host.install_plugin.then(|| {
+        let wanted = config.host.wanted(&config.run_dir, Some(&config.pod_namespace));
+        Installer::new(wanted, config.host.paths(), readiness.clone(), metrics.clone())
+    });
+    let server = EventServer::new(
+        requests.clone(),
+        zds,
+        registrar.clone(),
+        metrics,
+        host.id(),
+        config.host.clone(),
+    );
     let pages = pages(&requests, &registrar)
         .merge(runtime_metrics::routes(&registry))
         .merge(log.routes())
@@ -113,6 +126,13 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         must_not_end(controller.run(assignments, registrar.clone())),
     );
     tasks.critical("event socket", must_not_end(events.serve(server)));
+    // From here on pods that start wait for this agent, ready or not: none passes it.
+    if let Some(mut installer) = installer {
+        tasks.critical(
+            "plugin on the host",
+            must_not_end(async move { installer.run().await }),
+        );
+    }
     for (name, listener, routes) in [
         ("health", health, health_pages(&readiness)),
         ("monitoring", monitoring, pages),

@@ -1,4 +1,9 @@
 //! Flags and environment of `lateen-node`. Names of variables are upstream's where it has them.
+//!
+//! # Layout
+//! - this file: what every place needs. [`host`]: what of the host it sees and changes.
+
+pub mod host;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +12,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use mesh_grpc::Address;
 use mesh_types::ports;
+
+pub use host::HostConfig;
 
 /// The node agent: brings this node's pods into the mesh and hands them to ztunnel.
 #[derive(Parser, Clone, Debug)]
@@ -119,6 +126,22 @@ pub struct Config {
     /// How often rules are compared with what is wanted, in seconds
     #[arg(long, env = "AUDIT_INTERVAL_SECONDS", value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub audit_interval: u64,
+
+    /// The namespace that the mesh's own pods live in, where nobody else may make any
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "istio-system"
+    )]
+    pub pod_namespace: String,
+
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would stand in the help in place of the program's own"
+    )]
+    pub host: HostConfig,
 
     /// Log filter, in the syntax of RUST_LOG
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]

@@ -20,6 +20,7 @@ use mesh_zds::ZdsServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
+use crate::config::HostConfig;
 use crate::controller::Requests;
 use crate::enroll::{Answer, PodKey, Record, SandboxName};
 use crate::metrics::{Metrics, RequestOutcome};
@@ -45,6 +46,7 @@ struct Inner {
     registrar: RegisterHandle,
     metrics: Metrics,
     host: NetnsId,
+    mounts: HostConfig,
 }
 
 // === impl EventSocket ===
@@ -132,7 +134,8 @@ fn is_permitted(stream: &UnixStream) -> bool {
 // === impl EventServer ===
 
 impl EventServer {
-    /// A server; `host` is the node's own namespace, which no pod may claim as its own.
+    /// A server; `host` is the node's own namespace, which no pod may claim as its own, and `mounts` says where the paths
+    /// of the host are seen.
     #[must_use]
     pub fn new(
         requests: Requests,
@@ -140,6 +143,7 @@ impl EventServer {
         registrar: RegisterHandle,
         metrics: Metrics,
         host: NetnsId,
+        mounts: HostConfig,
     ) -> Self {
         let inner = Inner {
             requests,
@@ -147,6 +151,7 @@ impl EventServer {
             registrar,
             metrics,
             host,
+            mounts,
         };
         Self {
             inner: Arc::new(inner),
@@ -240,7 +245,8 @@ impl Inner {
         if !event.netns.is_absolute() {
             return Err(format!("Netns {path:?} of pod {pod} is no absolute path"));
         }
-        let netns = Netns::open(&event.netns).map_err(|e| format!("Netns {path} of pod {pod}: {e}"))?;
+        let netns_path = self.mounts.path(&event.netns);
+        let netns = Netns::open(&netns_path).map_err(|e| format!("Netns {path} of pod {pod}: {e}"))?;
         if netns.id() == self.host {
             return Err(format!(
                 "Netns {path} of pod {pod} is the node's own network namespace"
@@ -272,7 +278,7 @@ impl Inner {
             key: PodKey(key),
             pod,
             container_id: event.container_id,
-            netns_path: event.netns,
+            netns_path,
             netns: netns.id(),
             ips,
             enrolment: None,

@@ -5,6 +5,7 @@
 //! - [`controller`]: the loop that carries it out, and the operations on the world.
 //! - [`kernel`]: rules and routes in a namespace: compare, put right, remove.
 //! - [`events`]: the socket that the CNI plugin asks.
+//! - [`install`]: the plugin on the host, and keeping it there.
 //! - [`state_file`]: what a restart must find again.
 //! - [`metrics`], [`config`], [`app`]: what is counted, what can be set, and the wiring.
 //!
@@ -18,6 +19,7 @@ pub mod enroll;
 pub mod events;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod install;
 pub mod kernel;
 pub mod metrics;
 pub mod state_file;

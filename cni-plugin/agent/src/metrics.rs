@@ -11,6 +11,8 @@ pub struct Metrics {
     ztunnel_connected: IntGauge,
     pods: IntGaugeVec,
     repairs: IntCounter,
+    installs: IntCounterVec,
+    install_ready: IntGauge,
 }
 
 /// How a request of the plugin ended.
@@ -24,6 +26,17 @@ pub enum RequestOutcome {
     Refused,
     /// It made no sense.
     Invalid,
+}
+
+/// How a look at the plugin on the host ended; upstream's values of the label `result`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InstallOutcome {
+    /// It is installed.
+    Success,
+    /// Its program cannot be copied.
+    CopyBinariesFailure,
+    /// There is no place for it in the network's configuration, or none that can be written.
+    CreateCniConfigFailure,
 }
 
 impl Metrics {
@@ -51,12 +64,27 @@ impl Metrics {
                 "Times that rules were found changed by somebody else and put right",
             )
             .expect("constant names are valid"),
+            installs: IntCounterVec::new(
+                Opts::new(
+                    "istio_cni_installs_total",
+                    "Times that the plugin was put on the host, or could not be",
+                ),
+                &["result"],
+            )
+            .expect("constant names are valid"),
+            install_ready: IntGauge::new(
+                "istio_cni_install_ready",
+                "Whether the plugin is installed on the host",
+            )
+            .expect("constant names are valid"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 4] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.ztunnel_connected.clone()),
             Box::new(metrics.pods.clone()),
             Box::new(metrics.repairs.clone()),
+            Box::new(metrics.installs.clone()),
+            Box::new(metrics.install_ready.clone()),
         ];
         for collector in collectors {
             registry.register(collector).expect("registered once");
@@ -83,6 +111,19 @@ impl Metrics {
     /// Rules were put right.
     pub fn repaired(&self) {
         self.repairs.inc();
+    }
+
+    /// A look at the plugin on the host ended; `counts` where something was done or failed.
+    pub fn installed(&self, outcome: InstallOutcome, counts: bool) {
+        let (result, ready) = match outcome {
+            InstallOutcome::Success => ("SUCCESS", 1),
+            InstallOutcome::CopyBinariesFailure => ("COPY_BINARIES_FAILURE", 0),
+            InstallOutcome::CreateCniConfigFailure => ("CREATE_CNI_CONFIG_FAILURE", 0),
+        };
+        self.install_ready.set(ready);
+        if counts {
+            self.installs.with_label_values(&[result]).inc();
+        }
     }
 
     /// How many pods are where.
