@@ -363,6 +363,18 @@ fn cases() -> Vec<Case> {
             "200 200",
         ),
         case(
+            "Content-Length with an underscore",
+            head("content_length: 2"),
+            "200 200",
+            "400",
+        ),
+        case(
+            "Transfer-Encoding with an underscore",
+            head("content-length: 0\r\ntransfer_encoding: chunked"),
+            "200 200",
+            "400",
+        ),
+        case(
             "90 headers",
             format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(89)),
             "200 200",

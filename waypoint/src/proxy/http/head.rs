@@ -69,6 +69,10 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         }
     };
     line.authority = authority.clone();
+    if DISGUISED.iter().any(|name| head.headers.contains_key(name)) {
+        let reply = closing(LocalReply::bad_request("disguised_framing_header"), head.version);
+        return Err(Box::new(Malformed { reply, line }));
+    }
     let tunnelled = match tunnels::protocol(&mut head) {
         Some(Ok(protocol)) => Some(protocol),
         Some(Err(details)) => {
@@ -241,6 +245,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
+];
+
+/// Whoever takes an underscore for a dash, as CGI does, would see another end of the request.
+const DISGUISED: [HeaderName; 2] = [
+    HeaderName::from_static("content_length"),
+    HeaderName::from_static("transfer_encoding"),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A request as an endpoint gets it.
 
-use http::{HeaderValue, Request, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Uri, Version, header};
+use http_body::Body as _;
 use mesh_model::AppProtocol;
 use mesh_model::l7::traffic::HttpVersionPolicy;
 
@@ -17,6 +18,10 @@ pub(in crate::proxy::http) fn request(
     version: HttpVersion,
     body: Body,
 ) -> Request<Body> {
+    let length = match body.is_end_stream() {
+        true => Some(0),
+        false => body.size_hint().exact(),
+    };
     let mut request = Request::new(body);
     let (head, authority) = (outgoing.head(exchange), outgoing.authority(exchange));
     request.method_mut().clone_from(&head.method);
@@ -29,6 +34,11 @@ pub(in crate::proxy::http) fn request(
             // It is meant for one hop, and says so.
             if headers.contains_key(header::TE) {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+            }
+            // Of these methods hyper sends no body whose length is not known, unless it is told to.
+            let bare = matches!(head.method, Method::GET | Method::HEAD);
+            if bare && !headers.contains_key(header::CONTENT_LENGTH) && length.is_none() {
+                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
             if let Some(protocol) = &exchange.upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
