@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //! - this file: [`Stream`], for whoever reads and writes bytes.
-//! - [`chunks`]: the same stream for the relay.
+//! - [`chunks`]: the same stream for the relay. `counted`: a relay whose bytes count.
 //! - [`duplex`]: any other byte stream.
 //! - [`pipe`]: a stream that crosses to another worker.
 
 pub mod chunks;
+pub(crate) mod counted;
 pub mod duplex;
 pub mod pipe;
 

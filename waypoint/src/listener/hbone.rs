@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh_dataplane::drain_signal::DrainListener;
 use mesh_hbone::{ConnectResponse, IncomingTunnel, Refusal, ServeError, ServerConnection, Tunnel, serve_tls};
 use mesh_model::l7::bind::Serves;
-use mesh_net::{RelayCounters, relay};
+use mesh_net::RelayCounters;
 use mesh_types::{Authority, Identity, Peer};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,7 @@ use super::Listener;
 use crate::connection::{Accepted, Client};
 use crate::frontend::{Frontend, frontend};
 use crate::proxy;
+use crate::stream::counted::relay;
 use crate::stream::{Stream, pipe};
 
 /// Serves one HBONE connection to its end.
@@ -151,9 +152,10 @@ fn serve_stream(listener: &Rc<Listener>, tunnel: Tunnel, accepted: Accepted) {
     {
         return;
     }
+    let memory = worker.memory.clone();
     listener.spawn("bytes for another worker", async move {
         // The other worker counts them.
-        relay(tunnel, near, &RelayCounters::default()).await;
+        relay(&memory, tunnel, near, &RelayCounters::default()).await;
     });
 }
 

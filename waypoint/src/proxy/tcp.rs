@@ -11,7 +11,7 @@ use mesh_balance::{Outcome, ring};
 use mesh_model::AppProtocol;
 use mesh_model::l7::traffic::HashKey;
 use mesh_net::relay::{AbortReason, Side};
-use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, StreamError, relay};
+use mesh_net::{ChunkWrite, RelayCounters, RelayEnd, StreamError};
 use mesh_telemetry::metrics::ByteCounts;
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
@@ -24,6 +24,7 @@ use crate::flags::ResponseFlag;
 use crate::frontend::listeners::Meant;
 use crate::route::{Forward, Routed};
 use crate::stream::Stream;
+use crate::stream::counted::relay;
 use crate::telemetry::Report;
 use crate::upstream::call::Busy;
 use crate::upstream::connect::{Connected, connect_for};
@@ -168,6 +169,11 @@ async fn reach(
     tls: Option<Option<&str>>,
     story: &mut Story,
 ) -> Option<Reached> {
+    if worker.memory.is_full() {
+        story.flags.add(ResponseFlag::UpstreamOverflow);
+        story.details = "overload";
+        return None;
+    }
     let snapshot = worker.snapshot();
     let compiled = worker
         .tables
@@ -222,7 +228,7 @@ async fn carry(
         biased;
         denied = standing.revoked() => Err(denied),
         () = idle(&counters, limit) => Ok(RelayEnd::Failed { side: Side::Up, error: StreamError::TimedOut }),
-        end = relay(client.into_chunks(), reached.stream.into_chunks(), &counters) => Ok(end),
+        end = relay(&worker.memory, client.into_chunks(), reached.stream.into_chunks(), &counters) => Ok(end),
     };
     story.received = counters.to_up();
     story.sent = counters.to_down();

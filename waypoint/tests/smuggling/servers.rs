@@ -227,7 +227,7 @@ fn request_line(line: &[u8], reader: Reader) -> Result<(String, String, String),
         }
         target.truncate(target.find('#').unwrap_or(target.len()));
     }
-    if !target.starts_with('/') && !(target == "*" && method == "OPTIONS") {
+    if !(target.starts_with('/') || target == "*" && method == "OPTIONS") {
         return Err(Stop::Bad);
     }
     Ok((method, target, version))

@@ -25,7 +25,7 @@ pub struct Framing {
     upgrading: bool,
 }
 
-/// Why a connection is refused; always the client's fault, and nothing to try again.
+/// Why a connection is refused; but for [`Self::NoRoom`] always the client's fault, and nothing to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -62,6 +62,9 @@ pub enum Violation {
     /// RFC 9110, 5.4; RFC 6585, 5.
     #[error("the header or trailer is too large")]
     TooLarge,
+    /// This proxy has no memory left for the rest of a long head.
+    #[error("no memory is left for a header of this length")]
+    NoRoom,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +164,11 @@ impl Framing {
     /// Whether all that came were whole requests.
     pub(super) fn is_at_beginning(&self) -> bool {
         self.state == State::Between(0) && self.line.is_empty()
+    }
+
+    /// Bytes of a line, head or trailer whose end has not come; what is kept of them here counts once more.
+    pub(super) fn begun(&self) -> usize {
+        self.section + self.line.len()
     }
 
     /// What is being read.
@@ -299,6 +307,7 @@ impl Violation {
     pub fn status(self) -> u16 {
         match self {
             Self::TooLarge => 431,
+            Self::NoRoom => 503,
             // RFC 9112, 6.1.
             Self::UnknownEncoding => 501,
             _ => 400,
@@ -319,6 +328,7 @@ impl Violation {
             Self::EncodingInHttp10 => "http1.transfer_encoding_not_allowed",
             Self::ChunkSize | Self::ChunkEnd => "http1.invalid_chunk",
             Self::TooLarge => "http1.headers_too_large",
+            Self::NoRoom => "overload",
         }
     }
 }

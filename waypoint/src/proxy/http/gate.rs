@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::framing::{Framing, Violation};
-use crate::body::memory::Unsent;
+use crate::body::memory::{Memory, Share, Unsent};
 use crate::settings::Settings;
 use crate::stream::Stream;
 
@@ -27,6 +27,8 @@ pub(super) struct Gate {
     violation: Cell<Option<Violation>>,
     /// Something of an answer did not go out yet.
     stalled: Cell<bool>,
+    /// What was read and may not have been used: the beginning of a head, requests behind the one that is answered.
+    ahead: RefCell<Share>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -59,13 +61,14 @@ pub(super) enum Waited {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &Settings) -> Rc<Self> {
+    pub(super) fn new(settings: &Settings, memory: &Memory) -> Rc<Self> {
         Rc::new(Self {
             framing: RefCell::new(Framing::new(settings.header_bytes)),
             phase: Cell::new(Phase::Between),
             since: Cell::new(Instant::now()),
             violation: Cell::new(None),
             stalled: Cell::new(false),
+            ahead: RefCell::new(memory.share()),
             waker: RefCell::default(),
         })
     }
@@ -146,6 +149,18 @@ impl Gate {
         }
     }
 
+    /// More is asked for: what was read is used, but for the beginning of a head. Gives how much that is, if it may go on.
+    fn asked(&self) -> io::Result<usize> {
+        let begun = self.framing.borrow().begun();
+        let mut ahead = self.ahead.borrow_mut();
+        ahead.set(begun);
+        if begun > MODEST && ahead.memory().is_full() {
+            self.violation.set(Some(Violation::NoRoom));
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, Violation::NoRoom));
+        }
+        Ok(begun)
+    }
+
     fn feed(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut framing = self.framing.borrow_mut();
         let before = self.phase.get();
@@ -199,9 +214,11 @@ impl AsyncRead for Gated {
             *this.gate.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        let begun = this.gate.asked()?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
+        this.gate.ahead.borrow_mut().set(begun + read.len());
         let passed = this.gate.feed(read)?;
         if passed < read.len() {
             this.stream.unread(read[passed..].to_vec());
@@ -262,6 +279,8 @@ pub(super) async fn refuse(stream: &mut Stream, status: http::StatusCode) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
+/// Of a head, however little memory is left.
+const MODEST: usize = 4 * 1024;
 /// As Envoy's delayed close.
 const FAREWELL: Duration = Duration::from_secs(1);
 

@@ -10,15 +10,17 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use mesh_dataplane::drain_signal::DrainListener;
-use mesh_net::{RelayCounters, relay};
+use mesh_net::RelayCounters;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::{Gate, Gated, Waited, refuse};
 use super::story::Story;
 use super::{Connection, Requests, Upgraded};
+use crate::body::Memory;
 use crate::connection::Accepted;
 use crate::flags::ResponseFlag;
 use crate::stream::Stream;
+use crate::stream::counted::relay;
 use crate::telemetry::Report;
 use crate::worker::Worker;
 
@@ -42,7 +44,7 @@ pub(crate) async fn serve(
     mut drain: DrainListener,
 ) {
     let connection = Rc::new(Connection::new(worker, accepted));
-    let gate = Gate::new(&connection.worker.settings);
+    let gate = Gate::new(&connection.worker.settings, &connection.worker.memory);
     let mut passed = Bytes::new();
     loop {
         let served = Box::pin(serve_requests(&connection, &gate, stream, passed, &mut drain)).await;
@@ -97,7 +99,7 @@ async fn serve_requests(
             match upgraded {
                 Some(upgraded) => {
                     stream.unread(parts.read_buf);
-                    Box::pin(carry(stream, upgraded)).await;
+                    Box::pin(carry(&connection.worker.memory, stream, upgraded)).await;
                 }
                 // The client may be gone already.
                 None => drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await),
@@ -175,7 +177,10 @@ fn report(connection: &Connection, status: StatusCode, details: &'static str) {
     );
     story.answered_with(status);
     story.details = details;
-    story.flags.add(ResponseFlag::DownstreamProtocolError);
+    story.flags.add(match status {
+        StatusCode::SERVICE_UNAVAILABLE => ResponseFlag::UpstreamOverflow,
+        _ => ResponseFlag::DownstreamProtocolError,
+    });
     story.complete();
 }
 
@@ -226,7 +231,7 @@ async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, drain: &mu
 }
 
 /// Bytes, after the protocol was changed.
-pub(super) async fn carry(client: Stream, upgraded: Upgraded) {
+pub(super) async fn carry(memory: &Memory, client: Stream, upgraded: Upgraded) {
     let Upgraded {
         endpoint,
         mut standing,
@@ -236,7 +241,7 @@ pub(super) async fn carry(client: Stream, upgraded: Upgraded) {
     let revoked = tokio::select! {
         biased;
         denied = standing.revoked() => Some(denied),
-        _ = relay(client.into_chunks(), endpoint.into_chunks(), &counters) => None,
+        _ = relay(memory, client.into_chunks(), endpoint.into_chunks(), &counters) => None,
     };
     story.received += counters.to_up();
     story.sent += counters.to_down();

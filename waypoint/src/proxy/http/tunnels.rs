@@ -56,12 +56,13 @@ pub(super) fn changed(
     head.status = StatusCode::OK;
     head.version = Version::HTTP_2;
     without_handshake(&mut head.headers);
+    let memory = worker.memory.clone();
     worker
         .tasks
         .spawn_local("a changed protocol over HTTP/2", async move {
             // If the client went away, that is told with the story.
             if let Ok(stream) = tunnel.await {
-                http1::carry(Stream::of_duplex(TokioIo::new(stream)), upgraded).await;
+                http1::carry(&memory, Stream::of_duplex(TokioIo::new(stream)), upgraded).await;
             }
         });
     Response::from_parts(head, Body::empty())

@@ -5,7 +5,7 @@ const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n
 #[tokio::test(start_paused = true)]
 async fn a_connection_rests_between_whole_requests_and_only_there() {
     let settings = Settings::default();
-    let gate = Gate::new(&settings);
+    let gate = Gate::new(&settings, &memory());
     let later = || Instant::now() + settings.rest_after;
     for end in 1..=REQUEST.len() {
         let begun = Instant::now();
@@ -27,7 +27,7 @@ async fn a_connection_rests_between_whole_requests_and_only_there() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_whose_answer_did_not_go_out_does_not_rest() {
     let settings = Settings::default();
-    let gate = Gate::new(&settings);
+    let gate = Gate::new(&settings, &memory());
     gate.feed(REQUEST).expect("it is a request");
     let later = Instant::now() + settings.rest_after;
     for (done, rests) in [
@@ -38,4 +38,9 @@ async fn a_connection_whose_answer_did_not_go_out_does_not_rest() {
         let _ = gate.written(8, done);
         assert_eq!(gate.rests(&settings, later).is_ok(), rests);
     }
+}
+
+fn memory() -> Memory {
+    let held = prometheus::IntGauge::new("held", "bytes").expect("a name and a help");
+    Memory::new(held, 1 << 20)
 }
