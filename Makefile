@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench images cluster fmt lint deny build clean
+.PHONY: help demo test bench images cluster crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -43,6 +43,9 @@ cluster: ## A bare Kubernetes cluster of two nodes on this machine (root, Go; te
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building" $(CARGO) build --locked --package mesh-tests --bin cluster
 	exec $(TARGET)/debug/cluster --tools $(TARGET)/cluster
+
+crds: ## Write the charts' CRDs anew, from the types that objects are read into
+	$(CARGO) run --locked --package controlplane-crds --bin crds
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all

@@ -90,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("controlplane-kube", &["mesh-types", "mesh-kube", "controlplane-k8s-api"]),
+    ("controlplane-crds", &["controlplane-k8s-api"]),
     ("images", &[]),
     ("cni-plugin", &["mesh-types"]),
     ("cni-rules", &["mesh-types"]),

@@ -1,4 +1,5 @@
-//! The checked-in protobuf code is what its `.proto` files give. `LATEEN_UPDATE=1` rewrites it.
+//! The checked-in protobuf code is what its `.proto` files give, and CRDs what our types give. `LATEEN_UPDATE=1` rewrites
+//! both.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,6 +64,31 @@ fn generated_code_matches_its_proto_files() {
         assert!(
             present[name] == *text,
             "{name} is not what the .proto files give: run LATEEN_UPDATE=1 cargo test -p mesh-tests --test generated"
+        );
+    }
+}
+
+/// The chart's CRDs are what the types give that objects are read into.
+#[test]
+fn crds_match_the_types_that_objects_are_read_into() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let checked_in = root.join("charts/base/files/crds");
+    let fresh = controlplane_crds::files(&root.join("controlplane/k8s-api/src")).expect("CRDs are made");
+    let fresh: BTreeMap<String, String> = fresh.into_iter().map(|f| (f.name, f.text)).collect();
+    if std::env::var_os("LATEEN_UPDATE").is_some() {
+        drop(fs::remove_dir_all(&checked_in));
+        fs::create_dir_all(&checked_in).expect("the directory can be made");
+        for (name, text) in &fresh {
+            fs::write(checked_in.join(name), text).expect("a CRD can be written");
+        }
+    }
+    let present = read_dir(&checked_in);
+    let names = |m: &BTreeMap<String, String>| m.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&present), names(&fresh), "run make crds");
+    for (name, text) in &fresh {
+        assert!(
+            present[name] == *text,
+            "{name} is not what its types give: run make crds"
         );
     }
 }

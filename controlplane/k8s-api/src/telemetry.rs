@@ -224,7 +224,9 @@ pub struct LogFilter {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct MetricSelectorFields {
+    /// One of Istio's metrics; all of them where neither this nor `customMetric` is there.
     metric: Option<IstioMetric>,
+    /// One with this name.
     custom_metric: Option<Strng>,
     mode: WorkloadMode,
 }
@@ -232,7 +234,9 @@ struct MetricSelectorFields {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TagOverrideFields {
+    /// Whether the label is there.
     operation: TagOperation,
+    /// The CEL expression that gives its value.
     value: Strng,
 }
 

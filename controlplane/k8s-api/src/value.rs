@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 /// A duration as Gateway API writes it (GEP-2257): `1h2m3s4ms`, whole numbers, at most four parts, nothing negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize)]
-#[serde(try_from = "Strng")]
+#[serde(try_from = "GatewayText")]
 pub struct GatewayDuration(pub Duration);
 
 /// A duration as Istio writes it, which is as Go does: `1.5s`, `1h0.5m`, `300ms`; nothing negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize)]
-#[serde(try_from = "Strng")]
+#[serde(try_from = "IstioText")]
 pub struct IstioDuration(pub Duration);
 
 /// A share of requests, 0 to 100, as Istio writes it.
@@ -23,10 +23,20 @@ pub struct Percent {
     pub value: f64,
 }
 
-impl TryFrom<Strng> for GatewayDuration {
+/// A [`GatewayDuration`] as text; by this name a schema knows its form.
+#[derive(Deserialize)]
+#[serde(rename = "GatewayDuration")]
+struct GatewayText(Strng);
+
+/// An [`IstioDuration`] as text; by this name a schema knows its form.
+#[derive(Deserialize)]
+#[serde(rename = "IstioDuration")]
+struct IstioText(Strng);
+
+impl TryFrom<GatewayText> for GatewayDuration {
     type Error = String;
 
-    fn try_from(text: Strng) -> Result<Self, String> {
+    fn try_from(GatewayText(text): GatewayText) -> Result<Self, String> {
         gateway_duration(&text).map(Self).ok_or_else(|| {
             format!(
                 "{:?} is no duration: whole numbers with the units h, m, s, ms, as in 1m30s",
@@ -36,10 +46,10 @@ impl TryFrom<Strng> for GatewayDuration {
     }
 }
 
-impl TryFrom<Strng> for IstioDuration {
+impl TryFrom<IstioText> for IstioDuration {
     type Error = String;
 
-    fn try_from(text: Strng) -> Result<Self, String> {
+    fn try_from(IstioText(text): IstioText) -> Result<Self, String> {
         istio_duration(&text).map(Self).ok_or_else(|| {
             format!(
                 "{:?} is no duration: numbers with the units h, m, s, ms, us, ns, as in 1m30s or 0.5s",

@@ -53,8 +53,10 @@ pub enum FaultError {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FaultAbortFields {
+    /// With this HTTP status.
     #[serde(default)]
     http_status: Option<u16>,
+    /// With this gRPC status, a name or a number.
     #[serde(default)]
     grpc_status: Option<Strng>,
     #[serde(default = "all")]

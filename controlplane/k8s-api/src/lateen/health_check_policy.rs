@@ -81,8 +81,11 @@ pub struct TcpHealthCheck {}
 #[serde(rename_all = "camelCase", default)]
 struct HealthCheckPolicyFields {
     target_refs: Vec<PolicyTarget>,
+    /// An HTTP request.
     http: Option<HttpHealthCheck>,
+    /// A question of gRPC's health protocol.
     grpc: Option<GrpcHealthCheck>,
+    /// A connection.
     tcp: Option<TcpHealthCheck>,
     interval: Option<GatewayDuration>,
     timeout: Option<GatewayDuration>,

@@ -192,9 +192,13 @@ pub enum FailureMode {
 #[serde(default)]
 struct DescriptorEntryFields {
     key: Option<Strng>,
+    /// The value is this of the request, or of its connection.
     attribute: Option<DescriptorAttribute>,
+    /// The value is this header.
     header: Option<Strng>,
+    /// The value is this claim of the request's token; dots lead into it.
     claim: Option<Strng>,
+    /// The value is always this.
     constant: Option<Strng>,
     value: Option<TextMatch>,
 }
@@ -243,11 +247,17 @@ impl DescriptorSource {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct GlobalFields {
+    /// Limits that the mesh's own service counts.
     limits: Option<Vec<GlobalLimit>>,
+    /// A rate-limit service on Envoy's wire (`envoy.service.ratelimit.v3`).
     backend_ref: Option<BackendObjectRef>,
+    /// The name space of its descriptors.
     domain: Option<Strng>,
+    /// What it is sent; a descriptor of which a request lacks an entry is left out.
     descriptors: Option<Vec<GlobalDescriptor>>,
+    /// What no answer means; the request passes where absent.
     failure_mode: FailureMode,
+    /// How long an answer may take.
     timeout: Option<GatewayDuration>,
 }
 

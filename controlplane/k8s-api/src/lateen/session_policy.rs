@@ -54,7 +54,9 @@ pub struct SessionHeader {
 #[serde(rename_all = "camelCase", default)]
 struct SessionPolicyFields {
     target_refs: Vec<PolicyTarget>,
+    /// A cookie carries the session.
     cookie: Option<SessionCookieSpec>,
+    /// A header of answers and of the requests that follow carries it.
     header: Option<SessionHeader>,
     absolute_timeout: Option<GatewayDuration>,
     idle_timeout: Option<GatewayDuration>,

@@ -165,12 +165,16 @@ pub enum UnmatchedPreflights {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct HttpRedirectFields {
+    /// The whole path becomes this.
     uri: Option<Strng>,
+    /// What the match's prefix matched becomes this.
     prefix_rewrite: Option<Strng>,
     authority: Option<Strng>,
     port: Option<u16>,
+    /// The port is the scheme's own, or the request's.
     derive_port: Option<DerivePort>,
     scheme: Option<Strng>,
+    /// The status; 301 where absent.
     redirect_code: Option<u16>,
 }
 
@@ -186,13 +190,16 @@ enum DerivePort {
 struct DelayFields {
     fixed_delay: Option<IstioDuration>,
     percentage: Option<Percent>,
+    /// Which share, in per cent, under its name of old.
     percent: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AbortFields {
+    /// With this HTTP status.
     http_status: Option<u16>,
+    /// With this gRPC status, a name or a number.
     grpc_status: Option<Strng>,
     percentage: Option<Percent>,
 }

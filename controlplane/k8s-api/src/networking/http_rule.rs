@@ -181,19 +181,27 @@ pub struct HeaderOperations {
 #[serde(rename_all = "camelCase", default)]
 struct HttpRouteFields {
     name: Strng,
+    /// Requests that one of these fits; all where empty.
     #[serde(rename = "match")]
     matches: Vec<VsHttpMatch>,
+    /// They go to these.
     route: Vec<VsHttpDestination>,
+    /// They are sent elsewhere.
     redirect: Option<HttpRedirect>,
+    /// They are answered here.
     direct_response: Option<VsDirectResponse>,
+    /// Another VirtualService decides.
     delegate: Option<Delegate>,
     rewrite: Option<HttpRewrite>,
     timeout: Option<IstioDuration>,
     retries: Option<VsRetry>,
     fault: Option<VsFault>,
+    /// Copies go there, under its name of old.
     mirror: Option<Destination>,
     mirrors: Vec<VsMirror>,
+    /// Which share is copied, in per cent, under its name of old.
     mirror_percent: Option<u32>,
+    /// Which share is copied to `mirror`.
     mirror_percentage: Option<Percent>,
     cors_policy: Option<VsCors>,
     headers: VsHeaders,
@@ -202,8 +210,11 @@ struct HttpRouteFields {
 #[derive(Default, Deserialize)]
 #[serde(rename = "StringMatch", default)]
 struct PresenceFields {
+    /// This very text.
     exact: Option<Strng>,
+    /// A text that begins with this.
     prefix: Option<Strng>,
+    /// A text that this expression (RE2) matches as a whole.
     regex: Option<Strng>,
 }
 

@@ -152,9 +152,13 @@ pub struct Warmup {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct LoadBalancerFields {
+    /// An algorithm by its name.
     simple: Option<Simple>,
+    /// The same endpoint for equal keys.
     consistent_hash: Option<ConsistentHash>,
+    /// Which places are preferred.
     locality_lb_setting: Option<LocalityLbSetting>,
+    /// How long endpoints that were just born get less than their share; `warmup` says more.
     warmup_duration_secs: Option<IstioDuration>,
     warmup: Option<Warmup>,
 }
@@ -173,24 +177,33 @@ enum Simple {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ConsistentHashFields {
+    /// The key is this header.
     http_header_name: Option<Strng>,
+    /// The key is this cookie.
     http_cookie: Option<HashCookie>,
+    /// The key is the client's address.
     use_source_ip: Option<bool>,
+    /// The key is this parameter.
     http_query_parameter_name: Option<Strng>,
+    /// Keys are mapped by a ring.
     ring_hash: Option<RingHash>,
+    /// Keys are mapped by Maglev's table.
     maglev: Option<MagLev>,
+    /// The ring's least size, under its name of old.
     minimum_ring_size: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RingHash {
+    /// The ring's least size; 1024 where absent.
     minimum_ring_size: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct MagLev {
+    /// The table's size, a prime number; 65537 where absent.
     table_size: Option<u64>,
 }
 

@@ -90,8 +90,10 @@ struct JwtRuleFields {
     issuer: Strng,
     #[serde(default, deserialize_with = "filled")]
     audiences: Vec<Strng>,
+    /// The keys are fetched from this URL.
     #[serde(default)]
     jwks_uri: Option<Strng>,
+    /// The keys (RFC 7517, section 5).
     #[serde(default)]
     jwks: Option<Strng>,
     #[serde(default, deserialize_with = "filled")]
