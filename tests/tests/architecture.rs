@@ -89,7 +89,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controlplane-kube",
         ],
     ),
-    ("controlplane-kube", &["mesh-types", "mesh-kube", "controlplane-k8s-api"]),
+    (
+        "controlplane-kube",
+        &["mesh-types", "mesh-kube", "controlplane-k8s-api"],
+    ),
     ("controlplane-crds", &["controlplane-k8s-api"]),
     ("images", &[]),
     ("cni-plugin", &["mesh-types"]),
