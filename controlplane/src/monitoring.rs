@@ -27,7 +27,7 @@ use crate::config::source::StatusBoard;
 use crate::control::Question;
 use crate::registrations::RegistrationBoard;
 use crate::serve::admission::XdsAdmission;
-use crate::statuses::StatusView;
+use crate::statuses::StatusPage;
 
 /// Everything that the pages show.
 #[derive(Clone, Debug)]
@@ -153,23 +153,26 @@ async fn config(views: Views) -> admin::Response {
     admin::json(StatusCode::OK, &status)
 }
 
-/// What became of each object, those of kinds that are not read at the end.
-async fn status(ask: mpsc::Sender<Question>, config: StatusBoard) -> admin::Response {
+/// What became of each object, what is wrong with its file as it is now, and what proxies refuse.
+async fn status(
+    ask: mpsc::Sender<Question>,
+    config: StatusBoard,
+    xds: XdsServer<XdsAdmission>,
+) -> admin::Response {
     let (answer, answered) = oneshot::channel();
     let statuses = match ask.send(Question::Statuses(answer)).await {
         Ok(()) => answered.await.unwrap_or_default(),
         // The loop is gone only while the process ends.
         Err(_) => Vec::new(),
     };
-    let refused = config.latest().files.into_iter().flat_map(|file| file.refused);
-    let statuses = statuses.into_iter().map(StatusView::from);
-    let statuses: Vec<StatusView> = statuses.chain(refused.map(StatusView::from)).collect();
-    admin::json(StatusCode::OK, &json!({ "objects": statuses }))
+    let page = StatusPage::new(statuses, config.latest().files, &xds.subscribers());
+    admin::json(StatusCode::OK, &page)
 }
 
 fn debug(views: &Views) -> Routes {
     let (objects, registrations, ask) = (views.clone(), views.registrations.clone(), views.ask.clone());
     let (xds, cache, config_board) = (views.xds.clone(), views.cache.clone(), views.config.clone());
+    let proxies = views.xds.clone();
     Routes::new()
         .get(
             "/debug/config",
@@ -179,7 +182,7 @@ fn debug(views: &Views) -> Routes {
         .get(
             "/status",
             "what became of each object: conditions, and addresses that were given out",
-            move |_| status(ask.clone(), config_board.clone()),
+            move |_| status(ask.clone(), config_board.clone(), proxies.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))

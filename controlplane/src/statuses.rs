@@ -5,9 +5,28 @@ use std::collections::BTreeMap;
 
 use controlplane_index::status::{ListenerStatus, ObjectStatus, Parent, ParentStatus, StatusCondition};
 use controlplane_k8s_api::Group;
+use mesh_xds::SubscriberStatus;
 use serde::Serialize;
 
-use crate::config::files::RefusedObject;
+use crate::config::files::{ContentState, FileStatus, RefusedObject};
+
+/// The page as JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusPage {
+    objects: Vec<StatusView>,
+    /// What proxies refuse of what they are sent; what they had before is in force there.
+    refused_by_proxies: Vec<ProxyRefusal>,
+}
+
+/// What a proxy answered with a refusal that it has not taken back.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyRefusal {
+    proxy: String,
+    type_url: &'static str,
+    error: String,
+}
 
 /// An object's status as JSON.
 #[derive(Debug, Serialize)]
@@ -73,24 +92,90 @@ struct ParentRefView {
     port: Option<u16>,
 }
 
-impl From<RefusedObject> for StatusView {
-    /// Of a kind that is not read.
-    fn from(refused: RefusedObject) -> Self {
+impl StatusPage {
+    /// What became of each object that counts, what is wrong with what files say now, kinds that are not read, and what
+    /// proxies refuse.
+    #[must_use]
+    pub fn new(
+        statuses: Vec<ObjectStatus>,
+        files: Vec<FileStatus>,
+        subscribers: &[SubscriberStatus],
+    ) -> Self {
+        let mut objects: Vec<StatusView> = statuses.into_iter().map(StatusView::from).collect();
+        let places = objects.iter().enumerate();
+        let mut places: BTreeMap<_, _> = places.map(|(at, object)| (object.reference(), at)).collect();
+        for file in files {
+            let reason = match file.state {
+                ContentState::NeverGood => "NeverGood",
+                ContentState::Current | ContentState::LastGood => "LastGood",
+            };
+            for broken in file.broken {
+                let (object, message) = StatusView::of_broken(broken);
+                let at = *places.entry(object.reference()).or_insert(objects.len());
+                if at == objects.len() {
+                    objects.push(object);
+                }
+                objects[at].conditions.push(ConditionView {
+                    kind: "lateen.dev/Current",
+                    status: "False",
+                    reason,
+                    message,
+                });
+            }
+            objects.extend(file.refused.into_iter().map(StatusView::from));
+        }
         Self {
-            kind: refused.kind,
-            namespace: refused.namespace,
-            name: refused.name,
+            objects,
+            refused_by_proxies: subscribers.iter().flat_map(refusals).collect(),
+        }
+    }
+}
+
+fn refusals(subscriber: &SubscriberStatus) -> impl Iterator<Item = ProxyRefusal> {
+    let proxy = subscriber.node.as_ref().map(mesh_xds::NodeInfo::id);
+    let proxy = proxy.unwrap_or_default();
+    let subscriptions = subscriber.subscriptions.iter();
+    subscriptions.filter_map(move |subscription| {
+        Some(ProxyRefusal {
+            proxy: proxy.clone(),
+            type_url: subscription.type_url.as_str(),
+            error: subscription.refused.clone()?,
+        })
+    })
+}
+
+impl StatusView {
+    /// An object without conditions, and what is wrong with it.
+    fn of_broken(broken: RefusedObject) -> (Self, String) {
+        let object = Self {
+            kind: broken.kind,
+            namespace: broken.namespace,
+            name: broken.name,
             observed_generation: None,
-            conditions: vec![ConditionView {
-                kind: "Accepted",
-                status: "False",
-                reason: "UnsupportedKind",
-                message: refused.reason,
-            }],
+            conditions: Vec::new(),
             parents: Vec::new(),
             addresses: Vec::new(),
             listeners: Vec::new(),
-        }
+        };
+        (object, broken.reason)
+    }
+
+    fn reference(&self) -> (String, String, String) {
+        (self.kind.clone(), self.namespace.clone(), self.name.clone())
+    }
+}
+
+impl From<RefusedObject> for StatusView {
+    /// Of a kind that is not read.
+    fn from(refused: RefusedObject) -> Self {
+        let (mut object, message) = Self::of_broken(refused);
+        object.conditions.push(ConditionView {
+            kind: "Accepted",
+            status: "False",
+            reason: "UnsupportedKind",
+            message,
+        });
+        object
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use controlplane_k8s_api::{IgnoredReason, Located, Object, ObjectKey, parse};
+use controlplane_k8s_api::{IgnoredReason, Located, Object, ObjectKey, ObjectRef, parse};
 use serde::Serialize;
 
 use super::scan::FileName;
@@ -62,6 +62,10 @@ pub struct FileStatus {
     /// Objects that configure a mesh and count for nothing here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedObject>,
+    /// Objects whose present content is wrong, once for each thing that is; where nobody can tell which object is meant,
+    /// all that were good.
+    #[serde(skip)]
+    pub broken: Vec<RefusedObject>,
 }
 
 /// An object that configures a mesh and counts for nothing here.
@@ -115,7 +119,15 @@ pub struct ObjectStatus {
 struct FileState {
     good: Option<Good>,
     /// What is wrong with the present content.
-    errors: Vec<String>,
+    errors: Vec<Fault>,
+}
+
+/// Something that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    object: Option<ObjectRef>,
+    /// One line that begins with the file's name.
+    text: String,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +157,8 @@ impl ConfigFiles {
 
     /// Takes the news that a file is there and cannot be read.
     pub fn unreadable(&mut self, file: &FileName, reason: &str) -> Verdict {
-        self.broken(file, vec![format!("{file}: {reason}")])
+        let text = format!("{file}: {reason}");
+        self.broken(file, vec![Fault { object: None, text }])
     }
 
     /// Takes the news that a file is gone, and its objects with it.
@@ -193,7 +206,7 @@ impl ConfigFiles {
     #[must_use]
     pub fn never_good(&self) -> Vec<String> {
         let bad = self.never_good.iter().filter_map(|file| self.files.get(file));
-        bad.flat_map(|f| f.errors.iter().cloned()).collect()
+        bad.flat_map(|f| texts(&f.errors)).collect()
     }
 
     /// The status of every file that may have another one than at the last call; nothing for one that is gone.
@@ -224,13 +237,14 @@ impl ConfigFiles {
         FileStatus {
             file: file.to_string(),
             state: content,
-            errors: state.errors.clone(),
+            errors: texts(&state.errors),
             warnings: good.map(|g| g.warnings.clone()).unwrap_or_default(),
             objects: objects
                 .iter()
                 .map(|(key, object)| self.object_status(file, key, object))
                 .collect(),
             refused: good.map(|g| g.refused.clone()).unwrap_or_default(),
+            broken: state.errors.iter().flat_map(|fault| fault.about(good)).collect(),
         }
     }
 
@@ -268,12 +282,13 @@ impl ConfigFiles {
         }
     }
 
-    fn broken(&mut self, file: &FileName, errors: Vec<String>) -> Verdict {
+    fn broken(&mut self, file: &FileName, faults: Vec<Fault>) -> Verdict {
         let state = self.files.entry(file.clone()).or_default();
-        if state.errors == errors {
+        if state.errors == faults {
             return Verdict::StillBroken;
         }
-        state.errors.clone_from(&errors);
+        let errors = texts(&faults);
+        state.errors = faults;
         self.restated.insert(file.clone());
         match state.good {
             Some(_) => Verdict::KeptLastGood(errors),
@@ -311,15 +326,39 @@ impl ConfigFiles {
     }
 }
 
+impl Fault {
+    fn about(&self, good: Option<&Good>) -> Vec<RefusedObject> {
+        let of = |object: ObjectRef| RefusedObject {
+            kind: object.kind.to_string(),
+            namespace: object.namespace.to_string(),
+            name: object.name.to_string(),
+            reason: self.text.clone(),
+        };
+        match &self.object {
+            Some(object) => vec![of(object.clone())],
+            None => {
+                let objects = good.map_or(&[][..], |good| &good.objects);
+                objects.iter().map(|(key, _)| of(key.reference())).collect()
+            }
+        }
+    }
+}
+
+fn texts(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(|fault| fault.text.clone()).collect()
+}
+
 /// The objects of a text, or everything that is wrong with it.
-fn read(file: &FileName, text: &str) -> Result<Good, Vec<String>> {
+fn read(file: &FileName, text: &str) -> Result<Good, Vec<Fault>> {
     let mut good = Good::default();
     let mut errors = Vec::new();
     for result in parse(text) {
         let object = match result {
             Ok(object) => object,
             Err(e) => {
-                errors.push(e.in_file(file.as_str()));
+                let text = e.in_file(file.as_str());
+                let object = e.object.map(|object| *object);
+                errors.push(Fault { object, text });
                 continue;
             }
         };
