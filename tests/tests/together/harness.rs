@@ -31,12 +31,16 @@
 //!   [`Together::connect`] a connection for any bytes, [`Together::keep`] one for several requests.
 //! - What backends do: [`Backend::answers`], `fails`, `takes`, `says`, `hangs_up`, `stop`; a request header `say-status`
 //!   asks for a status. What they saw: [`Backend::requests`], for copies within [`Together::until`].
+//! - [`Together::shop_over_grpc`] has xDS over gRPC and TLS. What is wrong: [`Together::try_apply`], [`Together::overwrite`]
+//!   an object's file with anything, [`Together::apply_unchecked`] an object that no file could hold, [`Together::inject`] a
+//!   resource that no object becomes.
 //! - Rows of `docs/l7.md`: a test that runs one names it in a comment, `// row: HTTPRoute rules.timeouts.request`, and
 //!   `tests/l7_table.rs` holds that each row which says "yes" is named by a test here or in `tests/netns`.
 //!
 //! # Layout
 //! - this file: [`Together`]. - [`plane`]: the control plane's half. - [`proxy`]: the waypoint's half.
-//! - [`backend`]: applications. - [`request`]: what is asked and answered. - [`wire`]: connections.
+//! - [`streams`]: xDS over gRPC. - [`backend`]: applications. - [`request`]: what is asked and answered.
+//! - [`wire`][]: connections.
 
 #![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
 
@@ -44,6 +48,7 @@ pub(crate) mod backend;
 mod plane;
 mod proxy;
 pub(crate) mod request;
+mod streams;
 pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -65,7 +70,7 @@ use tracing_subscriber::prelude::*;
 use waypoint::settings::Settings;
 
 pub(crate) use backend::{Backend, Seen};
-use plane::Plane;
+use plane::{Plane, Transport};
 use proxy::Proxy;
 pub(crate) use request::{Answer, Ask, Call};
 use wire::Clients;
@@ -106,7 +111,16 @@ impl Together {
 
     /// The usual stage with other limits and timers.
     pub(crate) fn shop_where(settings: Settings, yaml: &str) -> Self {
-        let mesh = Self::with("waypoint", settings, 2, WAYPOINT);
+        Self::with("waypoint", settings, 2, WAYPOINT).furnished(yaml)
+    }
+
+    /// The usual stage, with xDS as products have it.
+    pub(crate) fn shop_over_grpc(yaml: &str) -> Self {
+        Self::over(Transport::Grpc, "waypoint", Settings::default(), 2, WAYPOINT).furnished(yaml)
+    }
+
+    fn furnished(self, yaml: &str) -> Self {
+        let mesh = self;
         mesh.service("web", "app: web");
         for version in ["v1", "v2"] {
             let name = format!("web-{version}");
@@ -129,11 +143,15 @@ impl Together {
 
     /// Any of these.
     pub(crate) fn with(gateway: &str, settings: Settings, workers: usize, yaml: &str) -> Self {
+        Self::over(Transport::Calls, gateway, settings, workers, yaml)
+    }
+
+    fn over(transport: Transport, gateway: &str, settings: Settings, workers: usize, yaml: &str) -> Self {
         quiet();
         let authority = TestAuthority::new();
         let ip = address();
         let (mut proxy, subscription) = Proxy::start(gateway, ip, &authority, settings, workers);
-        let mut plane = Plane::new(gateway, subscription);
+        let mut plane = Plane::new(gateway, subscription, transport);
         plane.apply(yaml).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
         let pod = format!("{gateway}-0");
         let label = format!("gateway.networking.k8s.io/gateway-name: {gateway}");
@@ -167,6 +185,40 @@ impl Together {
         let outcome = self.plane.borrow_mut().apply(yaml);
         self.settle();
         outcome
+    }
+
+    /// Puts a text, whatever it is, in place of an object's file; says what is wrong with it.
+    pub(crate) fn overwrite(&self, kind: &str, name: &str, text: &str) -> Vec<String> {
+        let (namespace, name) = split(name);
+        let wrong = self.plane.borrow_mut().overwrite(kind, namespace, name, text);
+        self.settle();
+        wrong
+    }
+
+    /// Applies an object that is changed after somebody looked at it, as a source without admission might give it.
+    pub(crate) fn apply_unchecked(
+        &self,
+        yaml: &str,
+        break_it: impl FnOnce(&mut controlplane_k8s_api::Object),
+    ) {
+        let object = controlplane_k8s_api::parse(yaml).remove(0);
+        let mut object = object.unwrap_or_else(|wrong| panic!("{wrong}")).value;
+        break_it(&mut object);
+        self.plane.borrow_mut().apply_unchecked(object);
+        self.settle();
+    }
+
+    /// Sends the waypoint resources that no object becomes; says what it refuses.
+    pub(crate) fn inject(&self, changes: Vec<mesh_xds::Change>) -> Vec<String> {
+        let mut plane = self.plane.borrow_mut();
+        plane.inject(changes);
+        self.proxy.borrow_mut().follow_binds();
+        plane.take_refused()
+    }
+
+    /// The page `/status`.
+    pub(crate) fn status_page(&self) -> Value {
+        self.plane.borrow().status_page()
     }
 
     /// Takes an object away; `name` may have a namespace before it.

@@ -2,6 +2,7 @@
 
 mod ambient;
 mod authorization;
+mod bad_input;
 mod cases;
 mod entries;
 mod external_auth;

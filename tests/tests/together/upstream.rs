@@ -4,10 +4,11 @@
 //! # Layout
 //! - this file: servers that do as a test says, byte by byte.
 //! - [`retries`]: when a request is tried again. - [`outliers`]: who is left out. - [`pools`]: connections and limits.
-//! - [`places`]: subsets, keys, places. - [`sessions`]: who stays where. - [`tls`]: TLS towards endpoints.
-//! - [`egress`]: hosts outside.
+//! - [`limits`]: limits that nobody sees in an answer. - [`places`]: subsets, keys, places, and who is new.
+//! - [`sessions`]: who stays where. - [`tls`]: TLS towards endpoints. - [`egress`]: hosts outside.
 
 mod egress;
+mod limits;
 mod outliers;
 mod places;
 mod pools;
@@ -75,6 +76,11 @@ fn listen(
 
 /// Reads a head, byte by byte: nothing behind it.
 fn read_head(mut stream: &TcpStream) -> String {
+    read_head_of(&mut stream)
+}
+
+/// The same of any stream.
+fn read_head_of(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

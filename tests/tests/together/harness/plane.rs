@@ -1,28 +1,51 @@
 //! The control plane's half: YAML in, resources over xDS out, statuses beside them. The product's own types in the order
-//! in which its loop calls them; only the loop, the files and the sockets are not there.
+//! in which its loop calls them; only the loop and the files are not there, and the sockets where nobody asks for them.
 
 use std::net::IpAddr;
 
 use clap::Parser;
 use controlplane::args::CommandLine;
-use controlplane::config::files::{ConfigFiles, Verdict};
+use controlplane::config::files::{ConfigFiles, FileChange, Verdict};
 use controlplane::config::scan::FileName;
 use controlplane::derivation::Derivation;
 use controlplane::leases::{LeaseChange, Record};
-use controlplane::statuses::StatusView;
+use controlplane::statuses::StatusPage;
+use controlplane_k8s_api::error::Position;
+use controlplane_k8s_api::{Located, Object};
 use mesh_dataplane::subscribe::{GATEWAY_TYPES, Subscription};
 use mesh_register::{Place, Redirection, Report};
 use mesh_types::NamespacedName;
 use mesh_xds::client::{ClientSession, Received};
 use mesh_xds::server::ServerSession;
-use mesh_xds::{ApplyBatch, ClientConfig, NodeInfo, ResourceCache, TypeUrl};
+use mesh_xds::{ApplyBatch, Change, ClientConfig, NodeInfo, ResourceCache, SubscriberStatus, TypeUrl};
 use serde_json::Value;
+
+use super::streams::Streams;
 
 /// A control plane with one subscriber.
 pub(crate) struct Plane {
     files: ConfigFiles,
     derivation: Derivation,
     cache: ResourceCache,
+    link: Link,
+}
+
+/// What carries xDS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Calls: quick.
+    Calls,
+    /// gRPC and TLS, as products have it.
+    Grpc,
+}
+
+enum Link {
+    Calls(Box<Sessions>),
+    Grpc(Streams),
+}
+
+/// Both sessions, hand in hand.
+struct Sessions {
     server: ServerSession,
     client: ClientSession,
     subscription: Subscription,
@@ -31,7 +54,7 @@ pub(crate) struct Plane {
 
 impl Plane {
     /// Followed by a proxy of the gateway `shop/<gateway>`.
-    pub(crate) fn new(gateway: &str, subscription: Subscription) -> Self {
+    pub(crate) fn new(gateway: &str, subscription: Subscription, transport: Transport) -> Self {
         let line = ["lateen-controlplane", "--config-dir", "/", "--state-dir", "/"];
         let args = CommandLine::try_parse_from(line).unwrap().serve.unwrap();
         let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
@@ -40,19 +63,15 @@ impl Plane {
             node: NodeInfo::waypoint(None, gateway, super::NAMESPACE, super::NODE, gateway),
             types: GATEWAY_TYPES.to_vec(),
         };
-        let client = ClientSession::new(&config);
-        let mut server = ServerSession::new(cache.clone());
-        for request in client.open() {
-            server.receive(request).unwrap();
-        }
+        let link = match transport {
+            Transport::Calls => Link::Calls(Box::new(Sessions::new(&cache, &config, subscription))),
+            Transport::Grpc => Link::Grpc(Streams::start(cache.clone(), &config, subscription)),
+        };
         Self {
             files: ConfigFiles::default(),
             derivation: Derivation::new(&args),
             cache,
-            server,
-            client,
-            subscription,
-            refused: Vec::new(),
+            link,
         }
     }
 
@@ -63,23 +82,46 @@ impl Plane {
     pub(crate) fn apply(&mut self, yaml: &str) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         for document in yaml.split("\n---").filter(|text| !text.trim().is_empty()) {
-            let mut keys = controlplane_k8s_api::parse(document).into_iter();
-            let key = keys.find_map(|object| object.ok()?.value.key());
-            let name = match key {
-                Some(key) => file(key.kind.as_str(), &key.namespace, &key.name),
-                // Broken, or of no kind that is read: the text is its own name.
-                None => format!("unnamed-{:.40}.yaml", document.trim().replace(['/', '\n'], " ")),
-            };
-            match self.files.update(&FileName::new(&name), document) {
-                Verdict::Good | Verdict::StillBroken => {}
-                Verdict::KeptLastGood(errors) | Verdict::NeverGood(errors) => wrong.extend(errors),
-            }
+            wrong.extend(self.write(&name_of(document), document));
         }
         self.derivation.apply(self.files.take_changes());
         self.publish();
         match wrong.is_empty() {
             true => Ok(()),
             false => Err(wrong),
+        }
+    }
+
+    /// Puts a text, whatever it is, in place of an object's file.
+    pub(crate) fn overwrite(&mut self, kind: &str, namespace: &str, name: &str, text: &str) -> Vec<String> {
+        let wrong = self.write(&file(kind, namespace, name), text);
+        self.derivation.apply(self.files.take_changes());
+        self.publish();
+        wrong
+    }
+
+    /// Takes an object that nobody checked.
+    pub(crate) fn apply_unchecked(&mut self, object: Object) {
+        let key = object.key().unwrap();
+        let located = Located {
+            at: Position::START,
+            value: object,
+            warnings: Vec::new(),
+        };
+        self.derivation.apply(vec![FileChange::Set(key, located.into())]);
+        self.publish();
+    }
+
+    /// Publishes a resource that no object of a user's becomes.
+    pub(crate) fn inject(&mut self, changes: Vec<Change>) {
+        self.cache.publish(changes);
+        self.publish();
+    }
+
+    fn write(&mut self, file: &str, text: &str) -> Vec<String> {
+        match self.files.update(&FileName::new(file), text) {
+            Verdict::Good | Verdict::StillBroken => Vec::new(),
+            Verdict::KeptLastGood(errors) | Verdict::NeverGood(errors) => errors,
         }
     }
 
@@ -119,22 +161,67 @@ impl Plane {
 
     /// What `/status` says of an object.
     pub(crate) fn status(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let mut statuses = self.derivation.statuses().into_iter();
-        let status = statuses.find(|status| {
-            let object = &status.object;
-            object.kind.as_str() == kind && object.namespace == *namespace && object.name == *name
-        })?;
-        Some(serde_json::to_value(StatusView::from(status)).unwrap())
+        let page = self.status_page();
+        let mut objects = page["objects"].as_array()?.iter();
+        let of = |object: &&Value| {
+            object["kind"] == kind && object["namespace"] == namespace && object["name"] == name
+        };
+        objects.find(of).cloned()
+    }
+
+    /// The page `/status`.
+    pub(crate) fn status_page(&self) -> Value {
+        let page = StatusPage::new(
+            self.derivation.statuses(),
+            self.files.status(),
+            &self.link.subscribers(),
+        );
+        serde_json::to_value(page).unwrap()
     }
 
     /// What the proxy refused since the last call.
     pub(crate) fn take_refused(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.refused)
+        match &mut self.link {
+            Link::Calls(sessions) => std::mem::take(&mut sessions.refused),
+            Link::Grpc(streams) => streams.take_refused(),
+        }
     }
 
     /// What follows from everything so far is at the proxy when this returns.
     fn publish(&mut self) {
-        self.cache.publish(self.derivation.take_resources());
+        let published = self.cache.publish(self.derivation.take_resources());
+        match &mut self.link {
+            Link::Calls(sessions) => sessions.exchange(),
+            Link::Grpc(streams) => streams.settle(published.sequence),
+        }
+    }
+}
+
+impl Link {
+    fn subscribers(&self) -> Vec<SubscriberStatus> {
+        match self {
+            Self::Calls(sessions) => vec![sessions.server.status()],
+            Self::Grpc(streams) => streams.subscribers(),
+        }
+    }
+}
+
+impl Sessions {
+    fn new(cache: &ResourceCache, config: &ClientConfig, subscription: Subscription) -> Self {
+        let client = ClientSession::new(config);
+        let mut server = ServerSession::new(cache.clone());
+        for request in client.open() {
+            server.receive(request).unwrap();
+        }
+        Self {
+            server,
+            client,
+            subscription,
+            refused: Vec::new(),
+        }
+    }
+
+    fn exchange(&mut self) {
         while let Some(push) = self.server.next_push().unwrap() {
             let response = push.decode().unwrap();
             let answer = match self.client.receive(response) {
@@ -150,6 +237,24 @@ impl Plane {
             };
             self.server.receive(answer).unwrap();
         }
+    }
+}
+
+/// The file of the first object of a text, if it can be told which that is.
+fn name_of(document: &str) -> String {
+    let object = controlplane_k8s_api::parse(document)
+        .into_iter()
+        .find_map(|parsed| {
+            let object = match parsed {
+                Ok(object) => object.value.key()?.reference(),
+                Err(error) => *error.object?,
+            };
+            (!object.name.is_empty()).then_some(object)
+        });
+    match object {
+        Some(object) => file(&object.kind, &object.namespace, &object.name),
+        // Of no kind that is read: the text is its own name.
+        None => format!("unnamed-{:.40}.yaml", document.trim().replace(['/', '\n'], " ")),
     }
 }
 

@@ -1,6 +1,12 @@
 //! TLS towards endpoints.
 
-use super::rule;
+use std::io::Write;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+
+use super::{ok, raw, read_head_of, rule};
 use crate::harness::Together;
 
 /// The usual stage, where port 80 of Service `safe` is TLS of backend `web-v1`, and its authority is in ConfigMap
@@ -75,6 +81,134 @@ fn a_rule_says_what_is_spoken_and_whom_to_trust() {
     assert_eq!((status(&mesh, "safe:80"), status(&mesh, "safe:81")), (200, 200));
     mesh.apply(&rule("safe", "tls: {mode: SIMPLE, insecureSkipVerify: true}"));
     assert_eq!((status(&mesh, "safe:80"), status(&mesh, "safe:81")), (200, 503));
+}
+
+/// An authority, a certificate of its for the server, and one for the client, whose Secret is `name`.
+struct Pki {
+    server: rustls::ServerConfig,
+    secret: String,
+}
+
+fn pki(namespace: &str, name: &str) -> Pki {
+    let key = || KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own = key();
+    let authority = params.self_signed(&own).expect("a certificate");
+    let issuer = Issuer::from_params(&params, &own);
+    let signed = |name: &str| {
+        let key = key();
+        let params = CertificateParams::new([name.to_owned()]).expect("parameters");
+        (params.signed_by(&key, &issuer).expect("a certificate"), key)
+    };
+    let (server, server_key) = signed("raw.example");
+    let (client, client_key) = signed("client.example");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).expect("an authority");
+    let provider = mesh_tls::provider(&mesh_tls::TlsSettings::default());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(
+            vec![server.der().clone()],
+            PrivateKeyDer::try_from(server_key.serialize_der()).expect("a key"),
+        )
+        .expect("a configuration");
+    let text = |pem: String| serde_json::Value::from(pem);
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {namespace}}}, stringData: {{tls.crt: {}, tls.key: {}, ca.crt: {}}}}}",
+        text(client.pem()),
+        text(client_key.serialize_pem()),
+        text(authority.pem())
+    );
+    Pki { server, secret }
+}
+
+/// A server of TLS behind `raw:80`, which says whether it was shown a certificate.
+fn serve_mutual(mesh: &Together, config: rustls::ServerConfig) {
+    let config = Arc::new(config);
+    raw(mesh, "http", move |mut stream, _| {
+        let mut connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+        while !read_head_of(&mut tls).is_empty() {
+            let shown = tls.conn.peer_certificates().is_some();
+            drop(tls.write_all(ok(if shown { "shown" } else { "nothing" }).as_bytes()));
+        }
+    });
+}
+
+// row: DestinationRule trafficPolicy.tls.mode
+// row: DestinationRule trafficPolicy.tls.credentialName
+#[test]
+fn a_certificate_is_shown_to_whom_it_is_for() {
+    let mesh = Together::start("");
+    let good = pki("shop", "client-cert");
+    serve_mutual(&mesh, good.server);
+    mesh.apply(&good.secret);
+    mesh.apply(&pki("shop", "others-cert").secret);
+    let says = |tls: &str| {
+        mesh.apply(&rule("raw", &format!("tls: {{sni: raw.example, {tls}}}")));
+        let answer = mesh.get("/").to("raw:80").send();
+        (answer.status, answer.body)
+    };
+    let shown = (200, "shown".to_owned());
+    assert_eq!(says("mode: MUTUAL, credentialName: client-cert"), shown);
+    assert_eq!(
+        says("mode: MUTUAL, credentialName: client-cert, subjectAltNames: [raw.example]"),
+        shown
+    );
+    for wrong in [
+        "mode: MUTUAL, credentialName: client-cert, subjectAltNames: [other.example]",
+        "mode: MUTUAL, credentialName: others-cert",
+        "mode: MUTUAL, credentialName: no-cert",
+        "mode: SIMPLE, credentialName: client-cert",
+        "mode: SIMPLE, insecureSkipVerify: true",
+    ] {
+        assert_eq!(says(wrong).0, 503, "{wrong}");
+    }
+    // A certificate that is renewed is shown from the next connection on.
+    assert_eq!(says("mode: MUTUAL, credentialName: client-cert"), shown);
+    mesh.remove("Secret", "client-cert");
+    assert_eq!(mesh.get("/").to("raw:80").send().status, 503);
+    assert_eq!(
+        mesh.reason("DestinationRule", "raw", "WaypointAccepted"),
+        "PartiallyInvalid"
+    );
+    let told = mesh.status("DestinationRule", "raw").to_string();
+    assert!(
+        told.contains("spec.trafficPolicy.tls.credentialName") && told.contains("client-cert"),
+        "{told}"
+    );
+}
+
+// row: DestinationRule trafficPolicy.tls.clientCertificate
+#[test]
+fn files_are_nothing_that_a_waypoint_can_read_and_nothing_is_sent_instead() {
+    let mesh = Together::start("");
+    let pki = pki("shop", "client-cert");
+    serve_mutual(&mesh, pki.server);
+    mesh.apply(&pki.secret);
+    for (files, field) in [
+        (
+            "mode: MUTUAL, clientCertificate: /etc/certs/cert.pem, privateKey: /etc/certs/key.pem, caCertificates: /etc/certs/ca.pem",
+            "clientCertificate",
+        ),
+        (
+            "mode: SIMPLE, caCertificates: /etc/certs/ca.pem",
+            "caCertificates",
+        ),
+    ] {
+        mesh.apply(&rule("raw", &format!("tls: {{sni: raw.example, {files}}}")));
+        assert_eq!(mesh.get("/").to("raw:80").send().status, 503, "{files}");
+        let told = mesh.status("DestinationRule", "raw").to_string();
+        assert!(
+            told.contains(&format!("spec.trafficPolicy.tls.{field}")) && told.contains("credentialName"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What rules refer to: backends that are not there, those of other namespaces, and what is spoken with them.
+
+use super::edge;
+use crate::cases::{Via, check, http_route, http_route_of, under};
+use crate::harness::Together;
+
+#[test]
+fn what_cannot_be_used_is_answered_with_500() {
+    let nobody = "{backendRefs: [{name: nobody, port: 80}]}";
+    let elsewhere = "{backendRefs: [{name: web, namespace: other, port: 80}]}";
+    let unknown = "{backendRefs: [{group: example.com, kind: Thing, name: web}]}";
+    let edge = edge("");
+    for (rule, reason) in [
+        (nobody, "BackendNotFound"),
+        (elsewhere, "RefNotPermitted"),
+        (unknown, "InvalidKind"),
+    ] {
+        edge.apply(&http_route_of("web", "{name: edge}", "", rule));
+        assert_eq!(edge.reason("HTTPRoute", "web", "ResolvedRefs"), reason);
+        check(&edge, Via::Listener(80), &[("GET /", "500")]);
+    }
+    // Routes of the mesh may refer to other namespaces, as in Istio.
+    for (rule, reason) in [(nobody, "BackendNotFound"), (unknown, "InvalidKind")] {
+        let other = "{apiVersion: v1, kind: Namespace, metadata: {name: other}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: web, namespace: other}, spec: {clusterIP: 10.96.9.9, ports: [{name: http, port: 80}]}}\n---\n";
+        let mesh = Together::shop(&format!("{other}{}", http_route(rule)));
+        assert_eq!(mesh.reason("HTTPRoute", "web", "ResolvedRefs"), reason);
+        assert!(!mesh.holds("HTTPRoute", "web", "ResolvedRefs"), "{rule}");
+        check(&mesh, Via::Mesh, &[("GET /", "500")]);
+    }
+    // A rule without any; and a share of one.
+    let mesh = Together::shop(&http_route(
+        "{matches: [{path: {type: PathPrefix, value: /none}}]}, {backendRefs: [{name: web-v1, port: 80}, {name: nobody, port: 80}]}",
+    ));
+    check(&mesh, Via::Mesh, &[("GET /none", "500")]);
+    let failed = (0..400).filter(|_| mesh.get("/").send().status == 500).count();
+    assert!((160..=240).contains(&failed), "{failed} of 400");
+}
+
+#[test]
+fn references_to_other_namespaces_need_a_grant() {
+    let other = "{apiVersion: v1, kind: Namespace, metadata: {name: other}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: far, namespace: other}, spec: {clusterIP: 10.96.9.9, ports: [{name: http, port: 80, targetPort: 8080}]}}\n---\n";
+    let mesh = edge("");
+    mesh.apply(other.trim_end_matches("---\n"));
+    mesh.apply(&http_route_of(
+        "web",
+        "{name: edge}",
+        "",
+        "{backendRefs: [{name: far, namespace: other, port: 80}]}",
+    ));
+    let slice = format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: far, namespace: other, labels: {{kubernetes.io/service-name: far}}}}, addressType: IPv4, endpoints: [{{addresses: [{}]}}], ports: [{{name: http, port: 8080}}]}}",
+        mesh.of("web-v1").ip
+    );
+    mesh.apply(&slice);
+    check(&mesh, Via::Listener(80), &[("GET /", "500")]);
+    let grant = |from: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {{name: grant, namespace: other}}, spec: {{from: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: {from}}}], to: [{{group: '', kind: Service}}]}}}}"
+        )
+    };
+    mesh.apply(&grant("elsewhere"));
+    check(&mesh, Via::Listener(80), &[("GET /", "500")]);
+    mesh.apply(&grant("shop"));
+    assert!(mesh.holds("HTTPRoute", "web", "ResolvedRefs"));
+    check(&mesh, Via::Listener(80), &[("GET /", "v1")]);
+    mesh.remove("ReferenceGrant", "other/grant");
+    check(&mesh, Via::Listener(80), &[("GET /", "500")]);
+    // A part that may not be used fails by itself.
+    mesh.apply(&http_route_of(
+        "web",
+        "{name: edge}",
+        "",
+        &format!(
+            "{{matches: [{{path: {{type: PathPrefix, value: /far}}}}], backendRefs: [{{name: far, namespace: other, port: 80}}]}}, {}",
+            under("/near", "", "v2")
+        ),
+    ));
+    check(
+        &mesh,
+        Via::Listener(80),
+        &[("GET /far", "500"), ("GET /near", "v2")],
+    );
+}
+
+#[test]
+fn what_services_say_they_speak_is_spoken() {
+    let mesh = Together::shop("");
+    let service = |name: &str, ip: &str, protocol: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: shop}}, spec: {{clusterIP: {ip}, selector: {{version: v1}}, ports: [{{name: p, port: 80, targetPort: 8080, appProtocol: {protocol}}}]}}}}"
+        )
+    };
+    mesh.apply(&service("h2c", "10.96.7.1", "kubernetes.io/h2c"));
+    mesh.apply(&service("ws", "10.96.7.2", "kubernetes.io/ws"));
+    mesh.apply(&http_route(
+        "{matches: [{path: {type: PathPrefix, value: /h2c}}], backendRefs: [{name: h2c, port: 80}]}, {backendRefs: [{name: ws, port: 80}]}",
+    ));
+    assert_eq!(mesh.get("/h2c").send().seen().version, "HTTP/2.0");
+    let mut socket = mesh.connect("web:80");
+    socket.write("GET /ws HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+    assert!(socket.read_until("\r\n\r\n").starts_with("HTTP/1.1 101"));
+    socket.write("ping");
+    assert_eq!(socket.read(4), "ping");
+}
+
+#[test]
+fn services_without_addresses_or_selectors_are_backends_too() {
+    let mesh = Together::shop("");
+    mesh.apply("{apiVersion: v1, kind: Service, metadata: {name: headless, namespace: shop}, spec: {clusterIP: None, selector: {version: v1}, ports: [{name: http, port: 8080}]}}");
+    mesh.apply("{apiVersion: v1, kind: Service, metadata: {name: manual, namespace: shop}, spec: {clusterIP: 10.96.7.9, ports: [{name: http, port: 80, targetPort: 8080}]}}");
+    let slice = format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: manual-1, namespace: shop, labels: {{kubernetes.io/service-name: manual}}}}, addressType: IPv4, endpoints: [{{addresses: [{}]}}], ports: [{{name: http, port: 8080}}]}}",
+        mesh.of("web-v2").ip
+    );
+    mesh.apply(&slice);
+    mesh.apply(&http_route(
+        "{matches: [{path: {type: PathPrefix, value: /headless}}], backendRefs: [{name: headless, port: 8080}]}, {backendRefs: [{name: manual, port: 80}]}",
+    ));
+    check(&mesh, Via::Mesh, &[("GET /headless", "v1"), ("GET /", "v2")]);
+}
