@@ -1,0 +1,51 @@
+{{- define "cni.global" -}}
+{{- $defaults := dict "hub" "docker.io/lateen" "tag" .Chart.AppVersion "imagePullPolicy" "" "imagePullSecrets" (list) "controlPlane" "istiod" "controlPlaneNamespace" .Release.Namespace "clusterName" "Kubernetes" "revision" "default" "logLevel" "info" "logFormat" "plain" "platform" "" "networkPolicy" false "podMonitor" false -}}
+{{- mergeOverwrite $defaults (.Values.global | default dict) | toYaml }}
+{{- end }}
+
+{{- define "cni.image" -}}
+{{- $global := include "cni.global" . | fromYaml -}}
+{{- $name := printf "%s/%s" (.Values.hub | default $global.hub) .Values.image -}}
+{{- if .Values.digest }}{{ $name }}@{{ .Values.digest }}{{ else }}{{ $name }}:{{ .Values.tag | default $global.tag }}{{ end }}
+{{- end }}
+
+{{- define "cni.selector" -}}
+k8s-app: {{ .Values.name }}-node
+{{- end }}
+
+{{- define "cni.labels" -}}
+{{- $global := include "cni.global" . | fromYaml -}}
+app: istio-cni
+istio.io/rev: {{ $global.revision | quote }}
+operator.istio.io/component: Cni
+app.kubernetes.io/name: istio-cni
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+app.kubernetes.io/part-of: lateen
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Paths of the host on each platform. */}}
+{{- define "cni.paths" -}}
+{{- $global := include "cni.global" . | fromYaml -}}
+{{- $platform := $global.platform -}}
+{{- if and (not $platform) (contains "-gke" .Capabilities.KubeVersion.GitVersion) }}{{ $platform = "gke" }}{{ end -}}
+{{- $usual := dict "bin" "/opt/cni/bin" "conf" "/etc/cni/net.d" "netns" "/var/run/netns" -}}
+{{- $of := dict
+  "gke" (dict "bin" "/home/kubernetes/bin")
+  "k3s" (dict "bin" "/var/lib/rancher/k3s/data/cni" "conf" "/var/lib/rancher/k3s/agent/etc/cni/net.d")
+  "k3d" (dict "bin" "/bin" "conf" "/var/lib/rancher/k3s/agent/etc/cni/net.d")
+  "microk8s" (dict "bin" "/var/snap/microk8s/current/opt/cni/bin" "conf" "/var/snap/microk8s/current/args/cni-network")
+  "minikube" (dict "netns" "/var/run/docker/netns")
+  "openshift" (dict "bin" "/var/lib/cni/bin" "conf" "/etc/cni/multus/net.d")
+-}}
+{{- $paths := mergeOverwrite $usual (get $of ($platform | default "none") | default dict) -}}
+bin: {{ .Values.cniBinDir | default $paths.bin }}
+conf: {{ .Values.cniConfDir | default $paths.conf }}
+netns: {{ .Values.cniNetnsDir | default $paths.netns }}
+platform: {{ $platform | quote }}
+{{- end }}
