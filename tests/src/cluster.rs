@@ -43,6 +43,18 @@ pub use tools::Tools;
 
 use balancer::Balancer;
 
+/// A control plane without nodes, for what only an API server has to be asked. The process must be alone in its namespaces,
+/// as for a whole cluster.
+///
+/// # Errors
+/// Fails with the end of the log of the part that does not come up.
+pub fn control_plane_alone(tools: &Tools) -> Result<ControlPlane> {
+    let dir = Path::new(DIR);
+    fs::create_dir_all(dir.join("logs"))?;
+    lay_the_wire()?;
+    ControlPlane::start(tools, dir)
+}
+
 /// A running cluster; dropping it stops everything.
 #[derive(Debug)]
 pub struct Cluster {

@@ -1,0 +1,283 @@
+//! What only a real API server can say: it takes the CRDs, thinks of the corpus (`controlplane/crds/corpus`) what the control
+//! plane thinks, prunes nothing, and finds nothing to change in charts that are applied a second time.
+//!
+//! Needs the machine's root and the programs that `make cluster` builds; says loudly what it leaves out otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::cluster::{self, ControlPlane, Kubectl, Tools, tools};
+use lab::wait;
+use lab::world::{self, Rights};
+use serde_json::Value;
+
+/// A test, named by a sentence.
+struct Test {
+    name: &'static str,
+    run: fn(&Kubectl) -> Result<()>,
+}
+
+/// In this order, with one API server: each finds what those before it made.
+const TESTS: &[Test] = &[
+    Test {
+        name: "the_api_server_takes_every_crd",
+        run: the_api_server_takes_every_crd,
+    },
+    Test {
+        name: "charts_applied_twice_change_nothing",
+        run: charts_applied_twice_change_nothing,
+    },
+    Test {
+        name: "the_api_server_takes_what_is_valid",
+        run: the_api_server_takes_what_is_valid,
+    },
+    Test {
+        name: "the_api_server_refuses_what_is_invalid",
+        run: the_api_server_refuses_what_is_invalid,
+    },
+    Test {
+        name: "what_only_the_control_plane_can_refuse_is_stored_whole",
+        run: what_only_the_control_plane_can_refuse_is_stored_whole,
+    },
+    Test {
+        name: "every_version_says_the_same",
+        run: every_version_says_the_same,
+    },
+];
+
+fn main() -> ExitCode {
+    if std::env::args().any(|a| a == "--list") {
+        TESTS.iter().for_each(|t| println!("{}: test", t.name));
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("api_server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    let Some(tools) = programs()? else {
+        eprintln!(
+            "LEFT OUT: no API server was asked, since its programs are not built (make cluster builds them)"
+        );
+        return Ok(true);
+    };
+    if world::enter()? != Rights::Root {
+        eprintln!("LEFT OUT: no API server was asked, which needs the machine's root");
+        return Ok(true);
+    }
+    let control: ControlPlane = cluster::control_plane_alone(&tools)?;
+    let kubectl = control.kubectl();
+    println!("\nrunning {} tests", TESTS.len());
+    let mut well = true;
+    for test in TESTS {
+        let result = (test.run)(&kubectl);
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {word}", test.name);
+        if let Err(error) = result {
+            println!("{error:#}");
+            well = false;
+        }
+    }
+    Ok(well)
+}
+
+/// The cluster's programs, where somebody built them.
+fn programs() -> Result<Option<Tools>> {
+    let named = std::env::var_os("LATEEN_CLUSTER_TOOLS").map(PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let dir = named.unwrap_or_else(|| target.join("cluster"));
+    if !dir.join("kube-apiserver").exists() || !tools::go_is_there() {
+        return Ok(None);
+    }
+    Tools::build(&root().join("tests/cluster"), &dir, |what| println!("== {what}")).map(Some)
+}
+
+fn the_api_server_takes_every_crd(kubectl: &Kubectl) -> Result<()> {
+    let folder = root().join("charts/base/files/crds").display().to_string();
+    kubectl.run(&["apply", "--server-side", "-f", &folder])?;
+    let count = controlplane_crds::CRDS.len();
+    for crd in controlplane_crds::CRDS {
+        wait::until(&format!("{} is established", crd.name()), PATIENCE, || {
+            let object = kubectl.get(&["crd", &crd.name()]).ok()?;
+            let conditions = object["status"]["conditions"].as_array()?;
+            let is = |kind: &str| {
+                conditions
+                    .iter()
+                    .any(|c| c["type"] == kind && c["status"] == "True")
+            };
+            // Says what is not structural.
+            (is("Established") && !is("NonStructuralSchema")).then_some(())
+        })?;
+    }
+    ensure!(count > 10, "only {count} CRDs");
+    Ok(())
+}
+
+/// Server-side apply finds no field that it would set otherwise.
+fn charts_applied_twice_change_nothing(kubectl: &Kubectl) -> Result<()> {
+    for namespace in ["istio-system", "shop"] {
+        kubectl.run(&["create", "namespace", namespace])?;
+    }
+    for golden in ["default", "l4-only", "openshift", "configured"] {
+        let file = root().join(format!("charts/golden/{golden}.yaml"));
+        // Kinds of other projects are none of this API server's.
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let known: Vec<_> = text
+            .split("---\n")
+            .filter(|d| !d.contains("kind: PodMonitor"))
+            .collect();
+        let yaml = known.join("---\n");
+        kubectl.apply(&yaml).with_context(|| golden.to_owned())?;
+        let path = file_of(&yaml)?;
+        let mut diff = kubectl.command(&["diff", "--server-side", "--force-conflicts", "-f", &path]);
+        let out = diff.output().context("kubectl diff")?;
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        // 0 for no difference, 1 for some, more for trouble.
+        ensure!(
+            out.status.success(),
+            "{golden}: applied again, it would change:\n{said}"
+        );
+    }
+    Ok(())
+}
+
+fn the_api_server_takes_what_is_valid(kubectl: &Kubectl) -> Result<()> {
+    for (name, text) in corpus("valid")? {
+        let out = dry_run(kubectl, &text)?;
+        let (taken, wanted) = (
+            out.matches(" created (server dry run)").count(),
+            documents(&text).len(),
+        );
+        ensure!(taken == wanted, "{name}: {taken} of {wanted} were taken:\n{out}");
+    }
+    Ok(())
+}
+
+fn the_api_server_refuses_what_is_invalid(kubectl: &Kubectl) -> Result<()> {
+    // Policies of admission count a moment after they were made.
+    let elsewhere = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: shop}\n\
+                     spec: {targetRefs: [{kind: Service, group: '', name: a, namespace: elsewhere}]}\n";
+    wait::until("the admission policies are in force", PATIENCE, || {
+        dry_run(kubectl, elsewhere)
+            .ok()?
+            .contains("denied request")
+            .then_some(())
+    })?;
+    for (name, text) in corpus("invalid")? {
+        for document in documents(&text) {
+            let out = dry_run(kubectl, &document)?;
+            ensure!(!out.contains(" created"), "{name}: taken:\n{document}");
+            let about_it =
+                out.contains("invalid") || out.contains("denied") || out.contains("strict decoding");
+            ensure!(about_it, "{name}: refused for another reason:\n{document}\n{out}");
+        }
+    }
+    Ok(())
+}
+
+fn what_only_the_control_plane_can_refuse_is_stored_whole(kubectl: &Kubectl) -> Result<()> {
+    for (name, text) in corpus("late")? {
+        for document in documents(&text) {
+            kubectl
+                .apply(&document)
+                .with_context(|| format!("{name}:\n{document}"))?;
+            let wanted: Value = serde_saphyr::from_str(&document).context("YAML")?;
+            let (kind, group) = (wanted["kind"].as_str().unwrap_or_default(), &wanted["apiVersion"]);
+            let group = group
+                .as_str()
+                .and_then(|g| g.split('/').next())
+                .unwrap_or_default();
+            let stored = kubectl.get(&[&format!("{kind}.{group}"), "a", "-n", "shop"])?;
+            for field in ["spec", "spce"] {
+                ensure!(
+                    stored[field] == wanted[field],
+                    "{name}: stored as {}:\n{document}",
+                    stored[field]
+                );
+            }
+            kubectl.delete(&document)?;
+        }
+    }
+    Ok(())
+}
+
+fn every_version_says_the_same(kubectl: &Kubectl) -> Result<()> {
+    let (_, text) = corpus("valid")?
+        .into_iter()
+        .find(|(name, _)| name == "networking.yaml")
+        .context("the corpus has networking.yaml")?;
+    kubectl.apply(&text)?;
+    for crd in controlplane_crds::CRDS {
+        for pair in crd.versions.windows(2) {
+            let [one, other] = [pair[0], pair[1]].map(|version| {
+                let resource = format!("{}.{version}.{}", crd.plural, crd.group());
+                kubectl.get(&[&resource, "--all-namespaces"])
+            });
+            let [one, other] = [specs(&one?), specs(&other?)];
+            ensure!(one == other, "{}: {pair:?}", crd.plural);
+        }
+    }
+    Ok(())
+}
+
+fn specs(list: &Value) -> Vec<Value> {
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    items.into_iter().map(|item| item["spec"].clone()).collect()
+}
+
+/// What `kubectl create` says of a text; that it is refused is no failure.
+fn dry_run(kubectl: &Kubectl, text: &str) -> Result<String> {
+    let path = file_of(text)?;
+    let mut command = kubectl.command(&["create", "--dry-run=server", "-f", &path]);
+    let out = command.output().context("kubectl")?;
+    let said = [out.stdout, out.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if said.contains("refused - did you specify") || said.contains("no matches for kind") {
+        bail!("{said}");
+    }
+    Ok(said)
+}
+
+/// Where kubectl finds a text.
+fn file_of(text: &str) -> Result<String> {
+    let file = Path::new("/run/lateen/objects.yaml");
+    fs::write(file, text).context("a file for kubectl")?;
+    Ok(file.display().to_string())
+}
+
+fn corpus(folder: &str) -> Result<Vec<(String, String)>> {
+    let folder = root().join("controlplane/crds/corpus").join(folder);
+    let mut all = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        all.push((name, fs::read_to_string(&path)?));
+    }
+    ensure!(!all.is_empty(), "{} is empty", folder.display());
+    all.sort();
+    Ok(all)
+}
+
+fn documents(text: &str) -> Vec<String> {
+    let all = text.split("\n---\n").filter(|d| !d.trim().is_empty());
+    all.map(str::to_owned).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
