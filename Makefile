@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench images cluster crds fmt lint deny build clean
+.PHONY: help demo test bench images push cluster crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,6 +38,9 @@ images: ## Container images of the products, made without a container engine (ou
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh --release
 	exec $(TARGET)/release/images --products $(TARGET)/release $(IMAGES_ARGS)
+
+push: ## The same, pushed to a registry: make push HUB=registry.example.com/mesh
+	@$(MAKE) images IMAGES_ARGS='--push $(if $(HUB),--hub $(HUB)) $(IMAGES_ARGS)'
 
 cluster: ## A bare Kubernetes cluster of two nodes on this machine (root, Go; ten minutes once, then seconds)
 	@scripts/setup.sh cluster

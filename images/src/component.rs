@@ -109,3 +109,6 @@ impl Component {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Image {
         self.manifest["digest"].as_str().unwrap_or_default()
     }
 
-    /// Its blobs: configuration, layer, manifest.
+    /// Its blobs: configuration, layer, and the manifest last.
     #[must_use]
     pub fn blobs(&self) -> &[Blob] {
         &self.blobs
@@ -181,7 +181,7 @@ fn architecture() -> &'static str {
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Container images of the products, made from the release binaries and the libraries that they need: no container engine,
-//! no base image, no network.
+//! no base image; a registry only where an image is pushed.
 //!
 //! The same files give the same bytes: entries are sorted, times are zero, owners are root, and compression has no header
 //! of its own time. So an image's digest says what is in it, and a rebuild can be compared.
@@ -9,14 +9,17 @@
 //! - [`files`]: what lies in an image, and which shared libraries a program takes with it.
 //! - [`layer`]: files as one layer (OCI image specification, "Image Layer Filesystem Changeset").
 //! - [`layout`]: blobs, configuration, manifest and index as a folder or a tar (OCI image layout 1.0).
+//! - [`registry`]: pushing an image.
 //! - [`sbom`]: what a binary was made of (CycloneDX 1.6), from cargo's own resolution.
 
 pub mod component;
 pub mod files;
 pub mod layer;
 pub mod layout;
+pub mod registry;
 pub mod sbom;
 
 pub use component::{COMPONENTS, Component};
 pub use files::Files;
 pub use layout::{Image, ImageConfig};
+pub use registry::{Reference, Registry};

@@ -1,4 +1,4 @@
-//! `images`: makes the products' container images, as OCI layouts and archives.
+//! `images`: makes the products' container images, as OCI layouts and archives, and pushes them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use images::{COMPONENTS, Component};
+use images::{COMPONENTS, Component, Image, Reference, Registry};
 
 /// Makes the products' container images without a container engine
 #[derive(Debug, Parser)]
@@ -27,6 +27,12 @@ struct Arguments {
     /// The workspace that the products were built from
     #[arg(long, default_value = "Cargo.toml")]
     manifest: PathBuf,
+    /// Push them to the registry that --hub names, too
+    #[arg(long)]
+    push: bool,
+    /// Push without TLS, to a registry on this machine
+    #[arg(long, requires = "push")]
+    plain_http: bool,
     /// Only these: controlplane, ztunnel, cni, waypoint
     #[arg(long)]
     only: Vec<String>,
@@ -55,7 +61,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         let file = arguments.out.join(format!("{}.tar", component.name));
         fs::write(&file, &archive).with_context(|| file.display().to_string())?;
         println!("{name}\t{}\t{:.1} MB", image.digest(), archive.len() as f64 / 1e6);
+        if arguments.push {
+            push(&image, &name, arguments.plain_http)?;
+        }
     }
+    Ok(())
+}
+
+fn push(image: &Image, name: &str, plain: bool) -> Result<()> {
+    let reference: Reference = name.parse()?;
+    let mut registry = Registry::of(&reference, plain)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let pushed = runtime.block_on(registry.push(image, &reference.tag))?;
+    println!(
+        "  pushed to {}: {} blobs sent, {} were there",
+        reference.registry, pushed.sent, pushed.there
+    );
     Ok(())
 }
 
