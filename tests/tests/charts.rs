@@ -60,7 +60,6 @@ controlplane:
   env: {EXTRA: \"1\"}
   meshConfig: {accessLogFile: /dev/stdout, trustDomainAliases: [old.example.com]}
   features:
-    secrets: {namespaces: [shop]}
     clusterTrustBundle: true
     untaint: {enabled: true}
   podMonitor: {enabled: true, labels: {release: prometheus}}
@@ -209,7 +208,7 @@ fn roles_say_exactly_what_is_needed() {
             }
         }
     }
-    let asked = "controlplane: {features: {secrets: {clusterWide: true}}}";
+    let asked = "controlplane: {features: {secrets: true}}";
     let roles = objects(&helm.render("lateen", asked));
     let reads = |o: &Value| {
         let rules = o["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -254,8 +253,8 @@ fn the_control_plane_may_read_every_kind_that_it_understands() {
         })
     };
     for kind in Kind::ALL {
-        // Secrets are a feature; the mesh's configuration is a ConfigMap.
-        if matches!(kind, Kind::Secret | Kind::MeshConfig) {
+        // Secrets are a feature, the mesh's configuration is a ConfigMap, and accounts are read in files only.
+        if matches!(kind, Kind::Secret | Kind::MeshConfig | Kind::ServiceAccount) {
             continue;
         }
         let resource = plural(kind.as_str());
