@@ -14,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use lab::{App, Lab, in_lab};
 use mesh_model::AppProtocol;
-use mesh_testkit::{pod, service};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -495,15 +494,7 @@ fn the_waypoint_refuses_what_could_be_read_in_two_ways() {
 }
 
 async fn shop(lab: &Lab) -> std::net::SocketAddr {
-    let ip = lab.ip(1);
-    lab.apply([
-        service("shop")
-            .at("10.96.0.1")
-            .port(80, 9000)
-            .speaking(AppProtocol::Http11)
-            .into(),
-        pod("web").at(&ip).serving("shop", 80, 9000).into(),
-    ]);
+    lab.sell(AppProtocol::Http11);
     lab.app(App::Http, "web", 1, 9000).await;
     lab.open_plain("shop", 80)
 }

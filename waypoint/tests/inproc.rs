@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use lab::{App, Lab, get, http1, http2, in_lab, in_lab_with_threads, post, read};
+use mesh_model::AppProtocol;
 use mesh_model::l7::authorization::{Action, Authorization, Operation, PathPattern, Rule, Values};
 use mesh_model::l7::filter::{
     Abort, Fault, Filter, HeaderEdits, PathRewrite, Redirect, RedirectPort, Rewrite, Share,
@@ -43,15 +44,8 @@ use waypoint::flags::ResponseFlag;
 /// The service `shop` with the waypoint in front of it, and an endpoint at host 1, port 9000.
 async fn shop(lab: &Lab, app: App) {
     let ip = lab.ip(1);
-    lab.apply([
-        service("waypoint").at("10.96.0.100").port(15008, 15008).into(),
-        service("shop")
-            .at("10.96.0.1")
-            .port(80, 9000)
-            .behind("waypoint")
-            .into(),
-        pod("web").at(&ip).serving("shop", 80, 9000).into(),
-    ]);
+    lab.enroll(AppProtocol::Unknown);
+    lab.apply([pod("web").at(&ip).serving("shop", 80, 9000).into()]);
     lab.app(app, "web", 1, 9000).await;
 }
 
@@ -150,23 +144,11 @@ fn a_request_through_a_tunnel_reaches_the_services_endpoint() {
 fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_with_the_waypoints_identity() {
     in_lab(|lab| async move {
         let ip = lab.ip(1);
-        lab.apply([
-            service("waypoint").at("10.96.0.100").into(),
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .behind("waypoint")
-                .into(),
-            pod("web").at(&ip).hbone().serving("shop", 80, 9000).into(),
-        ]);
+        lab.enroll(AppProtocol::Unknown);
+        lab.apply([pod("web").at(&ip).hbone().serving("shop", 80, 9000).into()]);
         lab.app(App::Http, "web", 1, 9000).await;
         lab.node("web", 1).await;
-        let waypoint = lab.open_hbone();
-        let client = lab.client("client");
-        let tunnel = lab
-            .tunnel(&client, "client", waypoint, "10.96.0.1:80")
-            .await
-            .unwrap();
+        let (_client, tunnel) = lab.to_shop().await;
         let mut http = http1(tunnel.into_io()).await;
         let answer = read(http.send_request(get("/")).await.unwrap()).await;
         assert_eq!((answer.status, &answer.headers["x-app"] == "web"), (200, true));
@@ -195,12 +177,7 @@ fn shares_of_a_route_are_kept_over_one_connection() {
             "split",
             &[("v1", 70), ("v2", 30)],
         )))]);
-        let waypoint = lab.open_hbone();
-        let client = lab.client("client");
-        let tunnel = lab
-            .tunnel(&client, "client", waypoint, "10.96.0.1:80")
-            .await
-            .unwrap();
+        let (_client, tunnel) = lab.to_shop().await;
         let mut http = http1(tunnel.into_io()).await;
         let mut first = 0;
         for _ in 0..500 {
@@ -241,12 +218,7 @@ fn what_is_not_served_is_refused() {
 fn http2_goes_through_with_its_trailers() {
     in_lab(|lab| async move {
         shop(&lab, App::Http2).await;
-        let waypoint = lab.open_hbone();
-        let client = lab.client("client");
-        let tunnel = lab
-            .tunnel(&client, "client", waypoint, "10.96.0.1:80")
-            .await
-            .unwrap();
+        let (_client, tunnel) = lab.to_shop().await;
         let mut http = http2(tunnel.into_io()).await;
         let request = || {
             let mut request = get("http://shop/trailers");
@@ -265,12 +237,7 @@ fn http2_goes_through_with_its_trailers() {
 fn a_server_may_speak_first_on_a_port_that_says_nothing() {
     in_lab(|lab| async move {
         shop(&lab, App::Greet).await;
-        let waypoint = lab.open_hbone();
-        let client = lab.client("client");
-        let tunnel = lab
-            .tunnel(&client, "client", waypoint, "10.96.0.1:80")
-            .await
-            .unwrap();
+        let (_client, tunnel) = lab.to_shop().await;
         let mut io = tunnel.into_io();
         let mut greeting = [0; 6];
         io.read_exact(&mut greeting).await.unwrap();
@@ -436,12 +403,7 @@ fn a_policy_denies_by_path_and_is_named() {
     in_lab(|lab| async move {
         shop(&lab, App::Http).await;
         lab.serve([deny("no-admin", &["/admin"])]);
-        let waypoint = lab.open_hbone();
-        let client = lab.client("client");
-        let tunnel = lab
-            .tunnel(&client, "client", waypoint, "10.96.0.1:80")
-            .await
-            .unwrap();
+        let (_client, tunnel) = lab.to_shop().await;
         let mut http = http1(tunnel.into_io()).await;
         let answer = read(http.send_request(get("/admin/x")).await.unwrap()).await;
         assert_eq!(

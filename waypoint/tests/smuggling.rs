@@ -39,7 +39,6 @@ use std::time::Duration;
 use judge::{Told, answers, judge, unjudged};
 use lab::{Lab, in_lab};
 use mesh_model::AppProtocol;
-use mesh_testkit::{pod, service};
 use mesh_types::fuzzing::mutations;
 use servers::{End, Reader, Seen, Wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,17 +66,9 @@ struct Place {
 
 impl Place {
     async fn new(lab: Rc<Lab>, reader: Reader) -> Self {
-        let ip = lab.ip(1);
-        lab.apply([
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .speaking(AppProtocol::Http11)
-                .into(),
-            pod("shop").at(&ip).serving("shop", 80, 9000).into(),
-        ]);
+        lab.sell(AppProtocol::Http11);
         let wires = Wires::default();
-        let listener = TcpListener::bind((ip, 9000)).await.unwrap();
+        let listener = TcpListener::bind((lab.ip(1), 9000)).await.unwrap();
         let all = wires.clone();
         spawn_local(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lab::{App, get, http1, in_lab_with_threads, read};
+use mesh_model::AppProtocol;
 use mesh_model::l7::resilience::Timeouts;
 use mesh_model::l7::route::{
     Destination, HttpAction, HttpBackend, HttpMatch, HttpRule, NamedMatch, Order, Route, RouteParent, Rules,
@@ -18,7 +19,7 @@ use mesh_model::l7::route::{
 use mesh_model::l7::{Created, ObjectRef, Pattern, ServicePort, TextMatch};
 use mesh_state::l7::L7Update;
 use mesh_testkit::objects::hostname;
-use mesh_testkit::{pod, service};
+use mesh_testkit::pod;
 use mesh_types::NamespacedName;
 use tokio::task::spawn_local;
 
@@ -96,15 +97,8 @@ fn ticks() -> BTreeMap<String, u64> {
 fn two_costly_streams_of_one_tunnel_occupy_two_workers() {
     in_lab_with_threads(2, |lab| async move {
         let ip = lab.ip(1);
-        lab.apply([
-            service("waypoint").at("10.96.0.100").port(15008, 15008).into(),
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .behind("waypoint")
-                .into(),
-            pod("web").at(&ip).serving("shop", 80, 9000).into(),
-        ]);
+        lab.enroll(AppProtocol::Unknown);
+        lab.apply([pod("web").at(&ip).serving("shop", 80, 9000).into()]);
         lab.app(App::Http, "web", 1, 9000).await;
         lab.serve([costly()]);
         let waypoint = lab.open_hbone();

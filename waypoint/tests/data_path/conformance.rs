@@ -396,14 +396,7 @@ fn mesh_frontend_is_chosen_by_address_and_port() {
 fn mesh_consumer_route() {
     in_lab(|lab| async move {
         versions(&lab).await;
-        lab.apply([
-            service("waypoint").at("10.96.0.100").into(),
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .behind("waypoint")
-                .into(),
-        ]);
+        lab.enroll(AppProtocol::Unknown);
         let L7Update::Route(consumer) = rules(vec![http_rule("v2")]) else {
             unreachable!("it is a route")
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mesh_model::AppProtocol;
-use mesh_testkit::service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waypoint::settings::Settings;
@@ -69,15 +68,7 @@ fn an_old_tunnel_takes_no_more_streams_and_loses_none() {
             let _ = write.shutdown().await;
         })
         .await;
-        lab.apply([
-            service("waypoint").at("10.96.0.100").into(),
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .speaking(AppProtocol::Tcp)
-                .behind("waypoint")
-                .into(),
-        ]);
+        lab.enroll(AppProtocol::Tcp);
         let waypoint = lab.open_hbone();
         let client = lab.client("client");
         let tunnel = lab
@@ -112,15 +103,7 @@ fn a_connection_that_rests_goes_on_where_it_was() {
     };
     in_lab_where(settings, |lab| async move {
         let address = shop(&lab, AppProtocol::Http11, |s| answering(s, OK)).await;
-        lab.apply([
-            service("waypoint").at("10.96.0.100").into(),
-            service("shop")
-                .at("10.96.0.1")
-                .port(80, 9000)
-                .speaking(AppProtocol::Http11)
-                .behind("waypoint")
-                .into(),
-        ]);
+        lab.enroll(AppProtocol::Http11);
         let (hbone, client) = (lab.open_hbone(), lab.client("client"));
         let tunnel = lab.tunnel(&client, "client", hbone, "10.96.0.1:80").await;
         let mut tunnel = tunnel.unwrap().into_io();

@@ -1,8 +1,12 @@
 //! Changes of protocol.
 
-use http::{Method, Request, Version};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::{Method, Request, Response, Version};
 use http_body_util::Full;
 use hyper::ext::Protocol;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use mesh_model::AppProtocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,6 +140,13 @@ async fn either(mut stream: TcpStream) {
     }
 }
 
+/// A request over HTTP/2.
+fn ask() -> Request<Full<bytes::Bytes>> {
+    let mut ask = get("http://shop/");
+    ask.headers_mut().remove("host");
+    ask
+}
+
 /// RFC 8441.
 fn extended(protocol: &'static str) -> Request<Full<bytes::Bytes>> {
     let mut request = Request::new(Full::default());
@@ -155,11 +166,6 @@ fn websockets_over_http2_share_a_connection_with_requests() {
     in_lab(|lab| async move {
         let address = shop(&lab, AppProtocol::Http11, either).await;
         let mut http = crate::lab::http2(TcpStream::connect(address).await.unwrap()).await;
-        let ask = || {
-            let mut ask = get("http://shop/");
-            ask.headers_mut().remove("host");
-            ask
-        };
         // The settings that allow it came with the first answer.
         assert_eq!(read(http.send_request(ask()).await.unwrap()).await.body, "ok");
         let answer = http.send_request(extended("websocket")).await.unwrap();
@@ -188,6 +194,80 @@ fn websockets_over_http2_share_a_connection_with_requests() {
     });
 }
 
+/// Servers that speak both versions: a preface, or anything else, says which one it is.
+async fn both(stream: TcpStream, versions: Rc<RefCell<Vec<&'static str>>>) {
+    let mut first = [0; 4];
+    while stream.peek(&mut first).await.unwrap_or(0) < 4 {
+        if stream.readable().await.is_err() || stream.peek(&mut first).await.unwrap_or(0) == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    if &first != b"PRI " {
+        versions.borrow_mut().push("HTTP/1.1");
+        return either(stream).await;
+    }
+    versions.borrow_mut().push("HTTP/2");
+    let answer = service_fn(|_| async {
+        let ok = Response::new(Full::new(bytes::Bytes::from_static(b"ok")));
+        Ok::<_, std::convert::Infallible>(ok)
+    });
+    let serve = hyper::server::conn::http2::Builder::new(crate::lab::LocalExecutor)
+        .enable_connect_protocol()
+        .serve_connection(TokioIo::new(stream), answer);
+    let _ = serve.await;
+}
+
+/// `docs/decisions/websockets.md`: also where the endpoint says that it knows extended CONNECT.
+#[test]
+fn websockets_have_an_http1_connection_of_their_own_where_requests_go_over_http2() {
+    in_lab(|lab| async move {
+        let versions: Rc<RefCell<Vec<&str>>> = Rc::default();
+        let seen = versions.clone();
+        let serve = move |stream| both(stream, seen.clone());
+        let address = shop(&lab, AppProtocol::Http2, serve).await;
+        let mut http = crate::lab::http2(TcpStream::connect(address).await.unwrap()).await;
+        assert_eq!(read(http.send_request(ask()).await.unwrap()).await.body, "ok");
+        let answer = http.send_request(extended("websocket")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 13];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"welcome hello");
+        assert_eq!(read(http.send_request(ask()).await.unwrap()).await.body, "ok");
+        // The same for a client of HTTP/1.1.
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let upgrade = "GET /ws?x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-key: theirs\r\n\r\n";
+        client.write_all(upgrade.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.unwrap().starts_with("HTTP/1.1 101 "));
+        let mut echo = [0; 8];
+        client.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"welcome ");
+        assert_eq!(*versions.borrow(), ["HTTP/2", "HTTP/1.1", "HTTP/1.1"]);
+    });
+}
+
+#[test]
+fn who_speaks_http2_alone_cannot_change_the_protocol() {
+    in_lab(|lab| async move {
+        // SETTINGS, whatever comes: what a server of HTTP/2 begins with.
+        let serve = |mut stream: TcpStream| async move {
+            let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+        };
+        let address = shop(&lab, AppProtocol::Http2, serve).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(ASK.as_bytes()).await.unwrap();
+        let answer = head(&mut client).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let report = lab.reports(1).await.pop().unwrap();
+        assert_eq!(report.flags.to_string(), "UPE");
+    });
+}
+
 fn http_rule_to(n: u32) -> mesh_model::l7::route::Rules {
     http(http_rule(if n.is_multiple_of(2) { "shop" } else { "nobody" }))
 }
@@ -197,9 +277,7 @@ fn other_protocols_over_http2_are_refused_and_refusals_are_answers() {
     in_lab(|lab| async move {
         let address = shop(&lab, AppProtocol::Http11, either).await;
         let mut http = crate::lab::http2(TcpStream::connect(address).await.unwrap()).await;
-        let mut ask = get("http://shop/");
-        ask.headers_mut().remove("host");
-        assert_eq!(read(http.send_request(ask).await.unwrap()).await.status, 200);
+        assert_eq!(read(http.send_request(ask()).await.unwrap()).await.status, 200);
         let refused = http.send_request(extended("connect-udp")).await.unwrap();
         assert_eq!(refused.status(), 501);
         lab.serve([route("HTTPRoute", "gone", http_rule_to(1))]);

@@ -41,11 +41,7 @@ fn held(lab: &Lab) -> usize {
 
 #[test]
 fn what_is_held_for_clients_who_take_nothing_is_bounded() {
-    let settings = Settings {
-        buffer_limit: LIMIT,
-        ..Settings::default()
-    };
-    in_lab_where(settings, |lab| async move {
+    in_lab_where(limited(), |lab| async move {
         let address = shop(&lab, AppProtocol::Http11, endless).await;
         let (mut clients, mut refused) = (Vec::new(), None);
         while refused.is_none() {
@@ -54,9 +50,7 @@ fn what_is_held_for_clients_who_take_nothing_is_bounded() {
                 "{} bytes are held for all of them",
                 held(&lab)
             );
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_recv_buffer_size(4096).unwrap();
-            let mut client = socket.connect(address).await.unwrap();
+            let mut client = client(address).await;
             client
                 .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
                 .await
@@ -96,9 +90,7 @@ fn what_is_held_for_clients_who_take_nothing_is_bounded() {
         );
         // Those who leave make room for others.
         drop(clients);
-        while held(&lab) > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        released(&lab).await;
         let answer = read(client.send_request(get("/short")).await.unwrap()).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
     });

@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use mesh_hbone::{ConnectError, ConnectRequest, HboneOptions, Hop, Pool, ReceiveBudget, Tunnel};
+use mesh_model::AppProtocol;
 use mesh_model::l7::bind::{BindProtocol, Frontend as Served, Serves};
 use mesh_model::l7::{Bind, ServicePort};
 use mesh_net::{DialOptions, ListenOptions, listen};
@@ -26,8 +27,8 @@ use mesh_runtime::drain::{self, DrainTrigger};
 use mesh_runtime::supervise::{Tasks, supervisor};
 use mesh_state::l7::{L7Reader, L7Update, L7Writer, l7};
 use mesh_state::{StateReader, StateWriter, Update, mesh};
-use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::{hostname, identity};
+use mesh_testkit::{TestAuthority, pod, service};
 use mesh_tls::ExpectedPeers;
 use mesh_types::{NamespacedName, NextHop, WorkloadUid};
 use parking_lot::Mutex;
@@ -257,6 +258,39 @@ impl Lab {
     pub(crate) fn drain(&self, deadline: Duration) -> impl Future<Output = drain::Drained> + use<> {
         let trigger = self.drains.borrow_mut().pop().unwrap();
         trigger.drain(drain::DrainMode::Graceful, deadline)
+    }
+
+    /// The service `shop`, which the waypoint is in front of, at 10.96.0.1 and port 80. Its endpoints have port 9000.
+    pub(crate) fn enroll(&self, protocol: AppProtocol) {
+        self.apply([
+            service("waypoint").at("10.96.0.100").port(15008, 15008).into(),
+            service("shop")
+                .at("10.96.0.1")
+                .port(80, 9000)
+                .speaking(protocol)
+                .behind("waypoint")
+                .into(),
+        ]);
+    }
+
+    /// The same without a waypoint, for ports of its own, and an endpoint at host 1.
+    pub(crate) fn sell(&self, protocol: AppProtocol) {
+        let ip = self.ip(1);
+        self.apply([
+            service("shop")
+                .at("10.96.0.1")
+                .port(80, 9000)
+                .speaking(protocol)
+                .into(),
+            pod("shop").at(&ip).serving("shop", 80, 9000).into(),
+        ]);
+    }
+
+    /// A client's tunnel to `shop` through a port of its own. The connection lasts as long as what comes with it.
+    pub(crate) async fn to_shop(&self) -> (Pool<TestAuthority>, Tunnel) {
+        let (waypoint, client) = (self.open_hbone(), self.client("client"));
+        let tunnel = self.tunnel(&client, "client", waypoint, "10.96.0.1:80").await;
+        (client, tunnel.unwrap())
     }
 
     /// Starts an application.
