@@ -1,89 +1,35 @@
 //! What is told of a request costs no memory of its own: Istio's default line, the standard metrics, messages of gRPC.
 
-use std::time::{Duration, SystemTime};
+mod sample;
 
-use http::{Method, Version};
+use std::time::Duration;
+
 use mesh_model::l7::telemetry::LogFormat;
 use mesh_net::counting::{Counting, allocations};
-use mesh_telemetry::flags::ResponseFlags;
 use mesh_telemetry::format::Format;
 use mesh_telemetry::metrics::{MetricPlan, Metrics, Sample};
-use mesh_telemetry::record::{Connection, Record, Request, Response, Upstream};
+use mesh_telemetry::record::{Record, Request};
 use mesh_telemetry::{End, Messages, ServiceName};
 use prometheus::Registry;
+use sample::{end, record, service};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn end(name: &str) -> End {
-    End {
-        workload: Some(name.into()),
-        canonical_service: Some(name.into()),
-        canonical_revision: Some("v1".into()),
-        namespace: Some("shop".into()),
-        principal: format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().ok(),
-        cluster: Some("Kubernetes".into()),
-        ..End::default()
-    }
-}
-
-fn record<'a>(
-    method: &'a Method,
-    source: &'a End,
-    destination: &'a End,
-    service: &'a ServiceName,
-) -> Record<'a> {
-    let address = |text: &str| text.parse().expect("an address");
-    Record {
-        began: SystemTime::now(),
-        duration: Duration::from_micros(730),
-        request_duration: Some(Duration::ZERO),
-        answered_after: Some(Duration::from_micros(700)),
-        service_time: Some(Duration::from_micros(650)),
-        request: Some(Request {
-            method,
-            path: "/items?limit=10",
-            authority: "server.shop",
-            scheme: "http",
-            version: Version::HTTP_11,
-            grpc: true,
-            id: Some("7ec25152-ca8e-923b-a736-49838ce316f4"),
-            user_agent: Some("curl/8.5.0"),
-            forwarded_for: Some("10.0.0.7"),
-            headers: None,
-            messages: Some(3),
-        }),
-        response: Response {
-            code: 200,
-            flags: ResponseFlags::NONE,
-            details: "via_upstream",
-            grpc_status: Some(0),
-            messages: Some(4),
-            ..Response::default()
-        },
-        received: 0,
-        sent: 1234,
-        received_whole: 180,
-        sent_whole: 1400,
-        connection: Connection {
-            peer: address("10.0.0.7:40210"),
-            local: address("10.96.0.10:80"),
-            mutual_tls: true,
-            server_name: None,
-        },
-        source,
-        destination,
-        service: Some(service),
-        upstream: Upstream {
-            address: Some(address("10.0.0.9:8080")),
-            local: Some(address("10.0.0.8:41000")),
-            cluster: Some("inbound-vip|80|http|server.shop.svc.cluster.local"),
-            attempts: 1,
-            ..Upstream::default()
-        },
-        route: Some("default"),
-        trace: None,
-    }
+/// A call of gRPC, with all that may be told of it.
+fn call<'a>(source: &'a End, destination: &'a End, service: &'a ServiceName) -> Record<'a> {
+    let mut record = record(source, destination, service);
+    record.request_duration = Some(Duration::ZERO);
+    record.request = record.request.map(|request| Request {
+        grpc: true,
+        forwarded_for: Some("10.0.0.7"),
+        messages: Some(3),
+        ..request
+    });
+    record.response.grpc_status = Some(0);
+    record.response.messages = Some(4);
+    record.upstream.local = "10.0.0.8:41000".parse().ok();
+    record
 }
 
 /// Runs it once to warm up, and counts what the next thousand take.
@@ -100,12 +46,8 @@ fn costs(mut one: impl FnMut()) -> u64 {
 fn telling_of_a_request_allocates_nothing() {
     let recorder = Metrics::new(&Registry::new()).recorder();
     let (source, destination) = (recorder.end(end("client")), recorder.end(end("server")));
-    let service = ServiceName {
-        hostname: "server.shop.svc.cluster.local".into(),
-        name: "server".into(),
-        namespace: "shop".into(),
-    };
-    let record = record(&Method::GET, source.end(), destination.end(), &service);
+    let service = service();
+    let record = call(source.end(), destination.end(), &service);
     let plan = MetricPlan::standard();
     let sample = Sample {
         record: &record,
