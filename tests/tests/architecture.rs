@@ -387,6 +387,31 @@ fn house() -> Metadata {
         .expect("cargo metadata")
 }
 
+#[test]
+fn libfuzzer_has_every_corpus() {
+    let targets = fs::read_to_string(root().join("tests/fuzz/main.rs")).expect("a readable file");
+    let mut missing = Vec::new();
+    let mut corpora = 0;
+    for top in ["crates", "waypoint", "controlplane", "cni-plugin"] {
+        for entry in walkdir::WalkDir::new(root().join(top)) {
+            let path = entry.expect("a readable tree").into_path();
+            let is_corpus = path
+                .parent()
+                .is_some_and(|parent| parent.ends_with("fuzz/corpus"));
+            if !is_corpus || !path.is_dir() {
+                continue;
+            }
+            corpora += 1;
+            let path = path.strip_prefix(root()).expect("it is in the workspace");
+            if !targets.contains(&format!("\"{}\"", path.display())) {
+                missing.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "tests/fuzz/main.rs does not run: {missing:?}");
+    assert!(corpora >= 50, "{corpora}");
+}
+
 fn house_dependencies(package: &Package, kind: DependencyKind) -> BTreeSet<String> {
     // Build dependencies count as normal ones: they shape the crate just the same.
     let of_kind = |d: DependencyKind| match kind {

@@ -1,7 +1,7 @@
 //! The fuzz target: objects of any text in, resources out that a proxy takes.
 
 use controlplane_k8s_api::Located;
-use mesh_model::l7::{Bind, EndpointLabels, Policy, Route};
+use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
 use mesh_model::{Address, Authorization};
 
 use crate::{Index, MeshConfig, ObjectChange};
@@ -57,6 +57,15 @@ pub fn fuzz(data: &[u8]) {
             EndpointLabels::decode(&change.name, labels.encode()).as_ref(),
             Ok(&labels)
         );
+    }
+    for change in changes.l7.backends {
+        let backend = change.value.expect("nothing was there to be removed").value;
+        let decoded = Backend::decode(&change.name, backend.encode());
+        assert_eq!(decoded.map(|d| d.encode()), Ok(backend.encode()), "{backend:?}");
+    }
+    for change in changes.l7.quotas {
+        let quota = change.value.expect("nothing was there to be removed").value;
+        assert_eq!(Quota::decode(&change.name, quota.encode()).as_ref(), Ok(&quota));
     }
     for (_, condition) in index.conditions() {
         assert!(!condition.message.is_empty());

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use crate::cel::Expression;
 use crate::flags::ResponseFlags;
 use crate::format::Template;
+use crate::messages::Messages;
 use crate::record::{Connection, End, Record, Request, Response, Upstream};
 use crate::trace::{b3, extract, inject, w3c};
 
@@ -40,6 +41,23 @@ pub fn cel(data: &[u8]) {
     if let Ok(value) = expression.evaluate(&record) {
         let _ = value.to_string();
     }
+}
+
+/// Bodies of gRPC: however the bytes come in pieces, they are as many messages.
+///
+/// # Panics
+/// Panics when that does not hold.
+pub fn messages(data: &[u8]) {
+    let Some((&cut, data)) = data.split_first() else {
+        return;
+    };
+    let (mut whole, mut pieces) = (Messages::default(), Messages::default());
+    whole.read(data);
+    data.chunks(usize::from(cut % 16) + 1)
+        .for_each(|piece| pieces.read(piece));
+    assert_eq!(whole, pieces);
+    // Each has a prefix.
+    assert!(whole.count() <= data.len() as u64 / 5);
 }
 
 /// A `traceparent`: what is read and written reads the same.

@@ -15,6 +15,7 @@ mod grpc_routes;
 )]
 mod harness;
 mod l4_routes;
+mod lowering;
 mod mesh_config;
 mod own_kinds;
 mod properties;

@@ -23,7 +23,7 @@ pub mod head;
 pub mod http1;
 pub mod http2;
 mod mirror;
-mod retry;
+pub(crate) mod retry;
 mod sticky;
 pub mod story;
 pub mod tail;

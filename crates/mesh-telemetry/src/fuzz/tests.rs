@@ -31,3 +31,8 @@ fn traceparents() {
 fn b3_headers() {
     run("b3", 20_000, b3);
 }
+
+#[test]
+fn counted_messages() {
+    run("messages", 20_000, messages);
+}

@@ -1,6 +1,6 @@
 //! When is a request tried again? Pure.
 
-mod date;
+pub(crate) mod date;
 
 use std::time::{Duration, SystemTime};
 

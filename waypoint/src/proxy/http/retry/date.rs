@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A date as it is to be written since 1995 (RFC 9110, section 5.6.7: `IMF-fixdate`); its older forms are not read.
-pub(super) fn at(text: &str) -> Option<SystemTime> {
+pub(crate) fn at(text: &str) -> Option<SystemTime> {
     let (_, text) = text.split_once(", ")?;
     let mut parts = text.split(' ');
     let mut next = || parts.next();
