@@ -88,6 +88,9 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         return Err(Box::new(Malformed { reply, line }));
     }
     let upgrade = tunnelled.or_else(|| upgrade(&head));
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
     head.headers.remove(header::HOST);
     strip_hop(&mut head.headers);
     let expects = match head.headers.remove(header::EXPECT) {
@@ -171,6 +174,20 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// What clients of HTTP/2 part for the sake of compression is one field to everybody else (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, cookie);
     }
 }
 

@@ -72,3 +72,32 @@ fn there_is_no_tunnel_inside_a_request() {
         .header("host", "a:443");
     assert_eq!(refused(request), "connect_not_allowed");
 }
+
+#[test]
+fn a_length_in_disguise_is_refused() {
+    for name in ["content_length", "Transfer_Encoding"] {
+        let request = Request::get("/").header("host", "a").header(name, "1");
+        assert_eq!(refused(request), "disguised_framing_header", "{name}");
+    }
+    let other = Request::get("/").header("host", "a").header("x_length", "1");
+    assert!(
+        prepared(other).is_ok(),
+        "underscores by themselves are nothing bad"
+    );
+}
+
+#[test]
+fn crumbs_of_http2_are_one_cookie() {
+    let request = |version| {
+        let request = Request::get("http://a/").version(version).header("host", "a");
+        request.header("cookie", "a=1").header("cookie", "b=2; c=3")
+    };
+    let cookies = |version| {
+        let head = prepared(request(version)).expect("it is passed on").head;
+        let all = head.headers.get_all("cookie").iter();
+        all.map(|value| value.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cookies(Version::HTTP_2), ["a=1; b=2; c=3"]);
+    assert_eq!(cookies(Version::HTTP_11), ["a=1", "b=2; c=3"]);
+}
