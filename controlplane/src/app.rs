@@ -17,10 +17,12 @@ use controlplane_ca::node_authorizer::NodePolicy;
 use controlplane_ca::root::Root;
 use controlplane_ca::serving;
 use controlplane_ca::token::{TokenKey, TokenSubject};
+use controlplane_kube::{KubeSettings, KubeSource};
 use futures_util::Stream;
 use mesh_certs::CaServer;
 use mesh_grpc::lifetime;
 use mesh_grpc::serve::Accepted;
+use mesh_kube::KubeClient;
 use mesh_register::server::{Assignments, RegisterServer};
 use mesh_runtime::drain::{self, DrainMode, DrainTrigger, DrainWatcher};
 use mesh_runtime::logging::{self, LogControl, LogFormat};
@@ -35,19 +37,24 @@ use tokio::sync::mpsc;
 use tonic::transport::server::Router;
 
 use crate::address_store::AddressStore;
-use crate::args::{ServeArgs, TokenArgs};
+use crate::args::{ServeArgs, Source, TokenArgs};
+use crate::cluster::duties::{self, Duty};
+use crate::cluster::tokens::TokenJudge;
+use crate::cluster::{bundle, root};
 use crate::config::source::ConfigSource;
-use crate::control::{Control, Outputs, Question, Stores};
+use crate::control::{Control, Outputs, Stores};
 use crate::derivation::Derivation;
 use crate::gateways::GatewayBoard;
 use crate::leases::Leases;
 use crate::monitoring::{Pages, Views};
-use crate::registrar::{PlaceEvent, QueueingRegistrar};
+use crate::pods::PodBoard;
+use crate::registrar::QueueingRegistrar;
 use crate::registration_store::RegistrationStore;
 use crate::registrations::{NodeView, RegistrationBoard};
 use crate::serve::admission::XdsAdmission;
 use crate::serve::certificates::CountedAuthority;
 use crate::serve::tls::ServingTls;
+use crate::sources::{SourceBatch, Sources, Which};
 
 /// Prints a token.
 ///
@@ -71,7 +78,11 @@ pub fn print_token(args: &TokenArgs) -> Result<()> {
 /// # Errors
 /// Fails when it cannot start, or when a task of it fails; the text says why in one line.
 pub fn serve(args: &ServeArgs) -> Result<()> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let mut filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    if !filter.contains(KUBE_CLIENT) {
+        // It writes an error for each attempt; what became of a watch is told here, once.
+        filter.push_str(&format!(",{KUBE_CLIENT}=off"));
+    }
     let format = match std::env::var("LOG_FORMAT") {
         Ok(text) => text.parse().map_err(|e| anyhow!("LOG_FORMAT {text:?} {e}"))?,
         Err(_) => LogFormat::Plain,
@@ -136,8 +147,10 @@ pub async fn start(
 ) -> Result<Running> {
     make_state_dir(&args.state_dir)?;
     let lock = lock(&args.state_dir)?;
-    let source = ConfigSource::open(&args.config_dir, &args.state_dir)?;
-    let authority = Keys::load(args)?;
+    let files = open_files(args)?;
+    let client = connect(args).await?;
+    let kube = client.as_ref().map(|client| source_of(args, client));
+    let mut authority = Keys::load(args, client.as_ref()).await?;
     let listener = bind(args.listen).await?;
     let monitoring = bind(args.monitoring).await?;
     let (shown, shown_until) = drain::channel();
@@ -155,12 +168,21 @@ pub async fn start(
         assignments: Assignments::new(),
         registrations: RegistrationBoard::default(),
         gateways: GatewayBoard::default(),
+        pods: PodBoard::default(),
     };
+    if let Some(client) = &client {
+        let judge = TokenJudge::new(client.clone(), outputs.pods.clone());
+        authority.authenticator = authority.authenticator.with_cluster(judge.clone());
+        tasks.critical("token-keys", judge.keep_keys());
+        let root = authority.issuer.root().certificate_pem();
+        start_duties(args, client, root, tasks, &drained)?;
+    }
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
     let (ask, questions) = mpsc::channel(1);
     let views = Views {
         ask,
-        config: source.status_board(),
+        config: files.as_ref().map(ConfigSource::status_board).unwrap_or_default(),
+        kube: kube.as_ref().map(KubeSource::board),
         registrations: outputs.registrations.clone(),
         cache: outputs.cache.clone(),
         xds: XdsServer::new(
@@ -172,8 +194,13 @@ pub async fn start(
         ),
         readiness: readiness.clone(),
     };
-    let control = control(args, outputs.clone(), &readiness)?;
-    start_control(tasks, source, control, places, questions)?;
+    let which = Which {
+        files: files.is_some(),
+        kube: kube.is_some(),
+    };
+    let control = control(args, Sources::new(which), outputs.clone(), &readiness)?;
+    let config = start_sources(tasks, files, kube)?;
+    tasks.critical("control", control.run(config, places, questions));
 
     let registry = mesh_runtime::metrics::registry("controlplane", env!("CARGO_PKG_VERSION"));
     let services = services(
@@ -206,9 +233,12 @@ struct Keys {
 }
 
 impl Keys {
-    fn load(args: &ServeArgs) -> Result<Self> {
+    async fn load(args: &ServeArgs, client: Option<&KubeClient>) -> Result<Self> {
         let now = SystemTime::now();
-        let root = Root::load_or_create(&args.state_dir, &args.trust_domain, now)?;
+        let root = match client {
+            None => Root::load_or_create(&args.state_dir, &args.trust_domain, now)?,
+            Some(client) => cluster_root(args, client, now).await?,
+        };
         let issuer = Arc::new(Issuer::new(root));
         let tokens = Arc::new(TokenKey::load_or_create(&args.state_dir)?);
         let mut names = serving::default_names(&args.root_namespace);
@@ -221,7 +251,67 @@ impl Keys {
     }
 }
 
-fn control(args: &ServeArgs, outputs: Outputs, readiness: &Readiness) -> Result<Control> {
+/// What the operator mounted, or the Secret that replicas share.
+async fn cluster_root(args: &ServeArgs, client: &KubeClient, now: SystemTime) -> Result<Root> {
+    let mounted = root::mounted(&args.cacerts, now).map_err(|e| anyhow!("{e}"))?;
+    let found = match mounted {
+        Some(mounted) => mounted,
+        None => root::load_or_create(client, &args.root_namespace, &args.trust_domain, now).await?,
+    };
+    found.publish(&args.state_dir)?;
+    Ok(found)
+}
+
+/// What one of several replicas does in the cluster.
+fn start_duties(
+    args: &ServeArgs,
+    client: &KubeClient,
+    root: &str,
+    tasks: &Tasks,
+    drained: &DrainWatcher,
+) -> Result<()> {
+    let host = nix::unistd::gethostname().context("host name")?;
+    // Another run is another one: a Lease that this one finds is not its own.
+    let me = format!("{}_{}", host.to_string_lossy(), std::process::id());
+    let (ours, keeping) = duties::ask_for(
+        Duty::RootCertificate,
+        client.clone(),
+        &args.root_namespace,
+        &me,
+        drained.clone(),
+    );
+    tasks.critical("lease-root-cert", keeping);
+    tasks.critical("root-cert", bundle::keep(client.clone(), root.to_owned(), ours));
+    Ok(())
+}
+
+fn open_files(args: &ServeArgs) -> Result<Option<ConfigSource>> {
+    let Some(dir) = &args.config_dir else {
+        if args.source == Some(Source::Kube) {
+            return Ok(None);
+        }
+        bail!("--config-dir is needed for files");
+    };
+    Ok(Some(ConfigSource::open(dir, &args.state_dir)?))
+}
+
+/// A client of the cluster, where that is a source.
+async fn connect(args: &ServeArgs) -> Result<Option<KubeClient>> {
+    match args.access() {
+        Some(access) => Ok(Some(KubeClient::connect(&access).await?)),
+        None => Ok(None),
+    }
+}
+
+fn source_of(args: &ServeArgs, client: &KubeClient) -> KubeSource {
+    let settings = KubeSettings {
+        root_namespace: args.root_namespace.clone(),
+        revision: args.revision.clone(),
+    };
+    KubeSource::new(client.clone(), &settings)
+}
+
+fn control(args: &ServeArgs, sources: Sources, outputs: Outputs, readiness: &Readiness) -> Result<Control> {
     let store = RegistrationStore::open(&args.state_dir)?;
     let restored = store.load()?;
     tracing::info!(workloads = restored.len(), "registrations loaded");
@@ -236,6 +326,7 @@ fn control(args: &ServeArgs, outputs: Outputs, readiness: &Readiness) -> Result<
         addresses,
     };
     Ok(Control::new(
+        sources,
         derivation,
         Leases::new(args.lease),
         restored,
@@ -245,21 +336,24 @@ fn control(args: &ServeArgs, outputs: Outputs, readiness: &Readiness) -> Result<
     ))
 }
 
-fn start_control(
+/// Starts the sources; what they find comes out of the one queue.
+fn start_sources(
     tasks: &Tasks,
-    source: ConfigSource,
-    control: Control,
-    places: mpsc::Receiver<PlaceEvent>,
-    questions: mpsc::Receiver<Question>,
-) -> Result<()> {
+    files: Option<ConfigSource>,
+    kube: Option<KubeSource>,
+) -> Result<mpsc::Receiver<SourceBatch>> {
     let (batches, config) = mpsc::channel(1);
-    tasks
-        .critical_thread("config", move || {
-            source.run(|batch| batches.blocking_send(batch).is_ok())
-        })
-        .context("thread for the configuration")?;
-    tasks.critical("control", control.run(config, places, questions));
-    Ok(())
+    if let Some(files) = files {
+        let batches = batches.clone();
+        let deliver = move |batch| batches.blocking_send(SourceBatch::Files(batch)).is_ok();
+        tasks
+            .critical_thread("config", move || files.run(deliver))
+            .context("thread for the configuration")?;
+    }
+    if let Some(kube) = kube {
+        tasks.critical("kube", kube.run(batches));
+    }
+    Ok(config)
 }
 
 fn services(
@@ -274,7 +368,11 @@ fn services(
         trust_domain: args.trust_domain.clone(),
         trusted_node_accounts: args.trusted_node_accounts.iter().cloned().collect(),
     };
-    let nodes = NodeView::new(outputs.assignments.clone(), outputs.registrations.clone());
+    let nodes = NodeView::new(
+        outputs.assignments.clone(),
+        outputs.registrations.clone(),
+        outputs.pods.clone(),
+    );
     let authority = Authority::new(keys.issuer.clone(), policy, nodes);
     let authority = CountedAuthority::new(authority, keys.issuer.root().not_after(), registry);
     let register = RegisterServer::new(
@@ -360,5 +458,7 @@ const CONNECTION_AGE: Duration = lifetime::MAX_AGE.saturating_sub(STREAM_AGE_SPR
 /// For a stream that was opened last.
 const CONNECTION_AGE_GRACE: Duration = lifetime::MAX_AGE;
 const STREAM_AGE_SPREAD: Duration = Duration::from_secs(6 * 60);
+/// The target of the Kubernetes client's own log lines.
+const KUBE_CLIENT: &str = "kube_client";
 /// errno(3), the same on every Linux architecture that Rust supports except MIPS and SPARC.
 const EAFNOSUPPORT: i32 = 97;

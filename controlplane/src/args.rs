@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane_ca::caller::{ServiceAccount, is_name};
 use controlplane_ca::token;
 use controlplane_ratelimit::args::RateLimitArgs;
+use mesh_kube::Access;
 use mesh_runtime::env::parse_duration;
 use mesh_types::TrustDomain;
 
@@ -45,8 +46,28 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// Directory of Kubernetes YAML files; watched.
-    #[arg(long, env = "CONFIG_DIR", value_name = "DIR")]
-    pub config_dir: PathBuf,
+    #[arg(
+        long,
+        env = "CONFIG_DIR",
+        value_name = "DIR",
+        required_unless_present = "source"
+    )]
+    pub config_dir: Option<PathBuf>,
+    /// Where objects come from; with `kube`, those of --config-dir count beside the cluster's.
+    #[arg(long, env = "CONFIG_SOURCE", value_enum)]
+    pub source: Option<Source>,
+    /// The cluster's kubeconfig [default: the pod's own access, else KUBECONFIG or ~/.kube/config].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Where an operator's own authority is mounted: the files of Istio's Secret `cacerts`, or tls.crt, tls.key, ca.crt.
+    #[arg(long, value_name = "DIR", default_value = "/etc/cacerts")]
+    pub cacerts: PathBuf,
+    /// This control plane's revision: of configuration that names one in its label `istio.io/rev`, its own counts.
+    #[arg(long, env = "REVISION", value_name = "NAME", default_value = "default")]
+    pub revision: String,
     /// Directory for the root, the token key, last good configuration and registrations; made if it is missing.
     #[arg(long, env = "STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
@@ -105,6 +126,32 @@ pub struct ServeArgs {
     /// How long requests under way may take to finish at a stop.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     pub grace: Duration,
+}
+
+/// Where objects come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// A directory of YAML files.
+    Files,
+    /// A cluster's API server.
+    Kube,
+}
+
+impl ServeArgs {
+    /// How the cluster is reached; nothing where it is no source.
+    #[must_use]
+    pub fn access(&self) -> Option<Access> {
+        if self.source != Some(Source::Kube) {
+            return None;
+        }
+        if self.kubeconfig.is_none() && self.kube_context.is_none() {
+            return Some(Access::detect());
+        }
+        Some(Access::Kubeconfig {
+            path: self.kubeconfig.clone(),
+            context: self.kube_context.clone(),
+        })
+    }
 }
 
 /// What the token says.

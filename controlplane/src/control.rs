@@ -16,17 +16,19 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::address_claims::AddressClaims;
 use crate::address_store::AddressStore;
-use crate::config::source::ConfigBatch;
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
 use crate::gateways::GatewayBoard;
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
+use crate::pods::PodBoard;
 use crate::registrar::PlaceEvent;
 use crate::registration_store::{PlaceRecords, RegistrationStore};
 use crate::registrations::RegistrationBoard;
+use crate::sources::{SourceBatch, Sources};
 
 /// Everything that the loop owns.
 #[derive(Debug)]
 pub struct Control {
+    sources: Sources,
     derivation: Derivation,
     leases: Leases,
     /// Where each workload belongs, by the manifests.
@@ -76,6 +78,8 @@ pub struct Outputs {
     pub registrations: RegistrationBoard,
     /// To those who let gateways' proxies in.
     pub gateways: GatewayBoard,
+    /// To those who judge tokens of pods.
+    pub pods: PodBoard,
 }
 
 impl Control {
@@ -83,6 +87,7 @@ impl Control {
     /// completely; then `unready` is closed.
     #[must_use]
     pub fn new(
+        sources: Sources,
         derivation: Derivation,
         mut leases: Leases,
         restored: Vec<Record>,
@@ -92,6 +97,7 @@ impl Control {
     ) -> Self {
         let changes = leases.restore(restored, Instant::now());
         Self {
+            sources,
             derivation,
             leases,
             assigned: BTreeMap::new(),
@@ -113,7 +119,7 @@ impl Control {
     /// Never; the type is the supervisor's.
     pub async fn run(
         mut self,
-        mut config: mpsc::Receiver<ConfigBatch>,
+        mut config: mpsc::Receiver<SourceBatch>,
         mut places: mpsc::Receiver<PlaceEvent>,
         mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), Infallible> {
@@ -153,16 +159,21 @@ impl Control {
         }
     }
 
-    fn take_config(&mut self, batch: ConfigBatch) {
-        if !batch.changes.is_empty() {
-            self.claims.apply(&batch.changes);
-            self.derivation.apply(batch.changes);
+    fn take_config(&mut self, batch: SourceBatch) {
+        let of_cluster = matches!(batch, SourceBatch::Kube(_));
+        let changes = self.sources.take(batch);
+        if of_cluster {
+            self.outputs.pods.update(&changes);
+        }
+        if !changes.is_empty() {
+            self.claims.apply(&changes);
+            self.derivation.apply(changes);
             self.take_assignments();
             if let Some(addresses) = self.derivation.take_addresses() {
                 self.unwritten_addresses = Some(addresses);
             }
         }
-        if batch.never_good.is_empty()
+        if self.sources.are_known()
             && let Some(unready) = self.unready.take()
         {
             // Manifests that were deleted while nobody looked.

@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use controlplane_index as index;
@@ -87,7 +88,10 @@ impl Derivation {
     /// Takes what changed in the files.
     pub fn apply(&mut self, changes: Vec<FileChange>) {
         self.index.apply(changes.into_iter().map(|change| match change {
-            FileChange::Set(_, object) => ObjectChange::Set(object.value.clone()),
+            // Whoever has it alone has no more use for it.
+            FileChange::Set(_, object) => ObjectChange::Set(
+                Arc::try_unwrap(object).map_or_else(|shared| shared.value.clone(), |alone| alone.value),
+            ),
             FileChange::Removed(key) => ObjectChange::Remove(key),
         }));
         self.collect();

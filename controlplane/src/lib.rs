@@ -1,7 +1,8 @@
 //! The control plane: discovers, validates, distributes configuration and issues certificates.
 //!
 //! ```text
-//!  YAML files --config--+                              +--> xDS: what is true, to whom it is told -> proxies
+//!  API server --kube----+
+//!  YAML files --config--+-- sources                    +--> xDS: what is true, to whom it is told -> proxies
 //!                       v                              |
 //!                    control (one loop) -- derivation -+--> registration: assignments --------> node agents
 //!                       ^                              |
@@ -10,7 +11,7 @@
 //!
 //! # Layout
 //! - [`app`]: wiring, and nothing else. [`args`]: the command line.
-//! - [`config`]: the directory of YAML files, with its last good content.
+//! - [`config`]: the directory of YAML files, with its last good content. [`sources`]: files and API server together.
 //! - [`control`]: the loop that changes anything; the only owner of the next four.
 //! - [`derivation`]: the index, in the words of this crate.
 //! - [`address_claims`]: which addresses a place may claim, by the manifests; pure.
@@ -18,7 +19,8 @@
 //! - [`registration_store`], [`address_store`]: leases, and addresses of hosts, in the state directory. [`state_file`]:
 //!   writing a file in one step.
 //! - [`registrar`]: what the places report, on its way to the loop. [`registrations`]: the result, for lookers-on.
-//! - [`gateways`]: whom the proxies of each Gateway run as.
+//! - [`gateways`]: whom the proxies of each Gateway run as. [`pods`]: which instance each pod of a cluster is.
+//! - [`cluster`]: what is done with a cluster, beside watching its objects.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
 //! - [`waypoints`]: what Gateways become in a cluster, printed.
 
@@ -26,16 +28,19 @@ pub mod address_claims;
 pub mod address_store;
 pub mod app;
 pub mod args;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod derivation;
 pub mod gateways;
 pub mod leases;
 pub mod monitoring;
+pub mod pods;
 pub mod registrar;
 pub mod registration_store;
 pub mod registrations;
 pub mod serve;
+pub mod sources;
 pub mod state_file;
 pub mod statuses;
 pub mod waypoints;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controlplane_kube::KubeBoard;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
@@ -17,7 +18,7 @@ use mesh_runtime::readiness::Readiness;
 use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +37,8 @@ pub struct Views {
     pub ask: mpsc::Sender<Question>,
     /// The configuration directory.
     pub config: StatusBoard,
+    /// The cluster, where it is a source.
+    pub kube: Option<KubeBoard>,
     /// What the places reported.
     pub registrations: RegistrationBoard,
     /// What is published.
@@ -132,6 +135,12 @@ fn ready(views: &Views) -> admin::Response {
         text.push_str(error);
         text.push('\n');
     }
+    for watch in views.kube.iter().flat_map(KubeBoard::watches) {
+        if watch.state == "Listing" || watch.reason.is_some() {
+            let reason = watch.reason.as_deref().unwrap_or("not listed yet");
+            text.push_str(&format!("{}: {reason}\n", watch.kind));
+        }
+    }
     admin::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
@@ -154,25 +163,24 @@ async fn config(views: Views) -> admin::Response {
 }
 
 /// What became of each object, what is wrong with its file as it is now, and what proxies refuse.
-async fn status(
-    ask: mpsc::Sender<Question>,
-    config: StatusBoard,
-    xds: XdsServer<XdsAdmission>,
-) -> admin::Response {
+async fn status(views: Views) -> admin::Response {
     let (answer, answered) = oneshot::channel();
-    let statuses = match ask.send(Question::Statuses(answer)).await {
+    let statuses = match views.ask.send(Question::Statuses(answer)).await {
         Ok(()) => answered.await.unwrap_or_default(),
         // The loop is gone only while the process ends.
         Err(_) => Vec::new(),
     };
-    let page = StatusPage::new(statuses, config.latest().files, &xds.subscribers());
+    let page = StatusPage::new(statuses, views.config.latest().files, &views.xds.subscribers());
+    let page = match &views.kube {
+        Some(kube) => page.with_cluster(kube),
+        None => page,
+    };
     admin::json(StatusCode::OK, &page)
 }
 
 fn debug(views: &Views) -> Routes {
-    let (objects, registrations, ask) = (views.clone(), views.registrations.clone(), views.ask.clone());
-    let (xds, cache, config_board) = (views.xds.clone(), views.cache.clone(), views.config.clone());
-    let proxies = views.xds.clone();
+    let (objects, registrations, statuses) = (views.clone(), views.registrations.clone(), views.clone());
+    let (xds, cache) = (views.xds.clone(), views.cache.clone());
     Routes::new()
         .get(
             "/debug/config",
@@ -182,7 +190,7 @@ fn debug(views: &Views) -> Routes {
         .get(
             "/status",
             "what became of each object: conditions, and addresses that were given out",
-            move |_| status(ask.clone(), config_board.clone(), proxies.clone()),
+            move |_| status(statuses.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))
@@ -210,6 +218,9 @@ struct Gauges {
     registrations: IntGaugeVec,
     resources: IntGaugeVec,
     clients: IntGaugeVec,
+    watches: IntGaugeVec,
+    /// Only there is a cluster that could be away.
+    away: Option<IntGauge>,
 }
 
 impl Gauges {
@@ -217,6 +228,10 @@ impl Gauges {
         let gauge = |name, help, label| {
             IntGaugeVec::new(Opts::new(name, help), &[label]).expect("constant names are valid")
         };
+        let away = views.kube.as_ref().map(|_| {
+            let help = "For how long the API server has been away, as far as some watch knows";
+            IntGauge::new("lateen_kube_away_seconds", help).expect("constant names are valid")
+        });
         Self {
             views,
             files: gauge(
@@ -231,11 +246,25 @@ impl Gauges {
             ),
             resources: gauge("lateen_xds_resources", "Published resources", "type"),
             clients: gauge("lateen_xds_clients", "Connected xDS clients", "kind"),
+            watches: gauge(
+                "lateen_kube_watches",
+                "Watches of the API server, by how they stand",
+                "state",
+            ),
+            away,
         }
     }
 
-    fn vectors(&self) -> [&IntGaugeVec; 4] {
-        [&self.files, &self.registrations, &self.resources, &self.clients]
+    fn collectors(&self) -> impl Iterator<Item = &dyn Collector> {
+        let vectors = [
+            &self.files,
+            &self.registrations,
+            &self.resources,
+            &self.clients,
+            &self.watches,
+        ];
+        let vectors = vectors.into_iter().map(|vector| vector as &dyn Collector);
+        vectors.chain(self.away.as_ref().map(|away| away as &dyn Collector))
     }
 
     fn read(&self) {
@@ -262,17 +291,29 @@ impl Gauges {
         let refusing = |c: &&mesh_xds::SubscriberStatus| c.subscriptions.iter().any(|s| s.refused.is_some());
         set(&self.clients, "all", clients.len());
         set(&self.clients, "refusing", clients.iter().filter(refusing).count());
+        self.read_kube();
+    }
+
+    fn read_kube(&self) {
+        let (Some(kube), Some(away)) = (&self.views.kube, &self.away) else {
+            return;
+        };
+        away.set(i64::try_from(kube.away_seconds()).unwrap_or(i64::MAX));
+        self.watches.reset();
+        for watch in kube.watches() {
+            self.watches.with_label_values(&[watch.state]).inc();
+        }
     }
 }
 
 impl Collector for Gauges {
     fn desc(&self) -> Vec<&Desc> {
-        self.vectors().into_iter().flat_map(Collector::desc).collect()
+        self.collectors().flat_map(|c| c.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.read();
-        self.vectors().into_iter().flat_map(Collector::collect).collect()
+        self.collectors().flat_map(|c| c.collect()).collect()
     }
 }
 

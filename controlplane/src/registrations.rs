@@ -11,6 +11,7 @@ use mesh_types::NamespacedName;
 use parking_lot::RwLock;
 
 use crate::leases::{LeaseChange, Record};
+use crate::pods::PodBoard;
 
 /// The registrations, as the control loop last pinned them up.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,7 @@ pub struct RegistrationBoard(Arc<RwLock<BTreeMap<NamespacedName, Record>>>);
 pub struct NodeView {
     assignments: Assignments,
     registrations: RegistrationBoard,
+    pods: PodBoard,
 }
 
 impl RegistrationBoard {
@@ -65,12 +67,13 @@ impl RegistrationBoard {
 }
 
 impl NodeView {
-    /// A view of both.
+    /// A view of all.
     #[must_use]
-    pub fn new(assignments: Assignments, registrations: RegistrationBoard) -> Self {
+    pub fn new(assignments: Assignments, registrations: RegistrationBoard, pods: PodBoard) -> Self {
         Self {
             assignments,
             registrations,
+            pods,
         }
     }
 }
@@ -91,9 +94,12 @@ impl NodeWorkloads for NodeView {
         identities.len()
     }
 
-    /// The uid is compared where the node's agent told one.
+    /// The uid is compared where the cluster or the node's agent told one.
     fn is_current(&self, caller: &TokenSubject) -> bool {
         let Some(pod) = &caller.pod else { return true };
+        if let Some(current) = self.pods.is_current(caller) {
+            return current;
+        }
         let place = Place::new(caller.node.as_str());
         let name = NamespacedName::new(caller.account.namespace.as_str(), pod.name.as_str());
         let assigned = self.assignments.on(&place);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use controlplane_index::status::{ListenerStatus, ObjectStatus, Parent, ParentStatus, StatusCondition};
 use controlplane_k8s_api::Group;
+use controlplane_kube::{KubeBoard, WatchView};
 use mesh_xds::SubscriberStatus;
 use serde::Serialize;
 
@@ -17,6 +18,17 @@ pub struct StatusPage {
     objects: Vec<StatusView>,
     /// What proxies refuse of what they are sent; what they had before is in force there.
     refused_by_proxies: Vec<ProxyRefusal>,
+    /// How the watches of the API server stand, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterView {
+    /// For how long the watch that is worst off has known nothing new.
+    away_seconds: u64,
+    watches: Vec<WatchView>,
 }
 
 /// What a proxy answered with a refusal that it has not taken back.
@@ -127,7 +139,41 @@ impl StatusPage {
         Self {
             objects,
             refused_by_proxies: subscribers.iter().flat_map(refusals).collect(),
+            cluster: None,
         }
+    }
+
+    /// The same, with what is to be said of the cluster's objects.
+    #[must_use]
+    pub fn with_cluster(mut self, kube: &KubeBoard) -> Self {
+        for broken in kube.broken() {
+            let (counts, reason) = match broken.last_good {
+                true => ("its last good content still counts", "LastGood"),
+                false => ("nothing of it counts", "NeverGood"),
+            };
+            let (object, message) = StatusView::of_broken(RefusedObject {
+                kind: broken.object.kind.to_string(),
+                namespace: broken.object.namespace.to_string(),
+                name: broken.object.name.to_string(),
+                reason: format!("{} ({counts})", broken.errors.join("; ")),
+            });
+            let same = |known: &StatusView| known.reference() == object.reference();
+            let at = self.objects.iter().position(same).unwrap_or(self.objects.len());
+            if at == self.objects.len() {
+                self.objects.push(object);
+            }
+            self.objects[at].conditions.push(ConditionView {
+                kind: "lateen.dev/Current",
+                status: "False",
+                reason,
+                message,
+            });
+        }
+        self.cluster = Some(ClusterView {
+            away_seconds: kube.away_seconds(),
+            watches: kube.watches(),
+        });
+        self
     }
 }
 

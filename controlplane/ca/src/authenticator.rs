@@ -1,5 +1,6 @@
 //! Who sent a request: by the token in its header, or by the certificate of its connection.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +12,41 @@ use rustls_pki_types::CertificateDer;
 use tonic::metadata::MetadataMap;
 
 use crate::caller::Caller;
-use crate::token::TokenKey;
+use crate::token::{InvalidToken, TokenKey, TokenSubject};
 
 /// Judges tokens and certificates of this mesh. Clones share the key.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     tokens: Arc<TokenKey>,
+    cluster: Option<Arc<dyn ClusterTokens>>,
     trust_domain: TrustDomain,
+}
+
+/// Judges the tokens of a cluster's service accounts.
+pub trait ClusterTokens: std::fmt::Debug + Send + Sync {
+    /// Whom a token speaks for, and until when, by what is known here.
+    ///
+    /// # Errors
+    /// See [`InvalidToken`].
+    fn verify_until(&self, token: &str, now: SystemTime) -> Result<(TokenSubject, SystemTime), InvalidToken>;
+
+    /// The same, asked of the API server, for tokens of which too little is known here.
+    fn review<'a>(&'a self, token: &'a str, now: SystemTime) -> Review<'a>;
+}
+
+/// What the API server says of a token.
+pub type Review<'a> = Pin<Box<dyn Future<Output = Result<TokenSubject, ReviewFailed>> + Send + 'a>>;
+
+/// Why the API server did not say whom a token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReviewFailed {
+    /// It does not believe the token.
+    #[error(transparent)]
+    Invalid(#[from] InvalidToken),
+    /// It was not asked, or did not answer; later it may.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl Authenticator {
@@ -25,7 +54,18 @@ impl Authenticator {
     /// the mesh's root is for the TLS configuration to check.
     #[must_use]
     pub fn new(tokens: Arc<TokenKey>, trust_domain: TrustDomain) -> Self {
-        Self { tokens, trust_domain }
+        Self {
+            tokens,
+            cluster: None,
+            trust_domain,
+        }
+    }
+
+    /// The same, for tokens of a cluster too.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Arc<dyn ClusterTokens>) -> Self {
+        self.cluster = Some(cluster);
+        self
     }
 
     /// Who calls, at `now`. A request that carries a token is judged by it alone: whoever shows a bad one is not let in
@@ -54,7 +94,7 @@ impl Authenticator {
         let certificates = connection.map(|c| &c.certificates[..]).unwrap_or_default();
         if metadata.contains_key("authorization") || certificates.is_empty() {
             let token = bearer_token(metadata)?;
-            let verified = self.tokens.verify_until(token, now);
+            let verified = self.verify_until(token, now);
             return verified
                 .map(|(subject, end)| (Caller::Token(subject), end))
                 .map_err(|e| unauthenticated(e.to_string()));
@@ -75,6 +115,34 @@ impl Authenticator {
         }
         Ok((Caller::Mesh(identity), end))
     }
+
+    /// A token of our own key, or one of the cluster's.
+    fn verify_until(&self, token: &str, now: SystemTime) -> Result<(TokenSubject, SystemTime), InvalidToken> {
+        match (self.tokens.verify_until(token, now), &self.cluster) {
+            (Err(InvalidToken::UnknownKey | InvalidToken::Header), Some(cluster)) => {
+                cluster.verify_until(token, now)
+            }
+            (verified, _) => verified,
+        }
+    }
+
+    /// The API server's word on a token of which too little is known here; nothing where it need not be asked.
+    async fn review(&self, metadata: &MetadataMap, now: SystemTime) -> Option<Result<Caller, Denied>> {
+        let cluster = self.cluster.as_ref()?;
+        let token = bearer_token(metadata).ok()?;
+        let too_little = matches!(
+            self.verify_until(token, now),
+            Err(InvalidToken::UnknownKey | InvalidToken::UnknownPod)
+        );
+        if !too_little {
+            return None;
+        }
+        let reviewed = cluster.review(token, now).await;
+        Some(reviewed.map(Caller::Token).map_err(|failed| match failed {
+            ReviewFailed::Invalid(e) => Denied::Unauthenticated(e.to_string()),
+            ReviewFailed::Unavailable(e) => Denied::Unavailable(e),
+        }))
+    }
 }
 
 impl AuthenticateCaller for Authenticator {
@@ -85,7 +153,11 @@ impl AuthenticateCaller for Authenticator {
         metadata: &MetadataMap,
         connection: Option<&ConnectionInfo>,
     ) -> Result<Caller, Denied> {
-        self.judge(metadata, connection, SystemTime::now())
+        let now = SystemTime::now();
+        match self.review(metadata, now).await {
+            Some(reviewed) => reviewed,
+            None => self.judge(metadata, connection, now),
+        }
     }
 
     fn good_for(&self, metadata: &MetadataMap, connection: Option<&ConnectionInfo>) -> Option<Duration> {

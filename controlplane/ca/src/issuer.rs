@@ -15,8 +15,6 @@ use crate::root::{CLOCK_SKEW, Root};
 #[derive(Debug)]
 pub struct Issuer {
     root: Root,
-    /// Between the leaf and the roots, PEM each; none while the root signs itself.
-    intermediates: Vec<String>,
 }
 
 /// A certificate, ready to be sent.
@@ -52,13 +50,10 @@ pub enum IssueError {
 }
 
 impl Issuer {
-    /// An issuer whose root signs leaves directly.
+    /// An issuer that signs leaves with this.
     #[must_use]
     pub fn new(root: Root) -> Self {
-        Self {
-            root,
-            intermediates: Vec::new(),
-        }
+        Self { root }
     }
 
     /// The root.
@@ -131,7 +126,7 @@ impl Issuer {
             .signed_by(key, self.root.issuer())
             .map_err(|e| IssueError::Signing(e.to_string()))?;
         let mut chain = vec![leaf.pem()];
-        chain.extend(self.intermediates.iter().cloned());
+        chain.extend(self.root.intermediates().iter().cloned());
         chain.push(self.root.certificate_pem().to_owned());
         Ok(Issued {
             chain,

@@ -5,7 +5,8 @@
 //! - [`root`]: the self-signed root.
 //! - [`issuer`]: what a certificate says, and its signature (control-plane.md, "Signing contract").
 //! - [`serving`]: the control plane's own server certificate.
-//! - [`token`]: node tokens, in the shape of Kubernetes' bound service-account tokens.
+//! - [`token`]: node tokens, in the shape of Kubernetes' bound service-account tokens. [`token::cluster`]: those
+//!   themselves, by the keys that an API server publishes.
 //! - [`caller`]: the one who calls, as the token or the client certificate proves it.
 //! - [`authenticator`]: tells it from a request's header and connection.
 //! - [`node_authorizer`]: may this caller have a certificate for that identity? A pure function.

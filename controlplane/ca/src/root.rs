@@ -1,6 +1,7 @@
-//! The self-signed root: an ECDSA P-256 key and its certificate, made once in the state directory.
+//! The root: an ECDSA P-256 key and its certificate, made once in the state directory; or what an operator or other
+//! replicas have, which may be an intermediate authority under roots of its own.
 //!
-//! Key and certificate share one file, so that no crash and no second starter can pair one's key with another's
+//! In the state directory, key and certificate share one file, so that no crash and no second starter can pair one's key with another's
 //! certificate.
 
 use std::path::{Path, PathBuf};
@@ -17,14 +18,30 @@ use zeroize::Zeroizing;
 
 use crate::random;
 use crate::secret_file::{self, SecretFileError};
-use crate::signing_key::P256Key;
+use crate::signing_key::{AuthorityKey, P256Key};
 
 /// The mesh's root: signs every certificate.
 #[derive(Debug)]
 pub struct Root {
-    issuer: Issuer<'static, P256Key>,
+    issuer: Issuer<'static, AuthorityKey>,
+    /// What is trusted.
     certificate_pem: String,
+    /// From what signs up to what is trusted, PEM each; none where that is the same.
+    intermediates: Vec<String>,
     not_after: SystemTime,
+}
+
+/// A certificate authority, as PEM texts: the keys of Istio's Secrets (`cacerts`, `istio-ca-secret`).
+#[derive(Clone, Default)]
+pub struct AuthorityPems {
+    /// `ca-cert.pem`: what signs.
+    pub certificate: String,
+    /// `ca-key.pem`: its key.
+    pub key: Zeroizing<String>,
+    /// `cert-chain.pem`: from what signs upwards; empty where that is trusted itself.
+    pub chain: String,
+    /// `root-cert.pem`: what is trusted; empty where that is what signs.
+    pub roots: String,
 }
 
 /// Why there is no root to sign with. All are the operator's to mend.
@@ -65,9 +82,38 @@ impl Root {
         let path = state_dir.join(SECRET_FILE);
         let content = secret_file::load_or_create(&path, || make(trust_domain, now))?;
         let root = Self::parse(&content, now).map_err(|reason| RootError::Unusable { path, reason })?;
+        root.publish(state_dir)?;
+        Ok(root)
+    }
+
+    /// Lays what is trusted where clients of this machine find it.
+    ///
+    /// # Errors
+    /// Fails when it cannot be written.
+    pub fn publish(&self, state_dir: &Path) -> Result<(), RootError> {
         let public = state_dir.join(PUBLIC_FILE);
-        secret_file::publish(&public, root.certificate_pem.as_bytes())
-            .map_err(|source| RootError::Publish { path: public, source })?;
+        secret_file::publish(&public, self.certificate_pem.as_bytes())
+            .map_err(|source| RootError::Publish { path: public, source })
+    }
+
+    /// What somebody else keeps.
+    ///
+    /// # Errors
+    /// Fails with one line that says which part is wrong.
+    pub fn from_pems(pems: &AuthorityPems, now: SystemTime) -> Result<Self, String> {
+        let mut root = Self::parse(&[pems.key.as_str(), "\n", &pems.certificate].concat(), now)?;
+        if pems.roots.trim().is_empty() {
+            return Ok(root);
+        }
+        let own = root.certificate_pem.trim().to_owned();
+        let trusted = blocks(&pems.roots)?;
+        if !trusted.iter().any(|t| t.trim() == own) {
+            root.intermediates.push(format!("{own}\n"));
+            let above = blocks(&pems.chain)?.into_iter();
+            let above = above.filter(|c| c.trim() != own && !trusted.iter().any(|t| t.trim() == c.trim()));
+            root.intermediates.extend(above);
+        }
+        root.certificate_pem = trusted.concat();
         Ok(root)
     }
 
@@ -77,7 +123,13 @@ impl Root {
         state_dir.join(PUBLIC_FILE)
     }
 
-    /// The certificate, PEM.
+    /// From what signs up to what is trusted, PEM each, without the latter.
+    #[must_use]
+    pub fn intermediates(&self) -> &[String] {
+        &self.intermediates
+    }
+
+    /// What is trusted: one certificate or several, PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
@@ -94,7 +146,7 @@ impl Root {
     }
 
     fn parse(content: &str, now: SystemTime) -> Result<Self, String> {
-        let key = P256Key::from_pem(content)?;
+        let key = AuthorityKey::from_pem(content)?;
         let certificate = CertificateDer::from_pem_slice(content.as_bytes())
             .map_err(|e| format!("holds no certificate: {e}"))?;
         let not_after = check(&certificate, &key, now)?;
@@ -104,9 +156,48 @@ impl Root {
         Ok(Self {
             issuer,
             certificate_pem,
+            intermediates: Vec::new(),
             not_after,
         })
     }
+}
+
+impl AuthorityPems {
+    /// A new self-signed root.
+    ///
+    /// # Errors
+    /// Fails when no key can be made.
+    pub fn make(trust_domain: &TrustDomain, now: SystemTime) -> Result<Self, String> {
+        let content = make(trust_domain, now)?;
+        let certificate = pem_block(&content).ok_or("holds no certificate")?.to_owned();
+        let key = content.replace(&certificate, "");
+        Ok(Self {
+            certificate,
+            key: Zeroizing::new(key),
+            ..Self::default()
+        })
+    }
+}
+
+impl std::fmt::Debug for AuthorityPems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthorityPems")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The certificates of a PEM text, each on its own.
+fn blocks(pem: &str) -> Result<Vec<String>, String> {
+    let mut rest = pem;
+    let mut found = Vec::new();
+    while let Some(block) = pem_block(rest) {
+        CertificateDer::from_pem_slice(block.as_bytes()).map_err(|e| format!("no certificate: {e}"))?;
+        found.push(format!("{}\n", block.trim_end()));
+        let end = rest.find(END).map_or(rest.len(), |at| at + END.len());
+        rest = &rest[end..];
+    }
+    Ok(found)
 }
 
 /// A new root: its key, then its certificate.
@@ -135,13 +226,17 @@ fn make(trust_domain: &TrustDomain, now: SystemTime) -> Result<Zeroizing<String>
 }
 
 /// The end of the certificate's life, once everything else about it is right.
-fn check(certificate: &CertificateDer<'_>, key: &P256Key, now: SystemTime) -> Result<SystemTime, String> {
+fn check(
+    certificate: &CertificateDer<'_>,
+    key: &AuthorityKey,
+    now: SystemTime,
+) -> Result<SystemTime, String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|e| format!("the certificate cannot be read: {e}"))?;
     if !parsed.is_ca() {
         return Err("the certificate is not a certificate authority's".to_owned());
     }
-    if parsed.public_key().subject_public_key.as_ref() != key.public_point() {
+    if parsed.public_key().subject_public_key.as_ref() != key.public_bits() {
         return Err("the certificate does not belong to the private key beside it".to_owned());
     }
     let not_after: SystemTime = parsed.validity().not_after.to_datetime().into();

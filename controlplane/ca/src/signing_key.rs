@@ -60,3 +60,45 @@ impl SigningKey for P256Key {
         self.0.sign(msg)
     }
 }
+
+/// A signing key of any kind that certificates of authorities have: ECDSA or RSA. Wiped when it is dropped.
+pub(crate) struct AuthorityKey(KeyPair);
+
+impl AuthorityKey {
+    /// The first private key of a PEM file.
+    pub(crate) fn from_pem(pem: &str) -> Result<Self, String> {
+        let mut der: PrivateKeyDer<'static> = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+            .map_err(|e| format!("holds no private key: {e}"))?;
+        let key = KeyPair::try_from(&der);
+        der.zeroize();
+        key.map(Self)
+            .map_err(|e| format!("the private key is no ECDSA or RSA key: {e}"))
+    }
+
+    /// The public key, as certificates have it.
+    pub(crate) fn public_bits(&self) -> &[u8] {
+        self.0.public_key_raw()
+    }
+}
+
+impl Drop for AuthorityKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl PublicKeyData for AuthorityKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for AuthorityKey {
+    fn sign(&self, msg: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(msg)
+    }
+}

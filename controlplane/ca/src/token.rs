@@ -13,6 +13,8 @@ use crate::random;
 use crate::secret_file::{self, SecretFileError};
 use crate::signing_key::P256Key;
 
+pub mod cluster;
+
 /// Signs and verifies tokens, with the key of the state directory.
 pub struct TokenKey {
     signing: EncodingKey,
@@ -97,6 +99,15 @@ pub enum InvalidToken {
     /// It names no node, so its bearer may act nowhere.
     #[error("the token is bound to no node")]
     NoNode,
+    /// A cluster's token that outlives every pod.
+    #[error("the token is bound to no pod; use a projected one")]
+    NoPod,
+    /// The pod that it is bound to is not known, or another one has its name.
+    #[error("the token's pod is not known to run")]
+    UnknownPod,
+    /// The cluster's API server does not believe it.
+    #[error("the API server does not accept the token")]
+    NotAccepted,
 }
 
 impl TokenKey {
@@ -181,22 +192,8 @@ impl TokenKey {
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken::Malformed)?;
         self.check_header(&header)?;
-        // The library looks at the signature only: it has its own idea of what time it is.
-        let mut signature_only = Validation::new(Algorithm::ES256);
-        signature_only.required_spec_claims.clear();
-        signature_only.validate_exp = false;
-        signature_only.validate_aud = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &signature_only)
-            .map_err(|e| match e.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature => InvalidToken::Signature,
-                _ => InvalidToken::Claims,
-            })?
-            .claims;
-        let end = claims.exp.saturating_add(LEEWAY);
-        let subject = check_claims(claims, unix(now))?;
-        // A time that no clock can show never comes.
-        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end));
-        Ok((subject, end.unwrap_or(now + MAX_TTL)))
+        let claims = decode_claims(token, Algorithm::ES256, &self.verifying)?;
+        judge_until(claims, ISSUER, now)
     }
 
     fn check_header(&self, header: &Header) -> Result<(), InvalidToken> {
@@ -237,11 +234,38 @@ impl std::fmt::Debug for TokenKey {
 /// Claims alone, for the fuzz target: no input of a fuzzer passes the signature.
 pub(crate) fn judge_claims(json: &[u8], now: SystemTime) -> Result<TokenSubject, InvalidToken> {
     let claims = serde_json::from_slice(json).map_err(|_| InvalidToken::Claims)?;
-    check_claims(claims, unix(now))
+    check_claims(claims, ISSUER, unix(now))
 }
 
-fn check_claims(claims: Claims, now: u64) -> Result<TokenSubject, InvalidToken> {
-    if claims.iss != ISSUER {
+/// The claims of a token whose signature is right. The library looks at that alone: it has its own idea of what time it is.
+fn decode_claims(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Claims, InvalidToken> {
+    let mut signature_only = Validation::new(algorithm);
+    signature_only.required_spec_claims.clear();
+    signature_only.validate_exp = false;
+    signature_only.validate_aud = false;
+    jsonwebtoken::decode::<Claims>(token, key, &signature_only)
+        .map(|decoded| decoded.claims)
+        .map_err(|e| match e.kind() {
+            jsonwebtoken::errors::ErrorKind::InvalidSignature => InvalidToken::Signature,
+            _ => InvalidToken::Claims,
+        })
+}
+
+/// Whom claims speak for, and until when.
+fn judge_until(
+    claims: Claims,
+    issuer: &str,
+    now: SystemTime,
+) -> Result<(TokenSubject, SystemTime), InvalidToken> {
+    let end = claims.exp.saturating_add(LEEWAY);
+    let subject = check_claims(claims, issuer, unix(now))?;
+    // A time that no clock can show never comes.
+    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end));
+    Ok((subject, end.unwrap_or(now + MAX_TTL)))
+}
+
+fn check_claims(claims: Claims, issuer: &str, now: u64) -> Result<TokenSubject, InvalidToken> {
+    if claims.iss != issuer {
         return Err(InvalidToken::Issuer);
     }
     if !claims.aud.contains(AUDIENCE) {

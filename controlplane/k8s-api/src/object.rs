@@ -163,6 +163,14 @@ macro_rules! kinds {
                     Self::Ignored(_) => None,
                 }
             }
+
+            /// The metadata of an understood object, for sources that leave out what nobody reads.
+            pub fn metadata_mut(&mut self) -> Option<&mut Metadata> {
+                match self {
+                    $(Self::$variant(o) => Some(&mut o.metadata),)+
+                    Self::Ignored(_) => None,
+                }
+            }
         }
 
         impl Kind {

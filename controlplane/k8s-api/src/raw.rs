@@ -1,10 +1,11 @@
 //! Objects as an API server writes them: JSON, one at a time, those of lists without `apiVersion` and `kind`.
 
+use mesh_types::Strng;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{ParseError, Position};
 use crate::kinds::Group;
-use crate::object::{Kind, Located, Object};
+use crate::object::{Kind, Located, Object, ObjectRef};
 use crate::parse::parse_object;
 use crate::tree::{Entry, Placeless, Tree, Value};
 
@@ -17,6 +18,17 @@ impl RawObject {
     #[must_use]
     pub fn metadata(&self, field: &str) -> Option<&str> {
         self.0.field("metadata")?.text(field)
+    }
+
+    /// The object as messages name it.
+    #[must_use]
+    pub fn reference(&self, kind: Kind) -> ObjectRef {
+        let text = |field| self.metadata(field).map(Strng::from).unwrap_or_default();
+        ObjectRef {
+            kind: kind.as_str().into(),
+            namespace: text("namespace"),
+            name: text("name"),
+        }
     }
 
     /// What it says, as an object of this kind. Several faults give several errors, which have no place in a text.

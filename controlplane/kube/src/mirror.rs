@@ -7,7 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use controlplane_k8s_api::{Kind, Located, Object, ObjectKey, ObjectRef, ParseError, RawObject};
+use mesh_kube::Event;
 use mesh_types::Strng;
+
+use crate::scope::Scope;
 
 /// The objects of one kind.
 #[derive(Debug)]
@@ -17,21 +20,6 @@ pub struct Mirror {
     /// What the list that has begun named so far.
     listing: Option<HashSet<Name>>,
     listed: bool,
-}
-
-/// What a watch says.
-#[derive(Debug)]
-pub enum Event {
-    /// A complete list begins.
-    ListBegins,
-    /// An object of the list.
-    Listed(RawObject),
-    /// The list is complete.
-    ListEnds,
-    /// An object was made or changed.
-    Applied(RawObject),
-    /// An object was deleted.
-    Deleted(RawObject),
 }
 
 /// One object, as the API server has it now.
@@ -86,7 +74,7 @@ impl Mirror {
     }
 
     /// Takes what the watch says, and gives what follows from it.
-    pub fn take(&mut self, event: Event) -> Vec<ObjectChange> {
+    pub fn take(&mut self, event: Event<RawObject>, scope: &Scope) -> Vec<ObjectChange> {
         match event {
             Event::ListBegins => {
                 self.listing = Some(HashSet::new());
@@ -97,10 +85,10 @@ impl Mirror {
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
-                self.set(name, object)
+                self.set(name, object, scope)
             }
             Event::ListEnds => self.end_list(),
-            Event::Applied(object) => self.set(Name::of(&object), object),
+            Event::Applied(object) => self.set(Name::of(&object), object, scope),
             Event::Deleted(object) => self.remove(&Name::of(&object)).into_iter().collect(),
         }
     }
@@ -115,10 +103,37 @@ impl Mirror {
             .collect()
     }
 
+    /// How many objects there are of it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
     /// The objects that are not understood, in no particular order.
     pub fn broken(&self) -> impl Iterator<Item = Broken> {
         let broken = self.objects.iter().filter(|(_, held)| !held.errors.is_empty());
-        broken.map(|(name, held)| Broken {
+        broken.map(|(name, held)| self.broken_as(name, held))
+    }
+
+    /// What is wrong with an object, if anything is.
+    #[must_use]
+    pub fn broken_object(&self, object: &ObjectRef) -> Option<Broken> {
+        let name = Name {
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+        };
+        let held = self.objects.get(&name).filter(|held| !held.errors.is_empty())?;
+        Some(self.broken_as(&name, held))
+    }
+
+    fn broken_as(&self, name: &Name, held: &Held) -> Broken {
+        Broken {
             object: ObjectRef {
                 kind: self.kind.as_str().into(),
                 namespace: name.namespace.clone(),
@@ -126,15 +141,19 @@ impl Mirror {
             },
             errors: held.errors.iter().map(ParseError::without_place).collect(),
             last_good: held.handed.is_some(),
-        })
+        }
     }
 
-    fn set(&mut self, name: Name, object: RawObject) -> Vec<ObjectChange> {
+    fn set(&mut self, name: Name, object: RawObject, scope: &Scope) -> Vec<ObjectChange> {
         let held = self.objects.entry(name).or_default();
         match object.understand(self.kind) {
-            Ok(located) => {
+            Ok(mut located) => {
                 held.errors.clear();
-                let key = located.value.key();
+                let ours = located.value.metadata_mut().is_some_and(|metadata| {
+                    metadata.annotations.remove(LAST_APPLIED);
+                    scope.has(self.kind, metadata)
+                });
+                let key = located.value.key().filter(|_| ours);
                 let before = std::mem::replace(&mut held.handed, key.clone());
                 let gone = before.filter(|before| Some(before) != key.as_ref());
                 let set = key.map(|key| ObjectChange::Set(key, Arc::new(located)));
@@ -171,6 +190,9 @@ impl Name {
         }
     }
 }
+
+/// kubectl's copy of the whole object: longer than the object, and of no use here.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,86 @@
-//! Which namespaces belong to the mesh (MeshConfig `discoverySelectors`).
+//! Which objects are this control plane's business: those of namespaces that the mesh has to do with (MeshConfig
+//! `discoverySelectors`), and configuration for its revision (label `istio.io/rev`).
+
+use std::collections::BTreeMap;
 
 use controlplane_k8s_api::gateway::LabelSelector;
-use controlplane_k8s_api::object::Labels;
+use controlplane_k8s_api::object::{Labels, Metadata};
+use controlplane_k8s_api::{Group, Kind};
+use mesh_types::Strng;
 
-/// Namespaces with labels that one of the selectors selects; all, where there is no selector.
+/// What is known of namespaces, and who we are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
+    revision: String,
+    /// Belongs to the mesh whatever is selected: the mesh's own configuration is there.
+    root_namespace: Strng,
     selectors: Vec<LabelSelector>,
+    namespaces: BTreeMap<Strng, Labels>,
 }
 
 impl Scope {
-    /// What these selectors select.
+    /// A scope without selectors: every namespace.
     #[must_use]
-    pub fn new(selectors: Vec<LabelSelector>) -> Self {
-        Self { selectors }
+    pub fn new(root_namespace: &str, revision: &str) -> Self {
+        Self {
+            revision: revision.to_owned(),
+            root_namespace: root_namespace.into(),
+            ..Self::default()
+        }
     }
 
-    /// Whether a namespace with these labels belongs to the mesh.
+    /// Takes the mesh's selectors. Says whether another set of namespaces may belong to it now.
+    pub fn select(&mut self, selectors: Vec<LabelSelector>) -> bool {
+        if self.selectors == selectors {
+            return false;
+        }
+        self.selectors = selectors;
+        true
+    }
+
+    /// Takes the labels of a namespace, or that it is gone. Says whether another set of namespaces belongs to the mesh
+    /// now.
+    pub fn set_namespace(&mut self, name: &Strng, labels: Option<&Labels>) -> bool {
+        let before = self.has_namespace(name);
+        match labels {
+            Some(labels) => drop(self.namespaces.insert(name.clone(), labels.clone())),
+            None => drop(self.namespaces.remove(name)),
+        }
+        before != self.has_namespace(name)
+    }
+
+    /// Whether an object is this control plane's business.
     #[must_use]
-    pub fn includes(&self, labels: &Labels) -> bool {
-        self.selectors.is_empty() || self.selectors.iter().any(|selector| selector.matches(labels))
+    pub fn has(&self, kind: Kind, metadata: &Metadata) -> bool {
+        let in_place = !kind.is_namespaced() || self.has_namespace(&metadata.namespace);
+        in_place && self.is_for_us(kind, &metadata.labels)
+    }
+
+    fn has_namespace(&self, name: &Strng) -> bool {
+        if self.selectors.is_empty() || *name == self.root_namespace {
+            return true;
+        }
+        let labels = self.namespaces.get(name);
+        labels.is_some_and(|labels| self.selectors.iter().any(|s| s.matches(labels)))
+    }
+
+    /// What says what is there is for everybody; what says what is to be done may name whom it is for.
+    fn is_for_us(&self, kind: Kind, labels: &Labels) -> bool {
+        match kind.group() {
+            Group::Core | Group::Discovery => true,
+            Group::Gateway
+            | Group::Networking
+            | Group::Security
+            | Group::Telemetry
+            | Group::Extensions
+            | Group::Lateen => labels
+                .get(REVISION)
+                .is_none_or(|revision| *revision == *self.revision),
+        }
     }
 }
+
+const REVISION: &str = "istio.io/rev";
 
 #[cfg(test)]
 mod tests;

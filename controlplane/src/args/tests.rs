@@ -48,3 +48,22 @@ fn a_token_needs_an_account_and_a_node() {
         assert!(parse(&format!("{line} {wrong}")).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_cluster_can_stand_in_for_the_files_or_beside_them() {
+    let serve = |line: &str| parse(line).map(|line| line.serve.expect("serve is meant"));
+    let files = serve("lateen-controlplane --config-dir c --state-dir s").unwrap();
+    assert_eq!(files.access(), None);
+    let both =
+        serve("lateen-controlplane --config-dir c --state-dir s --source kube --kubeconfig k").unwrap();
+    assert!(both.config_dir.is_some());
+    let access = Access::Kubeconfig {
+        path: Some("k".into()),
+        context: None,
+    };
+    assert_eq!(both.access(), Some(access));
+    let kube = serve("lateen-controlplane --state-dir s --source kube").unwrap();
+    assert_eq!(kube.config_dir, None);
+    let none = serve("lateen-controlplane --state-dir s").unwrap_err();
+    assert!(none.contains("--config-dir"), "{none}");
+}

@@ -10,6 +10,8 @@ use super::*;
 use crate::args::CommandLine;
 use crate::config::files::ConfigFiles;
 use crate::config::scan::FileName;
+use crate::config::source::ConfigBatch;
+use crate::sources::Which;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -18,7 +20,7 @@ struct Fixture {
     outputs: Outputs,
     readiness: Readiness,
     files: ConfigFiles,
-    config: mpsc::Sender<ConfigBatch>,
+    config: mpsc::Sender<SourceBatch>,
     places: mpsc::Sender<PlaceEvent>,
 }
 
@@ -31,10 +33,15 @@ impl Fixture {
             assignments: Assignments::new(),
             registrations: RegistrationBoard::default(),
             gateways: GatewayBoard::default(),
+            pods: PodBoard::default(),
         };
         let readiness = Readiness::new();
         let store = RegistrationStore::open(state).unwrap();
         let control = Control::new(
+            Sources::new(Which {
+                files: true,
+                kube: false,
+            }),
             Derivation::new(&args),
             Leases::new(LEASE),
             store.load().unwrap(),
@@ -74,7 +81,7 @@ impl Fixture {
             changes: self.files.take_changes(),
             never_good: self.files.never_good(),
         };
-        self.config.send(batch).await.unwrap();
+        self.config.send(SourceBatch::Files(batch)).await.unwrap();
         self.settled().await;
     }
 

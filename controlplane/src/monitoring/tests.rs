@@ -18,6 +18,7 @@ fn pages(readiness: &Readiness) -> Pages {
     let views = Views {
         ask,
         config: StatusBoard::default(),
+        kube: None,
         registrations: RegistrationBoard::default(),
         cache: cache.clone(),
         xds: XdsServer::new(cache, admission),

@@ -92,8 +92,9 @@ fn make(issuer: &Issuer, names: &[String], now: SystemTime) -> Result<Current, S
         .map_err(|e| tls(&e))?;
     let key = PrivateKeyDer::try_from(certificate.key.to_vec()).map_err(|e| tls(&e))?;
     let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(issuer.root().certificate_pem().as_bytes());
-    roots.add(root.map_err(|e| tls(&e))?).map_err(|e| tls(&e))?;
+    for root in CertificateDer::pem_slice_iter(issuer.root().certificate_pem().as_bytes()) {
+        roots.add(root.map_err(|e| tls(&e))?).map_err(|e| tls(&e))?;
+    }
     let provider = provider(&TlsSettings::default());
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .allow_unauthenticated()

@@ -82,3 +82,69 @@ fn names_the_file_and_what_is_wrong_with_it() {
     let garbage = Root::load_or_create(dir.path(), &domain, at(NOW)).unwrap_err();
     assert!(garbage.to_string().contains("root.pem: holds no"), "{garbage}");
 }
+
+/// An authority under a root that the operator keeps elsewhere.
+fn plugged_in(key: rcgen::KeyPair) -> (AuthorityPems, String) {
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = at(NOW).into();
+        params.not_after = at(NOW + 1_000_000).into();
+        params
+    };
+    let root = authority("root").self_signed(&root_key).unwrap().pem();
+    let issuer = Issuer::from_ca_cert_pem(&root, root_key).unwrap();
+    let own = authority("intermediate").signed_by(&key, &issuer).unwrap().pem();
+    let pems = AuthorityPems {
+        chain: [own.as_str(), &root].concat(),
+        roots: root.clone(),
+        key: Zeroizing::new(key.serialize_pem()),
+        certificate: own,
+    };
+    (pems, root)
+}
+
+#[test]
+fn an_operators_authority_signs_under_its_own_root_with_ecdsa_and_with_rsa() {
+    let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    for key in [rcgen::KeyPair::generate().unwrap(), rsa] {
+        let (pems, trusted) = plugged_in(key);
+        let root = Root::from_pems(&pems, at(NOW + 60)).unwrap();
+        assert_eq!(root.certificate_pem().trim(), trusted.trim());
+        assert_eq!(root.intermediates().len(), 1);
+        assert_eq!(root.intermediates()[0].trim(), pems.certificate.trim());
+        assert_eq!(root.not_after(), at(NOW + 1_000_000));
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_certificates_is_refused() {
+    let (pems, _) = plugged_in(rcgen::KeyPair::generate().unwrap());
+    let (other, _) = plugged_in(rcgen::KeyPair::generate().unwrap());
+    let mixed = AuthorityPems {
+        key: other.key,
+        ..pems.clone()
+    };
+    assert!(
+        Root::from_pems(&mixed, at(NOW + 60))
+            .unwrap_err()
+            .contains("does not belong")
+    );
+    assert!(
+        Root::from_pems(&pems, at(NOW + 2_000_000))
+            .unwrap_err()
+            .contains("expired")
+    );
+}
+
+#[test]
+fn what_is_made_for_others_is_a_root() {
+    let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
+    assert!(pems.key.contains("PRIVATE") && !pems.certificate.contains("PRIVATE"));
+    assert!(!format!("{pems:?}").contains("PRIVATE"));
+    let root = Root::from_pems(&pems, at(NOW)).unwrap();
+    assert_eq!(root.certificate_pem().trim(), pems.certificate.trim());
+    assert!(root.intermediates().is_empty());
+}

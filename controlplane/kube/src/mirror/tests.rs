@@ -27,11 +27,11 @@ fn listed(names: &[&str]) -> Mirror {
 }
 
 fn list(mirror: &mut Mirror, names: &[&str]) -> Vec<ObjectChange> {
-    let mut changes = mirror.take(Event::ListBegins);
+    let mut changes = mirror.take(Event::ListBegins, &Scope::default());
     for name in names {
-        changes.extend(mirror.take(Event::Listed(policy(name))));
+        changes.extend(mirror.take(Event::Listed(policy(name)), &Scope::default()));
     }
-    changes.extend(mirror.take(Event::ListEnds));
+    changes.extend(mirror.take(Event::ListEnds, &Scope::default()));
     changes
 }
 
@@ -50,8 +50,8 @@ fn what_a_complete_list_does_not_name_is_gone() {
 #[test]
 fn nothing_is_gone_while_a_list_is_incomplete() {
     let mut mirror = listed(&["a", "b"]);
-    mirror.take(Event::ListBegins);
-    mirror.take(Event::Listed(policy("b")));
+    mirror.take(Event::ListBegins, &Scope::default());
+    mirror.take(Event::Listed(policy("b")), &Scope::default());
     // The connection ended, and another list begins.
     let changes = list(&mut mirror, &["a", "b"]);
     assert_eq!(
@@ -63,12 +63,12 @@ fn nothing_is_gone_while_a_list_is_incomplete() {
 #[test]
 fn it_is_complete_after_the_first_list() {
     let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
-    mirror.take(Event::ListBegins);
-    mirror.take(Event::Listed(policy("a")));
+    mirror.take(Event::ListBegins, &Scope::default());
+    mirror.take(Event::Listed(policy("a")), &Scope::default());
     assert!(!mirror.is_complete());
-    mirror.take(Event::ListEnds);
+    mirror.take(Event::ListEnds, &Scope::default());
     assert!(mirror.is_complete());
-    mirror.take(Event::ListBegins);
+    mirror.take(Event::ListBegins, &Scope::default());
     assert!(mirror.is_complete(), "what was known is still known");
 }
 
@@ -76,8 +76,8 @@ fn it_is_complete_after_the_first_list() {
 fn a_broken_object_keeps_its_last_good_content() {
     let mut mirror = listed(&["a"]);
     let broken = |name| Event::Applied(object(name, r#"{"rulez": []}"#));
-    assert_eq!(mirror.take(broken("a")), []);
-    assert_eq!(mirror.take(broken("b")), []);
+    assert_eq!(mirror.take(broken("a"), &Scope::default()), []);
+    assert_eq!(mirror.take(broken("b"), &Scope::default()), []);
     let mut found: Vec<_> = mirror.broken().collect();
     found.sort_by(|x, y| x.object.cmp(&y.object));
     let told: Vec<_> = found
@@ -95,11 +95,11 @@ fn a_broken_object_keeps_its_last_good_content() {
     );
 
     assert_eq!(
-        said(&mirror.take(Event::Applied(policy("b")))),
+        said(&mirror.take(Event::Applied(policy("b")), &Scope::default())),
         ["set AuthorizationPolicy shop/b"]
     );
     assert_eq!(
-        said(&mirror.take(Event::Deleted(policy("a")))),
+        said(&mirror.take(Event::Deleted(policy("a")), &Scope::default())),
         ["removed AuthorizationPolicy shop/a"]
     );
     assert_eq!(mirror.broken().count(), 0);
@@ -108,8 +108,8 @@ fn a_broken_object_keeps_its_last_good_content() {
 #[test]
 fn a_broken_object_that_is_deleted_was_never_handed_on() {
     let mut mirror = listed(&[]);
-    mirror.take(Event::Applied(object("a", r#"{"rulez": []}"#)));
-    assert_eq!(mirror.take(Event::Deleted(policy("a"))), []);
+    mirror.take(Event::Applied(object("a", r#"{"rulez": []}"#)), &Scope::default());
+    assert_eq!(mirror.take(Event::Deleted(policy("a")), &Scope::default()), []);
     assert_eq!(mirror.broken().count(), 0);
 }
 
@@ -123,11 +123,11 @@ fn a_config_map_becomes_the_meshs_configuration_and_back() {
     let mut mirror = Mirror::new(Kind::ConfigMap);
     let mesh = r#"{"mesh": "rootNamespace: istio-system"}"#;
     assert_eq!(
-        said(&mirror.take(Event::Applied(map(mesh)))),
+        said(&mirror.take(Event::Applied(map(mesh)), &Scope::default())),
         ["set MeshConfig istio-system/istio"]
     );
     assert_eq!(
-        said(&mirror.take(Event::Applied(map("{}")))),
+        said(&mirror.take(Event::Applied(map("{}")), &Scope::default())),
         [
             "removed MeshConfig istio-system/istio",
             "set ConfigMap istio-system/istio"
@@ -144,4 +144,37 @@ fn a_kind_that_is_not_served_any_more_has_no_objects() {
     ];
     assert_eq!(said(&mirror.clear()), gone);
     assert_eq!(mirror.clear(), []);
+}
+
+#[test]
+fn an_object_that_turns_to_another_revision_is_gone() {
+    let scope = Scope::new("istio-system", "blue");
+    let of = |revision: &str| {
+        let json = format!(
+            r#"{{"metadata": {{"name": "a", "namespace": "shop", "labels": {{"istio.io/rev": "{revision}"}}}}, "spec": {{}}}}"#
+        );
+        Event::Applied(serde_json::from_str(&json).expect("JSON"))
+    };
+    let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
+    let set = ["set AuthorizationPolicy shop/a"];
+    assert_eq!(said(&mirror.take(of("green"), &scope)), [""; 0]);
+    assert_eq!(said(&mirror.take(of("blue"), &scope)), set);
+    assert_eq!(
+        said(&mirror.take(of("green"), &scope)),
+        ["removed AuthorizationPolicy shop/a"]
+    );
+}
+
+#[test]
+fn what_kubectl_notes_for_itself_is_not_kept() {
+    let json = r#"{"metadata": {"name": "a", "namespace": "shop", "annotations": {
+        "kubectl.kubernetes.io/last-applied-configuration": "{}", "k": "v"}}, "spec": {}}"#;
+    let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
+    let object = serde_json::from_str(json).expect("JSON");
+    let changes = mirror.take(Event::Applied(object), &Scope::default());
+    let [ObjectChange::Set(_, object)] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    let annotations = &object.value.metadata().expect("metadata").annotations;
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), ["k"]);
 }

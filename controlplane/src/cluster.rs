@@ -1,0 +1,12 @@
+//! What the control plane does with a cluster, beside watching its objects.
+//!
+//! # Layout
+//! - [`tokens`]: whether a service account's token is to be believed.
+//! - [`root`]: the mesh's root, in a Secret that all replicas share, or as an operator mounted it.
+//! - [`bundle`]: the root's certificate, where pods find it.
+//! - [`duties`]: what only one replica does, each under a Lease of its own.
+
+pub mod bundle;
+pub mod duties;
+pub mod root;
+pub mod tokens;

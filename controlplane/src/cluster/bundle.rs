@@ -1,0 +1,222 @@
+//! The root's certificate, where pods find it: the ConfigMap `istio-ca-root-cert` in every namespace, and a
+//! ClusterTrustBundle where the API server has those. One replica writes, and what others change is put back.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use mesh_kube::write::Part;
+use mesh_kube::{Apply, Event, KubeClient, KubeError, News, ObjectName, Resource, Selection, watch};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep_until};
+
+/// Keeps what pods trust in every namespace, for as long as the duty is ours. Runs for good.
+///
+/// # Errors
+/// Never; the type is the supervisor's.
+pub async fn keep(client: KubeClient, root: String, mut ours: Receiver<bool>) -> Result<(), Infallible> {
+    loop {
+        // Whoever told us ends with the process.
+        if ours.wait_for(|ours| *ours).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            _ = ours.wait_for(|ours| !*ours) => {}
+            () = keep_while_ours(&client, &root) => {}
+        }
+    }
+}
+
+async fn keep_while_ours(client: &KubeClient, root: &str) {
+    if let Err(e) = bundle(client, root).await {
+        tracing::warn!("ClusterTrustBundle: {e}");
+    }
+    let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={NAME}"));
+    let mut maps = watch::<RootMap>(client, maps);
+    let mut namespaces = watch::<Meta>(client, Selection::all(NAMESPACES.clone()).metadata_only());
+    let mut spread = Spread::new(root);
+    let mut retry = None;
+    loop {
+        let again = retry.unwrap_or_else(Instant::now);
+        tokio::select! {
+            Some(news) = maps.next() => if let News::Event(event) = news { spread.map(event) },
+            Some(news) = namespaces.next() => if let News::Event(event) = news { spread.namespace(event) },
+            () = sleep_until(again), if retry.is_some() => {}
+        }
+        if retry.is_some_and(|at| at > Instant::now()) {
+            continue;
+        }
+        retry = None;
+        for namespace in spread.lacking() {
+            match write(client, &namespace, root).await {
+                Ok(()) => spread.written(&namespace),
+                // It is going away.
+                Err(KubeError::NotFound(_)) => {}
+                Err(e) => {
+                    tracing::warn!(namespace, "ConfigMap {NAME} cannot be written: {e}");
+                    retry = Some(Instant::now() + RETRY);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn write(client: &KubeClient, namespace: &str, root: &str) -> Result<(), KubeError> {
+    let name = ObjectName::new(namespace, NAME);
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": NAME, "labels": {"istio.io/config": "true"}},
+        "data": {KEY: root},
+    });
+    let applied = client.apply::<Value>(&CONFIG_MAPS, &name, Part::Main, HOW, &object);
+    applied.await.map(drop)
+}
+
+async fn bundle(client: &KubeClient, root: &str) -> Result<(), KubeError> {
+    let served = client.served_versions(BUNDLES_GROUP, BUNDLES).await?;
+    let known = ["v1", "v1beta1"]
+        .into_iter()
+        .find(|known| served.iter().any(|s| s == known));
+    let Some(version) = known else {
+        return Ok(());
+    };
+    let resource = Resource::cluster_wide(BUNDLES_GROUP, version, BUNDLES, "ClusterTrustBundle");
+    let object = json!({
+        "apiVersion": resource.api_version(),
+        "kind": "ClusterTrustBundle",
+        "metadata": {"name": BUNDLE},
+        "spec": {"signerName": SIGNER, "trustBundle": root},
+    });
+    let name = ObjectName::cluster(BUNDLE);
+    let applied = client.apply::<Value>(&resource, &name, Part::Main, HOW, &object);
+    applied.await.map(drop)
+}
+
+/// Which namespaces there are, and which have what they need. Pure.
+#[derive(Debug)]
+struct Spread {
+    root: String,
+    namespaces: Listed<bool>,
+    /// Whether each one's ConfigMap says what it has to.
+    maps: Listed<bool>,
+}
+
+/// What a watch of names says, complete or not.
+#[derive(Debug)]
+struct Listed<T> {
+    known: BTreeMap<String, T>,
+    listing: Option<BTreeMap<String, T>>,
+    complete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Meta {
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+struct RootMap {
+    metadata: Metadata,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    deletion_timestamp: Option<String>,
+}
+
+impl Spread {
+    fn new(root: &str) -> Self {
+        Self {
+            root: root.to_owned(),
+            namespaces: Listed::new(),
+            maps: Listed::new(),
+        }
+    }
+
+    fn namespace(&mut self, event: Event<Meta>) {
+        self.namespaces.take(event, |meta| {
+            let stays = meta.metadata.deletion_timestamp.is_none();
+            (meta.metadata.name, stays)
+        });
+    }
+
+    fn map(&mut self, event: Event<RootMap>) {
+        let root = &self.root;
+        self.maps.take(event, |map| {
+            let is_right = map.data.get(KEY) == Some(root);
+            (map.metadata.namespace, is_right)
+        });
+    }
+
+    fn written(&mut self, namespace: &str) {
+        self.maps.known.insert(namespace.to_owned(), true);
+    }
+
+    /// The namespaces that need a ConfigMap and have none, or one that says something else.
+    fn lacking(&self) -> Vec<String> {
+        if !self.namespaces.complete || !self.maps.complete {
+            return Vec::new();
+        }
+        let staying = self.namespaces.known.iter().filter(|(_, stays)| **stays);
+        let names = staying
+            .map(|(name, _)| name)
+            .filter(|name| !LEFT_OUT.contains(&name.as_str()));
+        let lacking = names.filter(|name| self.maps.known.get(*name) != Some(&true));
+        lacking.cloned().collect()
+    }
+}
+
+impl<T> Listed<T> {
+    fn new() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            listing: None,
+            complete: false,
+        }
+    }
+
+    fn take<O>(&mut self, event: Event<O>, entry: impl Fn(O) -> (String, T)) {
+        match event {
+            Event::ListBegins => self.listing = Some(BTreeMap::new()),
+            Event::Listed(object) => self.listing.get_or_insert_default().extend([entry(object)]),
+            Event::ListEnds => {
+                self.known = self.listing.take().unwrap_or_default();
+                self.complete = true;
+            }
+            Event::Applied(object) => self.known.extend([entry(object)]),
+            Event::Deleted(object) => drop(self.known.remove(&entry(object).0)),
+        }
+    }
+}
+
+static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+static NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
+const BUNDLES_GROUP: &str = "certificates.k8s.io";
+const BUNDLES: &str = "clustertrustbundles";
+/// Upstream's names: what mounts them need not know whose they are.
+const BUNDLE: &str = "istio.io:istiod-ca:root-cert";
+const SIGNER: &str = "istio.io/istiod-ca";
+const NAME: &str = "istio-ca-root-cert";
+const KEY: &str = "root-cert.pem";
+const HOW: Apply = Apply {
+    manager: "lateen-root-cert",
+    force: true,
+};
+/// Namespaces that run nothing.
+const LEFT_OUT: [&str; 3] = ["kube-public", "kube-node-lease", "local-path-storage"];
+const RETRY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

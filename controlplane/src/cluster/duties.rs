@@ -1,0 +1,62 @@
+//! What only one replica does, each under a Lease of its own, so that replicas share the work and one duty's trouble is not
+//! another's.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use mesh_kube::lease::driver::{Settings, hold};
+use mesh_kube::{KubeClient, ObjectName};
+use mesh_runtime::drain::DrainWatcher;
+use tokio::sync::watch;
+
+/// Something that one replica does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// What pods trust, in every namespace.
+    RootCertificate,
+}
+
+impl Duty {
+    /// The Lease's name.
+    #[must_use]
+    pub fn lease(self) -> &'static str {
+        match self {
+            Self::RootCertificate => "lateen-root-cert",
+        }
+    }
+}
+
+/// Asks for a duty until the process drains; the receiver says whether it is ours.
+pub fn ask_for(
+    duty: Duty,
+    client: KubeClient,
+    namespace: &str,
+    me: &str,
+    mut drained: DrainWatcher,
+) -> (
+    watch::Receiver<bool>,
+    impl Future<Output = Result<(), Infallible>> + use<>,
+) {
+    let settings = Settings {
+        lease: ObjectName::new(namespace, duty.lease()),
+        me: me.to_owned(),
+        duration: LEASE,
+    };
+    // The process waits for the last of these: the Lease is given back before it ends.
+    let held = drained.clone();
+    let stop = async move {
+        drained.draining().await;
+    };
+    let (ours, driver) = hold(client, settings, stop);
+    let task = async move {
+        driver.await;
+        drop(held);
+        // Given back: nothing more to do until the process ends.
+        std::future::pending().await
+    };
+    (ours, task)
+}
+
+/// As upstream's Leases.
+const LEASE: Duration = Duration::from_secs(30);
