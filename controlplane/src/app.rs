@@ -1,5 +1,6 @@
 //! Wiring: what is made in which order, which tasks run, how they end.
 
+use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,14 +34,14 @@ use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::transport::server::Router;
 
 use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, Source, TokenArgs};
 use crate::cluster::duties::{self, Duty};
 use crate::cluster::tokens::TokenJudge;
-use crate::cluster::{bundle, root};
+use crate::cluster::{bundle, root, status_writer};
 use crate::config::source::ConfigSource;
 use crate::control::{Control, Outputs, Stores};
 use crate::derivation::Derivation;
@@ -169,16 +170,21 @@ pub async fn start(
         registrations: RegistrationBoard::default(),
         gateways: GatewayBoard::default(),
         pods: PodBoard::default(),
+        changed: Arc::default(),
     };
+    let (ask, questions) = mpsc::channel(1);
     if let Some(client) = &client {
         let judge = TokenJudge::new(client.clone(), outputs.pods.clone());
         authority.authenticator = authority.authenticator.with_cluster(judge.clone());
         tasks.critical("token-keys", judge.keep_keys());
-        let root = authority.issuer.root().certificate_pem();
-        start_duties(args, client, root, tasks, &drained)?;
+        let root = authority.issuer.root().certificate_pem().to_owned();
+        let keep = |ours| bundle::keep(client.clone(), root, ours);
+        start_duty(args, client, Duty::RootCertificate, tasks, &drained, keep)?;
+        let changed = outputs.changed.subscribe();
+        let keep = |ours| status_writer::keep(client.clone(), ask.clone(), changed, ours);
+        start_duty(args, client, Duty::Statuses, tasks, &drained, keep)?;
     }
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
-    let (ask, questions) = mpsc::channel(1);
     let views = Views {
         ask,
         config: files.as_ref().map(ConfigSource::status_board).unwrap_or_default(),
@@ -262,26 +268,22 @@ async fn cluster_root(args: &ServeArgs, client: &KubeClient, now: SystemTime) ->
     Ok(found)
 }
 
-/// What one of several replicas does in the cluster.
-fn start_duties(
+/// Starts what one of several replicas does in the cluster, and asks for being the one.
+fn start_duty<K: Future<Output = Result<(), Infallible>> + Send + 'static>(
     args: &ServeArgs,
     client: &KubeClient,
-    root: &str,
+    duty: Duty,
     tasks: &Tasks,
     drained: &DrainWatcher,
+    keep: impl FnOnce(watch::Receiver<bool>) -> K,
 ) -> Result<()> {
     let host = nix::unistd::gethostname().context("host name")?;
     // Another run is another one: a Lease that this one finds is not its own.
     let me = format!("{}_{}", host.to_string_lossy(), std::process::id());
-    let (ours, keeping) = duties::ask_for(
-        Duty::RootCertificate,
-        client.clone(),
-        &args.root_namespace,
-        &me,
-        drained.clone(),
-    );
-    tasks.critical("lease-root-cert", keeping);
-    tasks.critical("root-cert", bundle::keep(client.clone(), root.to_owned(), ours));
+    let (namespace, drained) = (&args.root_namespace, drained.clone());
+    let (ours, keeping) = duties::ask_for(duty, client.clone(), namespace, &me, drained);
+    tasks.critical(format!("lease {}", duty.lease()), keeping);
+    tasks.critical(duty.lease(), keep(ours));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use controlplane_index::ObjectStatus;
 use controlplane_index::allocation::HostAddresses;
@@ -11,7 +12,7 @@ use mesh_register::{Outcome, Place, Report, Withdrawal};
 use mesh_runtime::readiness::BlockReady;
 use mesh_types::NamespacedName;
 use mesh_xds::ResourceCache;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::address_claims::AddressClaims;
@@ -80,6 +81,8 @@ pub struct Outputs {
     pub gateways: GatewayBoard,
     /// To those who judge tokens of pods.
     pub pods: PodBoard,
+    /// To those who write down what became of objects: moves when that may have changed.
+    pub changed: Arc<watch::Sender<u64>>,
 }
 
 impl Control {
@@ -169,6 +172,7 @@ impl Control {
             self.claims.apply(&changes);
             self.derivation.apply(changes);
             self.take_assignments();
+            self.outputs.changed.send_modify(|changed| *changed += 1);
             if let Some(addresses) = self.derivation.take_addresses() {
                 self.unwritten_addresses = Some(addresses);
             }

@@ -23,9 +23,12 @@ pub async fn keep(client: KubeClient, root: String, mut ours: Receiver<bool>) ->
         if ours.wait_for(|ours| *ours).await.is_err() {
             std::future::pending::<()>().await;
         }
-        tokio::select! {
-            _ = ours.wait_for(|ours| !*ours) => {}
-            () = keep_while_ours(&client, &root) => {}
+        let over = tokio::select! {
+            ended = ours.wait_for(|ours| !*ours) => ended.is_err(),
+            () = keep_while_ours(&client, &root) => false,
+        };
+        if over {
+            std::future::pending::<()>().await;
         }
     }
 }

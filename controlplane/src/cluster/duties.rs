@@ -15,6 +15,8 @@ use tokio::sync::watch;
 pub enum Duty {
     /// What pods trust, in every namespace.
     RootCertificate,
+    /// Conditions, in the statuses of objects.
+    Statuses,
 }
 
 impl Duty {
@@ -23,6 +25,7 @@ impl Duty {
     pub fn lease(self) -> &'static str {
         match self {
             Self::RootCertificate => "lateen-root-cert",
+            Self::Statuses => "lateen-status",
         }
     }
 }

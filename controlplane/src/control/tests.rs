@@ -34,6 +34,7 @@ impl Fixture {
             registrations: RegistrationBoard::default(),
             gateways: GatewayBoard::default(),
             pods: PodBoard::default(),
+            changed: Arc::default(),
         };
         let readiness = Readiness::new();
         let store = RegistrationStore::open(state).unwrap();

@@ -1,0 +1,82 @@
+//! The status that an object is to have: our own conditions as they are now, everybody else's as they were. Pure.
+//!
+//! Lists of conditions are ours only in part: others write into them too. Ours are those of the types that this control
+//! plane knows; what it said earlier and does not say now is taken away. Times of transition are kept where nothing changed,
+//! so that what has not changed is not written.
+
+use controlplane_index::status::{ConditionType, StatusCondition};
+use serde_json::{Map, Value, json};
+
+/// The `status` that `object` is to have, given what we say of it now. `now` is RFC 3339.
+#[must_use]
+pub fn merged(
+    object: &Value,
+    ours: &[StatusCondition],
+    observed_generation: Option<i64>,
+    now: &str,
+) -> Value {
+    let mut status = match object.get("status") {
+        Some(Value::Object(status)) => status.clone(),
+        _ => Map::new(),
+    };
+    let before = match status.get("conditions") {
+        Some(Value::Array(before)) => before.clone(),
+        _ => Vec::new(),
+    };
+    let mut after: Vec<Value> = Vec::with_capacity(before.len() + ours.len());
+    for condition in &before {
+        let kind = condition["type"].as_str().unwrap_or_default();
+        match ours.iter().find(|ours| ours.kind.as_str() == kind) {
+            Some(ours) => after.push(said(ours, Some(condition), observed_generation, now)),
+            None if is_ours(kind) => {}
+            None => after.push(condition.clone()),
+        }
+    }
+    for condition in ours {
+        let kind = condition.kind.as_str();
+        if !before.iter().any(|before| before["type"] == kind) {
+            after.push(said(condition, None, observed_generation, now));
+        }
+    }
+    if after.is_empty() {
+        status.remove("conditions");
+    } else {
+        status.insert("conditions".to_owned(), Value::Array(after));
+    }
+    Value::Object(status)
+}
+
+fn said(condition: &StatusCondition, before: Option<&Value>, generation: Option<i64>, now: &str) -> Value {
+    let holds = if condition.holds { "True" } else { "False" };
+    let lasts = before.filter(|before| before["status"] == holds);
+    let since = lasts.and_then(|before| before["lastTransitionTime"].as_str());
+    let mut said = json!({
+        "type": condition.kind.as_str(),
+        "status": holds,
+        "reason": condition.reason.as_str(),
+        "message": condition.message,
+        "lastTransitionTime": since.unwrap_or(now),
+    });
+    if let Some(generation) = generation {
+        said["observedGeneration"] = json!(generation);
+    }
+    said
+}
+
+/// Whether a type of condition is one that nobody else writes on the objects that we write on.
+fn is_ours(kind: &str) -> bool {
+    OURS.iter().any(|ours| ours.as_str() == kind)
+}
+
+/// Gateway API's own types are left out: on a Gateway or a route of another controller they are that one's.
+const OURS: [ConditionType; 6] = [
+    ConditionType::WaypointBound,
+    ConditionType::WaypointMissing,
+    ConditionType::VisibilityApplied,
+    ConditionType::HostsAccepted,
+    ConditionType::ZtunnelAccepted,
+    ConditionType::WaypointAccepted,
+];
+
+#[cfg(test)]
+mod tests;
