@@ -11,14 +11,19 @@ programs=(nginx:nginx-light redis-server:redis-server psql:postgresql)
 # What the tests have talk through waypoints; Python's modules lie where Debian's own interpreter finds them.
 modules=/usr/lib/python3/dist-packages
 talkers=(nghttp:nghttp2-client /usr/bin/python3:python3 $modules/grpc:python3-grpcio $modules/websockets:python3-websockets)
+# A Kubernetes cluster is part of the tests where Go is there to build it, and root to run it.
+cluster=(containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux)
 case $what in
     demo) wanted=("${common[@]}" "${programs[@]}") ;;
     test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}") ;;
     bench) wanted=("${common[@]}") ;;
-    images) wanted=(strip:binutils ldd:libc-bin) ;;
-    cluster) wanted=("${common[@]}" containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux) ;;
+    images) wanted=(strip:binutils ldd:libc-bin nft:nftables) ;;
+    cluster) wanted=("${common[@]}" "${cluster[@]}") ;;
     *) echo "setup.sh: '$what' is not demo, test, bench, images or cluster" >&2; exit 2 ;;
 esac
+if [[ $what == test && $(id -u) == 0 ]] && command -v go >/dev/null; then
+    wanted+=("${cluster[@]}" strip:binutils)
+fi
 
 present() { # COMMAND: on the path, in an administrator's path, or a file of that name
     [[ $1 == /* ]] && { [[ -x $1 ]]; return; } # directories are, too

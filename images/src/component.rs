@@ -17,6 +17,8 @@ pub struct Component {
     pub description: &'static str,
     /// Its programs: the binary's name among the products, and where it lies in the image. The first is the entry point.
     pub programs: &'static [(&'static str, &'static str)],
+    /// Programs of this machine that it needs: where one lies here, and where in the image.
+    pub tools: &'static [(&'static str, &'static str)],
     /// Cargo's packages that these binaries are made of.
     pub packages: &'static [&'static str],
     /// Who it runs as.
@@ -38,6 +40,7 @@ pub const COMPONENTS: &[Component] = &[
         name: "controlplane",
         description: "Lateen's control plane: discovery, configuration and certificates",
         programs: &[("lateen-controlplane", "/usr/local/bin/lateen-controlplane")],
+        tools: &[],
         packages: &["controlplane"],
         user: User::Nobody,
     },
@@ -45,6 +48,7 @@ pub const COMPONENTS: &[Component] = &[
         name: "ztunnel",
         description: "Lateen's node proxy: mutual TLS and L4 policy for all pods of a node",
         programs: &[("ztunnel", "/usr/local/bin/ztunnel")],
+        tools: &[],
         packages: &["ztunnel"],
         user: User::Root,
     },
@@ -56,6 +60,7 @@ pub const COMPONENTS: &[Component] = &[
             // What the agent copies to the host.
             ("lateen-cni", "/opt/cni/bin/lateen-cni"),
         ],
+        tools: &[("/usr/sbin/nft", "/usr/local/bin/nft")],
         packages: &["cni-agent", "cni-plugin"],
         user: User::Root,
     },
@@ -63,6 +68,7 @@ pub const COMPONENTS: &[Component] = &[
         name: "waypoint",
         description: "Lateen's L7 proxy: routing, policy and telemetry for the services that ask for it",
         programs: &[("lateen-waypoint", "/usr/local/bin/lateen-waypoint")],
+        tools: &[],
         packages: &["waypoint"],
         user: User::Nobody,
     },
@@ -72,11 +78,14 @@ impl Component {
     /// Its image, from the products in a directory. The version goes into labels and the list of materials.
     ///
     /// # Errors
-    /// Fails naming the product that is missing.
+    /// Fails naming the product or tool that is missing.
     pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
         let mut files = Files::base();
         for (binary, at) in self.programs {
             files.program(*at, &products.join(binary))?;
+        }
+        for (tool, at) in self.tools {
+            files.program(*at, Path::new(tool))?;
         }
         let materials = sbom::of(manifest, self.packages)?;
         files.make(

@@ -5,13 +5,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cni_rules::plan::ProbeAddresses;
 use http::StatusCode;
-use mesh_grpc::{ChannelConfig, Credentials, Scheme, Security, TlsTrust, TokenSource};
 use mesh_net::Netns;
 use mesh_register::RegisterHandle;
 use mesh_runtime::admin::{self, AdminLimits, Routes};
@@ -19,19 +17,21 @@ use mesh_runtime::logging::LogControl;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::signals::StopSignals;
 use mesh_runtime::{drain, metrics as runtime_metrics, supervise};
-use mesh_tls::TlsSettings;
-use mesh_tls::service::{RootSource, client_config};
 use mesh_zds::{ServerEvent, ServerOptions, ZdsServer};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::config::{Config, DnsCaptureSetting};
 use crate::controller::operations::{DnsCapture, Held, Operations, World};
 use crate::controller::{Conditions, Controller, Deadlines, Requests};
 use crate::events::{EventServer, EventSocket};
 use crate::install::Installer;
+use crate::install::ending::Ending;
 use crate::kernel::Kernel;
+use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::search::Places;
 use crate::state_file::StateFile;
 
 /// Runs the agent until it is told to stop. Rules, the state file and what ztunnel has stay as they are: enrolled pods
@@ -57,12 +57,18 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     file.write(records.iter())?;
     tracing::info!(pods = records.len(), "the pods of before the restart are known");
 
-    let (registrar, assignments, register_driver) = register(&config)?;
+    let membership = Membership::of(&config).await?;
+    let announcer = membership.announcer.clone();
     let zds = zds_server(&config, &metrics);
     let operations = Operations::new(World {
         kernel: Kernel::new(config.nft.as_str()),
         zds: zds.clone(),
-        registrar: registrar.clone(),
+        announcer: announcer.clone(),
+        places: Places {
+            proc: config.host.path(Path::new("/proc")),
+            named: config.host.path(Path::new("/var/run/netns")),
+            host: host.id(),
+        },
         host: host.clone(),
         probe: ProbeAddresses {
             v4: config.probe_v4,
@@ -79,7 +85,10 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     // Before any ztunnel can connect: it drops what the snapshot does not list.
     operations.restore(&records);
     let conditions = Conditions {
-        assignments: readiness.block("assignments from the control plane"),
+        assignments: readiness.block(format!(
+            "pods of this node from {}",
+            membership.source.authority()
+        )),
         host: readiness.block("probe rules of the node"),
     };
     let deadlines = Deadlines {
@@ -87,8 +96,15 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         del: DEL_DEADLINE,
         audit: config.audit_interval(),
     };
-    let (controller, requests) =
-        Controller::new(records, file, operations, deadlines, conditions, metrics.clone());
+    let (controller, requests) = Controller::new(
+        records,
+        membership.source.authority(),
+        file,
+        operations.clone(),
+        deadlines,
+        conditions,
+        metrics.clone(),
+    );
 
     let ztunnels = zds
         .bind()
@@ -98,36 +114,37 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     let health = listen("health", config.health).await?;
     let monitoring = listen("monitoring", config.monitoring).await?;
     let installer = config.host.install_plugin.then(|| {
-        let wanted = config.host.wanted(&config.run_dir, Some(&config.pod_namespace));
+        let wanted = config
+            .host
+            .wanted(&config.run_dir, Some(&config.cluster.pod_namespace));
         Installer::new(wanted, config.host.paths(), readiness.clone(), metrics.clone())
     });
     let server = EventServer::new(
         requests.clone(),
         zds,
-        registrar.clone(),
+        announcer.clone(),
         metrics,
         host.id(),
         config.host.clone(),
     );
-    let pages = pages(&requests, &registrar)
+    let pages = pages(&requests, &operations, membership.registrar.as_ref())
         .merge(runtime_metrics::routes(&registry))
         .merge(log.routes())
         .with_index();
 
     let (tasks, mut failures) = supervise::supervisor();
     let (drain_trigger, _) = drain::channel();
-    tasks.critical("registration", async move {
-        let never: Infallible = register_driver.await;
-        Err::<(), Infallible>(never)
-    });
+    if let Some(driver) = membership.driver {
+        tasks.critical("registration", async move {
+            let never: Infallible = driver.await;
+            Err::<(), Infallible>(never)
+        });
+    }
     tasks.critical("zds", must_not_end(ztunnels));
-    tasks.critical(
-        "pods",
-        must_not_end(controller.run(assignments, registrar.clone())),
-    );
+    tasks.critical("pods", must_not_end(controller.run(membership.source)));
     tasks.critical("event socket", must_not_end(events.serve(server)));
     // From here on pods that start wait for this agent, ready or not: none passes it.
-    if let Some(mut installer) = installer {
+    if let Some(installer) = installer.clone() {
         tasks.critical(
             "plugin on the host",
             must_not_end(async move { installer.run().await }),
@@ -143,11 +160,19 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
             admin::serve(listener, routes, AdminLimits::default(), watcher),
         );
     }
-    tasks.spawn("node name", check_node_name(config.node_name.clone(), registrar));
+    if let Some(registrar) = membership.registrar {
+        tasks.spawn("node name", check_node_name(config.node_name.clone(), registrar));
+    }
     tracing::info!(events = %event_path.display(), ztunnel = %config.ztunnel_socket.display(), "the node agent runs");
 
     tokio::select! {
         reason = stop.wait() => {
+            if let Some(daemonset) = &membership.daemonset
+                && daemonset.ending().await == Ending::Leave
+            {
+                leave(&requests, &operations, installer.as_ref(), config.cluster.leave_deadline()).await;
+                return Ok(fs::remove_file(config.state_file())?);
+            }
             tasks.stopping();
             tracing::info!(?reason, "the node agent stops; enrolled pods stay in the mesh, new ones wait");
             drop(drain_trigger);
@@ -155,6 +180,29 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         }
         failure = failures.next() => Err(failure.into()),
     }
+}
+
+/// The mesh leaves this node: pods start without it from now on, those that run leave it, and nothing of it stays.
+async fn leave(
+    requests: &Requests,
+    operations: &Operations,
+    installer: Option<&Installer>,
+    deadline: Duration,
+) {
+    // First: pods that start are to wait for nobody.
+    match installer.map(Installer::remove) {
+        Some(Ok(done)) => tracing::info!(?done, "the CNI plugin is taken away from the host"),
+        Some(Err(error)) => tracing::error!(%error, "the CNI plugin cannot be taken away from the host"),
+        None => {}
+    }
+    if timeout(deadline, requests.leave()).await.is_err() {
+        tracing::warn!(
+            "not every pod has left the mesh in time; the rules of the others are removed all the same"
+        );
+    }
+    let records: Vec<_> = requests.list().await.into_iter().map(|pod| pod.record).collect();
+    operations.abandon(&records).await;
+    tracing::info!("the mesh has left this node");
 }
 
 /// An IPv6 wildcard takes IPv4 too; where the kernel has no IPv6, IPv4's stands in for it.
@@ -210,45 +258,9 @@ fn zds_server(config: &Config, metrics: &Metrics) -> ZdsServer {
     })
 }
 
-type Registration = (
-    RegisterHandle,
-    mesh_register::AssignmentEvents,
-    std::pin::Pin<Box<dyn Future<Output = Infallible> + Send>>,
-);
-
-fn register(config: &Config) -> anyhow::Result<Registration> {
-    let roots = RootSource::from_setting(&config.root_ca);
-    let settings = TlsSettings::default();
-    let security = match config.control_plane.scheme() {
-        Scheme::Https => Security::Tls(TlsTrust::new(move || client_config(&roots, &settings))),
-        Scheme::Http => Security::Plaintext,
-    };
-    let credentials = Credentials::new(TokenSource::parse(&config.token)).with_cluster(&config.cluster_id)?;
-    let channel = mesh_grpc::channel(ChannelConfig {
-        address: config.control_plane.clone(),
-        server_name: config.server_name.clone(),
-        security,
-        credentials,
-    })?;
-    let client = mesh_register::ClientConfig {
-        instance: instance(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let (handle, events, driver) = mesh_register::client(client, channel);
-    Ok((handle, events, Box::pin(driver)))
-}
-
-/// Tells this process from its predecessor; it need not be secret.
-fn instance() -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
-}
-
-fn pages(requests: &Requests, registrar: &RegisterHandle) -> Routes {
-    let (requests, registrar) = (requests.clone(), Arc::new(registrar.clone()));
-    Routes::new()
+fn pages(requests: &Requests, operations: &Operations, registrar: Option<&RegisterHandle>) -> Routes {
+    let (requests, operations) = (requests.clone(), operations.clone());
+    let routes = Routes::new()
         .get(
             "/pods",
             "the pods of this node and what they wait for",
@@ -257,10 +269,21 @@ fn pages(requests: &Requests, registrar: &RegisterHandle) -> Routes {
                 async move { admin::json(StatusCode::OK, &requests.list().await) }
             },
         )
-        .get("/registration", "the stream to the control plane", move |_| {
-            let status = registrar.status();
-            async move { admin::json(StatusCode::OK, &status) }
-        })
+        .get(
+            "/connections",
+            "connections that are older than their pod's enrolment, and outside the mesh",
+            move |_| {
+                let older = operations.older();
+                async move { admin::json(StatusCode::OK, &older) }
+            },
+        );
+    let Some(registrar) = registrar.cloned() else {
+        return routes;
+    };
+    routes.get("/registration", "the stream to the control plane", move |_| {
+        let status = registrar.status();
+        async move { admin::json(StatusCode::OK, &status) }
+    })
 }
 
 /// A token of another node would enrol another node's pods.

@@ -1,8 +1,9 @@
 //! Flags and environment of `lateen-node`. Names of variables are upstream's where it has them.
 //!
 //! # Layout
-//! - this file: what every place needs. [`host`]: what of the host it sees and changes.
+//! - this file: what every place needs. [`host`]: what of the host it sees and changes. [`cluster`]: what a cluster needs.
 
+pub mod cluster;
 pub mod host;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +14,7 @@ use clap::{Parser, ValueEnum};
 use mesh_grpc::Address;
 use mesh_types::ports;
 
+pub use cluster::ClusterConfig;
 pub use host::HostConfig;
 
 /// The node agent: brings this node's pods into the mesh and hands them to ztunnel.
@@ -22,6 +24,10 @@ pub struct Config {
     /// This node's name; the agent warns when the token names another node
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
+
+    /// Who says which pods belong to the mesh
+    #[arg(long, env = "MEMBERSHIP", value_name = "WHO", default_value = "registration")]
+    pub membership: MembershipSetting,
 
     /// Directory of the socket that the CNI plugin asks (pluginevent.sock) and of the state file
     #[arg(
@@ -127,21 +133,19 @@ pub struct Config {
     #[arg(long, env = "AUDIT_INTERVAL_SECONDS", value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub audit_interval: u64,
 
-    /// The namespace that the mesh's own pods live in, where nobody else may make any
-    #[arg(
-        long,
-        env = "POD_NAMESPACE",
-        value_name = "NAMESPACE",
-        default_value = "istio-system"
-    )]
-    pub pod_namespace: String,
-
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would stand in the help in place of the program's own"
     )]
     pub host: HostConfig,
+
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would stand in the help in place of the program's own"
+    )]
+    pub cluster: ClusterConfig,
 
     /// Log filter, in the syntax of RUST_LOG
     #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
@@ -150,6 +154,16 @@ pub struct Config {
     /// Log format
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "plain")]
     pub log_format: LogFormatSetting,
+}
+
+/// Who says which pods belong to the mesh.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MembershipSetting {
+    /// The control plane, which is told in return what became of them
+    Registration,
+    /// The API server: labels of pods and namespaces; what became of a pod stands in its annotations. Any control
+    /// plane that reads those will do
+    Kubernetes,
 }
 
 /// Whose DNS is captured.

@@ -14,14 +14,15 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use mesh_net::Netns;
-use mesh_register::{AssignmentEvent, AssignmentEvents, RegisterHandle};
+use mesh_register::AssignmentEvent;
 use mesh_runtime::readiness::BlockReady;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::enroll::{Action, Answer, Event, PodKey, Record, RequestId, SandboxName, State};
+use crate::enroll::{Action, Answer, Authority, Event, PodKey, Record, RequestId, SandboxName, State};
 use crate::metrics::Metrics;
+use crate::source::Source;
 use crate::state_file::StateFile;
 use operations::{Operations, PodWatch};
 
@@ -68,6 +69,7 @@ enum Request {
     Check(SandboxName, oneshot::Sender<Answer>),
     Gc(BTreeSet<String>, oneshot::Sender<Answer>),
     List(oneshot::Sender<Vec<PodStatus>>),
+    Leave(oneshot::Sender<Answer>),
 }
 
 /// The loop.
@@ -79,6 +81,8 @@ pub struct Controller {
     metrics: Metrics,
     inbox: mpsc::Receiver<Request>,
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    /// Who waits until no pod has anything of the mesh.
+    leaving: Vec<oneshot::Sender<Answer>>,
     /// Operations and timers; each ends with the event that it leads to.
     work: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Each ends when the rules of its pod have changed.
@@ -120,6 +124,11 @@ impl Requests {
         list.await.unwrap_or_default()
     }
 
+    /// The mesh leaves this node; answered once no pod has anything of it.
+    pub async fn leave(&self) -> Answer {
+        self.ask(Request::Leave).await
+    }
+
     async fn ask(&self, request: impl FnOnce(oneshot::Sender<Answer>) -> Request) -> Answer {
         let stopping = || Answer::Unavailable("the node agent is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
@@ -137,6 +146,7 @@ impl Controller {
     #[must_use]
     pub fn new(
         records: Vec<Record>,
+        authority: Authority,
         file: StateFile,
         operations: Operations,
         deadlines: Deadlines,
@@ -145,13 +155,14 @@ impl Controller {
     ) -> (Self, Requests) {
         let (sender, inbox) = mpsc::channel(QUEUE);
         let controller = Self {
-            state: State::restore(records),
+            state: State::restore(records, authority),
             file,
             operations,
             deadlines,
             metrics,
             inbox,
             waiting: HashMap::new(),
+            leaving: Vec::new(),
             work: FuturesUnordered::new(),
             watches: FuturesUnordered::new(),
             not_ready: (Some(conditions.assignments), Some(conditions.host)),
@@ -161,8 +172,7 @@ impl Controller {
     }
 
     /// Runs until every [`Requests`] is dropped.
-    pub async fn run(mut self, mut assignments: AssignmentEvents, registrar: RegisterHandle) {
-        let mut connected = registrar.connected();
+    pub async fn run(mut self, mut source: Source) {
         let mut audit = interval(self.deadlines.audit);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -177,8 +187,7 @@ impl Controller {
                     self.watches.push(Box::pin(watch.changed()));
                     changed
                 }),
-                Some(event) = assignments.next() => Some(Event::Assignment(event)),
-                Ok(()) = connected.changed() => connected.borrow_and_update().then_some(Event::Connected),
+                event = source.next() => Some(event),
                 _ = audit.tick() => Some(Event::Audit),
             };
             if let Some(event) = event {
@@ -218,6 +227,10 @@ impl Controller {
                 let _ = reply.send(pods.collect());
                 return None;
             }
+            Request::Leave(reply) => {
+                self.leaving.push(reply);
+                return Some(Event::Leave);
+            }
         };
         let (id, reply) = reply;
         self.waiting.insert(id, reply);
@@ -245,6 +258,12 @@ impl Controller {
                         .push(Box::pin(async move { Event::Done(key, epoch, result.await) }));
                 }
                 Action::SetHost(addresses) => self.set_host(addresses),
+                Action::Search(sought) => {
+                    let found = self.operations.search(sought);
+                    self.work
+                        .push(Box::pin(async move { Event::Searched(found.await) }));
+                }
+                Action::RetrySearchAfter(delay) => self.after(delay, Event::RetrySearch),
                 Action::RetryAfter(key, epoch, delay) => self.after(delay, Event::Retry(key, epoch)),
                 Action::RetryHostAfter(delay) => self.after(delay, Event::RetryHost),
                 Action::Answer(id, answer) => self.answer(id, answer),
@@ -252,6 +271,11 @@ impl Controller {
             }
         }
         self.metrics.set_pods(&self.state.counts());
+        if !self.leaving.is_empty() && self.state.has_left() {
+            for reply in self.leaving.drain(..) {
+                let _ = reply.send(Answer::Done);
+            }
+        }
     }
 
     /// Tells readiness and the log of what an event means.

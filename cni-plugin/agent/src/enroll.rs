@@ -8,25 +8,32 @@
 //! # Layout
 //! - this file: events, actions and the decision. Start here.
 //! - [`pod`]: one pod: what is done, what is wanted, which operation comes next.
+//! - `running`: pods that run already and that no plugin told of. `reasons`: what a pod waits for, in words.
 //!
 //! ```text
 //! starting   ADD -> wait for the assignment -> rules -> host set -> ZDS Add -> report "enabled" -> answer
-//! running    assignment: member  -> ZDS Add -> rules -> host set -> report "enabled"
+//! running    member: search for its namespace, where no plugin told of it -> ZDS Add -> rules -> host set -> report "enabled"
 //! leaving    assignment: outside -> report "plain" -> remove the rules -> ZDS Del -> host set
 //! gone       DEL, or the namespace is not there any more -> ZDS Del -> withdraw -> forget
 //! ```
 
 pub mod pod;
+mod reasons;
+mod running;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mesh_register::{Assignment, AssignmentEvent, Membership, Redirection};
+use mesh_register::{Assignment, AssignmentEvent, Redirection};
 use mesh_types::NamespacedName;
 
 pub use pod::{Enrolment, PodKey, Record, Role, Settings};
 use pod::{Pod, Progress};
+
+use crate::roster::Instance;
+use crate::search::Sought;
+use running::{Search, Wanted};
 
 /// A request of the plugin that waits for its answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,7 +58,15 @@ pub enum Event {
     Deadline(RequestId),
     /// What the control plane says.
     Assignment(AssignmentEvent),
-    /// The stream to the control plane is open.
+    /// What the API server says of a pod of this node.
+    Expect(Assignment, Instance),
+    /// Pods that were sought are found; the others are not.
+    Searched(Vec<Record>),
+    /// Pods may be sought again.
+    RetrySearch,
+    /// The mesh leaves this node: every pod leaves the mesh.
+    Leave,
+    /// Whoever says what belongs here can be reached.
     Connected,
     /// An operation ended.
     Done(PodKey, Epoch, Result<(), Failure>),
@@ -91,6 +106,10 @@ pub enum Action {
     SetHost(BTreeSet<IpAddr>),
     /// After this time, [`Event::RetryHost`].
     RetryHostAfter(Duration),
+    /// Look for the namespaces of pods that run; answer with [`Event::Searched`].
+    Search(Vec<Sought>),
+    /// After this time, [`Event::RetrySearch`].
+    RetrySearchAfter(Duration),
     /// Answer a request.
     Answer(RequestId, Answer),
     /// A pod is no longer known: let go of its namespace.
@@ -153,14 +172,26 @@ pub enum Answer {
 #[derive(Debug, Default)]
 pub struct State {
     pods: BTreeMap<PodKey, Pod>,
-    assignments: BTreeMap<NamespacedName, Assignment>,
+    wanted: BTreeMap<NamespacedName, Wanted>,
     control_plane: ControlPlane,
     host: Host,
+    search: Search,
     epoch: u64,
+}
+
+/// Who says what belongs here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Authority {
+    /// The control plane.
+    #[default]
+    ControlPlane,
+    /// The API server.
+    ApiServer,
 }
 
 #[derive(Debug, Default)]
 struct ControlPlane {
+    authority: Authority,
     connected: bool,
     told_everything: bool,
 }
@@ -177,12 +208,16 @@ struct Host {
 impl State {
     /// The state after a restart: `records` as they were written down. None is trusted to be in order.
     #[must_use]
-    pub fn restore(records: Vec<Record>) -> Self {
+    pub fn restore(records: Vec<Record>, authority: Authority) -> Self {
         let pods = records
             .into_iter()
             .map(|record| (record.key.clone(), Pod::restored(record)));
         Self {
             pods: pods.collect(),
+            control_plane: ControlPlane {
+                authority,
+                ..ControlPlane::default()
+            },
             ..Self::default()
         }
     }
@@ -243,6 +278,10 @@ impl State {
             Event::Deadline(request) => self.deadline(request, &mut actions),
             Event::Connected => self.control_plane.connected = true,
             Event::Assignment(event) => self.assignment(event),
+            Event::Expect(assignment, instance) => self.want(assignment, Some(instance)),
+            Event::Searched(found) => self.searched(found, &mut actions),
+            Event::RetrySearch => self.search.rested(),
+            Event::Leave => self.leave(),
             Event::Done(key, epoch, result) => self.done(&key, epoch, result, &mut actions),
             Event::Retry(key, epoch) => {
                 if let Some(pod) = self.pods.get_mut(&key) {
@@ -336,19 +375,9 @@ impl State {
 
     fn assignment(&mut self, event: AssignmentEvent) {
         match event {
-            AssignmentEvent::Assign(assignment) => {
-                self.control_plane.connected = true;
-                for pod in self
-                    .pods
-                    .values_mut()
-                    .filter(|pod| pod.record.pod == assignment.workload)
-                {
-                    pod.try_now();
-                }
-                self.assignments.insert(assignment.workload.clone(), assignment);
-            }
+            AssignmentEvent::Assign(assignment) => self.want(assignment, None),
             // A pod that still runs stays as it is until its DEL: nothing says that it is to be out of the mesh.
-            AssignmentEvent::Unassign(name) => drop(self.assignments.remove(&name)),
+            AssignmentEvent::Unassign(name) => drop(self.wanted.remove(&name)),
             AssignmentEvent::SnapshotComplete => {
                 self.control_plane.connected = true;
                 self.control_plane.told_everything = true;
@@ -397,7 +426,7 @@ impl State {
     fn proceed(&mut self, actions: &mut Vec<Action>) {
         let mut forgotten = Vec::new();
         for (key, pod) in &mut self.pods {
-            let wanted = self.assignments.get(&pod.record.pod);
+            let wanted = self.wanted.get(&pod.record.pod).and_then(|w| w.of(&pod.record));
             if pod.note_wanted(wanted) {
                 actions.push(Action::Persist);
             }
@@ -425,6 +454,7 @@ impl State {
             actions.push(Action::Forget(key));
         }
         self.proceed_host(actions);
+        self.proceed_search(actions);
     }
 
     fn proceed_host(&mut self, actions: &mut Vec<Action>) {
@@ -433,45 +463,6 @@ impl State {
         if self.host.done.as_ref() != Some(&wanted) && !self.host.busy && !self.host.resting {
             self.host.busy = true;
             actions.push(Action::SetHost(wanted));
-        }
-    }
-
-    /// What a pod still waits for, in one line that names who is to blame.
-    fn why_not(&self, pod: &Pod) -> String {
-        let name = &pod.record.pod;
-        let wanted = self.assignments.get(name);
-        if pod.is_settled(wanted, self.host.done.as_ref()) {
-            return "nothing".to_owned();
-        }
-        if let Some(problem) = pod.problem() {
-            return problem.to_owned();
-        }
-        match wanted {
-            None if !self.control_plane.connected => format!(
-                "the control plane cannot be reached, so whether pod {name} belongs to the mesh is unknown"
-            ),
-            None if !self.control_plane.told_everything => {
-                format!(
-                    "the control plane has not yet said what belongs on this node, nor whether pod {name} does"
-                )
-            }
-            None => format!("the control plane has not assigned pod {name} to this node"),
-            Some(assignment) => match (pod.doing(), &self.host.problem) {
-                (Some(Operation::ProxyAdd(_)), _) => format!("ztunnel has not taken pod {name} yet"),
-                (Some(Operation::Report(_)), _) if !self.control_plane.connected => {
-                    format!("the control plane cannot be reached, so pod {name} cannot be registered")
-                }
-                (Some(Operation::Report(_)), _) => {
-                    format!("the control plane has not confirmed the registration of pod {name} yet")
-                }
-                (Some(operation), _) => format!("pod {name} is not ready yet: {operation:?} is under way"),
-                (None, Some(problem)) => problem.clone(),
-                (None, None) => {
-                    let member = assignment.membership == Membership::Member;
-                    let what = if member { "in" } else { "outside" };
-                    format!("pod {name} is to be {what} the mesh and is on its way")
-                }
-            },
         }
     }
 }

@@ -13,16 +13,16 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
 use mesh_net::{Netns, NetnsId};
-use mesh_register::RegisterHandle;
 use mesh_runtime::admin::{self, AdminLimits, Request, Response, Routes};
 use mesh_types::NamespacedName;
 use mesh_zds::ZdsServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
+use crate::announce::Announcer;
 use crate::config::HostConfig;
 use crate::controller::Requests;
-use crate::enroll::{Answer, PodKey, Record, SandboxName};
+use crate::enroll::{Answer, Authority, PodKey, Record, SandboxName};
 use crate::metrics::{Metrics, RequestOutcome};
 
 /// The socket; its file goes when it is dropped, unless a successor's stands there.
@@ -43,7 +43,7 @@ pub struct EventServer {
 struct Inner {
     requests: Requests,
     zds: ZdsServer,
-    registrar: RegisterHandle,
+    announcer: Announcer,
     metrics: Metrics,
     host: NetnsId,
     mounts: HostConfig,
@@ -140,7 +140,7 @@ impl EventServer {
     pub fn new(
         requests: Requests,
         zds: ZdsServer,
-        registrar: RegisterHandle,
+        announcer: Announcer,
         metrics: Metrics,
         host: NetnsId,
         mounts: HostConfig,
@@ -148,7 +148,7 @@ impl EventServer {
         let inner = Inner {
             requests,
             zds,
-            registrar,
+            announcer,
             metrics,
             host,
             mounts,
@@ -227,7 +227,7 @@ impl Inner {
         if self.zds.connected() == 0 {
             return Answer::Unavailable("no ztunnel is connected to the node agent".to_owned());
         }
-        let status = self.registrar.status();
+        let status = self.announcer.status();
         if status.connected {
             return Answer::Done;
         }
@@ -235,7 +235,11 @@ impl Inner {
             .last_error
             .map(|error| format!(": {error}"))
             .unwrap_or_default();
-        Answer::Unavailable(format!("the control plane cannot be reached{why}"))
+        let who = match self.announcer {
+            Announcer::Registration(_) => Authority::ControlPlane,
+            Announcer::Annotation(_) => Authority::ApiServer,
+        };
+        Answer::Unavailable(format!("{who} cannot be reached{why}"))
     }
 
     /// What is to be known of a starting pod; its namespace is opened and must not be the node's.

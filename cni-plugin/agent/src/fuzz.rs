@@ -51,3 +51,15 @@ fn apply(found: &mut Found, steps: Vec<Step>) {
         }
     }
 }
+
+/// Reads `data` as what `/proc` says of a process and of a network.
+///
+/// # Panics
+/// Panics when a pod's uid is none.
+pub fn process(data: &[u8]) {
+    if let Some(uid) = crate::search::process::pod_uid(data) {
+        assert!((32..=36).contains(&uid.len()) && uid.is_ascii());
+    }
+    let _ = crate::search::process::start_time(data);
+    let _ = crate::older::parse(data).count();
+}

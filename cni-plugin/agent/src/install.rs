@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use mesh_runtime::readiness::{BlockReady, Readiness};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -35,9 +36,15 @@ pub struct Paths {
     pub source: PathBuf,
 }
 
-/// Keeps the plugin installed.
-#[derive(Debug)]
+/// Keeps the plugin installed. Cloning shares it.
+#[derive(Clone, Debug)]
 pub struct Installer {
+    paths: Paths,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
     wanted: Wanted,
     paths: Paths,
     readiness: Readiness,
@@ -46,6 +53,8 @@ pub struct Installer {
     not_ready: Option<BlockReady>,
     problem: Option<String>,
     installed_once: bool,
+    /// It was taken away for good.
+    removed: bool,
 }
 
 /// Why the plugin is not installed.
@@ -65,24 +74,29 @@ impl Installer {
     #[must_use]
     pub fn new(wanted: Wanted, paths: Paths, readiness: Readiness, metrics: Metrics) -> Self {
         let not_ready = Some(readiness.block(CONDITION));
-        Self {
+        let state = State {
             wanted,
-            paths,
+            paths: paths.clone(),
             readiness,
             metrics,
             not_ready,
             problem: None,
             installed_once: false,
+            removed: false,
+        };
+        Self {
+            paths,
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
     /// Installs the plugin and keeps it installed, for ever.
-    pub async fn run(&mut self) {
+    pub async fn run(&self) {
         let told = Arc::new(Notify::new());
         // Before the first look: nothing that is changed after it is missed.
         let mut watcher = self.watch(&told);
         loop {
-            let changed = self.look();
+            let changed = self.state.lock().look();
             if watcher.is_none() {
                 watcher = self.watch(&told);
             }
@@ -93,8 +107,44 @@ impl Installer {
         }
     }
 
+    /// Takes the plugin away from the host, for good: its place in every configuration first, then its binary. Returns
+    /// what was done.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be changed.
+    pub fn remove(&self) -> Result<Vec<String>, InstallError> {
+        self.state.lock().remove()
+    }
+
+    /// The kernel's notifications of both directories; without them the regular look has to do.
+    fn watch(&self, told: &Arc<Notify>) -> Option<RecommendedWatcher> {
+        let told = told.clone();
+        let notified = move |event: notify::Result<notify::Event>| {
+            // Reading is no change; whatever else it is, it is looked at.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                told.notify_one();
+            }
+        };
+        let watcher = notify::recommended_watcher(notified).and_then(|mut watcher| {
+            for directory in [&self.paths.configurations, &self.paths.plugins] {
+                watcher.watch(directory, RecursiveMode::NonRecursive)?;
+            }
+            Ok(watcher)
+        });
+        watcher
+            .inspect_err(|error| {
+                tracing::debug!(%error, "changes of the host's CNI directories are only found by the regular look");
+            })
+            .ok()
+    }
+}
+
+impl State {
     /// Looks once, and puts right what is not so; whether anything was.
     fn look(&mut self) -> bool {
+        if self.removed {
+            return false;
+        }
         match self.install() {
             Ok(steps) => {
                 self.problem = None;
@@ -150,12 +200,8 @@ impl Installer {
         Ok(done)
     }
 
-    /// Takes the plugin away from the host: its place in every configuration first, then its binary. Returns what was
-    /// done.
-    ///
-    /// # Errors
-    /// Fails when a file cannot be changed.
-    pub fn remove(&self) -> Result<Vec<String>, InstallError> {
+    fn remove(&mut self) -> Result<Vec<String>, InstallError> {
+        self.removed = true;
         let mut done = Vec::new();
         let found = disk::configurations(&self.paths.configurations)?;
         for step in plan::remove(&self.wanted, &found) {
@@ -170,28 +216,6 @@ impl Installer {
             ));
         }
         Ok(done)
-    }
-
-    /// The kernel's notifications of both directories; without them the regular look has to do.
-    fn watch(&self, told: &Arc<Notify>) -> Option<RecommendedWatcher> {
-        let told = told.clone();
-        let notified = move |event: notify::Result<notify::Event>| {
-            // Reading is no change; whatever else it is, it is looked at.
-            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                told.notify_one();
-            }
-        };
-        let watcher = notify::recommended_watcher(notified).and_then(|mut watcher| {
-            for directory in [&self.paths.configurations, &self.paths.plugins] {
-                watcher.watch(directory, RecursiveMode::NonRecursive)?;
-            }
-            Ok(watcher)
-        });
-        watcher
-            .inspect_err(|error| {
-                tracing::debug!(%error, "changes of the host's CNI directories are only found by the regular look");
-            })
-            .ok()
     }
 }
 

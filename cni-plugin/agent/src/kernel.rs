@@ -140,6 +140,16 @@ impl Kernel {
         self.ensure(netns, &plan::host(options), Memory::Valid).await
     }
 
+    /// Removes every rule of ours from the node itself.
+    ///
+    /// # Errors
+    /// Fails when something cannot be removed.
+    pub async fn clear_host(&self, netns: &Netns) -> Result<(), KernelError> {
+        self.ensure(netns, &Ruleset::empty(), Memory::Stale)
+            .await
+            .map(drop)
+    }
+
     async fn ensure(
         &self,
         netns: &Netns,

@@ -3,15 +3,19 @@
 //! # Layout
 //! - [`enroll`]: what is to be done for which pod; pure. Start here.
 //! - [`controller`]: the loop that carries it out, and the operations on the world.
+//! - [`membership`]: in a cluster or without one. [`source`]: who says what belongs here: the control plane, or the API server, whose objects [`roster`] judges; pure.
+//! - [`search`]: the namespaces of pods that run already. [`older`]: their connections of before.
+//! - [`announce`]: telling others what became of a pod.
 //! - [`kernel`]: rules and routes in a namespace: compare, put right, remove.
 //! - [`events`]: the socket that the CNI plugin asks.
 //! - [`install`]: the plugin on the host, and keeping it there.
 //! - [`state_file`]: what a restart must find again.
 //! - [`metrics`], [`config`], [`app`]: what is counted, what can be set, and the wiring.
 //!
-//! The agent decides nothing about membership (the control plane does) and carries no traffic (ztunnel does). While it is
+//! The agent carries no traffic (ztunnel does). While it is
 //! away enrolled pods stay in the mesh, and pods cannot start; nothing falls back to plaintext.
 
+pub mod announce;
 pub mod app;
 pub mod config;
 pub mod controller;
@@ -21,5 +25,10 @@ pub mod events;
 pub mod fuzz;
 pub mod install;
 pub mod kernel;
+pub mod membership;
 pub mod metrics;
+pub mod older;
+pub mod roster;
+pub mod search;
+pub mod source;
 pub mod state_file;

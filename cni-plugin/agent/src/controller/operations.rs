@@ -1,4 +1,9 @@
-//! What each operation does to the kernel, ztunnel and the control plane.
+//! What each operation does to the kernel, ztunnel and whoever is told of pods.
+//!
+//! # Layout
+//! - this file: one operation on one pod. [`running`]: pods that run already, and the end of all of them.
+
+mod running;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
@@ -11,16 +16,18 @@ use cni_rules::audit::Finding;
 use cni_rules::plan::{HostOptions, PodOptions, ProbeAddresses};
 use cni_rules::rule::{InterfaceName, InvalidInterfaceName};
 use mesh_net::Netns;
-use mesh_register::{Redirection, RegisterHandle, Report, ReportError, Withdrawal};
 use mesh_zds::{Pod, PodInfo, PodUid, ZdsError, ZdsServer};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::announce::Announcer;
 use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
 use crate::kernel::watch::RulesWatch;
 use crate::kernel::{Kernel, KernelError, Memory};
 use crate::metrics::Metrics;
+use crate::older::Connection;
+use crate::search::Places;
 
 /// The world that operations act on. Cloning shares it.
 #[derive(Clone)]
@@ -34,8 +41,10 @@ pub struct World {
     pub kernel: Kernel,
     /// ztunnel.
     pub zds: ZdsServer,
-    /// The control plane.
-    pub registrar: RegisterHandle,
+    /// Whoever is told what became of a pod.
+    pub announcer: Announcer,
+    /// Where pods that run are found.
+    pub places: Places,
     /// The node's own namespace.
     pub host: Netns,
     /// The addresses that the node's own processes have towards pods.
@@ -69,6 +78,8 @@ pub struct Held {
     watched: HashMap<PodKey, Option<oneshot::Sender<Infallible>>>,
     /// Subscriptions that nobody listens to yet.
     fresh: Vec<PodWatch>,
+    /// Connections of each pod from before its rules.
+    older: HashMap<PodKey, Vec<Connection>>,
     /// The addresses that the node's rules held for last.
     host: Option<BTreeSet<IpAddr>>,
 }
@@ -92,6 +103,7 @@ impl Held {
     fn unruled(&mut self, key: &PodKey) {
         self.ruled.remove(key);
         self.watched.remove(key);
+        self.older.remove(key);
     }
 }
 
@@ -195,7 +207,7 @@ impl Operations {
                 Operation::RemoveRules => world.remove_rules(&record).await,
                 Operation::ProxyAdd(role) => world.proxy_add(&record, &role).await,
                 Operation::ProxyDel => world.proxy_del(&record).await,
-                Operation::Report(redirection) => world.report(&record, redirection).await,
+                Operation::Report(redirection) => world.announcer.report(&record, redirection).await,
                 Operation::Withdraw => world.withdraw(&record).await,
             }
         }
@@ -257,8 +269,9 @@ impl World {
         let findings = self.kernel.ensure_pod(&netns, &options, memory).await;
         let findings = findings.map_err(|e| rules_failure(record, &e))?;
         self.held.lock().ruled.insert(record.key.clone());
-        if had_them {
-            self.repaired(&format!("pod {}", record.pod), &findings);
+        match had_them {
+            true => self.repaired(&format!("pod {}", record.pod), &findings),
+            false => self.note_older(record, &netns),
         }
         Ok(())
     }
@@ -304,6 +317,14 @@ impl World {
     }
 
     async fn proxy_add(&self, record: &Record, role: &Role) -> Result<(), Failure> {
+        let added = self.hand_over(record, role).await;
+        if added.is_err() && self.held.lock().ruled.contains(&record.key) {
+            self.announcer.report_pending(record).await;
+        }
+        added
+    }
+
+    async fn hand_over(&self, record: &Record, role: &Role) -> Result<(), Failure> {
         let netns = self.namespace(record)?;
         let name = &record.pod;
         match timeout(PROXY_DEADLINE, self.zds.add(pod(record, role, Some(netns)))).await {
@@ -332,40 +353,10 @@ impl World {
         })
     }
 
-    async fn report(&self, record: &Record, redirection: Redirection) -> Result<(), Failure> {
-        let report = self.registrar.report(Report {
-            workload: record.pod.clone(),
-            uid: record.key.0.clone(),
-            addresses: record.ips.clone(),
-            redirection,
-            network_ready: true,
-        });
-        match timeout(REPORT_DEADLINE, report).await {
-            Ok(Ok(())) => {
-                tracing::info!(pod = %record.pod, ?redirection, "a pod is registered");
-                Ok(())
-            }
-            Ok(Err(error @ ReportError::Invalid(_))) => {
-                Err(Failure::Refused(format!("pod {}: {error}", record.pod)))
-            }
-            Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {}: {error}", record.pod))),
-            Err(_) => Err(Failure::Unavailable(self.no_answer(record))),
-        }
-    }
-
     async fn withdraw(&self, record: &Record) -> Result<(), Failure> {
         // Nothing is done inside the namespace any more, and held it would not end.
         self.held.lock().let_go(&record.key);
-        let withdrawal = self.registrar.withdraw(Withdrawal {
-            workload: record.pod.clone(),
-            uid: record.key.0.clone(),
-        });
-        match timeout(REPORT_DEADLINE, withdrawal).await {
-            // What the control plane does not know, or does not take, is not registered.
-            Ok(Ok(()) | Err(ReportError::NotAssigned | ReportError::Invalid(_))) => Ok(()),
-            Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {}: {error}", record.pod))),
-            Err(_) => Err(Failure::Unavailable(self.no_answer(record))),
-        }
+        self.announcer.withdraw(record).await
     }
 
     async fn set_host(&self, pods: BTreeSet<IpAddr>) -> Result<(), KernelError> {
@@ -416,18 +407,6 @@ impl World {
             self.metrics.repaired();
         }
     }
-
-    fn no_answer(&self, record: &Record) -> String {
-        let pod = &record.pod;
-        let status = self.registrar.status();
-        match (status.connected, status.last_error) {
-            (true, _) => format!("the control plane has not confirmed the registration of pod {pod} in time"),
-            (false, Some(error)) => {
-                format!("the control plane cannot be reached to register pod {pod}: {error}")
-            }
-            (false, None) => format!("the control plane cannot be reached to register pod {pod}"),
-        }
-    }
 }
 
 fn pod(record: &Record, role: &Role, netns: Option<Netns>) -> Pod {
@@ -456,4 +435,3 @@ const PROXY_DEADLINE: Duration = Duration::from_secs(6);
 const PROXY_DEL_DEADLINE: Duration = Duration::from_secs(12);
 /// Between two times that the rules of one pod are looked at because they changed.
 const BETWEEN_CHANGES: Duration = Duration::from_millis(50);
-const REPORT_DEADLINE: Duration = Duration::from_secs(5);

@@ -37,6 +37,16 @@ pub struct Record {
     pub enrolment: Option<Enrolment>,
 }
 
+impl Record {
+    /// Kubernetes' uid of the pod, where it is known.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        let PodKey(key) = &self.key;
+        let stands_in = self.container_id.as_ref() == Some(key) || self.pod.to_string() == *key;
+        (!stands_in).then_some(key)
+    }
+}
+
 /// As what a pod is in the mesh.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Enrolment {
@@ -162,6 +172,24 @@ impl Pod {
             running,
             ..Self::started(record, RequestId(0))
         }
+    }
+
+    /// It runs, and no plugin told of it. `marked`: somebody says that it is in the mesh, so it may have rules.
+    pub(super) fn found(record: Record, marked: bool, wanted: &Assignment) -> Self {
+        let mut pod = Self::restored(record);
+        pod.seen = true;
+        if marked {
+            pod.rules = Rules::Unknown;
+            pod.record.enrolment = enrolment(wanted).or_else(|| {
+                Some(Enrolment {
+                    role: Role {
+                        service_account: wanted.service_account.to_string(),
+                    },
+                    settings: Settings::default(),
+                })
+            });
+        }
+        pod
     }
 
     // === requests ===

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use mesh_net::NetnsId;
-use mesh_register::Options;
+use mesh_register::{Membership, Options};
 
 use super::*;
 
@@ -22,7 +22,7 @@ impl Bench {
 
     fn restored(records: Vec<Record>) -> Self {
         let mut bench = Self {
-            state: State::restore(records.clone()),
+            state: State::restore(records.clone(), Authority::ControlPlane),
             log: Vec::new(),
             started: Vec::new(),
             host: Vec::new(),
@@ -78,6 +78,11 @@ impl Bench {
                 }
                 Action::RetryAfter(key, epoch, _) => self.log.push(format!("{} rests {epoch:?}", key.0)),
                 Action::RetryHostAfter(_) => self.log.push("host rests".to_owned()),
+                Action::Search(sought) => {
+                    let keys: Vec<_> = sought.iter().map(|pod| pod.key.0.as_str()).collect();
+                    self.log.push(format!("search {}", keys.join(" ")));
+                }
+                Action::RetrySearchAfter(_) => self.log.push("search rests".to_owned()),
                 Action::Forget(key) => self.log.push(format!("{} forgotten", key.0)),
             }
         }
@@ -680,4 +685,133 @@ fn every_interleaving_ends_where_it_should() {
             assert!(pod.dels.is_empty(), "seed {seed}");
         }
     }
+}
+
+/// What the API server says of a running pod.
+fn instance(n: u8) -> Instance {
+    Instance {
+        uid: format!("uid-{n}"),
+        ips: record(n).ips,
+        redirection: None,
+    }
+}
+
+/// As the search finds it.
+fn found(n: u8) -> Record {
+    Record {
+        container_id: None,
+        ..record(n)
+    }
+}
+
+#[test]
+fn a_running_pod_that_no_plugin_told_of_is_sought_and_enrolled_proxy_first() {
+    let mut bench = Bench::with(&[]);
+    bench.event(Event::Expect(outsider(1), instance(1)));
+    bench.settle();
+    assert_eq!(bench.take_log(), [""; 0], "nobody asks where an outsider is");
+    bench.event(Event::Expect(member(1), instance(1)));
+    assert_eq!(bench.take_log(), ["search uid-1"]);
+    bench.event(Event::Expect(member(2), instance(2)));
+    assert_eq!(bench.take_log(), [""; 0], "one search at a time");
+    bench.event(Event::Searched(vec![found(1)]));
+    bench.settle();
+    let mut log = bench.take_log();
+    assert_eq!(
+        log.iter().position(|line| line == "search rests"),
+        Some(0),
+        "the other is still to be found"
+    );
+    log.remove(0);
+    assert_eq!(log, steps(1, &[ADD, RULES, "Report(Enabled)"]));
+    bench.event(Event::RetrySearch);
+    assert_eq!(bench.take_log(), ["search uid-2"]);
+
+    bench.event(Event::Expect(outsider(1), instance(1)));
+    bench.settle();
+    let leaving = steps(1, &["Report(Plain)", "RemoveRules", "ProxyDel"]);
+    assert_eq!(bench.take_log()[..3], leaving);
+    assert_eq!(bench.state.counts().outside, 1);
+}
+
+#[test]
+fn a_pod_without_addresses_is_still_to_be_added_and_one_that_is_added_is_not_sought() {
+    let mut bench = Bench::with(&[]);
+    let unborn = Instance {
+        ips: Vec::new(),
+        ..instance(1)
+    };
+    bench.event(Event::Expect(member(1), unborn));
+    assert_eq!(bench.take_log(), [""; 0]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    assert_eq!(bench.take_log(), steps(1, &[RULES, ADD, "Report(Enabled)"]));
+    bench.event(Event::Expect(member(1), instance(1)));
+    bench.settle();
+    assert_eq!(bench.take_log(), [""; 0]);
+    assert_eq!(bench.answers[&RequestId(1)], Answer::Done);
+}
+
+#[test]
+fn what_is_said_of_a_pods_predecessor_of_the_same_name_does_not_count_for_it() {
+    let mut bench = Bench::with(&[]);
+    let before = Instance {
+        uid: "uid-0".to_owned(),
+        ..instance(1)
+    };
+    bench.event(Event::Expect(outsider(1), before));
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    assert!(bench.answers.is_empty(), "outside is what the other was");
+    bench.event(Event::Expect(member(1), instance(1)));
+    bench.settle();
+    assert_eq!(bench.answers[&RequestId(1)], Answer::Done);
+    assert_eq!(bench.state.counts().enrolled, 1);
+}
+
+#[test]
+fn a_pod_that_is_marked_and_does_not_belong_to_the_mesh_is_freed_of_what_it_may_have() {
+    let mut bench = Bench::with(&[]);
+    let marked = Instance {
+        redirection: Some("enabled".to_owned()),
+        ..instance(1)
+    };
+    bench.event(Event::Expect(outsider(1), marked));
+    assert_eq!(bench.take_log(), ["search uid-1"]);
+    bench.event(Event::Searched(vec![found(1)]));
+    bench.settle();
+    assert_eq!(bench.take_log()[..2], steps(1, &["Report(Plain)", "RemoveRules"]));
+}
+
+#[test]
+fn a_pod_that_stopped_belonging_while_it_was_sought_is_let_be() {
+    let mut bench = Bench::with(&[]);
+    bench.event(Event::Expect(member(1), instance(1)));
+    bench.event(Event::Expect(outsider(1), instance(1)));
+    bench.take_log();
+    bench.event(Event::Searched(vec![found(1)]));
+    bench.settle();
+    assert_eq!(bench.take_log(), [""; 0]);
+    assert!(bench.persisted.is_empty());
+}
+
+#[test]
+fn when_the_mesh_leaves_every_pod_does_and_none_joins() {
+    let mut bench = Bench::restored(vec![enrolled(1)]);
+    bench.snapshot(&[]);
+    bench.event(Event::Expect(member(2), instance(2)));
+    bench.event(Event::Searched(vec![found(2)]));
+    bench.settle();
+    bench.take_log();
+    bench.event(Event::Leave);
+    assert!(!bench.state.has_left());
+    bench.event(Event::Expect(member(3), instance(3)));
+    bench.settle();
+    let log = bench.take_log();
+    for n in [1, 2] {
+        for step in steps(n, &["Report(Plain)", "RemoveRules"]) {
+            assert!(log.contains(&step), "{step}: {log:?}");
+        }
+    }
+    assert!(bench.state.has_left() && !log.iter().any(|line| line.contains("search")));
 }

@@ -78,8 +78,8 @@ fn names(directory: &Path) -> Vec<String> {
 #[test]
 fn it_is_ready_once_the_plugin_is_in_the_hosts_network_and_leaves_nothing_behind() {
     let host = Host::new();
-    let mut installer = host.installer();
-    assert!(!installer.look(), "no network to be a part of");
+    let installer = host.installer();
+    assert!(!installer.state.lock().look(), "no network to be a part of");
     assert_eq!(host.readiness.pending(), [CONDITION]);
     assert_eq!(
         names(&host.path("bin")),
@@ -88,14 +88,14 @@ fn it_is_ready_once_the_plugin_is_in_the_hosts_network_and_leaves_nothing_behind
     );
 
     fs::write(host.path("net.d/10.conflist"), NETWORK).expect("written");
-    assert!(installer.look());
+    assert!(installer.state.lock().look());
     assert!(host.is_installed() && host.readiness.pending().is_empty());
     let mode = fs::metadata(host.path("bin").join(plan::PLUGIN))
         .expect("there")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o755);
-    assert!(!installer.look(), "nothing to do");
+    assert!(!installer.state.lock().look(), "nothing to do");
 
     let removed = installer.remove().expect("removed");
     assert_eq!(removed.len(), 2, "{removed:?}");
@@ -113,8 +113,8 @@ fn it_is_ready_once_the_plugin_is_in_the_hosts_network_and_leaves_nothing_behind
 fn what_somebody_else_does_to_it_is_put_right_and_readiness_tells() {
     let host = Host::new();
     fs::write(host.path("net.d/10.conflist"), NETWORK).expect("written");
-    let mut installer = host.installer();
-    assert!(installer.look());
+    let installer = host.installer();
+    assert!(installer.state.lock().look());
     let program = host.path("bin").join(plan::PLUGIN);
     for change in [
         &|| fs::write(host.path("net.d/10.conflist"), NETWORK),
@@ -124,12 +124,12 @@ fn what_somebody_else_does_to_it_is_put_right_and_readiness_tells() {
     ] as [&dyn Fn() -> std::io::Result<()>; 4]
     {
         change().expect("changed");
-        assert!(installer.look());
+        assert!(installer.state.lock().look());
         assert!(host.is_installed() && host.readiness.pending().is_empty());
-        assert!(!installer.look());
+        assert!(!installer.state.lock().look());
     }
     fs::remove_file(host.path("net.d/10.conflist")).expect("removed");
-    assert!(!installer.look());
+    assert!(!installer.state.lock().look());
     assert_eq!(
         host.readiness.pending(),
         [CONDITION],
@@ -141,7 +141,7 @@ fn what_somebody_else_does_to_it_is_put_right_and_readiness_tells() {
 async fn a_change_is_seen_when_it_happens() {
     let host = Host::new();
     fs::write(host.path("net.d/10.conflist"), NETWORK).expect("written");
-    let mut installer = host.installer();
+    let installer = host.installer();
     tokio::select! {
         () = installer.run() => {}
         () = async {

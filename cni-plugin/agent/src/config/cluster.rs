@@ -1,0 +1,106 @@
+//! What the agent needs to know of a Kubernetes cluster; the names of variables are upstream's where it has them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use mesh_kube::Access;
+
+use crate::roster::rules::Rules;
+use crate::roster::selector::Enablement;
+
+/// The cluster that the agent's node is part of.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterConfig {
+    /// The namespace that the mesh's own pods live in, where nobody else may make any
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "istio-system"
+    )]
+    pub pod_namespace: String,
+
+    /// How the API server is reached [default: as a pod of the cluster, else KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Which pods belong to the mesh, as a list of pairs of selectors in YAML [default: istio.io/dataplane-mode=ambient on
+    /// the pod, or on its namespace where the pod does not say none]
+    #[arg(
+        long,
+        env = "AMBIENT_ENABLEMENT_SELECTOR",
+        value_name = "YAML",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub enablement: Enablement,
+
+    /// Namespaces whose pods never belong to the mesh, with commas
+    #[arg(
+        long,
+        env = "EXCLUDE_NAMESPACES",
+        value_name = "NAMESPACES",
+        value_delimiter = ',',
+        default_value = "kube-system"
+    )]
+    pub excluded_namespaces: Vec<String>,
+
+    /// How long others need to learn that a pod leaves the mesh, in seconds; its rules stay until then
+    #[arg(long, env = "UNENROLL_SETTLE_SECONDS", value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub settle: u64,
+
+    /// The DaemonSet that this agent is a pod of: while it exists, the agent leaves everything in place when it stops
+    #[arg(
+        long,
+        env = "DAEMONSET_NAME",
+        value_name = "NAME",
+        default_value = "istio-cni-node"
+    )]
+    pub daemonset: String,
+
+    /// Whether the mesh leaves the node whenever the agent stops, even if it comes back
+    #[arg(long, env = "AMBIENT_DISABLE_SAFE_UPGRADE", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    pub always_leave: bool,
+
+    /// How long pods may take to leave the mesh before their rules are removed all the same, in seconds
+    #[arg(long, env = "LEAVE_DEADLINE_SECONDS", value_name = "S", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub leave_deadline: u64,
+}
+
+impl ClusterConfig {
+    /// How the API server is reached.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        match &self.kubeconfig {
+            None => Access::detect(),
+            path => Access::Kubeconfig {
+                path: path.clone(),
+                context: None,
+            },
+        }
+    }
+
+    /// Who belongs to the mesh.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let excluded = self.excluded_namespaces.iter().map(|name| name.trim().to_owned());
+        Rules {
+            enablement: self.enablement.clone(),
+            excluded: excluded.filter(|name| !name.is_empty()).collect(),
+            own_namespace: self.pod_namespace.clone(),
+        }
+    }
+
+    /// How long others need to learn that a pod leaves.
+    #[must_use]
+    pub fn settle(&self) -> Duration {
+        Duration::from_secs(self.settle)
+    }
+
+    /// How long pods may take to leave.
+    #[must_use]
+    pub fn leave_deadline(&self) -> Duration {
+        Duration::from_secs(self.leave_deadline)
+    }
+}

@@ -1,0 +1,168 @@
+//! Who says what belongs to the mesh, who is told what became of it, and whether the agent comes back when it stops: all
+//! that depends on whether it lives in a cluster.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use mesh_grpc::{ChannelConfig, Credentials, Scheme, Security, TlsTrust, TokenSource};
+use mesh_kube::{KubeClient, KubeError, ObjectName, Resource};
+use mesh_register::RegisterHandle;
+use mesh_tls::TlsSettings;
+use mesh_tls::service::{RootSource, client_config};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::announce::{Annotator, Announcer};
+use crate::config::{Config, MembershipSetting};
+use crate::install::ending::{Ending, Owner, ending};
+use crate::source::Source;
+
+/// Who says what belongs here, and who is told.
+pub struct Membership {
+    /// Who says it.
+    pub source: Source,
+    /// Who is told.
+    pub announcer: Announcer,
+    /// The registration stream, where there is one.
+    pub registrar: Option<RegisterHandle>,
+    /// What carries that stream.
+    pub driver: Option<Pin<Box<dyn Future<Output = Infallible> + Send>>>,
+    /// The DaemonSet that this agent is a pod of, in a cluster.
+    pub daemonset: Option<DaemonSet>,
+}
+
+/// The DaemonSet that this agent is a pod of.
+pub struct DaemonSet {
+    client: KubeClient,
+    name: ObjectName,
+    /// Whether the API server answered when the agent started.
+    allowed: bool,
+    always_leave: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Deletable {
+    metadata: DeletableMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletableMetadata {
+    deletion_timestamp: Option<String>,
+}
+
+impl Membership {
+    /// As the configuration says.
+    ///
+    /// # Errors
+    /// Fails when the control plane or the API server cannot be reached as configured; one that is away is no error.
+    pub async fn of(config: &Config) -> anyhow::Result<Self> {
+        match config.membership {
+            MembershipSetting::Registration => registration(config),
+            MembershipSetting::Kubernetes => kubernetes(config).await,
+        }
+    }
+}
+
+impl DaemonSet {
+    /// What is to become of the mesh on this node, now that the agent stops.
+    pub async fn ending(&self) -> Ending {
+        let owner = match self.owner().await {
+            Owner::NeverAllowed if self.allowed => Owner::RightsTakenAway,
+            owner => owner,
+        };
+        tracing::info!(?owner, daemonset = %self.name, "the agent stops");
+        ending(owner, self.always_leave)
+    }
+
+    async fn owner(&self) -> Owner {
+        for _ in 0..ATTEMPTS {
+            let found = self.client.find::<Deletable>(&DAEMON_SET, &self.name);
+            match timeout(DEADLINE, found).await {
+                Ok(Ok(Some(found))) if found.metadata.deletion_timestamp.is_some() => {
+                    return Owner::BeingDeleted;
+                }
+                Ok(Ok(Some(_))) => return Owner::Present,
+                Ok(Ok(None)) => return Owner::Gone,
+                Ok(Err(KubeError::Unauthorized(_) | KubeError::Forbidden(_))) => return Owner::NeverAllowed,
+                Ok(Err(error)) => tracing::warn!(%error, "whether the agent's DaemonSet is there is unknown"),
+                Err(_) => tracing::warn!(
+                    "the API server does not say in time whether the agent's DaemonSet is there"
+                ),
+            }
+        }
+        Owner::Unknown
+    }
+}
+
+fn registration(config: &Config) -> anyhow::Result<Membership> {
+    let roots = RootSource::from_setting(&config.root_ca);
+    let settings = TlsSettings::default();
+    let security = match config.control_plane.scheme() {
+        Scheme::Https => Security::Tls(TlsTrust::new(move || client_config(&roots, &settings))),
+        Scheme::Http => Security::Plaintext,
+    };
+    let credentials = Credentials::new(TokenSource::parse(&config.token)).with_cluster(&config.cluster_id)?;
+    let channel = mesh_grpc::channel(ChannelConfig {
+        address: config.control_plane.clone(),
+        server_name: config.server_name.clone(),
+        security,
+        credentials,
+    })?;
+    let client = mesh_register::ClientConfig {
+        instance: instance(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let (registrar, assignments, driver) = mesh_register::client(client, channel);
+    Ok(Membership {
+        source: Source::registration(assignments, &registrar),
+        announcer: Announcer::Registration(registrar.clone()),
+        registrar: Some(registrar),
+        driver: Some(Box::pin(driver)),
+        daemonset: None,
+    })
+}
+
+async fn kubernetes(config: &Config) -> anyhow::Result<Membership> {
+    let cluster = &config.cluster;
+    let Some(node) = config.node_name.as_deref().filter(|name| !name.is_empty()) else {
+        bail!("the node's name is missing: NODE_NAME must be spec.nodeName of the agent's pod");
+    };
+    let client = KubeClient::connect(&cluster.access())
+        .await
+        .context("the API server")?;
+    let annotator = Annotator::new(client.clone(), cluster.settle());
+    let mut daemonset = DaemonSet {
+        client: client.clone(),
+        name: ObjectName::new(cluster.pod_namespace.as_str(), cluster.daemonset.as_str()),
+        allowed: true,
+        always_leave: cluster.always_leave,
+    };
+    daemonset.allowed = matches!(
+        daemonset.owner().await,
+        Owner::Present | Owner::BeingDeleted | Owner::Gone
+    );
+    Ok(Membership {
+        source: Source::api_server(&client, node, cluster.rules(), annotator.clone()),
+        announcer: Announcer::Annotation(annotator),
+        registrar: None,
+        driver: None,
+        daemonset: Some(daemonset),
+    })
+}
+
+/// Tells this process from its predecessor; it need not be secret.
+fn instance() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
+}
+
+static DAEMON_SET: Resource = Resource::namespaced("apps", "v1", "daemonsets", "DaemonSet");
+const ATTEMPTS: usize = 3;
+/// All attempts together are to end before the runtime's patience does.
+const DEADLINE: Duration = Duration::from_secs(2);

@@ -1,0 +1,186 @@
+//! Running pods that join the mesh and leave it by their labels.
+
+use anyhow::{Result, ensure};
+use lab::capture::Capture;
+
+use crate::Test;
+use crate::mesh::{Mesh, Pod, SYSTEM};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "running_pods_join_and_leave_by_their_namespaces_label_and_nothing_of_theirs_crosses_in_the_clear",
+        run: join_and_leave,
+    },
+    Test {
+        name: "an_agent_that_is_killed_changes_nothing_for_pods_that_are_in_the_mesh",
+        run: agent_killed,
+    },
+    Test {
+        name: "probes_of_the_kubelet_reach_pods_in_the_mesh",
+        run: probes,
+    },
+    Test {
+        name: "who_opts_out_or_shares_the_nodes_network_is_not_touched",
+        run: outsiders,
+    },
+];
+
+fn label(mesh: &Mesh, namespace: &str, mode: &str) -> Result<()> {
+    let label = match mode {
+        "" => "istio.io/dataplane-mode-".to_owned(),
+        mode => format!("istio.io/dataplane-mode={mode}"),
+    };
+    mesh.kubectl
+        .run(&["label", "namespace", namespace, "--overwrite", &label])
+        .map(drop)
+}
+
+fn is_captured(mesh: &Mesh, pod: &Pod) -> Result<bool> {
+    let node = mesh.node_rules(pod.node)?;
+    Ok(mesh.rules(pod)?.contains("redirect to :15001") && node.contains(&pod.ip.to_string()))
+}
+
+fn join_and_leave(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("joining", "")?;
+    let pods = [
+        mesh.server("joining", "web", 0, "")?,
+        mesh.server("joining", "cart", 1, "")?,
+    ];
+    let [web, cart] = &pods;
+    ensure!(
+        mesh.send(web, cart, "before the mesh")?
+            .contains("before the mesh"),
+        "they reach each other"
+    );
+    for _ in 0..2 {
+        label(mesh, "joining", "ambient")?;
+        for pod in &pods {
+            mesh.wait_redirection(pod, Some("enabled"))?;
+            ensure!(is_captured(mesh, pod)?, "{}: {}", pod.name, mesh.rules(pod)?);
+        }
+        // Whoever is to be asked is away: nothing passes, and nothing passes in the clear.
+        let capture = Capture::start(&["canary-in-the-mesh"])?;
+        ensure!(
+            mesh.send(web, cart, "canary-in-the-mesh").is_err(),
+            "there is nobody to say that it may pass"
+        );
+        let seen = capture.stop();
+        ensure!(seen.frames > 0 && seen.found.is_empty(), "{seen:?}");
+
+        label(mesh, "joining", "")?;
+        for pod in &pods {
+            mesh.wait_redirection(pod, None)?;
+            mesh.eventually("its rules are gone", || {
+                Ok(!mesh.rules(pod)?.contains("redirect"))
+            })?;
+            mesh.eventually("the node's are too", || {
+                Ok(!mesh.node_rules(pod.node)?.contains(&format!("{}", pod.ip)))
+            })?;
+        }
+        let capture = Capture::start(&["after-the-mesh"])?;
+        ensure!(
+            mesh.send(web, cart, "after-the-mesh")?.contains("after-the-mesh"),
+            "they reach each other again"
+        );
+        ensure!(
+            !capture.stop().found.is_empty(),
+            "a capture that sees nothing proves nothing"
+        );
+    }
+    mesh.kubectl
+        .run(&["delete", "namespace", "joining", "--wait=false"])
+        .map(drop)
+}
+
+fn agent_killed(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("steady", "istio.io/dataplane-mode: ambient")?;
+    let web = mesh.server("steady", "web", 0, "")?;
+    mesh.wait_redirection(&web, Some("enabled"))?;
+    let version = |mesh: &Mesh| -> Result<String> {
+        mesh.kubectl.run(&[
+            "get",
+            "pod",
+            "web",
+            "-n",
+            "steady",
+            "-o",
+            "jsonpath={.metadata.resourceVersion}",
+        ])
+    };
+    let (before, rules) = (version(mesh)?, mesh.rules(&web)?);
+    let agents = [
+        "-n",
+        SYSTEM,
+        "delete",
+        "pods",
+        "-l",
+        "k8s-app=istio-cni-node",
+        "--force",
+        "--grace-period=0",
+    ];
+    mesh.kubectl.run(&agents)?;
+    ensure!(is_captured(mesh, &web)?, "while it is away");
+    mesh.wait_agents()?;
+    ensure!(is_captured(mesh, &web)?, "when it is back");
+    ensure!(mesh.rules(&web)? == rules, "{}", mesh.rules(&web)?);
+    ensure!(
+        version(mesh)? == before,
+        "the pod's object was written without need"
+    );
+    label(mesh, "steady", "")?;
+    mesh.wait_redirection(&web, None)?;
+    mesh.eventually("what the agent before did is undone", || {
+        Ok(!mesh.rules(&web)?.contains("redirect"))
+    })?;
+    mesh.kubectl
+        .run(&["delete", "namespace", "steady", "--wait=false"])
+        .map(drop)
+}
+
+fn probes(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("probed", "istio.io/dataplane-mode: ambient")?;
+    for (name, probe) in [
+        ("http", "httpGet: {path: /, port: 8080}"),
+        ("tcp", "tcpSocket: {port: 9000}"),
+        ("exec", "exec: {command: [/lab-app, --version]}"),
+    ] {
+        let probes = format!("    readinessProbe: {{{probe}, periodSeconds: 1, timeoutSeconds: 10}}\n");
+        // Captured before its first process: were it not for the node's rules, no probe would ever succeed.
+        let pod = mesh.server("probed", name, 1, &probes)?;
+        ensure!(is_captured(mesh, &pod)?, "{name}");
+    }
+    mesh.kubectl
+        .run(&["delete", "namespace", "probed", "--wait=false"])
+        .map(drop)
+}
+
+fn outsiders(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("mixed", "istio.io/dataplane-mode: ambient")?;
+    let inside = mesh.server("mixed", "inside", 0, "")?;
+    mesh.wait_redirection(&inside, Some("enabled"))?;
+    mesh.kubectl.run(&[
+        "label",
+        "pod",
+        "inside",
+        "-n",
+        "mixed",
+        "istio.io/dataplane-mode=none",
+    ])?;
+    mesh.wait_redirection(&inside, None)?;
+    mesh.eventually("its rules are gone", || {
+        Ok(!mesh.rules(&inside)?.contains("redirect"))
+    })?;
+    let host = mesh.server("mixed", "host", 0, "  hostNetwork: true\n")?;
+    let object = mesh.kubectl.get(&["pod", "host", "-n", "mixed"])?;
+    ensure!(
+        object["metadata"]["annotations"]["ambient.istio.io/redirection"].is_null(),
+        "{host:?}"
+    );
+    ensure!(
+        !mesh.node_rules(0)?.contains("redirect to :15001"),
+        "the node itself is not captured"
+    );
+    mesh.kubectl
+        .run(&["delete", "namespace", "mixed", "--wait=false"])
+        .map(drop)
+}

@@ -1,0 +1,148 @@
+//! The plugin on the hosts: installed, put right, waited for, taken away.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::mesh::{Mesh, SYSTEM};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "the_plugin_is_the_last_of_every_hosts_chain_and_a_strangers_rewrite_is_put_right",
+        run: installed_and_repaired,
+    },
+    Test {
+        name: "while_no_agent_is_there_pods_wait_and_once_it_is_back_they_start_in_the_mesh",
+        run: pods_wait_for_the_agent,
+    },
+];
+
+/// What leaves nothing for others to test.
+pub(crate) const LAST: &[Test] = &[Test {
+    name: "a_daemonset_that_is_deleted_leaves_no_rule_file_or_annotation",
+    run: leaves_nothing,
+}];
+
+const NETWORK: &str = "/etc/cni/net.d/10-lab.conflist";
+const PROGRAM: &str = "/opt/cni/bin/istio-cni";
+
+fn plugins(mesh: &Mesh, node: usize) -> Result<Vec<String>> {
+    let text = fs::read(mesh.host_file(node, NETWORK)?)?;
+    let list: Value = serde_json::from_slice(&text)?;
+    let plugins = list["plugins"].as_array().context("plugins")?;
+    Ok(plugins
+        .iter()
+        .filter_map(|p| p["type"].as_str().map(str::to_owned))
+        .collect())
+}
+
+fn is_installed(mesh: &Mesh, node: usize) -> Result<bool> {
+    let last = plugins(mesh, node)?
+        .last()
+        .is_some_and(|plugin| plugin == "istio-cni");
+    Ok(last && mesh.host_file(node, PROGRAM)?.is_file())
+}
+
+fn installed_and_repaired(mesh: &mut Mesh) -> Result<()> {
+    for node in 0..2 {
+        ensure!(
+            is_installed(mesh, node)?,
+            "node {node}: {:?}",
+            plugins(mesh, node)
+        );
+    }
+    let path = mesh.host_file(0, NETWORK)?;
+    let mut list: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let theirs = list["plugins"].as_array_mut().context("plugins")?;
+    theirs.pop();
+    theirs.push(json!({"type": "tuning"}));
+    fs::write(&path, list.to_string())?;
+    mesh.eventually("the plugin is back, behind the stranger's", || {
+        is_installed(mesh, 0)
+    })?;
+    let now = plugins(mesh, 0)?;
+    ensure!(
+        now.contains(&"tuning".to_owned()),
+        "what the stranger wants stays: {now:?}"
+    );
+    fs::remove_file(mesh.host_file(0, PROGRAM)?)?;
+    mesh.eventually("the program is back", || is_installed(mesh, 0))
+}
+
+fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("waiting", "istio.io/dataplane-mode: ambient")?;
+    let daemonset = ["-n", SYSTEM, "patch", "daemonset", "istio-cni-node", "-p"];
+    let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"true"}}}}}"#;
+    mesh.kubectl.run(&[&daemonset[..], &[nowhere]].concat())?;
+    mesh.wait_pods(SYSTEM, "k8s-app=istio-cni-node", 0, |_| true)?;
+    ensure!(
+        is_installed(mesh, 0)?,
+        "an agent that comes back leaves the plugin in place"
+    );
+    mesh.start_server("waiting", "web", 0, "")?;
+    let events = [
+        "events",
+        "-n",
+        "waiting",
+        "--field-selector",
+        "involvedObject.name=web",
+    ];
+    mesh.kubectl.wait(
+        "the pod's sandbox is refused",
+        &events,
+        crate::mesh::LIMIT,
+        |list| {
+            let said = list["items"]
+                .as_array()?
+                .iter()
+                .find_map(|event| event["message"].as_str().filter(|m| m.contains("istio-cni")))?;
+            said.contains("agent").then_some(())
+        },
+    )?;
+    let anywhere = r#"{"spec":{"template":{"spec":{"nodeSelector":null}}}}"#;
+    mesh.kubectl.run(&[&daemonset[..], &[anywhere]].concat())?;
+    mesh.wait_agents()?;
+    let web = mesh.pod("waiting", "web")?;
+    mesh.wait_redirection(&web, Some("enabled"))?;
+    ensure!(mesh.rules(&web)?.contains("redirect to :15001"), "it is captured");
+    mesh.kubectl
+        .run(&["delete", "namespace", "waiting", "--wait=false"])
+        .map(drop)
+}
+
+fn leaves_nothing(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("leaving", "istio.io/dataplane-mode: ambient")?;
+    let pods = [
+        mesh.server("leaving", "web", 0, "")?,
+        mesh.server("leaving", "cart", 1, "")?,
+    ];
+    for pod in &pods {
+        mesh.wait_redirection(pod, Some("enabled"))?;
+        ensure!(
+            mesh.node_rules(pod.node)?.contains(&pod.ip.to_string()),
+            "probes of {}",
+            pod.name
+        );
+    }
+    mesh.kubectl
+        .run(&["-n", SYSTEM, "delete", "daemonset", "istio-cni-node"])?;
+    mesh.wait_pods(SYSTEM, "k8s-app=istio-cni-node", 0, |_| true)?;
+    for pod in &pods {
+        mesh.wait_redirection(pod, None)?;
+        let rules = mesh.rules(pod)?;
+        ensure!(!rules.contains("15001"), "{}: {rules}", pod.name);
+        let rules = mesh.node_rules(pod.node)?;
+        ensure!(!rules.contains("istio-"), "node {}: {rules}", pod.node);
+        ensure!(
+            !mesh.host_file(pod.node, PROGRAM)?.exists(),
+            "the program is still there"
+        );
+        let left = plugins(mesh, pod.node)?;
+        ensure!(!left.contains(&"istio-cni".to_owned()), "{left:?}");
+    }
+    let sent = mesh.send(&pods[0], &pods[1], "without a mesh")?;
+    ensure!(sent.contains("without a mesh"), "{sent}");
+    Ok(())
+}

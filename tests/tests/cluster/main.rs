@@ -1,0 +1,117 @@
+//! End-to-end tests on a real Kubernetes cluster: the node agent, the plugin and ztunnel run as DaemonSets, from images.
+//!
+//! All tests share one cluster, one after the other, each with a namespace of its own. The arguments are libtest's:
+//! `cargo test -p mesh-tests --test cluster [FILTER]... [-- --list]`. They need the machine's root, and Go, of whose modules
+//! Kubernetes is built once; where either is missing, one line says what was left out.
+
+mod enrolment;
+mod host;
+mod mesh;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use lab::cluster::{Cluster, Tools, tools};
+use lab::products::Products;
+use lab::world::{self, Rights};
+use tokio::time::Instant;
+
+use mesh::Mesh;
+
+/// A test: a name that is a sentence, and what it does to the mesh.
+#[derive(Clone, Copy)]
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&mut Mesh) -> Result<()>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let tests: Vec<Test> = [host::TESTS, enrolment::TESTS, host::LAST].concat();
+    let chosen: Vec<_> = tests
+        .into_iter()
+        .filter(|t| filters.is_empty() || filters.iter().any(|f| t.name.contains(f.as_str())))
+        .collect();
+    if arguments.iter().any(|a| a == "--list") {
+        chosen.iter().for_each(|t| println!("{}: test", t.name));
+        return ExitCode::SUCCESS;
+    }
+    if chosen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(missing) = missing() {
+        println!(
+            "!! LEFT OUT: {} tests on a Kubernetes cluster: {missing}",
+            chosen.len()
+        );
+        return ExitCode::SUCCESS;
+    }
+    match run(&chosen) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(101),
+        Err(error) => {
+            println!("the cluster tests cannot run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What this machine lacks.
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("they need the machine's root");
+    }
+    if !tools::go_is_there() {
+        return Some("they need Go, of whose modules Kubernetes is built (https://go.dev/dl)");
+    }
+    None
+}
+
+fn run(tests: &[Test]) -> Result<bool> {
+    let products = Products::beside_me()?;
+    let kept = products
+        .dir()
+        .parent()
+        .context("target directory")?
+        .join("cluster");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+    // Before the private namespaces, from which no registry can be reached.
+    let tools = Tools::build(&sources, &kept, |what| println!("== {what}"))?;
+    if world::enter()? != Rights::Root {
+        println!(
+            "!! LEFT OUT: {} tests on a Kubernetes cluster: they need the machine's root",
+            tests.len()
+        );
+        return Ok(true);
+    }
+    world::end_at_signals(|code| code)?;
+    println!("\nrunning {} tests", tests.len());
+    let start = Instant::now();
+    let cluster = Cluster::start(&tools).context("the cluster does not start")?;
+    let mut mesh = Mesh::install(cluster, &products).context("the mesh is not installed")?;
+    let mut failures = Vec::new();
+    for test in tests {
+        let began = Instant::now();
+        let result = (test.run)(&mut mesh);
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        println!(
+            "test {} ... {verdict} ({:.1}s)",
+            test.name,
+            began.elapsed().as_secs_f64()
+        );
+        if let Err(error) = result {
+            println!("{error:#}\n{}", mesh.tell());
+            failures.push(test.name);
+        }
+    }
+    let verdict = if failures.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s\n",
+        tests.len() - failures.len(),
+        failures.len(),
+        start.elapsed().as_secs_f64(),
+    );
+    Ok(failures.is_empty())
+}
