@@ -223,7 +223,7 @@ impl Annotator {
                 let text = format!("pod {}: its annotation {REDIRECTION}: {error}", record.pod);
                 return Err(Failure::Refused(text));
             }
-            Err(_) => return Err(unavailable(record, &"no answer in time")),
+            Err(_) => return Err(unavailable(record, &"the API server gives no answer in time")),
         }
         if let Some(instance) = self.inner.link.lock().pods.get_mut(&record.pod) {
             instance.redirection = value.map(str::to_owned);
@@ -237,7 +237,7 @@ impl Annotator {
 }
 
 fn unavailable(record: &Record, why: &dyn std::fmt::Display) -> Failure {
-    Failure::Unavailable(format!("pod {}: the API server: {why}", record.pod))
+    Failure::Unavailable(format!("pod {}: its annotation {REDIRECTION}: {why}", record.pod))
 }
 
 /// Pods.

@@ -161,7 +161,9 @@ mod tests {
     fn a_namespace_tells_of_its_own_connections() {
         in_namespaces(|| {
             let here = Netns::current().expect("own");
-            let there = Netns::create_at(std::path::Path::new("/run/there")).expect("a namespace");
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("there");
+            let there = Netns::create_at(&path).expect("a namespace");
             let ip = |command: &str| {
                 let status = std::process::Command::new("ip").args(command.split(' ')).status();
                 assert!(status.expect("ip").success(), "{command}");
@@ -169,7 +171,8 @@ mod tests {
             ip("link add here type veth peer name there");
             ip("address add 10.0.0.1/24 dev here");
             ip("link set here up");
-            ip("link set there netns /run/there");
+            // `ip` takes a path where it takes a name.
+            ip(&format!("link set there netns {}", path.display()));
             there
                 .run(|| {
                     ip("address add 10.0.0.2/24 dev there");
@@ -184,6 +187,8 @@ mod tests {
                 .expect("entered")
                 .expect("connected");
             let remote = client.local_addr().expect("an address");
+            // Only now the listener's side is open for sure.
+            let _accepted = listener.accept().expect("accepted");
             assert_eq!(open(&here).expect("told"), [Connection { local: to, remote }]);
             assert_eq!(
                 open(&there).expect("told"),
