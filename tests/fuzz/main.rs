@@ -13,9 +13,10 @@ use libfuzzer_sys::fuzz_target;
 type Target = (&'static str, fn(&[u8]), &'static str);
 
 /// Name, function, and corpus: a folder of the repository.
-const TARGETS: [Target; 55] = [
+const TARGETS: [Target; 56] = [
     ("agent-state-file", cni_agent::fuzz::state_file, "cni-plugin/agent/fuzz/corpus/state_file"),
     ("agent-configuration", cni_agent::fuzz::cni_configuration, "cni-plugin/agent/fuzz/corpus/cni_configuration"),
+    ("agent-process", cni_agent::fuzz::process, "cni-plugin/agent/fuzz/corpus/proc"),
     ("cni-answer", cni_plugin::fuzz::answer, "cni-plugin/fuzz/corpus/answer"),
     ("cni-call", cni_plugin::fuzz::call, "cni-plugin/fuzz/corpus/call"),
     ("cni-event", cni_plugin::fuzz::event, "cni-plugin/fuzz/corpus/event"),
@@ -71,16 +72,18 @@ const TARGETS: [Target; 55] = [
     ("waypoint-jwt-token", waypoint::filters::jwt::fuzz::token, "waypoint/fuzz/corpus/jwt-token"),
 ];
 
-fuzz_target!(|data: &[u8]| CHOSEN(data));
-
-static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
-    let name = std::env::var("LATEEN_FUZZ").expect("LATEEN_FUZZ names a target");
-    if name == "list" {
+fuzz_target!(
+    init: if std::env::var("LATEEN_FUZZ").is_ok_and(|name| name == "list") {
         for (name, _, corpus) in TARGETS {
             println!("{name} {corpus}");
         }
         std::process::exit(0);
-    }
+    },
+    |data: &[u8]| CHOSEN(data)
+);
+
+static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+    let name = std::env::var("LATEEN_FUZZ").expect("LATEEN_FUZZ names a target");
     let found = TARGETS.iter().find(|target| target.0 == name);
     found.unwrap_or_else(|| panic!("no target {name}")).1
 });
