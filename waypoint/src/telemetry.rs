@@ -33,6 +33,7 @@ use tracing::Level;
 
 pub use calls::Call;
 pub use report::{Report, RequestLine};
+pub(crate) use reporting::Begun;
 pub use reporting::Reporting;
 
 /// What all workers share. Clones are the same.

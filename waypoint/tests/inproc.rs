@@ -384,6 +384,7 @@ fn deny(name: &str, paths: &[&str]) -> L7Update {
         ..Rule::default()
     };
     L7Update::Policy(Arc::new(Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: "AuthorizationPolicy".into(),
             name: NamespacedName::new("shop", name),

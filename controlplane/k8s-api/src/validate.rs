@@ -4,11 +4,12 @@
 //!
 //! # Layout
 //! - [`names`]: the grammars of names, labels and addresses. [`http`]: those of HTTP. [`patterns`]: regular
-//!   expressions and path templates.
+//!   expressions and path templates. [`expressions`]: CEL.
 //! - `core`: Nodes, Pods, Services, EndpointSlices. `gateway`, `networking`, `security`, `telemetry`: the groups of these
 //!   names. `mesh`: the mesh's own configuration. `lateen`: our own kinds.
 
 mod core;
+pub mod expressions;
 mod gateway;
 pub mod http;
 mod lateen;

@@ -23,7 +23,7 @@ use std::fmt;
 pub use functions::FUNCTIONS;
 pub use value::Value;
 
-use crate::attributes::{Attribute, Attributes, Type};
+use crate::attributes::{Attribute, Attributes, Since, Type, entries};
 use compile::Node;
 
 /// An expression, compiled.
@@ -74,6 +74,9 @@ pub enum InvalidExpression {
         /// What is needed.
         wanted: &'static str,
     },
+    /// It asks for what is known only later.
+    #[error("{0} is not known yet when a request begins")]
+    TooEarly(&'static str),
     /// The pattern of `matches` is none, or is not constant.
     #[error("the pattern of matches(): {0}")]
     Pattern(String),
@@ -120,13 +123,43 @@ impl Expression {
     /// # Errors
     /// Says what is wrong with the text.
     pub fn filter(text: &str) -> Result<Self, InvalidExpression> {
-        let expression = Self::compile(text)?;
-        match expression.kind {
-            Type::Bool | Type::Dynamic => Ok(expression),
-            other => Err(InvalidExpression::Result {
-                got: other.as_str(),
-                wanted: Type::Bool.as_str(),
-            }),
+        Self::compile(text)?.giving(Type::Bool)
+    }
+
+    /// One that is true or false when a request begins, as conditions of limits are.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, or which attribute is not known then.
+    pub fn condition(text: &str) -> Result<Self, InvalidExpression> {
+        Self::compile(text)?.giving(Type::Bool)?.at_its_beginning()
+    }
+
+    /// One that gives a text when a request begins, as keys of limits are.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, or which attribute is not known then.
+    pub fn key(text: &str) -> Result<Self, InvalidExpression> {
+        Self::compile(text)?.giving(Type::String)?.at_its_beginning()
+    }
+
+    fn giving(self, wanted: Type) -> Result<Self, InvalidExpression> {
+        if self.kind == wanted || self.kind == Type::Dynamic {
+            return Ok(self);
+        }
+        Err(InvalidExpression::Result {
+            got: self.kind.as_str(),
+            wanted: wanted.as_str(),
+        })
+    }
+
+    fn at_its_beginning(self) -> Result<Self, InvalidExpression> {
+        let late = |attribute: &Attribute| {
+            let mut names = entries().filter(|entry| entry.attribute == *attribute);
+            names.find(|entry| entry.since > Since::Request)
+        };
+        match self.attributes.iter().find_map(late) {
+            None => Ok(self),
+            Some(entry) => Err(InvalidExpression::TooEarly(entry.name)),
         }
     }
 
@@ -160,6 +193,14 @@ impl Expression {
     #[must_use]
     pub fn is_true(&self, attributes: &dyn Attributes) -> bool {
         matches!(self.evaluate(attributes), Ok(Value::Bool(true)))
+    }
+}
+
+impl EvaluationError {
+    /// Whether something was asked for that is absent; the expression itself did as it should.
+    #[must_use]
+    pub fn is_absence(self) -> bool {
+        matches!(self, Self::NotThere | Self::NoSuchKey)
     }
 }
 

@@ -216,3 +216,157 @@ fn a_service_counts_what_it_is_told() {
     mesh.apply(&global("failureMode: Open,"));
     assert_eq!(mesh.get("/a").header("x-user", "bob").send().status, 200);
 }
+
+// row: RateLimitPolicy local.limits.when
+// row: RateLimitPolicy local.limits.by.expression
+#[test]
+fn expressions_say_what_counts_and_what_is_told_apart() {
+    let mesh = Together::shop("");
+    mesh.apply(&policy(
+        "local: {limits: [{when: \"request.method == 'GET' && !request.url_path.startsWith('/free')\", by: [{expression: \
+         \"source.principal + '@' + request.headers['x-tenant'].lowerAscii()\"}], requests: 2, interval: 1h}]}",
+    ));
+    assert!(mesh.holds("RateLimitPolicy", "limit", "Accepted"));
+    let get = |path: &str, tenant: &str| mesh.get(path).header("x-tenant", tenant);
+    let status = |ask: Ask<'_>| ask.send().status;
+    assert_eq!(
+        [
+            status(get("/a", "one")),
+            status(get("/b", "ONE")),
+            status(get("/c", "One"))
+        ],
+        [200, 200, 429]
+    );
+    assert_eq!(status(get("/a", "two")), 200);
+    assert_eq!(status(get("/a", "one").from("other")), 200, "another client");
+    // What it is not true of does not count; another spelling of a path is the same path.
+    assert_eq!(status(get("/free", "one")), 200);
+    assert_eq!(status(get("/free/../a", "one")), 429);
+    assert_eq!(status(get("/x/../free", "one")), 200);
+    assert_eq!(status(mesh.post("/a", "").header("x-tenant", "one")), 200);
+    // Nor does what lacks what is asked for.
+    assert_eq!(
+        [
+            status(mesh.get("/a")),
+            status(mesh.get("/a")),
+            status(mesh.get("/a"))
+        ],
+        [200; 3]
+    );
+}
+
+#[test]
+fn nobody_gets_around_a_limit_by_making_its_expression_fail() {
+    let mesh = Together::shop("");
+    mesh.apply(&policy(
+        "local: {limits: [{when: \"int(request.headers['x-n']) > 5\", requests: 1, interval: 1h}]}",
+    ));
+    let status = |n: &str| mesh.get("/").header("x-n", n).send().status;
+    assert_eq!([status("3"), status("3"), status("3")], [200; 3]);
+    assert_eq!([status("9"), status("9")], [200, 429]);
+    assert_eq!([status("many"), status("3")], [429, 200]);
+    // One that would take too long counts, too.
+    mesh.apply(&policy(
+        "local: {limits: [{when: \"request.headers['x-n'] == 'x' || request.headers.exists(a, request.headers.exists(b, \
+         (request.headers[a] + request.headers[b]).contains('never')))\", by: [{constant: all}], requests: 1, interval: 1h}]}",
+    ));
+    let long = "y".repeat(4000);
+    let costly = || {
+        let ask = mesh.get("/").header("x-n", "y");
+        let ask = (0..24).fold(ask, |ask, n| ask.header(&format!("x-{n}"), &long[..2000]));
+        ask.send().status
+    };
+    assert_eq!(status("y"), 200);
+    assert_eq!(status("y"), 200, "it does not count");
+    assert_eq!([costly(), costly()], [200, 429]);
+}
+
+#[test]
+fn an_expression_that_is_none_leaves_the_last_good_limit_in_force() {
+    let mesh = Together::shop("");
+    let limit = |what: &str| {
+        policy(&format!(
+            "local: {{limits: [{{{what}, requests: 1, interval: 1h}}]}}"
+        ))
+    };
+    mesh.apply(&limit("when: \"request.method == 'GET'\""));
+    assert_eq!(
+        [mesh.get("/").send().status, mesh.get("/").send().status],
+        [200, 429]
+    );
+    for (wrong, field, why) in [
+        (
+            "when: 'request.colour == 1'",
+            "spec.local.limits[0].when",
+            "there is no attribute",
+        ),
+        (
+            "when: 'request.method'",
+            "spec.local.limits[0].when",
+            "gives string where bool",
+        ),
+        (
+            "when: 'response.code == 200'",
+            "spec.local.limits[0].when",
+            "response.code is not known yet",
+        ),
+        ("when: '1 +'", "spec.local.limits[0].when", "is no condition"),
+        (
+            "by: [{expression: 'size(request.path)'}]",
+            "spec.local.limits[0].by[0].expression",
+            "gives int where string",
+        ),
+        (
+            "by: [{expression: upstream.address}]",
+            "spec.local.limits[0].by[0].expression",
+            "upstream.address is not known yet",
+        ),
+    ] {
+        let told = mesh.try_apply(&limit(wrong)).expect_err(wrong);
+        assert!(told[0].contains(field) && told[0].contains(why), "{told:?}");
+        let status = mesh.status("RateLimitPolicy", "limit").to_string();
+        assert!(
+            status.contains(field) && status.contains("lateen.dev/Current"),
+            "{status}"
+        );
+        assert_eq!(mesh.get("/").send().status, 429, "{wrong}");
+    }
+}
+
+// row: RateLimitPolicy global.descriptors.when
+#[test]
+fn a_service_is_told_what_expressions_give() {
+    let mesh = Together::shop("");
+    let at = services::place(&mesh, "counter", "grpc");
+    let hits: Arc<Mutex<Vec<Hit>>> = Arc::default();
+    let log = hits.clone();
+    services::unary(at, move |_, message| {
+        log.lock().push(Hit::decode(&message).unwrap());
+        let fine = Counted {
+            over_limit: false,
+            statuses: Vec::new(),
+            response_headers: Vec::new(),
+            request_headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        Ok(fine.encode())
+    });
+    mesh.apply(&policy(
+        "global: {backendRef: {name: counter, port: 80}, domain: shop, timeout: 10s, descriptors: [{when: \"request.method == 'GET'\", entries: \
+         [{key: who, expression: \"source.namespace + '/' + destination.service_name\"}, {key: route, expression: xds.route_name}]}, {when: \
+         \"'x-vip' in request.headers\", entries: [{constant: vip}]}]}",
+    ));
+    mesh.apply(&crate::cases::http_route(
+        "{name: all, backendRefs: [{name: web, port: 80}]}",
+    ));
+    assert_eq!(mesh.get("/").send().status, 200);
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let told = hits.lock()[0].descriptors.clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0][0], pair("who", "shop/web"));
+    assert!(told[0][1].1.contains("all"), "{told:?}");
+    assert_eq!(mesh.post("/", "").header("x-vip", "1").send().status, 200);
+    assert_eq!(hits.lock()[1].descriptors, [[pair("generic_key", "vip")]]);
+    assert_eq!(mesh.post("/", "").send().status, 200);
+    assert_eq!(hits.lock().len(), 2, "of nothing it is told nothing");
+}

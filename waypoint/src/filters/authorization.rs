@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
+use http::HeaderMap;
+use mesh_model::l7::attach::Effective;
 use mesh_model::l7::authorization::{Decision, DenyReason, DryRun, Hit, Verdict};
 use mesh_model::l7::request::{Claims, Client, Local, Request};
 use mesh_types::Strng;
 
+use super::identity::FORWARDED_FOR;
 use super::not_enforced;
 use crate::connection::Accepted;
 use crate::exchange::{Exchange, Filter, Next};
@@ -29,7 +32,7 @@ impl Filter for Authorization {
         }
         let decision = authorizer.request(
             &exchange.view(),
-            &client(&exchange.accepted, None),
+            &requester(&exchange.accepted, &exchange.head.headers, &applied.effective),
             &exchange.claims,
             local(&exchange.accepted),
         );
@@ -110,7 +113,7 @@ pub(crate) fn request_denied(
             details: not_enforced::DETAILS,
         });
     }
-    let client = client(accepted, None);
+    let client = requester(accepted, request.headers, &applied.effective);
     let decision = applied
         .authorizer
         .request(request, &client, claims, local(accepted));
@@ -179,6 +182,33 @@ pub(crate) fn client<'a>(accepted: &'a Accepted, server_name: Option<&'a str>) -
         remote_address: address,
         server_name: server_name.or(accepted.client.server_name.as_deref()),
         labels: &[],
+    }
+}
+
+/// Who asks, as decisions about requests see it. At a gateway's listeners proxies may stand in front, each of which wrote behind
+/// the others from whom it had a request; of as many as are trusted the first one says who the client is. The head has our own
+/// peer at its end already. (Envoy, "x-forwarded-for"; Istio, `numTrustedProxies`.)
+pub(crate) fn requester<'a>(
+    accepted: &'a Accepted,
+    headers: &HeaderMap,
+    effective: &Effective,
+) -> Client<'a> {
+    let client = client(accepted, None);
+    let trusted = usize::try_from(effective.trusted_proxies()).unwrap_or(usize::MAX);
+    // Whoever comes through the mesh has an identity, and an address that nobody needs to be believed about.
+    if trusted == 0 || client.identity.is_some() {
+        return client;
+    }
+    let forwarded = headers.get_all(&FORWARDED_FOR).iter();
+    let forwarded: Vec<&str> = forwarded
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    let said = forwarded.iter().rev().nth(trusted).map(|text| text.trim());
+    let said = said.and_then(|text| text.parse::<IpAddr>().ok());
+    Client {
+        remote_address: said.map_or(client.remote_address, |address| address.to_canonical()),
+        ..client
     }
 }
 

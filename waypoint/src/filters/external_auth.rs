@@ -18,7 +18,7 @@ use mesh_model::l7::authorization::{ExternalAuth, ExternalAuthBody, ExternalAuth
 use mesh_model::l7::filter::Filter as RuleFilter;
 use mesh_types::Strng;
 
-use super::authorization::{Denied, client, local, named};
+use super::authorization::{Denied, client, local, named, requester};
 use super::call::CallError;
 use super::changes::{change_answer, change_query, change_request, remove_from_request};
 use super::not_enforced;
@@ -76,7 +76,8 @@ impl Filter for OfPolicies {
             return ControlFlow::Continue(());
         }
         let wanted: Vec<Wanted> = {
-            let client = client(&exchange.accepted, None);
+            let headers = &exchange.head.headers;
+            let client = requester(&exchange.accepted, headers, &compiled.applied.effective);
             let asks = authorizer.ask(&exchange.view(), &client, local(&exchange.accepted));
             let wanted = asks.iter().map(|ask| Wanted {
                 policy: named(&ask.hit).into(),

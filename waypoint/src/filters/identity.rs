@@ -53,12 +53,11 @@ fn is_forgeable(name: &HeaderName) -> bool {
     name.starts_with("x-envoy-") || name == CLIENT_CERTIFICATE.as_str() || name == "x-istio-attributes"
 }
 
-/// Joins what is there with a comma.
+/// Joins all that is there with commas: proxies may have written a line each.
 fn append(headers: &mut http::HeaderMap, name: &HeaderName, value: &HeaderValue) {
-    let joined = match headers.get(name) {
-        Some(present) => HeaderValue::from_bytes(&[present.as_bytes(), b",", value.as_bytes()].concat()),
-        None => Ok(value.clone()),
-    };
+    let lines = headers.get_all(name).iter().chain([value]);
+    let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&lines.join(&b','));
     if let Ok(joined) = joined {
         headers.insert(name, joined);
     }
@@ -76,6 +75,6 @@ pub(crate) fn request_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are a header value")
 }
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");

@@ -38,7 +38,8 @@ pub fn why_not(policy: &Policy) -> Option<Strng> {
         | PolicyKind::Metrics(_)
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
-        | PolicyKind::ForwardClientIdentity(_) => None,
+        | PolicyKind::ForwardClientIdentity(_)
+        | PolicyKind::TrustedProxies(_) => None,
     }
 }
 

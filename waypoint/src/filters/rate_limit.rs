@@ -20,19 +20,22 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use mesh_extensions::headers::HeaderChange;
 use mesh_model::l7::attach::Given;
-use mesh_model::l7::rate_limit::{GlobalLimit, RateLimit as Policy};
+use mesh_model::l7::rate_limit::{Descriptor as Written, GlobalLimit, RateLimit as Policy};
+use mesh_model::l7::request::{Claims, Client, Request};
+use mesh_telemetry::attributes::Attributes;
 use mesh_types::Strng;
 use tokio::time::Instant;
 
-use super::authorization::{Denied, client};
+use super::authorization::{Denied, client, requester};
 use crate::connection::Accepted;
 use crate::exchange::{Exchange, Filter, Next};
 use crate::flags::ResponseFlag;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
+use crate::telemetry::Begun;
 use crate::worker::Worker;
 use buckets::{Bucket, Buckets, Taken};
-use descriptor::{Counted, Local};
+use descriptor::{Counted, Descriptor, Local};
 
 /// Counts requests.
 pub(crate) struct RateLimit;
@@ -41,7 +44,23 @@ pub(crate) struct RateLimit;
 #[derive(Debug, Default)]
 pub struct Limits {
     local: Vec<Local>,
-    global: Vec<(Strng, GlobalLimit)>,
+    global: Vec<Global>,
+}
+
+/// A limit that a service counts.
+#[derive(Debug)]
+struct Global {
+    policy: Strng,
+    limit: GlobalLimit,
+    descriptors: Vec<Descriptor>,
+}
+
+/// What a request is counted as, before anything waits.
+struct Hits {
+    /// By the limit's place.
+    local: Vec<(usize, Bucket)>,
+    /// For each of the limits.
+    global: Vec<Vec<Vec<(String, String)>>>,
 }
 
 /// Who is over which limit, and what a client is told of it.
@@ -88,7 +107,17 @@ impl Limits {
                         .local
                         .extend(local.map(|(n, limit)| Local::compile(&name, n, limit)));
                 }
-                Policy::Global(global) => limits.global.push((name, global.clone())),
+                Policy::Global(global) => {
+                    let descriptors = global.descriptors.iter();
+                    let compile = |written: &Written| {
+                        Descriptor::compile(&name, &written.entries, written.when.as_ref())
+                    };
+                    limits.global.push(Global {
+                        descriptors: descriptors.map(compile).collect(),
+                        limit: global.clone(),
+                        policy: name,
+                    });
+                }
             }
         }
         limits
@@ -96,6 +125,66 @@ impl Limits {
 
     fn is_empty(&self) -> bool {
         self.local.is_empty() && self.global.is_empty()
+    }
+
+    /// Whether any of them has expressions.
+    fn asks(&self) -> bool {
+        let of_global = self.global.iter().flat_map(|global| &global.descriptors);
+        self.local.iter().any(Local::asks) || of_global.into_iter().any(Descriptor::asks)
+    }
+
+    fn hits(&self, counted: &Counted<'_>, buckets: &Buckets) -> Hits {
+        let local = self.local.iter().enumerate();
+        let of = |global: &Global| {
+            let descriptors = global.descriptors.iter();
+            descriptors.filter_map(|d| d.pairs(counted)).collect()
+        };
+        Hits {
+            local: local
+                .filter_map(|(place, limit)| Some((place, limit.bucket(counted, buckets)?)))
+                .collect(),
+            global: self.global.iter().map(of).collect(),
+        }
+    }
+}
+
+/// What a request, or a connection, is counted as.
+fn hits(
+    limits: &Limits,
+    worker: &Worker,
+    story: &Story,
+    client: &Client<'_>,
+    begun: &Begun<'_>,
+    claims: &Claims,
+) -> Hits {
+    let count = |attributes: &dyn Attributes| {
+        let counted = Counted {
+            client,
+            request: begun.request.map(|request| (request, claims)),
+            attributes,
+        };
+        limits.hits(&counted, &worker.buckets)
+    };
+    match limits.asks() {
+        true => worker.telemetry.with_begun(story, begun, |record| count(record)),
+        false => count(&Nothing),
+    }
+}
+
+/// Nobody asks.
+struct Nothing;
+
+impl Attributes for Nothing {
+    fn attribute(&self, _: mesh_telemetry::attributes::Attribute) -> Option<mesh_telemetry::cel::Value<'_>> {
+        None
+    }
+
+    fn header(&self, _: mesh_telemetry::attributes::HeaderSet, _: &str) -> Option<std::borrow::Cow<'_, str>> {
+        None
+    }
+
+    fn header_names(&self, _: mesh_telemetry::attributes::HeaderSet) -> Vec<std::borrow::Cow<'_, str>> {
+        Vec::new()
     }
 }
 
@@ -105,16 +194,18 @@ impl Filter for RateLimit {
         if applied.limits.is_empty() {
             return ControlFlow::Continue(());
         }
-        let decided = {
-            let client = client(&exchange.accepted, None);
-            let (view, claims) = (exchange.view(), &exchange.claims);
-            let counted = Counted {
-                client: &client,
-                request: Some((&view, claims)),
+        let hits = {
+            let headers = &exchange.head.headers;
+            let client = requester(&exchange.accepted, headers, &applied.effective);
+            let view: Request<'_> = exchange.view();
+            let begun = Begun {
+                request: Some(&view),
+                route: exchange.rule().map(|rule| rule.name.as_str()),
             };
-            decide(&applied.limits, &counted, &exchange.worker).await
+            let (worker, story) = (&exchange.worker, &exchange.story);
+            hits(&applied.limits, worker, story, &client, &begun, &exchange.claims)
         };
-        match decided {
+        match decide(&applied.limits, hits, &exchange.worker).await {
             Ok(within) => {
                 for (name, value) in within.request_headers {
                     exchange.head.headers.insert(name, value);
@@ -148,11 +239,15 @@ pub(crate) async fn connection_denied(
         return None;
     }
     let client = client(accepted, None);
-    let counted = Counted {
-        client: &client,
-        request: None,
-    };
-    let over = decide(limits, &counted, worker).await.err()?;
+    let hits = hits(
+        limits,
+        worker,
+        story,
+        &client,
+        &Begun::default(),
+        &Claims::default(),
+    );
+    let over = decide(limits, hits, worker).await.err()?;
     story.flags.add(over.flag);
     Some(Denied {
         policy: over.policy,
@@ -160,17 +255,13 @@ pub(crate) async fn connection_denied(
     })
 }
 
-async fn decide(limits: &Limits, counted: &Counted<'_>, worker: &Worker) -> Result<Within, Box<Over>> {
+async fn decide(limits: &Limits, hits: Hits, worker: &Worker) -> Result<Within, Box<Over>> {
     let mut within = Within::default();
-    take(
-        &limits.local,
-        counted,
-        &worker.buckets,
-        Instant::now(),
-        &mut within,
-    )?;
-    for (policy, limit) in &limits.global {
-        Box::pin(global::count(policy, limit, counted, worker, &mut within)).await?;
+    let now = Instant::now();
+    take(&limits.local, &hits.local, &worker.buckets, now, &mut within)?;
+    for (global, descriptors) in limits.global.iter().zip(hits.global) {
+        let Global { policy, limit, .. } = global;
+        Box::pin(global::count(policy, limit, descriptors, worker, &mut within)).await?;
     }
     Ok(within)
 }
@@ -178,16 +269,14 @@ async fn decide(limits: &Limits, counted: &Counted<'_>, worker: &Worker) -> Resu
 /// Takes a token from every bucket that counts, or from none.
 fn take(
     limits: &[Local],
-    counted: &Counted<'_>,
+    hits: &[(usize, Bucket)],
     buckets: &Buckets,
     now: Instant,
     within: &mut Within,
 ) -> Result<(), Box<Over>> {
     let mut taken: Vec<(Bucket, &Local)> = Vec::new();
-    for limit in limits {
-        let Some(bucket) = limit.bucket(counted, buckets) else {
-            continue;
-        };
+    for (place, bucket) in hits.iter().copied() {
+        let limit = &limits[place];
         let Taken {
             allowed,
             remaining,

@@ -2,6 +2,8 @@
 
 mod record;
 
+pub(crate) use record::Begun;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use mesh_extensions::rate_limit::{Counted, CurrentLimit, DescriptorStatus, Hit, SHOULD_RATE_LIMIT, Unit};
 use mesh_model::l7::PolicyKind;
-use mesh_model::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
+use mesh_model::l7::rate_limit::{
+    Descriptor, DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit,
+};
 use mesh_state::l7::L7Update;
 use mesh_testkit::{pod, service};
 use tokio::io::AsyncReadExt;
@@ -35,7 +37,12 @@ fn local(requests: u32, descriptor: Vec<DescriptorEntry>) -> LocalLimit {
         requests,
         interval: Duration::from_secs(3600),
         burst: 0,
+        when: None,
     }
+}
+
+fn counted_as(entries: Vec<DescriptorEntry>) -> Descriptor {
+    Descriptor { entries, when: None }
 }
 
 fn limit(limit: RateLimit) -> L7Update {
@@ -138,11 +145,11 @@ fn a_service_on_envoys_wire_counts() {
                 service: at("counter"),
                 domain: "shop".into(),
                 descriptors: vec![
-                    vec![
+                    counted_as(vec![
                         entry("user", DescriptorSource::Header("x-user".into())),
                         entry("path", DescriptorSource::Path),
-                    ],
-                    vec![entry("all", DescriptorSource::Constant("yes".into()))],
+                    ]),
+                    counted_as(vec![entry("all", DescriptorSource::Constant("yes".into()))]),
                 ],
                 timeout: Duration::from_millis(500),
                 fail_closed,

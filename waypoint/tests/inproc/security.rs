@@ -19,6 +19,7 @@ use super::shop;
 /// A policy of the service `shop`.
 pub(crate) fn policy(name: &str, kind: PolicyKind) -> L7Update {
     L7Update::Policy(Arc::new(Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: "Policy".into(),
             name: NamespacedName::new("shop", name),

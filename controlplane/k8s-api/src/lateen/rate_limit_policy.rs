@@ -34,6 +34,9 @@ pub struct LocalRateLimit {
 /// A bucket of tokens for each combination of the descriptor's values; a request takes one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LocalLimit {
+    /// An expression (CEL, `docs/attributes.md`): only requests of which it is true count here.
+    #[serde(default)]
+    pub when: Option<Strng>,
     /// What tells the buckets apart; one for all where empty. Requests that lack an entry, or whose value does not
     /// match, do not count here.
     #[serde(default)]
@@ -70,6 +73,8 @@ pub enum DescriptorSource {
     Claim(Strng),
     /// It is always this.
     Constant(Strng),
+    /// What an expression gives (CEL, `docs/attributes.md`), a text.
+    Expression(Strng),
 }
 
 /// What a request or its connection is.
@@ -131,6 +136,9 @@ pub struct GlobalLimit {
     /// one may move in the list.
     #[serde(default)]
     pub name: Option<Strng>,
+    /// An expression (CEL, `docs/attributes.md`): only requests of which it is true count here.
+    #[serde(default)]
+    pub when: Option<Strng>,
     /// What is counted apart; all together where empty. Requests that lack an entry, or whose value does not match, do
     /// not count here.
     #[serde(default)]
@@ -174,6 +182,9 @@ pub struct RateLimitBackend {
 /// A descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct GlobalDescriptor {
+    /// An expression (CEL, `docs/attributes.md`): it is sent for requests of which that is true.
+    #[serde(default)]
+    pub when: Option<Strng>,
     /// Its parts, in this order.
     pub entries: Vec<DescriptorEntry>,
 }
@@ -200,6 +211,8 @@ struct DescriptorEntryFields {
     claim: Option<Strng>,
     /// The value is always this.
     constant: Option<Strng>,
+    /// What an expression gives (CEL, `docs/attributes.md`), a text.
+    expression: Option<Strng>,
     value: Option<TextMatch>,
 }
 
@@ -212,10 +225,11 @@ impl TryFrom<DescriptorEntryFields> for DescriptorEntry {
             fields.header.map(DescriptorSource::Header),
             fields.claim.map(DescriptorSource::Claim),
             fields.constant.map(DescriptorSource::Constant),
+            fields.expression.map(DescriptorSource::Expression),
         ];
         let mut sources = sources.into_iter().flatten();
         let (Some(source), None) = (sources.next(), sources.next()) else {
-            return Err("needs exactly one of attribute, header, claim and constant");
+            return Err("needs exactly one of attribute, header, claim, constant and expression");
         };
         Ok(Self {
             key: fields.key.unwrap_or_else(|| source.key()),
@@ -240,6 +254,7 @@ impl DescriptorSource {
             Self::Header(name) => name.to_ascii_lowercase().into(),
             Self::Claim(name) => name.clone(),
             Self::Constant(_) => "generic_key".into(),
+            Self::Expression(_) => "expression".into(),
         }
     }
 }

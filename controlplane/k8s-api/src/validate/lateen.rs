@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use std::collections::BTreeSet;
 
+use mesh_types::Strng;
+
 use crate::error::FieldPath;
 use crate::gateway::CookieLifetime;
 use crate::lateen::{
@@ -11,7 +13,7 @@ use crate::lateen::{
     FaultFilter, GlobalLimit, GlobalRateLimit, HealthCheckPolicy, HealthProbe, HttpHealthCheck, LocalLimit,
     RateLimitBackend, RateLimitPolicy, SessionCarrier, SessionPolicy, TextMatch,
 };
-use crate::validate::{Check, gateway, http, names, patterns};
+use crate::validate::{Check, expressions, gateway, http, names, patterns};
 use crate::value::GatewayDuration;
 
 pub(super) fn rate_limit_policy(check: &mut Check, policy: &RateLimitPolicy) {
@@ -41,6 +43,7 @@ pub(super) fn rate_limit_policy(check: &mut Check, policy: &RateLimitPolicy) {
 }
 
 fn local_limit(check: &mut Check, path: &FieldPath, limit: &LocalLimit) {
+    when(check, path, limit.when.as_ref());
     entries(check, &path.field("by"), &limit.by);
     if limit.requests == 0 {
         check.refuse(path.field("requests"), "0 would let nothing pass");
@@ -67,6 +70,7 @@ fn quotas(check: &mut Check, path: &FieldPath, limits: &[GlobalLimit]) {
     let mut names = BTreeSet::new();
     for (i, limit) in limits.iter().enumerate() {
         let path = path.item(i);
+        when(check, &path, limit.when.as_ref());
         entries(check, &path.field("by"), &limit.by);
         if limit.requests == 0 {
             check.refuse(path.field("requests"), "0 would let nothing pass");
@@ -96,11 +100,18 @@ fn rate_limit_backend(check: &mut Check, path: &FieldPath, backend: &RateLimitBa
     }
     check.at_most(&path, backend.descriptors.len(), MAX_LIMITS);
     for (i, descriptor) in backend.descriptors.iter().enumerate() {
+        when(check, &path.item(i), descriptor.when.as_ref());
         let path = path.item(i).field("entries");
         if descriptor.entries.is_empty() {
             check.refuse(path.clone(), "is required");
         }
         entries(check, &path, &descriptor.entries);
+    }
+}
+
+fn when(check: &mut Check, path: &FieldPath, when: Option<&Strng>) {
+    if let Some(when) = when {
+        check.grammar(path.field("when"), expressions::condition(when));
     }
 }
 
@@ -118,6 +129,9 @@ fn entries(check: &mut Check, path: &FieldPath, entries: &[DescriptorEntry]) {
             }
             DescriptorSource::Constant(text) if text.is_empty() => {
                 check.refuse(path.field("constant"), "is empty");
+            }
+            DescriptorSource::Expression(text) => {
+                check.grammar(path.field("expression"), expressions::key(text));
             }
             DescriptorSource::Attribute(_) | DescriptorSource::Claim(_) | DescriptorSource::Constant(_) => {}
         }

@@ -204,6 +204,7 @@ fn in_the_place_of_a_policy_that_is_not_understood_stands_one_that_keeps_its_tar
 
 fn policy() -> Policy {
     Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: "Gateway".into(),
             name: NamespacedName::new("shop", "waypoint"),

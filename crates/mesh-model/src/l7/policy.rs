@@ -25,6 +25,8 @@ pub struct Policy {
     pub object: ObjectRef,
     /// What it is attached to; any of them.
     pub targets: Vec<Target>,
+    /// Which of several policies of one kind that the object gives, each to other gateways; empty for the only one.
+    pub part: Strng,
     /// Between policies of the same rank the older one wins.
     pub created: Created,
     /// What it says.
@@ -88,6 +90,9 @@ pub enum PolicyKind {
     PathNormalization(PathNormalization),
     /// Applications are told who asks (`ambient.istio.io/xfcc-include-client-identity`). The most specific one counts.
     ForwardClientIdentity(bool),
+    /// How many proxies there are in front of gateways whose `X-Forwarded-For` is believed (Istio, `numTrustedProxies`). The most
+    /// specific one counts.
+    TrustedProxies(u32),
     /// What it says is not understood here: nothing that it is attached to is served.
     Unusable(Unusable),
 }
@@ -137,20 +142,24 @@ impl PolicyKind {
             Self::Tracing(_) => "tracing",
             Self::PathNormalization(_) => "path-normalization",
             Self::ForwardClientIdentity(_) => "forward-client-identity",
+            Self::TrustedProxies(_) => "trusted-proxies",
             Self::Unusable(_) => "unusable",
         }
     }
 }
 
 impl Policy {
-    /// Its key: `AuthorizationPolicy/shop/readers/authorization`.
+    /// Its key: `AuthorizationPolicy/shop/readers/authorization`, with its part behind another slash.
     #[must_use]
     pub fn key(&self) -> Strng {
         let label = match &self.kind {
             PolicyKind::Unusable(unusable) => unusable.label.as_str(),
             kind => kind.label(),
         };
-        format!("{}/{label}", self.object).into()
+        match self.part.as_str() {
+            "" => format!("{}/{label}", self.object).into(),
+            part => format!("{}/{label}/{part}", self.object).into(),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct LocalLimit {
     pub interval: Duration,
     /// How many there may be at once.
     pub burst: u32,
+    /// An expression (CEL): only requests of which it is true count here.
+    pub when: Option<Strng>,
 }
 
 /// Limits that a service counts (`envoy.service.ratelimit.v3`).
@@ -38,11 +40,20 @@ pub struct GlobalLimit {
     /// Its name space.
     pub domain: Strng,
     /// What is sent; a descriptor with an entry that is absent from the request is left out.
-    pub descriptors: Vec<Vec<DescriptorEntry>>,
+    pub descriptors: Vec<Descriptor>,
     /// How long it may take.
     pub timeout: Duration,
     /// Requests are answered with 500 when it cannot be asked; otherwise they pass.
     pub fail_closed: bool,
+}
+
+/// What a request is counted as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its parts, in order.
+    pub entries: Vec<DescriptorEntry>,
+    /// An expression (CEL): only for requests of which it is true.
+    pub when: Option<Strng>,
 }
 
 /// A part of a descriptor.
@@ -77,4 +88,6 @@ pub enum DescriptorSource {
     RemoteAddress,
     /// Always this.
     Constant(Strng),
+    /// What an expression (CEL) gives, as text.
+    Expression(Strng),
 }

@@ -129,8 +129,8 @@ fn a_policys_name_says_what_it_is() {
     let mut distinct = names.clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!((names.len(), distinct.len()), (15, 15));
-    assert_eq!(names[0], "AnyPolicy/shop/all/authorization");
+    assert_eq!((names.len(), distinct.len()), (16, 16));
+    assert_eq!(names[0], "AnyPolicy/shop/all/authorization/team");
 }
 
 #[test]

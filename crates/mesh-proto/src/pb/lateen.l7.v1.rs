@@ -1499,6 +1499,10 @@ pub struct LocalLimit {
     /// How many tokens there may be at once.
     #[prost(uint32, tag = "4")]
     pub burst: u32,
+    /// An expression (CEL): only requests of which it is true count here. Empty: all. Of what is absent it is not true; where it
+    /// fails for another reason the request counts.
+    #[prost(string, tag = "5")]
+    pub when: ::prost::alloc::string::String,
 }
 /// Limits that a service counts (`envoy.service.ratelimit.v3`).
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1525,6 +1529,9 @@ pub struct Descriptor {
     /// In order.
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<DescriptorEntry>,
+    /// An expression (CEL): only for requests of which it is true. Empty: for all. As in LocalLimit.
+    #[prost(string, tag = "2")]
+    pub when: ::prost::alloc::string::String,
 }
 /// A part of a descriptor.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1536,7 +1543,7 @@ pub struct DescriptorEntry {
     #[prost(message, optional, tag = "6")]
     pub value: ::core::option::Option<TextMatch>,
     /// Where its value comes from.
-    #[prost(oneof = "descriptor_entry::Source", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "descriptor_entry::Source", tags = "2, 3, 4, 5, 7")]
     pub source: ::core::option::Option<descriptor_entry::Source>,
 }
 /// Nested message and enum types in `DescriptorEntry`.
@@ -1556,6 +1563,10 @@ pub mod descriptor_entry {
         /// Always this.
         #[prost(string, tag = "5")]
         Constant(::prost::alloc::string::String),
+        /// What an expression (CEL) gives, a text. Absent where it asks for what is absent; where it fails for another reason it
+        /// gives `(error)`, so that nobody gets around a limit by making it fail.
+        #[prost(string, tag = "7")]
+        Expression(::prost::alloc::string::String),
     }
 }
 /// Where a value comes from that needs no argument.
@@ -2460,6 +2471,9 @@ pub struct Policy {
     /// What it is attached to; any of them. None: nothing.
     #[prost(message, repeated, tag = "2")]
     pub targets: ::prost::alloc::vec::Vec<Target>,
+    /// Which of several policies of one kind that the object gives, each to other gateways: their namespace. Empty: the only one.
+    #[prost(string, tag = "19")]
+    pub part: ::prost::alloc::string::String,
     /// When the object was made, in seconds since 1970; between policies of equal rank the older one wins. Absent: not known,
     /// which counts as youngest.
     #[prost(uint64, optional, tag = "3")]
@@ -2467,7 +2481,7 @@ pub struct Policy {
     /// What it says. "Most specific" is by the order of Target's fields, from the least specific to the most.
     #[prost(
         oneof = "policy::Kind",
-        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20"
     )]
     pub kind: ::core::option::Option<policy::Kind>,
 }
@@ -2521,6 +2535,9 @@ pub mod policy {
         /// Applications are told who asks. The most specific one counts.
         #[prost(bool, tag = "18")]
         ForwardClientIdentity(bool),
+        /// How many proxies there are in front of gateways whose X-Forwarded-For is believed. The most specific one counts.
+        #[prost(uint32, tag = "20")]
+        TrustedProxies(u32),
     }
 }
 /// What a policy is attached to.

@@ -45,6 +45,7 @@ fn route(name: &str, created: u64, parents: &[RouteParent]) -> L7Update {
 
 fn policy(name: &str, targets: &[Target]) -> L7Update {
     L7Update::Policy(Arc::new(Policy {
+        part: "".into(),
         object: object("MeshConfig", name),
         targets: targets.to_vec(),
         created: Created::unknown(),

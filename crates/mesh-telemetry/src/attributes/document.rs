@@ -51,6 +51,11 @@ Envoy's and Istio's. This page is made from the dictionary in `crates/mesh-telem
 An expression that names what is not here, or compares what cannot be compared, is refused with a status that says so. A
 value that is not there at evaluation makes the expression fail: a filter then does not pass, a label is `unknown`. `has()`
 and `in` ask first: `has(response.grpc_status) && response.grpc_status != 0`, `'x-user' in request.headers`.
+
+Limits (RateLimitPolicy, `when` and `expression`) are decided when a request begins: what is known only later is refused there.
+Paths are the normalised ones, as policies see them. Of what is absent a `when` is not true, and an `expression` gives no key:
+the request does not count. Where one fails for another reason (it takes too long, or cannot compare what a client sent), the
+request counts: nobody gets around a limit by making it fail.
 ";
 
 const TAIL: &str = "

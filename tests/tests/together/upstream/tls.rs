@@ -184,6 +184,66 @@ fn a_certificate_is_shown_to_whom_it_is_for() {
     );
 }
 
+/// As in Istio: a Secret is looked for beside the proxy that uses it, whoever wrote the rule.
+#[test]
+fn a_secret_is_one_of_the_waypoints_namespace() {
+    let mesh = Together::start(
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: all}}, \
+         spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}]}}",
+    );
+    let good = pki("shop", "client-cert");
+    serve_mutual(&mesh, good.server);
+    mesh.apply(&format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: team, labels: {{istio.io/use-waypoint: waypoint, istio.io/use-waypoint-namespace: shop}}}}}}\n---\n\
+         {{apiVersion: v1, kind: Service, metadata: {{name: far, namespace: team}}, spec: {{clusterIP: 10.96.9.9, ports: [{{name: http, port: 80, targetPort: 7001}}]}}}}\n---\n\
+         {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: far, namespace: team, labels: {{kubernetes.io/service-name: far}}}}, \
+         addressType: IPv4, endpoints: [{{addresses: [{}]}}], ports: [{{name: http, port: 7001}}]}}",
+        mesh.of("raw").ip
+    ));
+    let asks = |credential: &str| {
+        mesh.apply(&format!(
+            "{{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {{name: far, namespace: team}}, spec: {{host: far, trafficPolicy: \
+             {{tls: {{mode: MUTUAL, sni: raw.example, credentialName: {credential}}}}}}}}}"
+        ));
+        mesh.get("/").to("far.team.svc.cluster.local:80").send().status
+    };
+    // Beside the rule nobody looks.
+    mesh.apply(&good.secret.replace("namespace: shop", "namespace: team"));
+    assert_eq!(asks("client-cert"), 503);
+    let told = mesh.status("DestinationRule", "team/far").to_string();
+    assert!(
+        told.contains("spec.trafficPolicy.tls.credentialName") && told.contains("gateway's namespace"),
+        "{told}"
+    );
+    mesh.apply(&good.secret);
+    assert_eq!(asks("client-cert"), 200);
+    assert_eq!(asks("kubernetes://client-cert"), 200);
+    assert_eq!(asks("kubernetes://shop/client-cert"), 200);
+    assert_eq!(asks("kubernetes://team/client-cert"), 503);
+}
+
+#[test]
+fn authorities_may_be_in_any_namespace() {
+    let mesh = shop();
+    let pem = serde_json::Value::from(mesh.of("web-v1").certificate.clone());
+    mesh.apply(&format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: team}}}}\n---\n\
+         {{apiVersion: v1, kind: ConfigMap, metadata: {{name: far, namespace: team}}, data: {{ca.crt: {pem}}}}}"
+    ));
+    for (name, expected) in [
+        ("team/far", 200),
+        ("far", 503),
+        ("shop/far", 503),
+        ("shop/bundle", 200),
+    ] {
+        mesh.apply(&rule(
+            "safe",
+            &format!("tls: {{mode: SIMPLE, sni: web-v1.example, credentialName: 'configmap://{name}'}}"),
+        ));
+        assert_eq!(status(&mesh, "safe:80"), expected, "{name}");
+    }
+}
+
 // row: DestinationRule trafficPolicy.tls.clientCertificate
 #[test]
 fn files_are_nothing_that_a_waypoint_can_read_and_nothing_is_sent_instead() {

@@ -6,6 +6,7 @@ use super::*;
 
 fn policy(name: &str, kind: PolicyKind) -> Policy {
     Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: "Some".into(),
             name: NamespacedName::new("shop", name),

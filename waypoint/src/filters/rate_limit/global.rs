@@ -5,10 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use mesh_extensions::rate_limit::{self, DescriptorStatus, Hit, SHOULD_RATE_LIMIT};
-use mesh_model::l7::rate_limit::{DescriptorEntry, GlobalLimit};
+use mesh_model::l7::rate_limit::GlobalLimit;
 use mesh_types::Strng;
 
-use super::descriptor::Counted;
 use super::{Over, Told, Within};
 use crate::filters::call::unary;
 use crate::filters::changes::may_change;
@@ -19,15 +18,10 @@ use crate::worker::Worker;
 pub(super) async fn count(
     policy: &Strng,
     limit: &GlobalLimit,
-    counted: &Counted<'_>,
+    descriptors: Vec<Vec<(String, String)>>,
     worker: &Worker,
     within: &mut Within,
 ) -> Result<(), Box<Over>> {
-    let descriptors: Vec<_> = limit
-        .descriptors
-        .iter()
-        .filter_map(|entries| descriptor(entries, counted))
-        .collect();
     if descriptors.is_empty() {
         return Ok(());
     }
@@ -83,16 +77,6 @@ async fn ask(limit: &GlobalLimit, hit: &Hit, worker: &Worker) -> Result<rate_lim
     let answer = unary(worker, &limit.service, SHOULD_RATE_LIMIT, &message, limit.timeout).await;
     let answer = answer.map_err(|error| error.to_string())?;
     rate_limit::Counted::decode(&answer).map_err(|error| error.to_string())
-}
-
-/// Names and values; `None` where an entry is absent.
-fn descriptor(entries: &[DescriptorEntry], counted: &Counted<'_>) -> Option<Vec<(String, String)>> {
-    let values = counted.values(entries)?;
-    let keys = entries.iter().map(|entry| entry.key.to_string());
-    Some(
-        keys.zip(values.into_iter().map(|value| value.into_owned()))
-            .collect(),
-    )
 }
 
 /// The limit with the fewest requests left.

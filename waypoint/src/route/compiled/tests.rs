@@ -172,6 +172,7 @@ fn policy(n: usize, target: usize) -> L7Update {
         _ => Target::RouteRule(route, "two".into()),
     };
     L7Update::Policy(Arc::new(Policy {
+        part: "".into(),
         object: object("AuthorizationPolicy", n),
         targets: vec![target],
         created: Created::unknown(),

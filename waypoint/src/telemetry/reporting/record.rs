@@ -9,7 +9,42 @@ use super::Reporting;
 use crate::frontend::Frontend;
 use crate::telemetry::Report;
 
+/// What is known when a request or connection begins, beside who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Begun<'a> {
+    /// The request, normalised; absent for connections.
+    pub(crate) request: Option<&'a mesh_model::l7::request::Request<'a>>,
+    /// The route and its rule.
+    pub(crate) route: Option<&'a str>,
+}
+
 impl Reporting {
+    /// A request or connection that begins, as expressions see it.
+    pub(crate) fn with_begun<R>(
+        &self,
+        report: &Report,
+        begun: &Begun<'_>,
+        then: impl FnOnce(&Record<'_>) -> R,
+    ) -> R {
+        let source = self.client(&report.accepted).0;
+        let path = begun.request.map(|request| request.path_and_query());
+        self.with_record(report, &source, |record, _, _| {
+            let now = record.request.zip(begun.request).zip(path.as_deref());
+            let request = now.map(|((known, now), path)| Request {
+                method: now.method,
+                path,
+                authority: now.authority,
+                headers: Some(now.headers),
+                ..known
+            });
+            then(&Record {
+                request,
+                route: begun.route,
+                ..*record
+            })
+        })
+    }
+
     pub(super) fn with_record<R>(
         &self,
         report: &Report,

@@ -131,7 +131,7 @@ fn bundle(reference: &LocalObjectRef, credentials: &impl Credentials) -> Result<
         );
         return Err((Fault::Kind, message));
     }
-    let Some(config_map) = credentials.config_map(name) else {
+    let Some(config_map) = credentials.config_map(None, name) else {
         let message = format!("is ConfigMap {:?}, which there is none of", name.as_str());
         return Err((Fault::Bundle, message));
     };

@@ -5,6 +5,7 @@
 //! waypoint does so by itself, among the rules that it is sent. Within a namespace the most specific host counts, and
 //! rules with one host are one rule: the oldest, with the subsets of the others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use controlplane_collections::{Collection, Graph, Index};
@@ -13,9 +14,9 @@ use mesh_model::l7::policy::PolicyKind;
 use mesh_model::l7::{Policy, Target};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
-use super::lowering::{Content, LoweredPolicy, Lowering};
+use super::lowering::{Content, CredentialsOf, LoweredPolicy, Lowering};
 use super::targets::{Attachment, Reaches, Reference, gateways_of_service};
-use super::traffic::traffic_rules;
+use super::traffic::{names_secret, traffic_rules};
 use crate::age::Age;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
@@ -63,10 +64,46 @@ pub(super) fn policies(
         );
     }
     let spec = merged(&rule.spec, same.iter().skip(1).map(|(_, other)| &other.spec));
-    let mut conditions = Vec::new();
-    let rules = traffic_rules(&spec, &lowering.settings().traffic, lowering, &mut conditions);
-    let kinds = vec![PolicyKind::Traffic(Box::new(rules))];
-    lowering.policies(&rule.metadata, attachment, Content::new(kinds, conditions))
+    let content = content(lowering, &spec, &attachment.gateways);
+    lowering.policies(&rule.metadata, attachment, content)
+}
+
+/// What a rule says. A Secret that it names is one of the gateway's namespace: where there are several of those, it says
+/// something else to each.
+fn content(
+    lowering: &Lowering<'_, '_>,
+    spec: &DestinationRuleSpec,
+    gateways: &BTreeSet<NamespacedName>,
+) -> Content {
+    let mut conditions: Vec<Condition> = Vec::new();
+    let mut said = |namespace: &Strng| {
+        let credentials = CredentialsOf { lowering, namespace };
+        let mut told = Vec::new();
+        let rules = traffic_rules(spec, &lowering.settings().traffic, &credentials, &mut told);
+        // What is wrong for all of them is told once.
+        told.retain(|condition| !conditions.contains(condition));
+        conditions.extend(told);
+        PolicyKind::Traffic(Box::new(rules))
+    };
+    let mut namespaces: BTreeMap<&Strng, BTreeSet<NamespacedName>> = BTreeMap::new();
+    for gateway in gateways {
+        namespaces
+            .entry(&gateway.namespace)
+            .or_default()
+            .insert(gateway.clone());
+    }
+    if namespaces.len() > 1 && names_secret(spec) {
+        let parts = namespaces.into_iter();
+        let parts = parts.map(|(namespace, gateways)| (namespace.clone(), said(namespace), gateways));
+        let parts = parts.collect();
+        return Content {
+            parts,
+            ..Content::new(Vec::new(), conditions)
+        };
+    }
+    let namespace = namespaces.keys().next().copied();
+    let kinds = vec![said(namespace.unwrap_or(&lowering.name.namespace))];
+    Content::new(kinds, conditions)
 }
 
 /// Whom policies of a DestinationRule give labels a meaning for: the services, and the labels' names.

@@ -16,7 +16,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 use super::authorization::{Around, authorization};
 use super::backend_tls::{Fault, Unusable, backend_tls};
 use super::external::external_auth;
-use super::lowering::{Content, LoweredPolicy, Lowering};
+use super::lowering::{Content, CredentialsOf, LoweredPolicy, Lowering};
 use super::providers::Providers;
 use super::targets::{Attachment, Reaches, Reference, TargetKey, TargetReference};
 use super::{authentication, gateways, health_check, mesh, quota, rate_limit, session, telemetry};
@@ -159,7 +159,12 @@ pub(super) fn backend_tls_policy(
     let rival = |target: &TargetReference<'_>| older(lowering, by_target, &policy.metadata, target);
     let targets = &policy.spec.target_refs;
     let attachment = Attachment::by_policy(lowering, targets, Reaches::Endpoints, rival);
-    let (tls, problems) = backend_tls(&policy.spec, lowering);
+    // Authorities alone: of the policy's own namespace.
+    let credentials = CredentialsOf {
+        lowering,
+        namespace: &lowering.name.namespace,
+    };
+    let (tls, problems) = backend_tls(&policy.spec, &credentials);
     let usable = !matches!(tls, BackendTls::Invalid(_));
     let conditions = problems.iter().map(|problem| {
         let reason = match problem.fault {

@@ -1,5 +1,6 @@
 //! One object on its way to policies: what it looks into, and what becomes of what it says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use controlplane_collections::{Collection, Fetch};
@@ -59,6 +60,8 @@ pub(super) type LoweredPolicy = (Strng, Derived<Scoped<Policy>>);
 pub(super) struct Content {
     /// At most one of each label; none where nothing of it can be carried out.
     pub(super) kinds: Vec<PolicyKind>,
+    /// What it says to some of its gateways alone, by a name of its own.
+    pub(super) parts: Vec<(Strng, PolicyKind, BTreeSet<NamespacedName>)>,
     /// What its author should know.
     pub(super) conditions: Vec<Condition>,
     /// What is to be said at each of its targets beside that.
@@ -71,6 +74,7 @@ impl Content {
     pub(super) fn new(kinds: Vec<PolicyKind>, conditions: Vec<Condition>) -> Self {
         Self {
             kinds,
+            parts: Vec::new(),
             conditions,
             beside: Vec::new(),
             refused: None,
@@ -89,19 +93,19 @@ impl Lowering<'_, '_> {
         let mut status = self.status(&attachment, &content);
         let mut conditions = attachment.conditions;
         conditions.extend(content.conditions);
-        let kinds = match attachment.targets.is_empty() {
-            true => Vec::new(),
-            false => content.kinds,
-        };
         let mut policies: Vec<(Strng, Option<Scoped<Policy>>)> = Vec::with_capacity(1);
-        for kind in kinds {
+        let whole = content.kinds.into_iter();
+        let whole = whole.map(|kind| (Strng::default(), kind, attachment.gateways.clone()));
+        let nowhere = attachment.targets.is_empty();
+        for (part, kind, gateways) in whole.chain(content.parts).filter(|_| !nowhere) {
             let policy = Policy {
                 object: self.object(),
                 targets: attachment.targets.clone(),
+                part,
                 created: created(metadata),
                 kind,
             };
-            policies.push((policy.key(), Scoped::of(policy, attachment.gateways.clone())));
+            policies.push((policy.key(), Scoped::of(policy, gateways)));
         }
         if policies.is_empty() {
             policies.push((self.object().to_string().into(), None));
@@ -172,7 +176,8 @@ impl Lowering<'_, '_> {
         if content.conditions.len() > SHOWN {
             told += &format!("; and {} more", content.conditions.len() - SHOWN);
         }
-        match (content.kinds.is_empty(), content.conditions.is_empty()) {
+        let nothing = content.kinds.is_empty() && content.parts.is_empty();
+        match (nothing, content.conditions.is_empty()) {
             (true, true) => self.condition(
                 true,
                 StatusReason::Accepted,
@@ -222,20 +227,28 @@ impl Providers for Lowering<'_, '_> {
     }
 }
 
-impl Credentials for Lowering<'_, '_> {
-    fn secret(&self, name: &str) -> Option<&Secret> {
-        self.fetch.get(self.lookups.secrets, &self.beside(name))
-    }
-
-    fn config_map(&self, name: &str) -> Option<&ConfigMap> {
-        self.fetch.get(self.lookups.config_maps, &self.beside(name))
-    }
+/// What an object may name, for the proxies of a namespace's gateways.
+pub(super) struct CredentialsOf<'o, 'l, 'a> {
+    pub(super) lowering: &'o Lowering<'l, 'a>,
+    /// The gateways' namespace.
+    pub(super) namespace: &'o Strng,
 }
 
-impl Lowering<'_, '_> {
-    /// An object of the same namespace.
-    fn beside(&self, name: &str) -> NamespacedName {
-        NamespacedName::new(self.name.namespace.clone(), name)
+impl Credentials for CredentialsOf<'_, '_, '_> {
+    fn namespace(&self) -> &str {
+        self.namespace
+    }
+
+    fn secret(&self, name: &str) -> Option<&Secret> {
+        let name = NamespacedName::new(self.namespace.clone(), name);
+        self.lowering.fetch.get(self.lowering.lookups.secrets, &name)
+    }
+
+    fn config_map(&self, namespace: Option<&str>, name: &str) -> Option<&ConfigMap> {
+        let own = &self.lowering.name.namespace;
+        let namespace = namespace.map_or_else(|| own.clone(), Strng::from);
+        let name = NamespacedName::new(namespace, name);
+        self.lowering.fetch.get(self.lowering.lookups.config_maps, &name)
     }
 }
 

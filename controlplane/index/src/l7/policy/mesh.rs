@@ -96,6 +96,8 @@ pub(super) fn policies(
         policies.push(PolicyKind::Tracing(tracing));
     }
     policies.extend(path_normalization(spec).map(PolicyKind::PathNormalization));
+    let trusted = spec.default_config.gateway_topology.num_trusted_proxies;
+    policies.extend((trusted > 0).then_some(PolicyKind::TrustedProxies(trusted)));
     let retry = spec.default_http_retry_policy.as_ref().map(retry);
     policies.extend(retry.map(PolicyKind::Retry));
     // Told a second time, so that what is wrong with them is said with the object.
@@ -185,8 +187,8 @@ fn without_effect(config: &MeshConfig, spec: &MeshConfigSpec, conditions: &mut V
         ("defaultConfig.concurrency", defaults.concurrency.is_some()),
         ("defaultConfig.proxyHeaders", defaults.proxy_headers != headers),
         (
-            "defaultConfig.gatewayTopology",
-            defaults.gateway_topology != controlplane_k8s_api::mesh::Topology::default(),
+            "defaultConfig.gatewayTopology.forwardClientCertDetails",
+            defaults.gateway_topology.forward_client_cert_details != <_>::default(),
         ),
         (
             "defaultConfig.connectionSettings",

@@ -2,12 +2,12 @@
 
 use controlplane_k8s_api::lateen::{CountedBy, GlobalLimit, LimitUnit, RateLimitPolicy};
 use mesh_model::l7::quota::{LIMIT, QuotaLimit, QuotaUnit};
-use mesh_model::l7::rate_limit::{DescriptorEntry, DescriptorSource};
+use mesh_model::l7::rate_limit::{Descriptor, DescriptorEntry, DescriptorSource};
 use mesh_model::l7::{Quota, ServicePort};
 use mesh_types::{NamespacedName, Strng};
 
 use super::lowering::Lowering;
-use super::rate_limit::descriptor;
+use super::rate_limit::{descriptor, when};
 use super::targets::{Attachment, Reaches};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
@@ -70,10 +70,11 @@ pub(super) fn quota(
 pub(super) fn limits(
     limits: &[GlobalLimit],
     conditions: &mut Vec<Condition>,
-) -> Vec<(QuotaLimit, Vec<DescriptorEntry>)> {
+) -> Vec<(QuotaLimit, Descriptor)> {
     let limits = limits.iter().enumerate();
     let limits = limits.filter_map(|(i, limit)| {
         let path = format!("spec.global.limits[{i}]");
+        let when = when(limit.when.as_ref(), &path, conditions)?;
         let by = descriptor(&limit.by, &format!("{path}.by"), conditions)?;
         if limit.requests == 0 {
             let message = "is 0: the limit is left out";
@@ -94,7 +95,8 @@ pub(super) fn limits(
             source: DescriptorSource::Constant(name),
             value: None,
         };
-        Some((counted, [vec![first], by].concat()))
+        let entries = [vec![first], by].concat();
+        Some((counted, Descriptor { entries, when }))
     });
     let mut limits: Vec<(QuotaLimit, _)> = limits.collect();
     // Two of one name would be one to the service; the first counts.

@@ -9,9 +9,11 @@ use controlplane_k8s_api::lateen::{
     self, CountedBy, DescriptorAttribute, FailureMode, GlobalRateLimit, LocalRateLimit, RateLimitBackend,
     RateLimitPolicySpec,
 };
-use mesh_model::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
+use mesh_model::l7::rate_limit::{
+    Descriptor, DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit,
+};
 use mesh_model::l7::{ServicePort, TextMatch};
-use mesh_types::NamespacedName;
+use mesh_types::{NamespacedName, Strng};
 
 use super::{quota, text};
 use crate::derived::{Condition, ConditionReason};
@@ -45,6 +47,7 @@ fn local(limits: &LocalRateLimit, conditions: &mut Vec<Condition>) -> Vec<LocalL
     let limits = limits.limits.iter().enumerate();
     let limits = limits.filter_map(|(i, limit)| {
         let path = format!("spec.local.limits[{i}]");
+        let when = when(limit.when.as_ref(), &path, conditions)?;
         let descriptor = descriptor(&limit.by, &format!("{path}.by"), conditions)?;
         if limit.interval.0.is_zero() {
             let message = "is zero: the limit is left out";
@@ -57,6 +60,7 @@ fn local(limits: &LocalRateLimit, conditions: &mut Vec<Condition>) -> Vec<LocalL
             requests: limit.requests,
             interval: limit.interval.0,
             burst: limit.burst.unwrap_or(limit.requests),
+            when,
         })
     });
     limits.collect()
@@ -120,8 +124,11 @@ fn named(
     }
     let descriptors = backend.descriptors.iter().enumerate();
     let descriptors = descriptors.filter_map(|(i, entries)| {
-        let path = format!("spec.global.descriptors[{i}].entries");
-        descriptor(&entries.entries, &path, conditions)
+        let path = format!("spec.global.descriptors[{i}]");
+        Some(Descriptor {
+            when: when(entries.when.as_ref(), &path, conditions)?,
+            entries: descriptor(&entries.entries, &format!("{path}.entries"), conditions)?,
+        })
     });
     Some(GlobalLimit {
         descriptors: descriptors.collect(),
@@ -134,6 +141,22 @@ fn named(
 
 fn timeout(global: &GlobalRateLimit) -> Duration {
     global.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0)
+}
+
+/// Nothing where it is no expression: without its condition a limit would count what is not meant.
+pub(super) fn when(
+    when: Option<&Strng>,
+    path: &str,
+    conditions: &mut Vec<Condition>,
+) -> Option<Option<Strng>> {
+    let checked = when.map(text::condition).transpose();
+    checked
+        .map_err(|why| {
+            let message = format!("{why}; what it belongs to is left out");
+            let field = format!("{path}.when");
+            conditions.push(Condition::at(ConditionReason::Invalid, field, message));
+        })
+        .ok()
 }
 
 /// Nothing where an entry cannot be read.
@@ -174,6 +197,9 @@ fn entry(entry: &lateen::DescriptorEntry) -> Result<DescriptorEntry, (&'static s
             DescriptorSource::Claim(text::claim(path).map_err(|why| ("claim", why))?)
         }
         lateen::DescriptorSource::Constant(text) => DescriptorSource::Constant(text.clone()),
+        lateen::DescriptorSource::Expression(text) => {
+            DescriptorSource::Expression(text::key(text).map_err(|why| ("expression", why))?)
+        }
     };
     let value = entry.value.as_ref().map(|value| match value {
         lateen::TextMatch::Exact(text) => Ok(TextMatch::Exact(text.clone())),

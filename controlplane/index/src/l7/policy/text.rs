@@ -1,6 +1,6 @@
 //! What several kinds write in the same way: patterns with a `*` at one end, header names, shares, addresses.
 
-use controlplane_k8s_api::validate::{http, names};
+use controlplane_k8s_api::validate::{expressions, http, names};
 use ipnet::IpNet;
 use mesh_model::l7::{Pattern, TextMatch};
 use mesh_types::Strng;
@@ -66,6 +66,16 @@ pub(super) fn claim(value: &str) -> Result<Vec<Strng>, String> {
         true => Err(format!("{value:?} names no claim")),
         false => Ok(names),
     }
+}
+
+/// An expression that is true or false when a request begins.
+pub(super) fn condition(text: &Strng) -> Result<Strng, String> {
+    expressions::condition(text).map(|()| text.clone())
+}
+
+/// An expression that gives a text when a request begins.
+pub(super) fn key(text: &Strng) -> Result<Strng, String> {
+    expressions::key(text).map(|()| text.clone())
 }
 
 /// A whole number of something that is written with a fraction: `percent(12.5, 100.0)` is 1250 hundredths.

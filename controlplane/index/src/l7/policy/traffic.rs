@@ -23,7 +23,7 @@ use mesh_model::l7::traffic::{ProxyProtocolVersion, Subset, TrafficRules, Traffi
 use super::text;
 use crate::derived::{Condition, ConditionReason};
 
-pub(super) use tls::{Credentials, certificate_bundle};
+pub(super) use tls::{Credentials, certificate_bundle, names_secret};
 
 /// What a DestinationRule says, with what the mesh says where it does not.
 pub(super) fn traffic_rules(

@@ -201,6 +201,7 @@ fn merging(kind: &PolicyKind) -> Merging {
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
         | PolicyKind::ForwardClientIdentity(_)
+        | PolicyKind::TrustedProxies(_)
         | PolicyKind::Unusable(_) => Merging::Elsewhere,
     }
 }

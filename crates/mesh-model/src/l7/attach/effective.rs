@@ -36,6 +36,8 @@ pub struct Effective {
     pub path_normalization: Option<Given<PathNormalization>>,
     /// Whether applications are told who asks; not if absent.
     pub forward_client_identity: Option<Given<bool>>,
+    /// How many proxies in front of gateways are believed; none if absent.
+    pub trusted_proxies: Option<Given<u32>>,
     /// All policies that are attached here.
     pub attached: Vec<Attached>,
 }
@@ -84,6 +86,10 @@ impl Effective {
                 PolicyKind::ForwardClientIdentity(policy) => Some(policy),
                 _ => None,
             }),
+            trusted_proxies: first(&found, |kind| match kind {
+                PolicyKind::TrustedProxies(policy) => Some(policy),
+                _ => None,
+            }),
             attached: explain(&found, merging),
         }
     }
@@ -103,6 +109,12 @@ impl Effective {
     pub fn path_normalization(&self) -> PathNormalization {
         let given = self.path_normalization.as_ref();
         given.map(|given| given.value).unwrap_or_default()
+    }
+
+    /// How many proxies in front of gateways are believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> u32 {
+        self.trusted_proxies.as_ref().map_or(0, |given| given.value)
     }
 
     /// Whether applications are told who asks.
@@ -127,7 +139,8 @@ fn merging(kind: &PolicyKind) -> Merging {
         | PolicyKind::Fault(_)
         | PolicyKind::Tracing(_)
         | PolicyKind::PathNormalization(_)
-        | PolicyKind::ForwardClientIdentity(_) => Merging::First,
+        | PolicyKind::ForwardClientIdentity(_)
+        | PolicyKind::TrustedProxies(_) => Merging::First,
         PolicyKind::Traffic(_)
         | PolicyKind::BackendTls(_)
         | PolicyKind::HealthCheck(_)

@@ -394,6 +394,7 @@ fn policy(name: &str, created: Created, targets: &[Target], kind: PolicyKind) ->
     let mut label = kind.label().to_owned();
     label[..1].make_ascii_uppercase();
     Arc::new(Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: label.into(),
             name: NamespacedName::new("ns", name),

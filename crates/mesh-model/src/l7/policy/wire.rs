@@ -27,16 +27,22 @@ impl Policy {
     pub fn unusable(name: &str, body: Bytes, reason: &str) -> Option<Self> {
         let message = pb::Policy::decode(body).ok()?;
         let object: ObjectRef = required("object", message.object.as_ref()).ok()?;
-        let label = name.strip_prefix(&format!("{object}/"))?.into();
+        let part = Strng::from(message.part);
+        let label = name.strip_prefix(&format!("{object}/"))?;
+        let label = match part.as_str() {
+            "" => label,
+            part => label.strip_suffix(part)?.strip_suffix('/')?,
+        };
         let targets = message.targets.iter();
         let targets: Vec<_> = targets.filter_map(|m| Target::from_wire(m).ok()).collect();
         let kind = PolicyKind::Unusable(Unusable {
-            label,
+            label: label.into(),
             reason: reason.into(),
         });
         (!targets.is_empty()).then_some(Self {
             object,
             targets,
+            part,
             created: Created::from_wire(message.created_seconds),
             kind,
         })
@@ -65,6 +71,7 @@ impl Wire for Policy {
         Ok(Self {
             object: required("object", m.object.as_ref())?,
             targets: list("targets", &m.targets)?,
+            part: m.part.as_str().into(),
             created: Created::from_wire(m.created_seconds),
             kind: PolicyKind::from_wire(kind)?,
         })
@@ -74,6 +81,7 @@ impl Wire for Policy {
         pb::Policy {
             object: Some(self.object.to_wire()),
             targets: list_to_wire(&self.targets),
+            part: self.part.to_string(),
             created_seconds: self.created.seconds(),
             kind: self.kind.known_to_wire(),
         }
@@ -107,6 +115,7 @@ impl PolicyKind {
                 .map(Self::PathNormalization)
                 .field("path_normalization"),
             Kind::ForwardClientIdentity(on) => Ok(Self::ForwardClientIdentity(*on)),
+            Kind::TrustedProxies(count) => Ok(Self::TrustedProxies(*count)),
         }
     }
 
@@ -129,6 +138,7 @@ impl PolicyKind {
             Self::Tracing(tracing) => Kind::Tracing(tracing.to_wire()),
             Self::PathNormalization(how) => Kind::PathNormalization(path_normalization_to_wire(*how).into()),
             Self::ForwardClientIdentity(on) => Kind::ForwardClientIdentity(*on),
+            Self::TrustedProxies(count) => Kind::TrustedProxies(*count),
             Self::Unusable(_) => return None,
         })
     }

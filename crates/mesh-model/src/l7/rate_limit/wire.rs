@@ -2,8 +2,10 @@
 
 use mesh_proto::lateen::l7::v1 as pb;
 
-use super::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
-use crate::invalid::{FieldProblem, InField, Problem, items};
+use mesh_types::Strng;
+
+use super::{Descriptor, DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
+use crate::invalid::{FieldProblem, InField, Problem};
 use crate::l7::wire::{Wire, check, list, list_to_wire, optional, required, to_wire};
 
 impl Wire for RateLimit {
@@ -40,6 +42,7 @@ impl Wire for LocalLimit {
             requests: m.requests,
             interval: check::some_time(required("interval", m.interval.as_ref())?).field("interval")?,
             burst: m.burst,
+            when: when(&m.when),
         })
     }
 
@@ -49,6 +52,7 @@ impl Wire for LocalLimit {
             requests: self.requests,
             interval: Some(self.interval.to_wire()),
             burst: self.burst,
+            when: when_to_wire(self.when.as_ref()),
         }
     }
 }
@@ -57,11 +61,10 @@ impl Wire for GlobalLimit {
     type Message = pb::GlobalLimit;
 
     fn from_wire(m: &pb::GlobalLimit) -> Result<Self, FieldProblem> {
-        let descriptor = |m: &pb::Descriptor| list("entries", &m.entries);
         Ok(Self {
             service: required("service", m.service.as_ref())?,
             domain: check::text(&m.domain).field("domain")?,
-            descriptors: items("descriptors", &m.descriptors, descriptor)?,
+            descriptors: list("descriptors", &m.descriptors)?,
             timeout: required("timeout", m.timeout.as_ref())?,
             // On the wire it is the other way round, so that what is absent is strict.
             fail_closed: !m.fail_open,
@@ -69,15 +72,30 @@ impl Wire for GlobalLimit {
     }
 
     fn to_wire(&self) -> pb::GlobalLimit {
-        let descriptor = |entries: &Vec<DescriptorEntry>| pb::Descriptor {
-            entries: list_to_wire(entries),
-        };
         pb::GlobalLimit {
             service: Some(self.service.to_wire()),
             domain: self.domain.to_string(),
-            descriptors: self.descriptors.iter().map(descriptor).collect(),
+            descriptors: list_to_wire(&self.descriptors),
             timeout: Some(self.timeout.to_wire()),
             fail_open: !self.fail_closed,
+        }
+    }
+}
+
+impl Wire for Descriptor {
+    type Message = pb::Descriptor;
+
+    fn from_wire(m: &pb::Descriptor) -> Result<Self, FieldProblem> {
+        Ok(Self {
+            entries: list("entries", &m.entries)?,
+            when: when(&m.when),
+        })
+    }
+
+    fn to_wire(&self) -> pb::Descriptor {
+        pb::Descriptor {
+            entries: list_to_wire(&self.entries),
+            when: when_to_wire(self.when.as_ref()),
         }
     }
 }
@@ -109,7 +127,19 @@ fn source(m: &pb::DescriptorEntry) -> Result<DescriptorSource, FieldProblem> {
         Source::Header(name) => check::header(name).map(DescriptorSource::Header).field("header"),
         Source::Claim(m) => Wire::from_wire(m).map(DescriptorSource::Claim).field("claim"),
         Source::Constant(text) => Ok(DescriptorSource::Constant(text.into())),
+        Source::Expression(text) => check::text(text)
+            .map(DescriptorSource::Expression)
+            .field("expression"),
     }
+}
+
+/// Whether it is one is decided where it is compiled.
+fn when(text: &str) -> Option<Strng> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn when_to_wire(when: Option<&Strng>) -> String {
+    when.map(ToString::to_string).unwrap_or_default()
 }
 
 fn attribute(value: i32) -> Result<DescriptorSource, Problem> {
@@ -138,5 +168,6 @@ fn source_to_wire(source: &DescriptorSource) -> pb::descriptor_entry::Source {
         DescriptorSource::Claim(path) => Source::Claim(path.to_wire()),
         DescriptorSource::RemoteAddress => Source::Attribute(Attribute::RemoteAddress.into()),
         DescriptorSource::Constant(text) => Source::Constant(text.to_string()),
+        DescriptorSource::Expression(text) => Source::Expression(text.to_string()),
     }
 }

@@ -25,7 +25,9 @@ use crate::l7::filter::{
 use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
 use crate::l7::processing::{BodySendMode, ExternalProcessing, MutationRules, ProcessingMode};
-use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
+use crate::l7::rate_limit::{
+    Descriptor, DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit,
+};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
     ClaimMatch, Destination, HttpAction, HttpBackend, HttpMatch, HttpRule, NamedMatch, Order, PathMatch,
@@ -280,7 +282,7 @@ cases! {
 // === policies ===
 
 fields! {
-    Policy { object, targets, created, kind }
+    Policy { object, targets, part, created, kind }
     Authorization { action, rules, dry_run }
     Rule { from, to, when }
     Source { principals, request_principals, namespaces, service_accounts, trust_domains, ips, remote_ips }
@@ -312,7 +314,8 @@ fields! {
         base_ejection_time, max_ejection_percent: percent, min_health_percent: percent,
         error_statuses: |d: &mut Dice| d.of(&[vec![], vec![429, 500]]), success_rate, failure_rate,
     }
-    LocalLimit { descriptor, requests, interval: some_time, burst }
+    LocalLimit { descriptor, requests, interval: some_time, burst, when }
+    Descriptor { entries, when }
     GlobalLimit { service, domain, descriptors, timeout, fail_closed }
     DescriptorEntry { key, source, value }
     HealthCheck {
@@ -363,7 +366,7 @@ cases! {
         |d| Self::BackendTls(any(d)), |d| Self::RateLimit(any(d)), |d| Self::HealthCheck(any(d)),
         |d| Self::Session(any(d)), |d| Self::Retry(any(d)), |d| Self::RetryBudget(any(d)), |d| Self::Fault(any(d)),
         |d| Self::AccessLogging(any(d)), |d| Self::Metrics(any(d)), |d| Self::Tracing(any(d)),
-        |d| Self::PathNormalization(any(d)), |d| Self::ForwardClientIdentity(any(d)),
+        |d| Self::PathNormalization(any(d)), |d| Self::ForwardClientIdentity(any(d)), |d| Self::TrustedProxies(any(d)),
     }
     PathNormalization {
         |_| Self::None, |_| Self::Base, |_| Self::MergeSlashes, |_| Self::DecodeAndMergeSlashes,
@@ -417,7 +420,7 @@ cases! {
     DescriptorSource {
         |d| Self::Header(any(d)), |_| Self::Path, |_| Self::Method, |_| Self::Authority, |_| Self::SourcePrincipal,
         |_| Self::SourceNamespace, |d| Self::Claim(at_least_one(d)), |_| Self::RemoteAddress,
-        |d| Self::Constant(any(d)),
+        |d| Self::Constant(any(d)), |d| Self::Expression(any(d)),
     }
     Probe {
         |d| Self::Http { path: path(d), host: any(d), statuses: vec![(200, status(d))] },

@@ -22,7 +22,9 @@ use crate::l7::health::{HealthCheck, Probe};
 use crate::l7::policy::PathNormalization;
 use crate::l7::processing::{BodySendMode, ExternalProcessing, MutationRules, ProcessingMode};
 use crate::l7::quota::{QuotaLimit, QuotaUnit};
-use crate::l7::rate_limit::{DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit};
+use crate::l7::rate_limit::{
+    Descriptor, DescriptorEntry, DescriptorSource, GlobalLimit, LocalLimit, RateLimit,
+};
 use crate::l7::resilience::{Retry, RetryBudget, RetryCondition, Timeouts};
 use crate::l7::route::{
     ClaimMatch, Destination, HttpAction, HttpBackend, HttpMatch, HttpRule, NamedMatch, Order, PathMatch,
@@ -464,6 +466,7 @@ pub(crate) fn policy(kind: PolicyKind) -> Policy {
             Target::Route(route.clone()),
             Target::RouteRule(route, "first".into()),
         ],
+        part: "team".into(),
         created: Created::at(0),
         kind,
     }
@@ -502,6 +505,7 @@ fn kinds() -> Vec<PolicyKind> {
         PolicyKind::Metrics(metrics()),
         PolicyKind::Tracing(tracing),
         PolicyKind::PathNormalization(PathNormalization::MergeSlashes),
+        PolicyKind::TrustedProxies(2),
         PolicyKind::ForwardClientIdentity(true),
     ]
 }
@@ -710,6 +714,7 @@ fn local_limit() -> LocalLimit {
         requests: 10,
         interval: seconds(60),
         burst: 20,
+        when: Some("request.method == 'GET'".into()),
     }
 }
 
@@ -719,8 +724,14 @@ pub(crate) fn global_limit() -> GlobalLimit {
         service: port("limits", 8081),
         domain: "shop".into(),
         descriptors: vec![
-            vec![constant, entry(DescriptorSource::Claim(texts(["sub"])))],
-            Vec::new(),
+            Descriptor {
+                entries: vec![constant, entry(DescriptorSource::Claim(texts(["sub"])))],
+                when: Some("true".into()),
+            },
+            Descriptor {
+                entries: vec![entry(DescriptorSource::Expression("request.host".into()))],
+                when: None,
+            },
         ],
         timeout: Duration::from_millis(20),
         fail_closed: true,

@@ -82,6 +82,7 @@ fn rule(uri: &str) -> JwtRule {
 
 fn policy(uri: &str) -> Policy {
     Policy {
+        part: "".into(),
         object: ObjectRef {
             kind: "RequestAuthentication".into(),
             name: NamespacedName::new("shop", "jwt"),

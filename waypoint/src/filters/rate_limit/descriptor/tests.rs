@@ -4,15 +4,15 @@ use serde_json::json;
 
 use super::*;
 
-fn entry(source: DescriptorSource, value: Option<&str>) -> DescriptorEntry {
-    DescriptorEntry {
+fn entry(source: DescriptorSource, value: Option<&str>) -> rate_limit::DescriptorEntry {
+    rate_limit::DescriptorEntry {
         key: "key".into(),
         source,
         value: value.map(|text| TextMatch::Exact(text.into())),
     }
 }
 
-fn values(entries: &[DescriptorEntry], with_request: bool) -> Option<Vec<String>> {
+fn values(entries: &[rate_limit::DescriptorEntry], with_request: bool) -> Option<Vec<String>> {
     let identity: Identity = "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap();
     let address = "10.0.0.7".parse().unwrap();
     let client = Client {
@@ -37,8 +37,10 @@ fn values(entries: &[DescriptorEntry], with_request: bool) -> Option<Vec<String>
     let counted = Counted {
         client: &client,
         request: with_request.then_some((&request, &claims)),
+        attributes: &Known,
     };
-    let values = counted.values(entries)?;
+    let descriptor = Descriptor::compile(&"limit".into(), entries, None);
+    let values = descriptor.values(&counted)?;
     Some(values.into_iter().map(Cow::into_owned).collect())
 }
 
@@ -81,4 +83,59 @@ fn all_entries_must_be_there_and_match() {
         values(&[entry(DescriptorSource::SourceNamespace, None)], false),
         Some(vec!["shop".to_owned()])
     );
+}
+
+/// What expressions are told here.
+struct Known;
+
+impl Attributes for Known {
+    fn attribute(&self, attribute: mesh_telemetry::attributes::Attribute) -> Option<Value<'_>> {
+        use mesh_telemetry::attributes::Attribute as A;
+        match attribute {
+            A::RequestMethod => Some(Value::text("GET")),
+            A::RequestPath => Some(Value::text("/a?b")),
+            A::RequestHeaders => Some(Value::Headers(mesh_telemetry::attributes::HeaderSet::Request)),
+            _ => None,
+        }
+    }
+
+    fn header(&self, _: mesh_telemetry::attributes::HeaderSet, name: &str) -> Option<Cow<'_, str>> {
+        (name == "x-number").then_some(Cow::Borrowed("many"))
+    }
+
+    fn header_names(&self, _: mesh_telemetry::attributes::HeaderSet) -> Vec<Cow<'_, str>> {
+        vec!["x-number".into()]
+    }
+}
+
+#[test]
+fn expressions_are_keys_and_conditions() {
+    let key = |text: &str| {
+        let expression = entry(DescriptorSource::Expression(text.into()), None);
+        values(&[expression], true).map(|mut values| values.remove(0))
+    };
+    for (text, expected) in [
+        ("request.method + ' ' + request.path", Some("GET /a?b")),
+        ("request.headers['x-number']", Some("many")),
+        // Of what is absent there is no key.
+        ("request.headers['x-user']", None),
+        ("source.workload", None),
+        // What fails for another reason counts, all together.
+        ("string(int(request.headers['x-number']))", Some(FAILED)),
+        ("this is none", Some(FAILED)),
+    ] {
+        assert_eq!(key(text).as_deref(), expected, "{text}");
+    }
+    let counts = |when: &str| Compiled::new(&"limit".into(), Expression::condition(when)).holds(&Known);
+    for (when, expected) in [
+        ("request.method == 'GET'", true),
+        ("request.method == 'POST'", false),
+        ("request.headers['x-user'] == 'a'", false),
+        ("'x-user' in request.headers", false),
+        ("int(request.headers['x-number']) > 7", true),
+        ("source.workload == 'a'", false),
+        ("this is none", true),
+    ] {
+        assert_eq!(counts(when), expected, "{when}");
+    }
 }

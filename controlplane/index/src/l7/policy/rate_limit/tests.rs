@@ -4,7 +4,7 @@ use controlplane_k8s_api::lateen::{DescriptorSource as SourceSpec, TextMatch as 
 use controlplane_k8s_api::{Kind, Object};
 use mesh_model::l7::TextMatch;
 use mesh_model::l7::policy::PolicyKind;
-use mesh_model::l7::rate_limit::{DescriptorEntry, DescriptorSource, LocalLimit, RateLimit};
+use mesh_model::l7::rate_limit::{Descriptor, DescriptorEntry, DescriptorSource, LocalLimit, RateLimit};
 
 use crate::l7::policy::fixture::{Sent, object};
 
@@ -58,6 +58,7 @@ fn every_sort_of_descriptor() {
             requests: 2,
             interval: Duration::from_secs(1),
             burst: 2,
+            when: None,
         }
     );
 }
@@ -90,11 +91,14 @@ fn one_object_may_count_here_and_elsewhere() {
     );
     assert_eq!(
         limit.descriptors,
-        [[DescriptorEntry {
-            key: "x".into(),
-            source: DescriptorSource::Header("x".into()),
-            value: None,
-        }]]
+        [Descriptor {
+            entries: vec![DescriptorEntry {
+                key: "x".into(),
+                source: DescriptorSource::Header("x".into()),
+                value: None,
+            }],
+            when: None,
+        }]
     );
     for backend in [
         "{name: none, port: 80}",
@@ -118,8 +122,11 @@ fn one_object_may_count_here_and_elsewhere() {
 #[test]
 fn a_limit_that_cannot_be_read_is_left_out_whole() {
     type Breaking = fn(&mut controlplane_k8s_api::lateen::LocalLimit);
-    let breakings: [Breaking; 4] = [
+    let breakings: [Breaking; 7] = [
         |limit| limit.interval = <_>::default(),
+        |limit| limit.when = Some("request.colour == 'red'".into()),
+        |limit| limit.when = Some("response.code == 200".into()),
+        |limit| limit.by[0].source = SourceSpec::Expression("size(request.path)".into()),
         |limit| limit.by[0].source = SourceSpec::Header("no header".into()),
         |limit| limit.by[0].source = SourceSpec::Claim("a..b".into()),
         |limit| limit.by[0].value = Some(MatchSpec::Regex("(".into())),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use controlplane_k8s_api::core::{ConfigMap, Secret};
-use controlplane_k8s_api::networking::{ClientTls, ClientTlsMode};
+use controlplane_k8s_api::networking::{ClientTls, ClientTlsMode, DestinationRuleSpec};
 use controlplane_k8s_api::validate::names;
 use mesh_model::l7::tls::{BackendTls, Certificate, TlsOrigination, Trust};
 use mesh_types::Strng;
@@ -10,20 +10,46 @@ use mesh_types::Strng;
 use super::{At, NoCredentials};
 use crate::derived::ConditionReason;
 
-/// The Secrets and ConfigMaps of the object's own namespace.
+/// The Secrets and ConfigMaps that an object may name. A Secret is one of the namespace of the gateway whose proxies use it,
+/// so that nobody is given another one's key; authorities, which are no secret, may be anywhere (Istio, "Destination Rule",
+/// `credentialName`).
 pub(crate) trait Credentials {
-    /// A Secret by its name.
+    /// The gateway's namespace.
+    fn namespace(&self) -> &str;
+    /// A Secret of that by its name.
     fn secret(&self, name: &str) -> Option<&Secret>;
-    /// A ConfigMap by its name.
-    fn config_map(&self, name: &str) -> Option<&ConfigMap>;
+    /// A ConfigMap by its name; of the object's own namespace where none is given.
+    fn config_map(&self, namespace: Option<&str>, name: &str) -> Option<&ConfigMap>;
+}
+
+/// Whether a rule names a Secret.
+pub(in crate::l7::policy) fn names_secret(spec: &DestinationRuleSpec) -> bool {
+    let of_subsets = spec
+        .subsets
+        .iter()
+        .filter_map(|subset| subset.traffic_policy.as_ref());
+    let policies = spec.traffic_policy.iter().chain(of_subsets);
+    let named = policies.flat_map(|policy| {
+        let of_ports = policy
+            .port_level_settings
+            .iter()
+            .filter_map(|port| port.tls.as_ref());
+        policy.tls.iter().chain(of_ports)
+    });
+    let mut names = named.map(|tls| tls.credential_name.as_str());
+    names.any(|name| !name.is_empty() && !name.starts_with(CONFIG_MAP))
 }
 
 impl Credentials for NoCredentials {
+    fn namespace(&self) -> &'static str {
+        ""
+    }
+
     fn secret(&self, _name: &str) -> Option<&Secret> {
         None
     }
 
-    fn config_map(&self, _name: &str) -> Option<&ConfigMap> {
+    fn config_map(&self, _namespace: Option<&str>, _name: &str) -> Option<&ConfigMap> {
         None
     }
 }
@@ -117,18 +143,28 @@ type Named = (Option<Bytes>, Option<Certificate>);
 
 /// Authorities and certificate of a Secret, or for SIMPLE of a ConfigMap.
 fn credential(mode: Mode, name: &str, credentials: &impl Credentials) -> Result<Named, String> {
-    if let Some(name) = name.strip_prefix("configmap://") {
+    if let Some(name) = name.strip_prefix(CONFIG_MAP) {
         if mode == Mode::Mutual {
             return Err("is a ConfigMap, which holds no key for MUTUAL".to_owned());
         }
-        let bundle = credentials.config_map(name).map(certificate_bundle);
+        let (namespace, bare) = name.split_once('/').map_or((None, name), |(n, b)| (Some(n), b));
+        let bundle = credentials.config_map(namespace, bare).map(certificate_bundle);
         return match bundle {
             Some(bundle) => Ok((Some(bundle?), None)),
-            None => Err(format!(
-                "is ConfigMap {name:?}, which there is none of in the rule's namespace"
-            )),
+            None => Err(format!("is ConfigMap {name:?}, which there is none of")),
         };
     }
+    let name = name.strip_prefix(SECRET).unwrap_or(name);
+    let name = match name.split_once('/') {
+        None => name,
+        Some((namespace, name)) if namespace == credentials.namespace() => name,
+        Some(_) => {
+            let own = credentials.namespace();
+            return Err(format!(
+                "is Secret {name:?}, which is not one of the gateway's namespace {own:?}"
+            ));
+        }
+    };
     let (own, authorities) = match name.strip_suffix("-cacert") {
         // Istio takes authorities from a Secret of this name beside the one with the key.
         Some(_) if mode == Mode::Simple => (None, credentials.secret(name)),
@@ -139,7 +175,8 @@ fn credential(mode: Mode, name: &str, credentials: &impl Credentials) -> Result<
     };
     if own.is_none() && authorities.is_none() {
         return Err(format!(
-            "is Secret {name:?}, which there is none of in the rule's namespace"
+            "is Secret {name:?}, which there is none of in the gateway's namespace {:?}",
+            credentials.namespace()
         ));
     }
     let of = |secret: Option<&Secret>, keys: [&str; 2]| {
@@ -174,6 +211,8 @@ pub(crate) fn certificate_bundle(config_map: &ConfigMap) -> Result<Bytes, String
     }
 }
 
+const CONFIG_MAP: &str = "configmap://";
+const SECRET: &str = "kubernetes://";
 /// What Secrets of type `kubernetes.io/tls`, and generic ones, call it.
 const CA_KEYS: [&str; 2] = ["ca.crt", "cacert"];
 const CHAIN_KEYS: [&str; 2] = ["tls.crt", "cert"];
