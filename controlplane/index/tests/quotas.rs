@@ -142,7 +142,7 @@ fn a_waypoint_sends_what_the_service_was_told_of() {
     let quota = &sent.quotas[limit.domain.as_str()].value;
     assert_eq!(limit.descriptors.len(), quota.limits.len());
     for (descriptor, limit) in limit.descriptors.iter().zip(&quota.limits) {
-        let (first, rest) = descriptor.split_first().unwrap();
+        let (first, rest) = descriptor.entries.split_first().unwrap();
         assert_eq!(first.key, "limit");
         assert_eq!(first.source, DescriptorSource::Constant(limit.name.clone()));
         assert_eq!(rest.iter().map(|e| e.key.clone()).collect::<Vec<_>>(), limit.keys);
