@@ -94,6 +94,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["mesh-types", "mesh-kube", "controlplane-k8s-api"],
     ),
     ("controlplane-crds", &["controlplane-k8s-api"]),
+    ("controlplane-kube", &["mesh-types", "controlplane-k8s-api"]),
+    (
+        "lateen",
+        &["mesh-types", "controlplane-k8s-api", "controlplane-index"],
+    ),
     ("images", &[]),
     ("cni-plugin", &["mesh-types"]),
     ("cni-rules", &["mesh-types"]),

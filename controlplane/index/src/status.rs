@@ -299,6 +299,16 @@ impl StatusCondition {
             message: message.into(),
         }
     }
+
+    /// Whether it says that something is not as it should be: some types are bad news when they hold.
+    #[must_use]
+    pub fn is_negative(&self) -> bool {
+        let bad_news = matches!(
+            self.kind,
+            ConditionType::PartiallyInvalid | ConditionType::Conflicted | ConditionType::WaypointMissing
+        );
+        self.holds == bad_news
+    }
 }
 
 impl From<StatusCondition> for Stated {

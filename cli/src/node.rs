@@ -1,0 +1,404 @@
+//! What a node's proxy knows (`/config_dump`, in the shape that upstream's and ours share). Pure.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::output::{Table, View, list};
+use crate::validate::or_dash;
+
+/// What of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// Everything that can be called.
+    Workloads,
+    /// Services and their endpoints.
+    Services,
+    /// Authorization policies.
+    Policies,
+    /// Identities and their certificates.
+    Certificates,
+    /// What is open at present, of each pod of the node.
+    Connections,
+    /// All of it; data only.
+    All,
+}
+
+/// Which of them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filter {
+    /// Only those of this namespace.
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Only those of this name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only workloads of this node.
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+}
+
+/// The page.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    shown: Shown,
+    data: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    workloads: Vec<Workload>,
+    services: Vec<Service>,
+    policies: Vec<Policy>,
+    #[serde(default)]
+    certificates: Vec<Certificate>,
+    #[serde(default)]
+    workload_state: BTreeMap<String, Pod>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Workload {
+    name: String,
+    namespace: String,
+    #[serde(default)]
+    workload_ips: Vec<String>,
+    #[serde(default)]
+    node: String,
+    #[serde(default)]
+    waypoint: Option<Gateway>,
+    protocol: String,
+    #[serde(default)]
+    status: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Gateway {
+    destination: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Service {
+    name: String,
+    namespace: String,
+    #[serde(default)]
+    vips: Vec<String>,
+    #[serde(default)]
+    waypoint: Option<Gateway>,
+    #[serde(default)]
+    endpoints: BTreeMap<String, Endpoint>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Endpoint {
+    #[serde(default)]
+    status: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Policy {
+    name: String,
+    namespace: String,
+    scope: String,
+    action: String,
+    #[serde(default)]
+    rules: Vec<Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    identity: String,
+    state: String,
+    #[serde(default)]
+    cert_chain: Vec<Shard>,
+    #[serde(default)]
+    root_certs: Vec<Shard>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shard {
+    serial_number: String,
+    valid_from: String,
+    expiration_time: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Pod {
+    #[serde(default)]
+    connections: Option<Connections>,
+    info: PodInfo,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PodInfo {
+    name: String,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Connections {
+    #[serde(default)]
+    inbound: Vec<Connection>,
+    #[serde(default)]
+    outbound: Vec<Connection>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection {
+    #[serde(default)]
+    src: String,
+    #[serde(default)]
+    original_dst: String,
+    #[serde(default)]
+    actual_dst: String,
+}
+
+impl Dump {
+    /// Reads the page.
+    ///
+    /// # Errors
+    /// Fails when it is another one.
+    pub fn read(page: &Value) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            shown: Shown::deserialize(page)?,
+            data: page.clone(),
+        })
+    }
+
+    /// A part of it, for people and programs.
+    #[must_use]
+    pub fn view(&self, what: What, filter: &Filter) -> View {
+        let table = match what {
+            What::Workloads => self.workloads(filter),
+            What::Services => self.services(filter),
+            What::Policies => self.policies(filter),
+            What::Certificates => self.certificates(filter),
+            What::Connections => self.connections(filter),
+            What::All => self.counts(),
+        };
+        View {
+            table,
+            data: self.data(what, filter),
+        }
+    }
+
+    fn data(&self, what: What, filter: &Filter) -> Value {
+        let key = match what {
+            What::Workloads => "workloads",
+            What::Services => "services",
+            What::Policies => "policies",
+            What::Certificates => "certificates",
+            What::Connections => "workloadState",
+            What::All => return self.data.clone(),
+        };
+        let part = self.data.get(key).cloned().unwrap_or_default();
+        let Value::Array(items) = part else { return part };
+        let text = |item: &Value, key: &str| {
+            item.get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let named = |item: &Value| match what {
+            What::Certificates => filter.takes_identity(&text(item, "identity")),
+            What::Workloads => {
+                filter.takes(&text(item, "namespace"), &text(item, "name"))
+                    && filter.takes_node(&text(item, "node"))
+            }
+            _ => filter.takes(&text(item, "namespace"), &text(item, "name")),
+        };
+        items.into_iter().filter(named).collect()
+    }
+
+    fn workloads(&self, filter: &Filter) -> Table {
+        let mut table = Table::new([
+            "NAMESPACE",
+            "POD NAME",
+            "ADDRESS",
+            "NODE",
+            "WAYPOINT",
+            "PROTOCOL",
+            "STATUS",
+        ])
+        .or("the proxy knows of no such workload");
+        for workload in &self.shown.workloads {
+            if filter.takes(&workload.namespace, &workload.name) && filter.takes_node(&workload.node) {
+                table.row([
+                    workload.namespace.clone(),
+                    workload.name.clone(),
+                    list(&workload.workload_ips),
+                    or_dash(&workload.node),
+                    Gateway::cell(workload.waypoint.as_ref()),
+                    workload.protocol.clone(),
+                    or_dash(&workload.status),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn services(&self, filter: &Filter) -> Table {
+        let mut table = Table::new([
+            "NAMESPACE",
+            "SERVICE NAME",
+            "SERVICE VIP",
+            "WAYPOINT",
+            "ENDPOINTS",
+        ])
+        .or("the proxy knows of no such service");
+        for service in &self.shown.services {
+            if filter.takes(&service.namespace, &service.name) {
+                let healthy = service
+                    .endpoints
+                    .values()
+                    .filter(|endpoint| endpoint.status != "Unhealthy");
+                table.row([
+                    service.namespace.clone(),
+                    service.name.clone(),
+                    list(&service.vips),
+                    Gateway::cell(service.waypoint.as_ref()),
+                    format!("{}/{}", healthy.count(), service.endpoints.len()),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn policies(&self, filter: &Filter) -> Table {
+        let mut table = Table::new(["NAMESPACE", "POLICY NAME", "ACTION", "SCOPE", "RULES"])
+            .or("the proxy knows of no such policy");
+        for policy in &self.shown.policies {
+            if filter.takes(&policy.namespace, &policy.name) {
+                table.row([
+                    policy.namespace.clone(),
+                    policy.name.clone(),
+                    policy.action.clone(),
+                    policy.scope.clone(),
+                    policy.rules.len().to_string(),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn certificates(&self, filter: &Filter) -> Table {
+        let mut table = Table::new([
+            "CERTIFICATE NAME",
+            "TYPE",
+            "STATUS",
+            "SERIAL NUMBER",
+            "NOT AFTER",
+            "NOT BEFORE",
+        ])
+        .or("the proxy holds no such certificate");
+        for certificate in &self.shown.certificates {
+            if !filter.takes_identity(&certificate.identity) {
+                continue;
+            }
+            let leaf = certificate
+                .cert_chain
+                .iter()
+                .take(1)
+                .map(|shard| ("Leaf", Some(shard)));
+            let roots = certificate.root_certs.iter().map(|shard| ("Root", Some(shard)));
+            let mut rows: Vec<_> = leaf.chain(roots).collect();
+            if rows.is_empty() {
+                rows.push(("-", None));
+            }
+            for (kind, shard) in rows {
+                let cell = |part: fn(&Shard) -> &str| shard.map_or("-", part).to_owned();
+                table.row([
+                    certificate.identity.clone(),
+                    kind.to_owned(),
+                    certificate.state.clone(),
+                    cell(|shard| &shard.serial_number),
+                    cell(|shard| &shard.expiration_time),
+                    cell(|shard| &shard.valid_from),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn connections(&self, filter: &Filter) -> Table {
+        let mut table = Table::new(["WORKLOAD", "DIRECTION", "LOCAL", "REMOTE", "REMOTE TARGET"])
+            .or("no such connection is open");
+        for pod in self.shown.workload_state.values() {
+            let Some(connections) = &pod.connections else {
+                continue;
+            };
+            if !filter.takes(&pod.info.namespace, &pod.info.name) {
+                continue;
+            }
+            let workload = format!("{}.{}", pod.info.name, pod.info.namespace);
+            for connection in &connections.inbound {
+                table.row([
+                    workload.clone(),
+                    "Inbound".to_owned(),
+                    or_dash(&connection.actual_dst),
+                    or_dash(&connection.src),
+                    or_dash(&connection.original_dst),
+                ]);
+            }
+            for connection in &connections.outbound {
+                table.row([
+                    workload.clone(),
+                    "Outbound".to_owned(),
+                    or_dash(&connection.src),
+                    or_dash(&connection.actual_dst),
+                    or_dash(&connection.original_dst),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn counts(&self) -> Table {
+        let mut table = Table::new(["WHAT", "COUNT"]);
+        for (what, count) in [
+            ("workloads", self.shown.workloads.len()),
+            ("services", self.shown.services.len()),
+            ("policies", self.shown.policies.len()),
+            ("certificates", self.shown.certificates.len()),
+            ("pods of the node", self.shown.workload_state.len()),
+        ] {
+            table.row([what.to_owned(), count.to_string()]);
+        }
+        table.foot("-o json or -o yaml shows all of it");
+        table
+    }
+}
+
+impl Gateway {
+    fn cell(gateway: Option<&Self>) -> String {
+        gateway.map_or_else(|| "None".to_owned(), |gateway| gateway.destination.clone())
+    }
+}
+
+impl Filter {
+    fn takes(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    fn takes_node(&self, node: &str) -> bool {
+        self.node.as_deref().is_none_or(|wanted| wanted == node)
+    }
+
+    /// `spiffe://<trust domain>/ns/<namespace>/sa/<name>`.
+    fn takes_identity(&self, identity: &str) -> bool {
+        let mut parts = identity.rsplit('/');
+        let name = parts.next().unwrap_or_default();
+        let namespace = parts.nth(1).unwrap_or_default();
+        self.takes(namespace, name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

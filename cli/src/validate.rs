@@ -1,0 +1,126 @@
+//! Each object by itself: is it what its kind asks for? Pure.
+
+use controlplane_k8s_api::{IgnoredReason, Located, Object, ParseError, parse};
+use serde_json::json;
+
+use crate::files::Source;
+use crate::output::{Table, View};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Validated {
+    /// The objects that are as their kinds ask for, with the file that each stands in.
+    pub objects: Vec<(String, Located<Object>)>,
+    /// What is wrong, and what probably is.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is wrong with one object, or probably is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, and the place in it: `policies.yaml:3:5`.
+    pub place: String,
+    /// The object: `AuthorizationPolicy shop/web`.
+    pub object: String,
+    /// The field; empty for the object as a whole.
+    pub field: String,
+    /// Why, one line.
+    pub message: String,
+    /// The object will be refused; otherwise its author should know.
+    pub is_error: bool,
+}
+
+/// Reads everything.
+#[must_use]
+pub fn validate(sources: &[Source]) -> Validated {
+    let mut found = Validated::default();
+    for source in sources {
+        for result in parse(&source.text) {
+            match result {
+                Ok(object) => found.take(&source.name, object),
+                Err(error) => found.faults.push(Fault::of(&source.name, &error, true)),
+            }
+        }
+    }
+    found
+}
+
+impl Validated {
+    /// Whether some object will be refused.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.faults.iter().any(|fault| fault.is_error)
+    }
+
+    /// For people and programs.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let mut table = Table::new(["LEVEL", "PLACE", "OBJECT", "FIELD", "MESSAGE"]).or(format!(
+            "{} objects, nothing is wrong with them",
+            self.objects.len()
+        ));
+        for fault in &self.faults {
+            table.row([
+                fault.level().to_owned(),
+                fault.place.clone(),
+                fault.object.clone(),
+                or_dash(&fault.field),
+                fault.message.clone(),
+            ]);
+        }
+        let faults = self.faults.iter().map(|fault| {
+            json!({
+                "level": fault.level(),
+                "place": fault.place,
+                "object": fault.object,
+                "field": fault.field,
+                "message": fault.message,
+            })
+        });
+        View {
+            table,
+            data: json!({ "objects": self.objects.len(), "faults": faults.collect::<Vec<_>>() }),
+        }
+    }
+
+    fn take(&mut self, file: &str, object: Located<Object>) {
+        let warnings = object.warnings.iter();
+        self.faults
+            .extend(warnings.map(|warning| Fault::of(file, warning, false)));
+        if let Object::Ignored(ignored) = &object.value
+            && ignored.reason != IgnoredReason::NotNeeded
+        {
+            self.faults.push(Fault {
+                place: format!("{file}:{}", object.at),
+                object: ignored.object.to_string(),
+                field: String::new(),
+                message: ignored.reason.to_string(),
+                is_error: false,
+            });
+        }
+        self.objects.push((file.to_owned(), object));
+    }
+}
+
+impl Fault {
+    fn of(file: &str, error: &ParseError, is_error: bool) -> Self {
+        Self {
+            place: format!("{file}:{}", error.at),
+            object: error.object.as_ref().map(ToString::to_string).unwrap_or_default(),
+            field: error.field.to_string(),
+            message: error.reason.to_string(),
+            is_error,
+        }
+    }
+
+    fn level(&self) -> &'static str {
+        if self.is_error { "error" } else { "warning" }
+    }
+}
+
+pub(crate) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-" } else { text }.to_owned()
+}
+
+#[cfg(test)]
+mod tests;
