@@ -34,6 +34,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Show what a node's proxy knows.
     Node(NodeArgs),
+    /// Say what would become of a connection or a request, hop by hop, and which object says so.
+    Explain(ExplainArgs),
     /// Print completions for a shell.
     Completion(CompletionArgs),
 }
@@ -118,6 +120,29 @@ pub struct NodeArgs {
     /// Whom to ask.
     #[command(flatten)]
     pub reach: Proxy,
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The client: its address, or <namespace>/<pod>.
+    pub from: String,
+    /// The destination, as the client dials it: <address>:<port> or <host>:<port>.
+    pub to: String,
+    /// The request's method; without it, it is about a connection.
+    #[arg(requires = "path")]
+    pub method: Option<String>,
+    /// The request's path.
+    pub path: Option<String>,
+    /// A header of the request, `name:value`.
+    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", requires = "path")]
+    pub headers: Vec<String>,
+    /// The admin port of the ztunnel on the client's node.
+    #[command(flatten)]
+    pub reach: Proxy,
+    /// The admin port of the destination's waypoint, to ask that as well.
+    #[arg(long, value_name = "URL")]
+    pub waypoint_url: Option<String>,
 }
 
 /// For whom.

@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::args::{ControlPlane, Proxy};
+use crate::args::{ControlPlane, ExplainArgs, Proxy};
+use crate::explain::{Connection, Explained};
 
 /// Somebody who can be asked.
 pub trait Reach {
@@ -58,6 +59,57 @@ impl Reach for Proxy {
 /// Fails as [`page`] does.
 pub fn version(proxy: &Proxy) -> anyhow::Result<Value> {
     Ok(page(proxy, "/config_dump")?["version"].take())
+}
+
+/// What ztunnel says of a connection, and what its waypoint does, where that may be asked.
+///
+/// # Errors
+/// Fails as [`page`] does, and when an answer is not what this version understands.
+pub fn explain(args: &ExplainArgs) -> anyhow::Result<Explained> {
+    let query = query(&[("from", &args.from), ("to", &args.to)]);
+    let ztunnel = page(&args.reach, &format!("/explain?{query}"))?;
+    let connection = Connection::read(&ztunnel).context("the proxy's answer")?;
+    let waypoint = match &args.waypoint_url {
+        Some(url) if connection.meets_waypoint() => {
+            let waypoint = Proxy {
+                url: url.clone(),
+                file: None,
+            };
+            let mut asked = vec![
+                ("to", connection.authority.as_str()),
+                ("from", &connection.identity),
+            ];
+            let host = args.to.rsplit_once(':').map_or("", |(host, _)| host);
+            let headers = args.headers.join("\n");
+            if let (Some(method), Some(path)) = (&args.method, &args.path) {
+                asked.extend([
+                    ("method", method.as_str()),
+                    ("path", path),
+                    ("host", host),
+                    ("headers", &headers),
+                ]);
+            }
+            Some(page(&waypoint, &format!("/explain?{}", self::query(&asked)))?)
+        }
+        _ => None,
+    };
+    Explained::of(&ztunnel, waypoint.as_ref()).context("an answer")
+}
+
+fn query(pairs: &[(&str, &str)]) -> String {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// RFC 3986, section 2.1: everything but the unreserved characters.
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 /// A page as JSON.

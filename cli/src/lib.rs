@@ -9,6 +9,7 @@
 //! - [`ask`]: pages of the mesh's parts, over HTTP or from a file that was saved.
 //! - [`files`]: YAML from files, folders and standard input.
 //! - [`validate`]: each object by itself. [`analyze`]: all objects together (pure).
+//! - [`explain`]: what would become of a connection or a request (pure).
 //! - [`status`]: how the control plane's clients stand (pure). [`node`]: what a node's proxy knows (pure).
 //! - [`output`]: tables, JSON and YAML.
 
@@ -16,6 +17,7 @@ pub mod analyze;
 pub mod args;
 pub mod ask;
 pub mod exit;
+pub mod explain;
 pub mod files;
 pub mod node;
 pub mod output;
@@ -75,6 +77,11 @@ fn carry_out(command: &CommandLine) -> Result<Done, Failure> {
             let dump = node::Dump::read(&page).map_err(Failure::answer)?;
             dump.view(args.what, &args.filter).print(format)?;
             Ok(Done::Good)
+        }
+        Command::Explain(args) => {
+            let explained = ask::explain(args)?;
+            explained.view().print(format)?;
+            Ok(Done::unless(explained.passes() == explain::Passes::No))
         }
         Command::Completion(args) => {
             let mut command = CommandLine::command();

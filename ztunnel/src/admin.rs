@@ -1,4 +1,4 @@
-//! The admin server's pages: `/config_dump`, `/quitquitquit`, and those of the libraries.
+//! The admin server's pages: `/config_dump`, `/explain`, `/quitquitquit`, and those of the libraries.
 
 mod certificates;
 
@@ -14,6 +14,7 @@ use mesh_xds::{ClientHandle, ClientStatus};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::explain::{Question, explain};
 use crate::workloads::PodTable;
 use certificates::CertificateDump;
 
@@ -76,10 +77,23 @@ pub const BUILD: BuildInfo = BuildInfo {
     },
 };
 
-/// `GET /config_dump` and `POST /quitquitquit`.
+/// `GET /config_dump`, `GET /explain` and `POST /quitquitquit`.
 #[must_use]
 pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
+    let state = shown.state.clone();
     Routes::new()
+        .get(
+            "/explain",
+            "what would become of a connection, and which policy says so",
+            move |request| {
+                let explained = Question::read(&request)
+                    .and_then(|question| explain(&state, &question, &mut fastrand::Rng::new()));
+                std::future::ready(match explained {
+                    Ok(explained) => json(StatusCode::OK, &explained),
+                    Err(why) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+                })
+            },
+        )
         .get("/config_dump", "everything this proxy knows", move |_| {
             let dump = ConfigDump {
                 state: shown.state.dump(),

@@ -12,7 +12,7 @@
 //! - [`local`]: who the pod is in whose namespace a connection was accepted.
 //! - [`dns`]: the DNS server of every pod; host names of workloads.
 //! - [`connections`]: the open connections, for people.
-//! - [`admin`]: the admin server's pages.
+//! - [`admin`]: the admin server's pages. [`explain`]: what would become of a connection.
 //!
 //! # Threads
 //! One control thread follows the control plane, the certificate authority and the node agent, and serves the admin
@@ -26,6 +26,7 @@ pub mod app;
 pub mod config;
 pub mod connections;
 pub mod dns;
+pub mod explain;
 pub mod inbound;
 pub mod local;
 pub mod outbound;

@@ -7,6 +7,8 @@
 //!
 //! No byte is copied as long as lines come whole, and a body's bytes are only counted.
 
+use memchr::memchr;
+
 use super::gate::Phase;
 
 /// A reader of one connection's bytes.
@@ -189,7 +191,7 @@ impl Framing {
     }
 
     fn take_line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Violation> {
-        let end = bytes.iter().position(|b| *b == b'\n');
+        let end = memchr(b'\n', bytes);
         let (taken, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         self.section += taken.len();
         let limit = match self.state {

@@ -1,0 +1,141 @@
+//! The program itself, against pages that are really served: what it prints where, and which code it exits with.
+
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
+
+use std::process::Output;
+
+use http::StatusCode;
+use mesh_runtime::admin::{self, AdminLimits, Routes};
+use mesh_runtime::drain;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+/// Runs it to its end, in an empty directory.
+async fn lateen(args: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_lateen"))
+        .args(args)
+        .current_dir(directory.path())
+        .output()
+        .await
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Serves a page as the parts of the mesh serve theirs, while `asks` runs.
+async fn serving<T>(path: &'static str, page: Value, asks: impl AsyncFnOnce(String) -> T) -> T {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Routes::new().get(path, "a page", move |_| {
+        std::future::ready(admin::json(StatusCode::OK, &page))
+    });
+    let (_drain, watcher) = drain::channel();
+    let server = admin::serve(listener, routes, AdminLimits::default(), watcher);
+    tokio::select! {
+        ended = server => panic!("the server ended: {ended:?}"),
+        answer = asks(url) => answer,
+    }
+}
+
+#[tokio::test]
+async fn status_is_asked_over_http_and_refusals_are_told_by_the_exit_code() {
+    let proxy = |refused: Option<&str>| {
+        json!([{"node": null, "subscriptions": [
+            {"type_url": "a/b.Address", "wildcard": true, "sent": 1, "acknowledged": 1, "outstanding": false,
+             "refusals": 0, "refused": refused}]}])
+    };
+    for (page, code) in [(proxy(None), 0), (proxy(Some("no port")), 1)] {
+        let output = serving("/debug/syncz", page.clone(), async |url| {
+            lateen(&["status", "--url", &url, "-o", "json"]).await
+        })
+        .await;
+        assert_eq!(output.status.code(), Some(code), "{}", err(&output));
+        let printed: Value = serde_json::from_str(&out(&output)).unwrap();
+        assert_eq!(printed["proxies"], page);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_one_line_that_names_address_and_remedy() {
+    let output = lateen(&["status", "--url", "http://127.0.0.1:1"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(out(&output), "");
+    let error = err(&output);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("http://127.0.0.1:1/debug/syncz"), "{error}");
+    assert!(error.contains("--url"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_part_is_not_taken_for_this_ones() {
+    let output = serving("/config_dump", json!({"something": "else"}), async |url| {
+        lateen(&["node", "workloads", "--url", &url]).await
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        err(&output).contains("is the address that of the right part"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[tokio::test]
+async fn the_refusal_of_a_question_reaches_who_asked() {
+    let output = serving("/other", json!({}), async |url| {
+        lateen(&["explain", "10.0.0.1", "10.0.0.2:80", "--url", &url]).await
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains("404 Not Found"), "{}", err(&output));
+}
+
+#[tokio::test]
+async fn objects_come_from_files_folders_and_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = directory.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let object = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    std::fs::write(inner.join("a.yaml"), object).unwrap();
+    std::fs::write(directory.path().join("notes.txt"), "no YAML: [").unwrap();
+    let path = directory.path().to_str().unwrap();
+    let output = lateen(&["validate", "-f", path]).await;
+    assert_eq!(out(&output), "1 objects, nothing is wrong with them\n");
+    assert_eq!(output.status.code(), Some(0));
+
+    std::fs::write(
+        directory.path().join("b.yaml"),
+        "apiVersion: v1\nkind: Namespace\n",
+    )
+    .unwrap();
+    let output = lateen(&["validate", "-f", path]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("b.yaml:1:1"), "{}", out(&output));
+
+    let output = lateen(&["validate", "-f", "/nowhere/at/all.yaml"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains("/nowhere/at/all.yaml"));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_from_a_mesh_that_is_not_well() {
+    assert_eq!(
+        lateen(&["analyze", "x.yaml", "-S", "IST9999"])
+            .await
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(lateen(&["nonsense"]).await.status.code(), Some(2));
+    let output = lateen(&["completion", "bash"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out(&output).contains("lateen"));
+}
