@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::analyze::{Code, Level};
 use crate::node::{Filter, What};
 use crate::output::Format;
+use crate::waypoint::{Traffic, Wanted};
 
 /// Lateen's command line: asks the mesh what it knows, and looks at what you wrote before you apply it.
 #[derive(Debug, Parser)]
@@ -16,6 +17,9 @@ pub struct CommandLine {
     /// How the answer is written.
     #[arg(long, short, value_enum, global = true, default_value_t)]
     pub output: Format,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -36,30 +40,35 @@ pub enum Command {
     Node(NodeArgs),
     /// Say what would become of a connection or a request, hop by hop, and which object says so.
     Explain(ExplainArgs),
+    /// Make, list and delete waypoints.
+    #[command(subcommand)]
+    Waypoint(WaypointCommand),
     /// Print completions for a shell.
     Completion(CompletionArgs),
 }
 
-/// Whom to ask.
+/// The cluster, where a command asks one.
 #[derive(Clone, Debug, Args)]
-#[group(multiple = false)]
-pub struct ControlPlane {
-    /// The control plane's monitoring port.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15014")]
-    pub url: String,
-    /// A page that was saved, instead; `-` for standard input.
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+pub struct Cluster {
+    /// How to reach the cluster [default: $KUBECONFIG, ~/.kube/config, or the pod's own account]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Which of its contexts.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace that the mesh itself runs in.
+    #[arg(long, global = true, value_name = "NAMESPACE", default_value = "istio-system")]
+    pub system: String,
 }
 
-/// Whom to ask.
-#[derive(Clone, Debug, Args)]
+/// A part of the mesh outside of a cluster, to be asked instead.
+#[derive(Clone, Debug, Default, Args)]
 #[group(multiple = false)]
-pub struct Proxy {
-    /// The proxy's admin port.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15000")]
-    pub url: String,
-    /// A page that was saved, instead; `-` for standard input.
+pub struct Place {
+    /// Ask what serves its pages here, such as http://127.0.0.1:15000, and no cluster.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Read a page that was saved, and ask nobody; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
@@ -67,12 +76,12 @@ pub struct Proxy {
 /// Which versions.
 #[derive(Clone, Debug, Args)]
 pub struct VersionArgs {
-    /// Ask a proxy as well.
+    /// Ask a node's proxy as well.
     #[arg(long)]
     pub remote: bool,
-    /// Whom.
+    /// The proxy, where it is in no cluster.
     #[command(flatten)]
-    pub reach: Proxy,
+    pub place: Place,
 }
 
 /// What to look at.
@@ -103,9 +112,9 @@ pub struct AnalyzeArgs {
 /// Whom to ask.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// Whom.
+    /// The control plane, where it is in no cluster.
     #[command(flatten)]
-    pub reach: ControlPlane,
+    pub place: Place,
 }
 
 /// What is asked of whom.
@@ -114,12 +123,15 @@ pub struct NodeArgs {
     /// What to show.
     #[arg(value_enum)]
     pub what: What,
+    /// The node whose ztunnel is asked [default: the first that has one].
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
     /// Which of them.
     #[command(flatten)]
     pub filter: Filter,
-    /// Whom to ask.
+    /// The proxy, where it is in no cluster.
     #[command(flatten)]
-    pub reach: Proxy,
+    pub place: Place,
 }
 
 /// Who asks for what.
@@ -137,12 +149,85 @@ pub struct ExplainArgs {
     /// A header of the request, `name:value`.
     #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", requires = "path")]
     pub headers: Vec<String>,
-    /// The admin port of the ztunnel on the client's node.
+    /// The ztunnel of the client's node, where it is in no cluster.
     #[command(flatten)]
-    pub reach: Proxy,
+    pub place: Place,
     /// The admin port of the destination's waypoint, to ask that as well.
     #[arg(long, value_name = "URL")]
     pub waypoint_url: Option<String>,
+}
+
+/// What is done with waypoints.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WaypointCommand {
+    /// Print a waypoint's Gateway, ready for `kubectl apply -f -`.
+    Generate(WaypointArgs),
+    /// Make a waypoint, or change the one of this name.
+    Apply(WaypointApplyArgs),
+    /// Show the waypoints of a namespace, or of all.
+    #[command(visible_alias = "status")]
+    List(WaypointListArgs),
+    /// Delete waypoints; what is bound to them is refused from then on, until it is bound elsewhere or to nothing.
+    Delete(WaypointDeleteArgs),
+}
+
+/// A waypoint.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointArgs {
+    /// Its name.
+    #[arg(long, default_value = "waypoint")]
+    pub name: String,
+    /// Its namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Whose traffic it takes.
+    #[arg(long = "for", value_enum, value_name = "TRAFFIC")]
+    pub traffic: Option<Traffic>,
+    /// The revision of the control plane that serves it.
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+}
+
+/// A waypoint, and what else is done.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointApplyArgs {
+    /// Which.
+    #[command(flatten)]
+    pub waypoint: WaypointArgs,
+    /// Bind the whole namespace to it.
+    #[arg(long)]
+    pub enroll_namespace: bool,
+    /// Take fields over that somebody else has set.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Wait until it takes traffic.
+    #[arg(long, short)]
+    pub wait: bool,
+    /// For how many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, requires = "wait")]
+    pub timeout: u64,
+}
+
+/// Of which namespace.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointListArgs {
+    /// The namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Every namespace.
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+}
+
+/// Which.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointDeleteArgs {
+    /// Their names.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Their namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
 }
 
 /// For whom.
@@ -159,3 +244,19 @@ Exit codes:
   1  what was asked for was done, and something is not well
   2  the command line is wrong
   3  somebody who had to be asked did not answer, or a file cannot be read";
+
+impl WaypointArgs {
+    /// The waypoint, in the namespace that the cluster's access names where none is named here.
+    #[must_use]
+    pub fn wanted(&self, default_namespace: Option<&str>) -> Wanted {
+        Wanted {
+            namespace: self
+                .namespace
+                .clone()
+                .or_else(|| default_namespace.map(str::to_owned)),
+            name: self.name.clone(),
+            traffic: self.traffic,
+            revision: self.revision.clone(),
+        }
+    }
+}

@@ -37,7 +37,7 @@ pub struct Filter {
     pub name: Option<String>,
     /// Only workloads of this node.
     #[arg(long, value_name = "NODE")]
-    pub node: Option<String>,
+    pub workload_node: Option<String>,
 }
 
 /// The page.
@@ -388,7 +388,7 @@ impl Filter {
     }
 
     fn takes_node(&self, node: &str) -> bool {
-        self.node.as_deref().is_none_or(|wanted| wanted == node)
+        self.workload_node.as_deref().is_none_or(|wanted| wanted == node)
     }
 
     /// `spiffe://<trust domain>/ns/<namespace>/sa/<name>`.

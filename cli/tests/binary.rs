@@ -139,3 +139,26 @@ async fn a_wrong_command_line_is_told_from_a_mesh_that_is_not_well() {
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("lateen"));
 }
+
+#[tokio::test]
+async fn a_waypoint_is_generated_as_yaml_that_validates() {
+    let output = lateen(&["waypoint", "generate", "-n", "shop", "--for", "all"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("w.yaml");
+    std::fs::write(&file, output.stdout).unwrap();
+    let output = lateen(&["validate", "-f", file.to_str().unwrap()]).await;
+    assert_eq!(out(&output), "1 objects, nothing is wrong with them\n");
+}
+
+#[tokio::test]
+async fn without_a_cluster_the_way_to_ask_without_one_is_said() {
+    let output = lateen(&["status", "--kubeconfig", "/nowhere/kubeconfig"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    let error = err(&output);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(
+        error.contains("/nowhere/kubeconfig") && error.contains("--url"),
+        "{error}"
+    );
+}

@@ -97,7 +97,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controlplane-kube", &["mesh-types", "controlplane-k8s-api"]),
     (
         "lateen",
-        &["mesh-types", "controlplane-k8s-api", "controlplane-index"],
+        &[
+            "mesh-types",
+            "mesh-kube",
+            "controlplane-k8s-api",
+            "controlplane-index",
+        ],
     ),
     ("images", &[]),
     ("cni-plugin", &["mesh-types"]),

@@ -62,7 +62,7 @@ fn filters_hold_for_the_table_and_for_the_data() {
         assert_eq!(view.table.text().lines().count(), 2, "{what:?}");
     }
     let node = Filter {
-        node: Some("n1".into()),
+        workload_node: Some("n1".into()),
         ..Filter::default()
     };
     assert_eq!(

@@ -18,7 +18,7 @@ use crate::error::{KubeError, chain};
 /// A client of one API server. Clones share its connections.
 #[derive(Clone)]
 pub struct KubeClient {
-    inner: kube::Client,
+    pub(crate) inner: kube::Client,
 }
 
 /// A request.

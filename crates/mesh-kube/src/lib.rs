@@ -9,6 +9,7 @@
 //! - [`read`]: one object, lists, which versions are served. [`write`]: making, applying, patching, status, deleting.
 //! - [`watch`]: everything of a kind, from now on; [`watch::line`]: one line of it. [`backoff`]: delays between attempts.
 //! - [`lease`]: who does what only one may do (pure), [`lease::driver`]: and asking for it again and again.
+//! - `forward`: a connection to a port of a pod (feature `forward`).
 //! - `fake`: an API server in memory, for tests (feature `fake`).
 //! - [`fuzz`]: fuzz target of what an API server sends.
 
@@ -18,6 +19,8 @@ pub mod client;
 pub mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+#[cfg(feature = "forward")]
+pub mod forward;
 pub mod fuzz;
 pub mod lease;
 pub mod read;
