@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::analyze::{Code, Level};
+use crate::install::{Installation, Release, Values};
 use crate::node::{Filter, What};
 use crate::output::Format;
 use crate::waypoint::{Traffic, Wanted};
@@ -40,6 +41,14 @@ pub enum Command {
     Node(NodeArgs),
     /// Say what would become of a connection or a request, hop by hop, and which object says so.
     Explain(ExplainArgs),
+    /// Install the mesh into a cluster.
+    Install(Installation),
+    /// Bring an installed mesh to this version, or change its values.
+    Upgrade(Installation),
+    /// Remove the mesh; CRDs, what you wrote, and the root of its certificates stay.
+    Uninstall(Release),
+    /// Print what would be installed.
+    Manifest(ManifestArgs),
     /// Make, list and delete waypoints.
     #[command(subcommand)]
     Waypoint(WaypointCommand),
@@ -155,6 +164,17 @@ pub struct ExplainArgs {
     /// The admin port of the destination's waypoint, to ask that as well.
     #[arg(long, value_name = "URL")]
     pub waypoint_url: Option<String>,
+}
+
+/// What would be installed.
+#[derive(Clone, Debug, Args)]
+pub struct ManifestArgs {
+    /// As which release.
+    #[command(flatten)]
+    pub release: Release,
+    /// With which values.
+    #[command(flatten)]
+    pub values: Values,
 }
 
 /// What is done with waypoints.

@@ -11,6 +11,7 @@
 //! - [`validate`]: each object by itself. [`analyze`]: all objects together (pure).
 //! - [`explain`]: what would become of a connection or a request (pure).
 //! - [`status`]: how the control plane's clients stand (pure). [`node`]: what a node's proxy knows (pure).
+//! - [`install`]: installs, upgrades and removes the mesh, by helm.
 //! - [`waypoint`]: makes, lists and deletes waypoints.
 //! - [`output`]: tables, JSON and YAML.
 
@@ -20,6 +21,7 @@ pub mod ask;
 pub mod exit;
 pub mod explain;
 pub mod files;
+pub mod install;
 pub mod node;
 pub mod output;
 pub mod status;
@@ -36,6 +38,7 @@ use serde_json::json;
 
 use args::{Cluster, Command, CommandLine, WaypointCommand};
 use exit::{Done, Failure};
+use install::{Target, Task};
 use output::{Format, Table, View};
 use waypoint::apply;
 
@@ -98,6 +101,14 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             explained.view().print(format)?;
             Ok(Done::unless(explained.passes() == explain::Passes::No))
         }
+        Command::Install(args) => installed(Task::Install(args), cluster),
+        Command::Upgrade(args) => installed(Task::Upgrade(args), cluster),
+        Command::Manifest(args) => installed(Task::Render(&args.release, &args.values), cluster),
+        Command::Uninstall(args) => {
+            let done = installed(Task::Uninstall(args), cluster)?;
+            say(LEFT)?;
+            Ok(done)
+        }
         Command::Waypoint(what) => {
             waypoints(what, cluster, format).await?;
             Ok(Done::Good)
@@ -109,6 +120,20 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
         }
     }
 }
+
+fn installed(task: Task<'_>, cluster: &Cluster) -> Result<Done, Failure> {
+    let target = Target {
+        system: &cluster.system,
+        kubeconfig: cluster.kubeconfig.as_deref(),
+        context: cluster.context.as_deref(),
+    };
+    install::run(task, &target)?;
+    Ok(Done::Good)
+}
+
+/// What an installation leaves behind on purpose.
+const LEFT: &str = "left in the cluster: CRDs and everything of their kinds, labels of namespaces, and the Secret \
+                    istio-ca-secret, so that identities survive a new installation";
 
 async fn waypoints(what: &WaypointCommand, cluster: &Cluster, format: Format) -> anyhow::Result<()> {
     if let WaypointCommand::Generate(args) = what {
