@@ -129,7 +129,10 @@ impl Store {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let after = query.text("continue").and_then(|text| text.split_once('/'));
         let after = after.map(|(namespace, name)| ObjectName::new(namespace, name));
-        let chosen = objects.iter().filter(|(name, _)| is_in(target, name));
+        let labels = query.text("labelSelector").unwrap_or_default();
+        let chosen = objects
+            .iter()
+            .filter(|(name, object)| is_in(target, name) && is_selected(object, labels));
         let mut chosen = chosen.filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
         let page: Vec<(&ObjectName, &Value)> = chosen.by_ref().take(limit).collect();
         let last = page.last().filter(|_| chosen.next().is_some());
@@ -196,6 +199,12 @@ impl Store {
             object: object.clone(),
         });
     }
+}
+
+/// Only `key=value`, separated by commas; lists are all that heeds it.
+fn is_selected(object: &Value, labels: &str) -> bool {
+    let mut wanted = labels.split(',').filter_map(|label| label.split_once('='));
+    wanted.all(|(key, value)| object["metadata"]["labels"][key] == value)
 }
 
 fn is_in(target: &Target, name: &ObjectName) -> bool {
