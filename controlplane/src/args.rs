@@ -40,6 +40,8 @@ pub enum Command {
     Waypoint(WaypointArgs),
     /// Run one shard of the mesh's own rate-limit service.
     Ratelimit(Box<RateLimitArgs>),
+    /// Take every namespace and pod of a cluster out of the mesh, and wait until they are.
+    Unenroll(UnenrollArgs),
 }
 
 /// How to run.
@@ -214,6 +216,14 @@ pub struct WaypointArgs {
     /// The control plane's revision.
     #[arg(long, default_value = "default")]
     pub revision: String,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct UnenrollArgs {
+    /// How long agents may take to let go of all pods.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    pub patience: Duration,
 }
 
 /// How objects are written.

@@ -22,7 +22,7 @@
 //! - [`gateways`]: whom the proxies of each Gateway run as. [`pods`]: which instance each pod of a cluster is.
 //! - [`cluster`]: what is done with a cluster, beside watching its objects.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
-//! - [`waypoints`]: what Gateways become in a cluster, printed.
+//! - [`waypoints`]: what Gateways become in a cluster, printed. [`unenroll`]: the mesh without anybody in it.
 
 pub mod address_claims;
 pub mod address_store;
@@ -43,4 +43,5 @@ pub mod serve;
 pub mod sources;
 pub mod state_file;
 pub mod statuses;
+pub mod unenroll;
 pub mod waypoints;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use controlplane::args::{Command, CommandLine};
-use controlplane::{app, waypoints};
+use controlplane::{app, unenroll, waypoints};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         (Some(Command::Token(args)), _) => app::print_token(&args),
         (Some(Command::Waypoint(args)), _) => waypoints::print(&args),
         (Some(Command::Ratelimit(args)), _) => controlplane_ratelimit::app::run(&args),
+        (Some(Command::Unenroll(args)), _) => unenroll::run(&args),
         (Some(Command::Serve(args)), _) | (None, Some(args)) => app::serve(&args),
         (None, None) => {
             let error = clap::error::ErrorKind::MissingRequiredArgument;
