@@ -1,6 +1,7 @@
 //! `unenroll`: takes every namespace and pod out of the mesh and waits until no pod's traffic goes through it any more. It
 //! runs before an uninstallation, while agents and proxies can still let go of their pods one by one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -40,7 +41,8 @@ async fn unlabel(client: &KubeClient) -> Result<Vec<String>> {
             label_selector: Some(format!("{LABEL}={IN_THE_MESH}")),
             ..all(resource)
         };
-        for object in client.list::<Meta>(&selection).await? {
+        let labelled = client.list::<Meta>(&selection).await?;
+        for object in labelled.iter().filter(|o| o.is_labelled()) {
             let name = object.name();
             let patch = json!({"metadata": {"labels": {LABEL: Value::Null}}});
             match client.merge_patch(resource, &name, Part::Main, &patch).await {
@@ -113,12 +115,18 @@ struct Metadata {
     #[serde(default)]
     namespace: String,
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 impl Meta {
     fn name(&self) -> ObjectName {
         ObjectName::new(self.metadata.namespace.as_str(), self.metadata.name.as_str())
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.metadata.labels.get(LABEL).is_some_and(|v| v == IN_THE_MESH)
     }
 
     fn is_captured(&self) -> bool {

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use clap::{CommandFactory as _, Parser as _};
+use controlplane::args::CommandLine;
 use controlplane_k8s_api::{Group, Kind};
 use serde_json::{Value, json};
 
@@ -348,6 +350,50 @@ fn every_object_is_labelled_and_placed() {
             assert!(seen.insert(id.clone()), "{id} is there twice");
         }
     }
+}
+
+/// What a container of the control plane is started with is what its program takes, variables too.
+#[test]
+fn the_control_plane_takes_what_it_is_given() {
+    let Some(helm) = helm() else { return };
+    let mut seen = 0;
+    for install in INSTALLS {
+        for object in objects(&helm.render("lateen", install.values)) {
+            let containers = object["spec"]["template"]["spec"]["containers"].as_array();
+            let containers = containers.map(Vec::as_slice).unwrap_or_default();
+            for container in containers {
+                let args = strings(&container["args"]);
+                if !["discovery", "unenroll"].iter().any(|n| container["name"] == *n) {
+                    continue;
+                }
+                seen += 1;
+                let given = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let command = CommandLine::command();
+                let command = command.find_subcommand(&args[0]).expect("a command");
+                let mut line = vec!["lateen-controlplane".to_owned()];
+                line.extend(args);
+                for variable in given {
+                    let name = variable["name"].as_str().expect("a name");
+                    let argument = command
+                        .get_arguments()
+                        .find(|a| a.get_env().is_some_and(|e| e == name));
+                    // Its value, where it is a literal, is one that the program takes.
+                    if let (Some(argument), Some(value)) = (argument, variable["value"].as_str()) {
+                        line.push(format!("--{}={value}", argument.get_long().expect("a flag")));
+                    }
+                    let read_elsewhere = ["RUST_LOG", "LOG_FORMAT", "POD_NAME", "POD_NAMESPACE", "EXTRA"];
+                    assert!(
+                        argument.is_some() || read_elsewhere.contains(&name),
+                        "{name} is read by nobody"
+                    );
+                }
+                if let Err(error) = CommandLine::try_parse_from(&line) {
+                    panic!("{}: {line:?}: {error}", install.name);
+                }
+            }
+        }
+    }
+    assert_eq!(seen, 2 * INSTALLS.len());
 }
 
 #[test]
