@@ -305,7 +305,7 @@ fn ours() -> Vec<Constraint> {
         at("GlobalLimit", "by", json!({ "maxItems": 8 })),
         on(
             "DescriptorEntryFields",
-            exactly_one(&["attribute", "header", "claim", "constant"]),
+            exactly_one(&["attribute", "header", "claim", "constant", "expression"]),
         ),
         on(
             "HealthCheckPolicyFields",
