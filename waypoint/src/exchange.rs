@@ -16,7 +16,9 @@ use crate::connection::Accepted;
 use crate::filters::applied::Applied;
 use crate::filters::authorization::client;
 use crate::filters::grpc_web::Web;
+use crate::filters::identity::FORWARDED_PROTO;
 use crate::filters::processing::Processor;
+use crate::frontend::Frontend;
 use crate::proxy::http::story::Story;
 use crate::reply::LocalReply;
 use crate::route::{Compiled, Routed, Rule};
@@ -34,6 +36,8 @@ pub struct Exchange {
     pub snapshot: Arc<L7Snapshot>,
     /// What of it is for what is asked for: its routes.
     pub compiled: Rc<Compiled>,
+    /// How many changes there had been then ([`crate::standing::Standings::changes`]).
+    pub heard: u64,
     /// The policies that apply; once a rule takes it, with those that are attached there.
     pub applied: Rc<Applied>,
     /// What its token says, once that was verified.
@@ -65,13 +69,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The rule that takes it, where one forwards it.
+    /// The rule that takes it.
     #[must_use]
     pub fn rule(&self) -> Option<&Rule> {
-        match &self.routed {
-            Some(Routed::Forward(forward)) => forward.rule.as_ref(),
-            _ => None,
-        }
+        self.routed.as_ref().and_then(Routed::rule)
     }
 
     /// The filters of the rule that takes it.
@@ -96,6 +97,17 @@ impl Exchange {
         }
     }
 
+    /// It is judged by what is served now, as of its last judgement: what was served before is not held.
+    pub(crate) fn renew(&mut self, rule: Option<&Rule>) {
+        let frontend = &self.accepted.frontend;
+        self.snapshot = self.worker.snapshot();
+        self.compiled = self
+            .worker
+            .tables
+            .compiled(&self.snapshot, frontend, &self.worker.gateway);
+        self.applied = self.compiled.applied_to(rule).clone();
+    }
+
     /// The request as decisions see it.
     #[must_use]
     pub fn view(&self) -> Request<'_> {
@@ -107,12 +119,25 @@ impl Exchange {
 pub(crate) fn view<'a>(head: &'a Parts, authority: &'a HeaderValue, accepted: &Accepted) -> Request<'a> {
     Request {
         method: &head.method,
-        scheme: accepted.scheme(),
+        scheme: scheme(&head.headers, &accepted.frontend, accepted.scheme()),
         // It was checked to be ASCII.
         authority: authority.to_str().unwrap_or_default(),
         path: head.uri.path(),
         query: head.uri.query(),
         headers: &head.headers,
+    }
+}
+
+/// `http` or `https`: inside a mesh what the proxy says that the client spoke to, since tunnels carry both alike
+/// (Envoy, "x-forwarded-proto"); at a gateway's own listeners what was spoken there.
+pub(crate) fn scheme(headers: &HeaderMap, frontend: &Frontend, spoken: &'static str) -> &'static str {
+    if matches!(frontend, Frontend::Listener { .. }) {
+        return spoken;
+    }
+    match headers.get(FORWARDED_PROTO) {
+        Some(told) if told.as_bytes().eq_ignore_ascii_case(b"https") => "https",
+        Some(told) if told.as_bytes().eq_ignore_ascii_case(b"http") => "http",
+        _ => spoken,
     }
 }
 

@@ -14,8 +14,11 @@ use mesh_state::l7::L7Snapshot;
 use mesh_types::{Authority, Identity};
 use serde::Serialize;
 
+use crate::exchange::scheme;
 use crate::filters::authorization::named;
+use crate::filters::identity;
 use crate::frontend::{Gateway, frontend};
+use crate::proxy::http::head;
 use crate::route::{Routed, Tables};
 
 /// What is asked about.
@@ -64,6 +67,9 @@ pub struct Explained {
     /// The rule of a route that takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// The status with which the waypoint itself answers, where it forwards nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<u16>,
     /// Who is asked before, and which rule wants it.
     pub asks: Vec<String>,
     /// AUDIT rules that match.
@@ -118,19 +124,19 @@ pub fn explain(
         return Ok(explained);
     };
     let path = edit::normalize(asked.target.path(), compiled.normalization).into_owned();
+    let mut headers = asked.headers.clone();
+    head::strip_named(&mut headers);
+    identity::clean(&mut headers);
     let request = Request {
         method: &asked.method,
-        scheme: "http",
+        scheme: scheme(&headers, &frontend, "http"),
         authority: &asked.host,
         path: &path,
         query: asked.target.query(),
-        headers: &asked.headers,
+        headers: &headers,
     };
     let routed = tables.route(&compiled, &frontend, &request, &client, &question.claims);
-    let rule = match &routed {
-        Routed::Forward(forward) => forward.rule.as_ref(),
-        Routed::Reply(_) => None,
-    };
+    let rule = routed.rule();
     let applied = compiled.applied_to(rule);
     let decision = applied
         .authorizer
@@ -138,6 +144,10 @@ pub fn explain(
     let asks = compiled.applied.authorizer.ask(&request, &client, local);
     let mut explained = Explained {
         route: rule.map(|rule| rule.name.to_string()),
+        answer: match &routed {
+            Routed::Forward(_) => None,
+            Routed::Reply(replied) => Some(replied.reply.status.as_u16()),
+        },
         ..Explained::of(&decision, &asks)
     };
     explained.path = Some(path.clone());
@@ -211,6 +221,7 @@ impl Explained {
             policy,
             path: None,
             route: None,
+            answer: None,
             asks: asks.iter().map(asked).collect(),
             audited: names(&decision.audited),
             dry_run: decision.dry_run.iter().map(trial).collect(),

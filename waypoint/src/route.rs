@@ -40,7 +40,16 @@ pub enum Routed {
     /// To an endpoint of this.
     Forward(Forward),
     /// Nowhere: it is answered here.
-    Reply(Box<LocalReply>),
+    Reply(Box<Replied>),
+}
+
+/// An answer from here.
+#[derive(Clone, Debug)]
+pub struct Replied {
+    /// The answer.
+    pub reply: LocalReply,
+    /// The rule that wants it; absent where nothing matched, or what matched cannot be carried out.
+    pub rule: Option<Rule>,
 }
 
 /// A destination, and how a request gets there.
@@ -140,7 +149,7 @@ impl Tables {
                 retry: compiled.applied.retry.clone(),
                 rule: None,
             }),
-            None => Routed::Reply(Box::new(LocalReply::no_route())),
+            None => LocalReply::no_route().into(),
         }
     }
 }
@@ -159,6 +168,25 @@ fn place(frontend: &Frontend, gateway: &Gateway) -> Place {
             Some((_, listener)) => place.with_listener(listener.into()),
             None => place,
         },
+    }
+}
+
+// === impl Routed ===
+
+impl Routed {
+    /// The rule that takes a request.
+    #[must_use]
+    pub fn rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Forward(forward) => forward.rule.as_ref(),
+            Self::Reply(replied) => replied.rule.as_ref(),
+        }
+    }
+}
+
+impl From<LocalReply> for Routed {
+    fn from(reply: LocalReply) -> Self {
+        Self::Reply(Box::new(Replied { reply, rule: None }))
     }
 }
 

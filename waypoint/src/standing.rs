@@ -2,8 +2,10 @@
 //!
 //! A change of routes closes nothing. A change of what is allowed ends what is not allowed any more: every change of the
 //! mesh or of policies asks again, for everything that is open.
+//!
+//! What may last has a [`Standing`]; what is nearly always over at once, a [`Hearing`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,6 +18,28 @@ use crate::worker::Worker;
 #[derive(Default)]
 pub struct Standings {
     open: Rc<RefCell<Open>>,
+    changes: Rc<Changes>,
+}
+
+/// Hears of changes while something lasts that is nearly always short: all that it costs is a place in a list. Whether
+/// it is still allowed its owner finds out.
+pub struct Hearing {
+    place: usize,
+    heard: u64,
+    changes: Rc<Changes>,
+}
+
+/// How often something changed, and who hears of it.
+#[derive(Default)]
+struct Changes {
+    count: Cell<u64>,
+    places: RefCell<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
 }
 
 /// Something that is open, until it is dropped.
@@ -74,6 +98,27 @@ impl Standings {
         }
     }
 
+    /// How often something has changed.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.count.get()
+    }
+
+    /// Hears of every change since there were so many.
+    #[must_use]
+    pub fn hear(&self, since: u64) -> Hearing {
+        let mut places = self.changes.places.borrow_mut();
+        let place = places.free.pop().unwrap_or_else(|| {
+            places.wakers.push(None);
+            places.wakers.len() - 1
+        });
+        Hearing {
+            place,
+            heard: since,
+            changes: self.changes.clone(),
+        }
+    }
+
     /// How much is open.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -105,6 +150,7 @@ impl Standings {
     }
 
     fn ask_again(&self, worker: &Worker) {
+        self.changes.tell();
         let entries: Vec<_> = self.open.borrow().entries.values().cloned().collect();
         for entry in entries {
             if let Some(denied) = (entry.check)(worker) {
@@ -126,7 +172,61 @@ impl Entry {
     }
 }
 
+impl Changes {
+    fn tell(&self) {
+        self.count.set(self.count.get() + 1);
+        let wakers: Vec<_> = {
+            let mut places = self.places.borrow_mut();
+            places.wakers.iter_mut().filter_map(Option::take).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Hearing {
+    /// Ready once for what has changed since it was the last time.
+    pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.changes.count.get();
+        if self.heard != now {
+            self.heard = now;
+            return Poll::Ready(());
+        }
+        let waker = &mut self.changes.places.borrow_mut().wakers[self.place];
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Resolves at the next change.
+    pub async fn changed(&mut self) {
+        std::future::poll_fn(|cx| self.poll_changed(cx)).await;
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        let mut places = self.changes.places.borrow_mut();
+        let waker = places.wakers[self.place].take();
+        places.free.push(self.place);
+        drop(places);
+        drop(waker);
+    }
+}
+
 impl Standing {
+    /// Whether it is not allowed any more, for somebody else than its owner.
+    #[must_use]
+    pub(crate) fn watch(&self) -> Watched {
+        Watched(self.entry.clone())
+    }
+
+    /// What denies it, if something does.
+    #[must_use]
+    pub(crate) fn denied(&self) -> Option<Denied> {
+        self.entry.state.borrow().denied.clone()
+    }
+
     /// Ready once it is not allowed any more.
     pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<Denied> {
         let mut state = self.entry.state.borrow_mut();
@@ -142,6 +242,16 @@ impl Standing {
     /// Resolves once it is not allowed any more.
     pub async fn revoked(&mut self) -> Denied {
         std::future::poll_fn(|cx| self.poll_revoked(cx)).await
+    }
+}
+
+/// Something open, seen by somebody else than its owner.
+pub(crate) struct Watched(Rc<Entry>);
+
+impl Watched {
+    /// Whether it is not allowed any more.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.0.state.borrow().denied.is_some()
     }
 }
 

@@ -177,3 +177,59 @@ fn what_a_client_says_of_itself_is_not_what_the_service_is_told() {
         }
     }
 }
+
+/// Whoever decides sees what a client sends to the proxy alone; the service does not.
+#[test]
+fn fields_of_one_hop() {
+    let mesh = Together::shop(
+        "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: web, namespace: shop}, spec: {hosts: [web], http: \
+         [{match: [{headers: {upgrade: {exact: websocket}}}], route: [{destination: {host: web-v2}}]}, {route: [{destination: {host: web-v1}}]}]}}",
+    );
+    let status = |fields: &str| {
+        let mut conn = mesh.connect("web:80");
+        conn.write(format!("GET / HTTP/1.1\r\nhost: web\r\n{fields}\r\n"));
+        conn.read_until("\r\n\r\n")
+    };
+    const SOCKET: &str = "connection: Upgrade\r\nupgrade: websocket\r\n";
+    let socket = status(SOCKET);
+    assert!(
+        socket.starts_with("HTTP/1.1 101") && socket.contains("x-served-by: web-v2"),
+        "{socket}"
+    );
+    assert!(status("").contains("x-served-by: web-v1"));
+    let seen = mesh
+        .get("/")
+        .header("proxy-authorization", "Basic eDp5")
+        .send()
+        .seen();
+    assert_eq!(seen.header("proxy-authorization"), None);
+    for (condition, fields) in [
+        ("{key: 'request.headers[upgrade]', values: [websocket]}", SOCKET),
+        ("{key: 'request.headers[connection]', values: ['Up*']}", SOCKET),
+        (
+            "{key: 'request.headers[proxy-authorization]', values: ['*']}",
+            "proxy-authorization: Basic eDp5\r\n",
+        ),
+        (
+            "{key: 'request.headers[expect]', values: ['*']}",
+            "expect: 100-continue\r\ncontent-length: 1\r\n",
+        ),
+        (
+            "{key: 'request.headers[keep-alive]', values: ['*']}",
+            "keep-alive: timeout=5\r\n",
+        ),
+        (
+            "{key: 'request.headers[te]', values: [trailers]}",
+            "te: trailers\r\n",
+        ),
+    ] {
+        mesh.apply(&format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: none, namespace: shop}}, spec: \
+             {{targetRefs: [{{group: '', kind: Service, name: web}}], action: DENY, rules: [{{when: [{condition}]}}]}}}}"
+        ));
+        let seen = status(fields);
+        assert!(seen.starts_with("HTTP/1.1 403"), "{condition}: {seen}");
+        let seen = status("");
+        assert!(seen.starts_with("HTTP/1.1 200"), "{condition}: {seen}");
+    }
+}

@@ -6,9 +6,11 @@
 //! - [`retries`]: when a request is tried again. - [`outliers`]: who is left out. - [`pools`]: connections and limits.
 //! - [`limits`]: limits that nobody sees in an answer. - [`places`]: subsets, keys, places, and who is new.
 //! - [`sessions`]: who stays where. - [`tls`]: TLS towards endpoints. - [`egress`]: hosts outside.
+//! - [`long`]: what takes long.
 
 mod egress;
 mod limits;
+mod long;
 mod outliers;
 mod places;
 mod pools;

@@ -130,6 +130,73 @@ fn fixed_answers() {
     assert!(mesh.of("web-v1").requests().len() == 1);
 }
 
+/// What a rule says beside its answer is done to that, too.
+// row: VirtualService http.headers
+// row: VirtualService http.corsPolicy
+#[test]
+fn fixed_answers_have_what_their_rule_says() {
+    let mesh = Together::shop(&virtual_service(&format!(
+        "http: [{{match: [{{uri: {{prefix: /json}}}}], headers: {{response: {{set: {{content-type: application/json}}, add: {{x-by: rule}}}}}}, \
+         corsPolicy: {{allowOrigins: [{{exact: 'https://a.example'}}]}}, directResponse: {{status: 200, body: {{string: '{{}}'}}}}}}, \
+         {{match: [{{uri: {{prefix: /moved}}}}], headers: {{response: {{set: {{x-by: rule}}}}}}, redirect: {{uri: /there}}}}, \
+         {{match: [{{uri: {{prefix: /broken}}}}], fault: {{abort: {{httpStatus: 418, percentage: {{value: 100}}}}}}, redirect: {{uri: /there}}}}, {{{}}}]",
+        to("v1")
+    )));
+    let answer = mesh.get("/json").header("origin", "https://a.example").send();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    let said = ["content-type", "x-by", "access-control-allow-origin"].map(|name| answer.header(name));
+    assert_eq!(
+        said,
+        [Some("application/json"), Some("rule"), Some("https://a.example")]
+    );
+    let answer = mesh.get("/moved").send();
+    assert_eq!((answer.status, answer.header("x-by")), (301, Some("rule")));
+    assert_eq!(mesh.get("/broken").send().status, 418);
+}
+
+// row: VirtualService http.redirect
+#[test]
+fn redirects_stay_where_the_client_is() {
+    let mesh = Together::shop(&virtual_service(&format!(
+        "http: [{{match: [{{uri: {{exact: /old}}}}], redirect: {{uri: /new}}}}, \
+         {{match: [{{uri: {{exact: /port}}}}], redirect: {{uri: /new, derivePort: FROM_REQUEST_PORT}}}}, \
+         {{match: [{{scheme: {{exact: https}}}}], {}}}, {{{}}}]",
+        to("v2"),
+        to("v1")
+    )));
+    let location = |path: &str, host: &str, proto: &str| {
+        let mut ask = mesh.get(path).to("web:81").host(host);
+        if !proto.is_empty() {
+            ask = ask.header("x-forwarded-proto", proto);
+        }
+        ask.send().header("location").unwrap_or_default().to_owned()
+    };
+    // The service's port is not the client's.
+    assert_eq!(location("/old", "shop.example", ""), "http://shop.example/new");
+    assert_eq!(
+        location("/old", "shop.example:8080", ""),
+        "http://shop.example:8080/new"
+    );
+    assert_eq!(
+        location("/port", "shop.example", ""),
+        "http://shop.example:81/new"
+    );
+    // Nor is the tunnel the client's connection.
+    assert_eq!(
+        location("/old", "shop.example", "https"),
+        "https://shop.example/new"
+    );
+    assert_eq!(
+        mesh.get("/").header("x-forwarded-proto", "https").send().by(),
+        "web-v2"
+    );
+    assert_eq!(
+        mesh.get("/").header("x-forwarded-proto", "gopher").send().by(),
+        "web-v1"
+    );
+    assert_eq!(mesh.get("/").send().by(), "web-v1");
+}
+
 // row: VirtualService http.fault
 #[test]
 fn faults() {

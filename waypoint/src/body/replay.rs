@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::copy::{Copies, CopyBody};
 use super::memory::{Memory, Share};
@@ -57,7 +58,12 @@ struct Shared {
     error: Option<BodyError>,
     turn: u64,
     passed: Passed,
-    on_end: Option<Waker>,
+    /// Wakes who waits for more of it, or for its end.
+    on_more: Option<Waker>,
+    /// The client is waited for: it was asked for more and has not sent any.
+    waits: bool,
+    /// When it last was not, or nobody asked it.
+    moved: Instant,
     /// What it may have in all, told in advance.
     hint: SizeHint,
     copies: Copies,
@@ -89,7 +95,9 @@ impl Replay {
                 error: None,
                 turn: 0,
                 passed: Passed::default(),
-                on_end: None,
+                on_more: None,
+                waits: false,
+                moved: Instant::now(),
                 hint,
                 copies: Copies::none(),
                 share: None,
@@ -111,6 +119,7 @@ impl Replay {
     pub fn body(&self) -> ReplayBody {
         let mut shared = self.shared.borrow_mut();
         shared.turn += 1;
+        shared.pause();
         ReplayBody {
             shared: self.shared.clone(),
             sent: 0,
@@ -143,17 +152,32 @@ impl Replay {
         self.shared.borrow().ended
     }
 
-    /// Waits until all of it has come, or it broke off.
-    pub async fn completed(&self) {
-        std::future::poll_fn(|cx| {
-            let mut shared = self.shared.borrow_mut();
-            if shared.ended || shared.error.is_some() {
-                return Poll::Ready(());
-            }
-            shared.on_end = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+    /// Ready once all of it has come, or it broke off. One waits for it at a time.
+    pub fn poll_completed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.ended || shared.error.is_some() {
+            return Poll::Ready(());
+        }
+        shared.on_more = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Since when its client is not the one who is waited for: its last bytes came then, or nobody has asked for more
+    /// since. Ready when it is so; one waits for it at a time.
+    pub fn poll_since(&self, cx: &mut Context<'_>) -> Poll<Instant> {
+        let mut shared = self.shared.borrow_mut();
+        if !shared.waits {
+            return Poll::Ready(shared.moved);
+        }
+        shared.on_more = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The same, as it is now.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        let shared = self.shared.borrow();
+        (!shared.waits).then_some(shared.moved)
     }
 
     /// The whole of it, if it has come and is kept.
@@ -263,7 +287,7 @@ impl ReplayBody {
         mut shared: std::cell::RefMut<'_, Shared>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(std::pin::Pin::new(&mut shared.source).poll_frame(cx));
+        let frame = ready!(shared.poll_more(cx));
         let frame = match frame {
             Some(Ok(frame)) => super::without_forbidden_trailers(frame),
             Some(Err(error)) => {
@@ -307,7 +331,7 @@ impl Shared {
         // What comes with the last byte that is wanted is kept as well.
         self.keep_up_to = self.keep_up_to.max(limit.saturating_add(LONGEST_FRAME));
         while !self.ended && self.error.is_none() && self.kept_bytes <= limit {
-            match ready!(std::pin::Pin::new(&mut self.source).poll_frame(cx)) {
+            match ready!(self.poll_more(cx)) {
                 Some(Ok(frame)) => match super::without_forbidden_trailers(frame).into_data() {
                     Ok(data) => {
                         self.passed.data(&data);
@@ -337,8 +361,30 @@ impl Shared {
     }
 
     fn wake(&mut self) {
-        if let Some(waker) = self.on_end.take() {
+        if let Some(waker) = self.on_more.take() {
             waker.wake();
+        }
+    }
+
+    /// More from the client.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::pin::Pin::new(&mut self.source).poll_frame(cx);
+        if frame.is_pending() {
+            self.waits = true;
+            return Poll::Pending;
+        }
+        self.moved = Instant::now();
+        if std::mem::take(&mut self.waits) {
+            self.wake();
+        }
+        frame
+    }
+
+    /// Nobody asks for more at the moment.
+    fn pause(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.moved = Instant::now();
+            self.wake();
         }
     }
 

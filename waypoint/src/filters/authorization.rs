@@ -123,6 +123,12 @@ pub(crate) fn request_denied(
     })
 }
 
+/// The same for a request that is still there.
+pub(crate) fn exchange_denied(exchange: &Exchange, rule: Option<&Rule>) -> Option<Denied> {
+    let (worker, accepted) = (&exchange.worker, &exchange.accepted);
+    request_denied(worker, &exchange.view(), &exchange.claims, accepted, rule)
+}
+
 /// What is to be told beside the answer.
 fn note(decision: &Decision<'_>, story: &mut Story) {
     if !decision.audited.is_empty() {

@@ -111,9 +111,10 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-const OF_THE_HOP: [HeaderName; 11] = [
+const OF_THE_HOP: [HeaderName; 13] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
+    header::EXPECT,
     header::HOST,
     header::TE,
     header::TRAILER,
@@ -123,6 +124,7 @@ const OF_THE_HOP: [HeaderName; 11] = [
     header::PROXY_AUTHORIZATION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
 ];
 
 #[cfg(test)]

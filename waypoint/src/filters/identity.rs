@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_types::Identity as WorkloadIdentity;
 
 use crate::exchange::{Exchange, Filter, Next};
@@ -13,14 +13,7 @@ pub(crate) struct Identity;
 impl Filter for Identity {
     async fn request(&self, exchange: &mut Exchange) -> Next {
         let headers = &mut exchange.head.headers;
-        let forged: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_forgeable(name))
-            .cloned()
-            .collect();
-        for name in &forged {
-            headers.remove(name);
-        }
+        clean(headers);
         if let Ok(peer) = HeaderValue::from_str(&exchange.accepted.client.peer.ip().to_string()) {
             append(headers, &FORWARDED_FOR, &peer);
         }
@@ -40,6 +33,18 @@ impl Filter for Identity {
     }
 }
 
+/// Takes away what a client could forge.
+pub(crate) fn clean(headers: &mut HeaderMap) {
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_forgeable(name))
+        .cloned()
+        .collect();
+    for name in &forged {
+        headers.remove(name);
+    }
+}
+
 /// Who asks, and whom (Envoy, "x-forwarded-client-cert"; Istio, `xfcc-include-client-identity`). What came was taken away:
 /// the client's certificate is known, and nobody else may speak of it.
 fn client_certificate(own: &WorkloadIdentity, client: &WorkloadIdentity) -> Option<HeaderValue> {
@@ -54,7 +59,7 @@ fn is_forgeable(name: &HeaderName) -> bool {
 }
 
 /// Joins all that is there with commas: proxies may have written a line each.
-fn append(headers: &mut http::HeaderMap, name: &HeaderName, value: &HeaderValue) {
+fn append(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
     let lines = headers.get_all(name).iter().chain([value]);
     let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
     let joined = HeaderValue::from_bytes(&lines.join(&b','));
@@ -76,5 +81,6 @@ pub(crate) fn request_id() -> HeaderValue {
 }
 
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How the client came to whoever it spoke to first.
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");

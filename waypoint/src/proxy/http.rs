@@ -6,6 +6,7 @@
 //! - [`framing`]: where HTTP/1 requests begin and end, strictly. Pure. `gate`: hyper reads through it.
 //! - [`frames`]: HTTP/2 frames that cost their sender nothing are counted.
 //! - [`head`]: is this head one that is passed on, and as what? Pure.
+//! - `clock`: how long a request may take, and when that time runs.
 //! - [`forward`]: tries, timeouts, retries. `failed`: why a try gave no answer.
 //! - `mirror`: copies of requests.
 //! - `sticky`: what keeps a request at the endpoint that its client had before.
@@ -14,6 +15,7 @@
 //! - `tunnels`: changes of protocol over HTTP/2.
 //! - [`story`]: what is told about a request, however it ends.
 
+mod clock;
 mod failed;
 pub mod forward;
 pub mod frames;
@@ -48,12 +50,13 @@ use crate::body::{Body, Replay};
 use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters;
+use crate::filters::edits;
 use crate::filters::grpc_web::Web;
 use crate::frontend::Frontend;
 use crate::frontend::listeners::Meant;
 use crate::reply::LocalReply;
-use crate::route::{Compiled, Routed};
-use crate::standing::Standing;
+use crate::route::{Compiled, Replied, Routed, Rule};
+use crate::standing::{Standing, Watched};
 use crate::stream::Stream;
 use crate::telemetry::Report;
 use crate::worker::Worker;
@@ -76,6 +79,8 @@ pub(crate) struct Connection {
     compiled: RefCell<Option<(Arc<L7Snapshot>, Rc<Compiled>)>>,
     /// What its client has not taken.
     pub(crate) unsent: Rc<Unsent>,
+    /// Of HTTP/1, the last answer that may last: whether it is still allowed.
+    pub(crate) lasting: RefCell<Option<Watched>>,
     /// Set by the request that changes the protocol.
     pub(crate) upgraded: RefCell<Option<Upgraded>>,
 }
@@ -136,7 +141,11 @@ async fn answer(connection: &Rc<Connection>, request: Request<Incoming>, active:
     }
     match exchange.routed.take() {
         Some(Routed::Forward(forward)) => forward::forward(connection, exchange, forward).await,
-        Some(Routed::Reply(reply)) => local_through(exchange, *reply),
+        Some(Routed::Reply(replied)) => {
+            let Replied { reply, rule } = *replied;
+            exchange.story.route = rule.as_ref().map(|rule| rule.name.clone());
+            local_of(exchange, reply, rule.as_ref())
+        }
         None => local_through(exchange, LocalReply::no_route()),
     }
 }
@@ -156,6 +165,7 @@ fn begin(
     let body = (!body.is_end_stream()).then(|| Replay::new(body).counted(&connection.worker.memory));
     let mut story =
         Story::new(connection.worker.telemetry.clone(), Report::new(accepted.clone())).holding(active);
+    let heard = connection.worker.standings.changes();
     let (snapshot, compiled) = connection.compiled(&accepted);
     story.planned(compiled.applied.telemetry.clone());
     let mut prepared = match head::prepare(head) {
@@ -191,6 +201,7 @@ fn begin(
         authority: prepared.authority,
         accepted,
         snapshot,
+        heard,
         applied: compiled.applied.clone(),
         compiled,
         claims: Claims::none(),
@@ -201,12 +212,18 @@ fn begin(
 }
 
 /// An answer from here, with what filters add to every answer.
-fn local_through(mut exchange: Box<Exchange>, reply: LocalReply) -> Response<Body> {
+fn local_through(exchange: Box<Exchange>, reply: LocalReply) -> Response<Body> {
+    local_of(exchange, reply, None)
+}
+
+/// The answer that a rule gives, with what it does to answers.
+fn local_of(mut exchange: Box<Exchange>, reply: LocalReply, rule: Option<&Rule>) -> Response<Body> {
     exchange.story.reply(&reply);
     let response = reply.into_response(exchange.grpc);
     let (mut head, body) = response.into_parts();
     exchange.story.status = head.status.as_u16();
     exchange.story.grpc_status = tail::grpc_status(&head.headers);
+    edits::incoming(rule, &mut head.headers);
     filters::response(&mut exchange, &mut head);
     exchange.story.answering(&head, &body.size_hint());
     tail::local(exchange.story, Response::from_parts(head, body))
@@ -229,8 +246,14 @@ impl Connection {
             active: Rc::default(),
             others: RefCell::default(),
             compiled: RefCell::default(),
+            lasting: RefCell::default(),
             upgraded: RefCell::new(None),
         }
+    }
+
+    /// Whether the answer that is under way is not allowed any more. It ends by itself where its client takes it.
+    fn is_denied(&self) -> bool {
+        self.lasting.borrow().as_ref().is_some_and(Watched::is_denied)
     }
 
     /// No request for a while: the state of what is served that the last one saw is not held.

@@ -192,7 +192,8 @@ async fn reach(
     }
     let forward = match routed {
         Routed::Forward(forward) => forward,
-        Routed::Reply(reply) => {
+        Routed::Reply(replied) => {
+            let reply = replied.reply;
             reply.flag.into_iter().for_each(|flag| story.flags.add(flag));
             story.details = reply.details;
             return None;

@@ -6,8 +6,9 @@ use mesh_model::l7::filter::{BackendFilter, Filter, Redirect};
 use mesh_model::l7::request::{Claims, Client, Request};
 use mesh_model::l7::route::{HttpAction, HttpBackend};
 use mesh_model::l7::select::{Selected, pick_backend};
+use mesh_types::Strng;
 
-use super::{Compiled, Forward, Routed, Rule, Tables};
+use super::{Compiled, Forward, Replied, Routed, Rule, Tables};
 use crate::frontend::Frontend;
 use crate::reply::LocalReply;
 use crate::upstream::{ClusterKey, session};
@@ -28,7 +29,7 @@ impl Tables {
         }
         match compiled.routes.select(request, client, claims) {
             Some(selected) => self.follow(compiled, frontend, request, &selected),
-            None => Routed::Reply(Box::new(LocalReply::no_route())),
+            None => LocalReply::no_route().into(),
         }
     }
 
@@ -39,27 +40,28 @@ impl Tables {
         request: &Request<'_>,
         selected: &Selected<'_>,
     ) -> Routed {
-        let sent = |to: &Redirect| sent_elsewhere(to, request, selected, frontend.port());
+        let name = || compiled.memory(selected.route, selected.rule_index).name.clone();
+        let sent = |to: &Redirect, backend: Option<usize>| {
+            let reply = sent_elsewhere(to, request, selected, frontend.port())?;
+            Some(replied(reply, selected, name(), backend))
+        };
         let rule = selected.rule;
         if rule
             .filters
             .iter()
             .any(|filter| matches!(filter, Filter::Invalid(_)))
         {
-            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+            return LocalReply::invalid_route().into();
         }
         match &rule.action {
             HttpAction::Forward(backends) => self.forward(compiled, request, selected, backends, &sent),
             HttpAction::Respond(respond) => {
                 let status =
                     StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Routed::Reply(Box::new(LocalReply::new(
-                    status,
-                    "direct_response",
-                    respond.body.clone(),
-                )))
+                let reply = LocalReply::new(status, "direct_response", respond.body.clone());
+                replied(reply, selected, name(), None)
             }
-            HttpAction::Redirect(to) => sent(to),
+            HttpAction::Redirect(to) => sent(to, None).unwrap_or_else(|| LocalReply::invalid_route().into()),
         }
     }
 
@@ -69,22 +71,25 @@ impl Tables {
         request: &Request<'_>,
         selected: &Selected<'_>,
         backends: &[HttpBackend],
-        sent: &dyn Fn(&Redirect) -> Routed,
+        sent: &dyn Fn(&Redirect, Option<usize>) -> Option<Routed>,
     ) -> Routed {
         let memory = compiled.memory(selected.route, selected.rule_index);
         let kept = held_backend(compiled, request, selected, backends);
         let Some(backend) = kept.or_else(|| pick_backend(backends, memory.spread.next())) else {
-            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+            return LocalReply::invalid_route().into();
         };
+        let place = backends.iter().position(|b| std::ptr::eq(b, backend));
         for filter in &backend.filters {
             match filter {
-                BackendFilter::Redirect(to) => return sent(to),
-                BackendFilter::Invalid(_) => return Routed::Reply(Box::new(LocalReply::invalid_route())),
+                BackendFilter::Redirect(to) => {
+                    return sent(to, place).unwrap_or_else(|| LocalReply::invalid_route().into());
+                }
+                BackendFilter::Invalid(_) => return LocalReply::invalid_route().into(),
                 _ => {}
             }
         }
         let Some(cluster) = ClusterKey::of(&backend.destination) else {
-            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+            return LocalReply::invalid_route().into();
         };
         Routed::Forward(Forward {
             cluster,
@@ -94,7 +99,7 @@ impl Tables {
                 route: selected.route.clone(),
                 rule: selected.rule_index,
                 name: memory.name.clone(),
-                backend: backends.iter().position(|b| std::ptr::eq(b, backend)),
+                backend: place,
                 matched: selected.match_index,
             }),
         })
@@ -131,13 +136,30 @@ fn held_backend<'b>(
         })
 }
 
-/// The answer that sends a client elsewhere.
-fn sent_elsewhere(to: &Redirect, request: &Request<'_>, selected: &Selected<'_>, port: u16) -> Routed {
+/// An answer from here, with everything else that its rule says.
+fn replied(reply: LocalReply, selected: &Selected<'_>, name: Strng, backend: Option<usize>) -> Routed {
+    let rule = Rule {
+        route: selected.route.clone(),
+        rule: selected.rule_index,
+        name,
+        backend,
+        matched: selected.match_index,
+    };
+    Routed::Reply(Box::new(Replied {
+        reply,
+        rule: Some(rule),
+    }))
+}
+
+/// The answer that sends a client elsewhere; nothing where the place cannot be written.
+fn sent_elsewhere(
+    to: &Redirect,
+    request: &Request<'_>,
+    selected: &Selected<'_>,
+    port: u16,
+) -> Option<LocalReply> {
     let Redirected { status, location } = redirect(to, request, selected.matched(), port);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-    let reply = LocalReply::new(status, "direct_response", "");
-    Routed::Reply(Box::new(match HeaderValue::from_str(&location) {
-        Ok(location) => reply.with_header(header::LOCATION, location),
-        Err(_) => LocalReply::invalid_route(),
-    }))
+    let location = HeaderValue::from_str(&location).ok()?;
+    Some(LocalReply::new(status, "direct_response", "").with_header(header::LOCATION, location))
 }

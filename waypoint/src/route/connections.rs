@@ -28,7 +28,7 @@ impl Tables {
         if let Some(name) = tls
             && !frontend.takes(name.unwrap_or_default())
         {
-            return Routed::Reply(Box::new(LocalReply::no_route()));
+            return LocalReply::no_route().into();
         }
         let routes = &compiled.routes;
         let (tls_rules, tcp_rules) = (routes.has_tls(client), routes.has_tcp(client));
@@ -42,7 +42,7 @@ impl Tables {
             return compiled.follow(selected.route, selected.rule_index, &selected.rule.backends);
         }
         if tcp_rules || tls_rules && tls.is_some() {
-            return Routed::Reply(Box::new(LocalReply::no_route()));
+            return LocalReply::no_route().into();
         }
         self.straight(compiled, frontend)
     }
@@ -53,10 +53,10 @@ impl Compiled {
         let memory = self.memory(route, number);
         let backend = pick_backend(backends, memory.spread.next());
         let Some(backend) = backend else {
-            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+            return LocalReply::invalid_route().into();
         };
         let Some(cluster) = ClusterKey::of(&backend.destination) else {
-            return Routed::Reply(Box::new(LocalReply::invalid_route()));
+            return LocalReply::invalid_route().into();
         };
         Routed::Forward(Forward {
             cluster,

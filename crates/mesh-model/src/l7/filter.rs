@@ -107,8 +107,10 @@ pub enum RedirectPort {
     /// The scheme's own if a scheme is given, else the port that was asked for (Gateway API, `RequestRedirect.port`).
     #[default]
     Derived,
-    /// The port that was asked for.
+    /// The port that was asked for, also where it was not named.
     Requested,
+    /// As the client named it: none where it named none.
+    AsNamed,
     /// This one.
     Given(u16),
 }

@@ -87,8 +87,9 @@ impl Default for RetryBudget {
 }
 
 impl Default for Retry {
-    /// What a request gets without any route: two more tries, where the request did not reach an application or the
-    /// application says so (Istio, "retries"; 503 is what it lists as retriable status).
+    /// What a request gets without any route: two more tries where no application began with it, or one of gRPC says that
+    /// it did nothing (Istio, `connect-failure,refused-stream,unavailable,cancelled`). A 503 is none of these, since
+    /// whoever answers it may have done something before (Istio since 1.24, `EXCLUDE_UNSAFE_503_FROM_DEFAULT_RETRY`).
     fn default() -> Self {
         Self {
             attempts: 2,
@@ -98,7 +99,6 @@ impl Default for Retry {
                 RetryCondition::RefusedStream,
                 RetryCondition::Grpc(14),
                 RetryCondition::Grpc(1),
-                RetryCondition::Status(503),
             ],
             backoff: Duration::from_millis(25),
             remote_localities: true,

@@ -1287,7 +1287,7 @@ pub struct Redirect {
 /// The port of a redirect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RedirectPort {
-    #[prost(oneof = "redirect_port::Port", tags = "1, 2")]
+    #[prost(oneof = "redirect_port::Port", tags = "1, 2, 3")]
     pub port: ::core::option::Option<redirect_port::Port>,
 }
 /// Nested message and enum types in `RedirectPort`.
@@ -1300,6 +1300,9 @@ pub mod redirect_port {
         /// This one; 1 to 65535.
         #[prost(uint32, tag = "2")]
         Given(u32),
+        /// As the client named it: none where it named none.
+        #[prost(message, tag = "3")]
+        AsNamed(super::Empty),
     }
 }
 /// An answer from here.

@@ -70,7 +70,7 @@ fn what_endpoints_do() {
         .to("web-v2:80")
         .header("say-status", "503")
         .send();
-    assert_eq!(line(&mesh, "/fails"), "503 URX via_upstream");
+    assert_eq!(line(&mesh, "/fails"), "503 - via_upstream");
 }
 
 #[test]
@@ -203,3 +203,25 @@ fn resets(ip: IpAddr) {
 }
 
 const RESETS: u16 = 8099;
+
+#[test]
+fn tries_are_used_up_where_one_more_was_wanted() {
+    let retry = |on: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r, namespace: shop}}, spec: \
+             {{hosts: [web-v1], http: [{{retries: {{attempts: 1, retryOn: '{on}', backoff: 1ms}}, route: [{{destination: {{host: web-v1}}}}]}}]}}}}"
+        )
+    };
+    let mesh = mesh(&retry("503,retriable-4xx"));
+    for (status, flag) in [(503, "URX"), (409, "URX"), (500, "-"), (404, "-")] {
+        let path = format!("/{status}");
+        let ask = mesh.post(&path, "").to("web-v1:80");
+        ask.header("say-status", &status.to_string()).send();
+        assert_eq!(line(&mesh, &path), format!("{status} {flag} via_upstream"));
+    }
+    // One that was wanted again is followed by one that is not.
+    mesh.of("web-v1").answers(500);
+    mesh.of("web-v1").fails(1, 503);
+    mesh.post("/better", "").to("web-v1:80").send();
+    assert_eq!(line(&mesh, "/better"), "500 - via_upstream");
+}

@@ -90,8 +90,8 @@ fn each_condition_has_its_failures_and_no_others() {
         ),
         (
             "retriable-status-codes",
-            vec![End::Status(503)],
-            vec![End::Status(500), End::Status(502)],
+            vec![],
+            vec![End::Status(500), End::Status(503)],
         ),
         (
             "418,connect-failure",
@@ -280,4 +280,11 @@ fn nothing_is_tried_again_once_the_answer_has_begun() {
     mesh.apply(&virtual_service("raw", retries));
     assert_eq!(mesh.post("/", "").to("raw:80").send().status, 503);
     assert_eq!(came.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn what_an_application_may_have_done_is_not_done_twice_unless_somebody_asks_for_it() {
+    let mesh = Together::shop("");
+    assert!(!is_retried(&mesh, End::Status(503)));
+    assert!(is_retried(&mesh, End::With(200, "grpc-status", "14")));
 }

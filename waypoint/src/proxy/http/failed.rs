@@ -6,12 +6,15 @@ use super::retry::Outcome;
 use crate::body::Replay;
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
+use crate::standing::Denied;
 use crate::upstream::http::{Lost, TryError};
 
 /// Why a try gave no answer.
 pub(super) enum Failed {
     Try(TryError),
     TimedOut,
+    /// It is not allowed any more.
+    Denied(Denied),
     /// Where the answer ends can be understood in two ways.
     Ambiguous,
 }
@@ -44,6 +47,19 @@ impl Failed {
             ((reply, Some(error)), Some(Outcome::Reset { sent }))
         };
         match self {
+            Self::Denied(denied) => {
+                let details = denied.details;
+                (
+                    (
+                        LocalReply {
+                            details,
+                            ..LocalReply::denied()
+                        },
+                        None,
+                    ),
+                    None,
+                )
+            }
             Self::Ambiguous => broken("ambiguous Content-Length or Transfer-Encoding".to_owned()),
             Self::TimedOut => {
                 let reply = LocalReply::timed_out();

@@ -11,25 +11,25 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::Body as _;
 use mesh_balance::{self as balance, Permit};
 use mesh_model::l7::resilience::Retry;
-use mesh_types::Strng;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::clock::Clock;
 use super::failed::Failed;
 use super::retry::{self, Outcome};
 use super::sticky::Sticky;
 use super::story::Story;
-use super::tail::{self, Held, Tail};
+use super::tail::{self, Held, Lasting, Tail};
 use super::{Connection, Upgraded, head, local_through, mirror, tunnels};
 use crate::body::{self, Body, Replay};
 use crate::exchange::{Exchange, view};
 use crate::filters;
-use crate::filters::authorization::request_denied;
+use crate::filters::authorization::{exchange_denied, request_denied};
 use crate::filters::edits::{self, Outgoing};
 use crate::filters::grpc_web;
 use crate::flags::ResponseFlag;
 use crate::reply::{LocalReply, is_grpc};
 use crate::route::{Forward, Rule};
-use crate::standing::{Denied, Standing};
+use crate::standing::{Denied, Hearing, Standing};
 use crate::upstream::call::Busy;
 use crate::upstream::http::{Answered, HttpVersion, Lost, TryError};
 use crate::upstream::{Ask, Cluster, Endpoint};
@@ -50,7 +50,7 @@ struct Forwarding {
     /// Endpoints that were tried in vain.
     tried: Vec<Rc<Endpoint>>,
     /// When the client gets its answer at the latest.
-    deadline: Option<Instant>,
+    clock: Clock,
     counted: Vec<Held>,
     sticky: Sticky,
 }
@@ -80,8 +80,12 @@ pub(super) async fn forward(
     };
     let sticky = Sticky::of(&exchange, forward.rule.as_ref(), &cluster);
     let body = exchange.body.take();
-    let limit = forward.timeouts.request.filter(|limit| !limit.is_zero());
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    let clock = Clock::new(
+        &forward.timeouts,
+        exchange.grpc,
+        &exchange.head.headers,
+        body.as_ref(),
+    );
     let mut forwarding = Forwarding {
         version: version(&exchange, &cluster),
         outgoing: edits::outgoing(&exchange, forward.rule.as_ref()),
@@ -94,39 +98,26 @@ pub(super) async fn forward(
         permit: (exchange.expects && body.is_some()).then(body::Permit::default),
         body: body.clone(),
         tried: Vec::new(),
-        deadline,
+        clock: clock.clone(),
     };
     mirror::send(&exchange, &forwarding.outgoing, &forward, body.as_ref());
-    let mut late: Option<Strng> = None;
-    let mut standing = body
-        .as_ref()
-        .and_then(|body| stand_while_sent(&exchange, forward.rule.as_ref(), body));
+    let mut hearing = exchange.worker.standings.hear(exchange.heard);
     let result = tokio::select! {
         biased;
-        result = forwarding.tries(&mut exchange) => result,
-        () = over(body.as_ref(), limit) => Err(LocalReply::timed_out()),
-        denied = revoked(&mut standing) => Err(no_more(&mut late, denied)),
+        result = forwarding.tries(&mut exchange, &mut hearing) => result,
+        () = clock.over() => Err(LocalReply::timed_out()),
     };
-    drop(standing);
     let result = result.map_err(|reply| filters::processing::verdict(&mut exchange).unwrap_or(reply));
-    exchange.story.policy = late.or_else(|| exchange.story.policy.take());
-    finish(connection, exchange, forwarding, result, deadline).await
-}
-
-/// When the time is over: it counts from the request's last byte.
-async fn over(body: Option<&Replay>, limit: Option<Duration>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    if let Some(body) = body {
-        body.completed().await;
-    }
-    sleep(limit).await;
+    finish(connection, exchange, forwarding, result, hearing).await
 }
 
 impl Forwarding {
     /// Tries until there is an answer that is not to be tried again, or nothing is left to try.
-    async fn tries(&mut self, exchange: &mut Exchange) -> Result<Answered, LocalReply> {
+    async fn tries(
+        &mut self,
+        exchange: &mut Exchange,
+        hearing: &mut Hearing,
+    ) -> Result<Answered, LocalReply> {
         let (mut retries, mut free, mut alone) = (0, 0, exchange.upgrade.is_some());
         let mut retrying: Option<Permit> = None;
         loop {
@@ -135,23 +126,17 @@ impl Forwarding {
             };
             exchange.story.asking(&endpoint);
             let busy = Busy::new(&endpoint);
-            let tried = self.attempt(exchange, &endpoint, alone).await;
+            let tried = self.attempt(exchange, &endpoint, alone, hearing).await;
             let (error, outcome) = match tried {
                 Ok(answered) => {
                     let (status, headers) = (answered.response.status(), answered.response.headers());
                     let outcome = Outcome::Answered(status, headers);
-                    let wanted = self.may_retry(exchange, retries)
-                        && self.is_kept()
-                        && retry::wanted(&self.retry, outcome);
-                    let pause = match wanted {
+                    let pause = match self.may_retry(exchange, retries, outcome) {
                         true => self.pause(&endpoint, outcome, retries + 1),
                         false => None,
                     };
                     let permit = self.retry_permit(pause.is_some(), exchange);
                     let (Some(permit), Some(pause)) = (permit, pause) else {
-                        if retries > 0 && retries >= self.retry.attempts && status.is_server_error() {
-                            exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
-                        }
                         self.counted.push(Held::Busy(busy));
                         self.counted.extend(retrying.map(Held::Permit));
                         self.sticky.answered(&endpoint);
@@ -180,11 +165,14 @@ impl Forwarding {
                     alone |= self.version == HttpVersion::Http1;
                     continue;
                 }
-                Err(failed) => failed.meaning(self.body.as_ref()),
+                Err(failed) => {
+                    if let Failed::Denied(denied) = &failed {
+                        exchange.story.policy = Some(denied.policy.clone());
+                    }
+                    failed.meaning(self.body.as_ref())
+                }
             };
-            let wanted = outcome.is_some_and(|outcome| {
-                self.may_retry(exchange, retries) && self.is_kept() && retry::wanted(&self.retry, outcome)
-            });
+            let wanted = outcome.is_some_and(|outcome| self.may_retry(exchange, retries, outcome));
             if let Some(permit) = self.retry_permit(wanted, exchange) {
                 drop(busy);
                 retries += 1;
@@ -192,9 +180,6 @@ impl Forwarding {
                 let pause = retry::pause(&self.retry, retries, fastrand::f64());
                 self.next_try(endpoint, pause).await;
                 continue;
-            }
-            if retries > 0 && retries >= self.retry.attempts {
-                exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
             }
             exchange.story.upstream_failure = error.1;
             return Err(error.0);
@@ -222,6 +207,7 @@ impl Forwarding {
         exchange: &Exchange,
         endpoint: &Endpoint,
         alone: bool,
+        hearing: &mut Hearing,
     ) -> Result<Answered, Failed> {
         // Only HTTP/1 has a way to ask here.
         let awaited = self.permit.as_ref();
@@ -249,12 +235,19 @@ impl Forwarding {
         let shared = exchange.worker.upstream.shared();
         let began = endpoint.rules.measures().then(Instant::now);
         let mut send = pin!(endpoint.http.send(shared, endpoint, self.version, request, alone));
-        let answered = match self.per_try.filter(|limit| !limit.is_zero()) {
-            None => send.as_mut().await.map_err(Failed::Try),
-            Some(limit) => match timeout(limit, send.as_mut()).await {
-                Ok(answered) => answered.map_err(Failed::Try),
-                Err(_) => Err(Failed::TimedOut),
-            },
+        let limited = async {
+            match self.per_try.filter(|limit| !limit.is_zero()) {
+                None => send.as_mut().await.map_err(Failed::Try),
+                Some(limit) => match timeout(limit, send.as_mut()).await {
+                    Ok(answered) => answered.map_err(Failed::Try),
+                    Err(_) => Err(Failed::TimedOut),
+                },
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            denied = revoked(exchange, self.rule.as_ref(), hearing) => Err(Failed::Denied(denied)),
+            answered = limited => answered,
         };
         if let Some(outcome) = outcome_of(&answered) {
             self.cluster
@@ -276,8 +269,14 @@ impl Forwarding {
         self.body.as_ref().is_none_or(Replay::is_kept)
     }
 
-    fn may_retry(&self, exchange: &Exchange, retries: u32) -> bool {
-        retries < self.retry.attempts && exchange.upgrade.is_none()
+    /// Whether it is to be tried again; that it would have been, had it not been so often, is told.
+    fn may_retry(&self, exchange: &mut Exchange, retries: u32, outcome: Outcome<'_>) -> bool {
+        let wanted = exchange.upgrade.is_none() && self.is_kept() && retry::wanted(&self.retry, outcome);
+        let exhausted = retries >= self.retry.attempts;
+        if wanted && exhausted && self.retry.attempts > 0 {
+            exchange.story.flags.add(ResponseFlag::UpstreamRetryLimitExceeded);
+        }
+        wanted && !exhausted
     }
 
     /// One more retry, if it is wanted and there are not too many.
@@ -303,7 +302,7 @@ impl Forwarding {
             None => retry::pause(&self.retry, n, random),
             Some(told) => retry::heeded(&self.retry, told, random)?,
         };
-        let left = self.deadline.map(|deadline| deadline - Instant::now());
+        let left = self.clock.left();
         (told.is_none() || left.is_none_or(|left| pause < left)).then_some(pause)
     }
 
@@ -335,7 +334,7 @@ fn outcome_of(tried: &Result<Answered, Failed>) -> Option<balance::Outcome> {
         Err(Failed::Try(
             TryError::Overflow | TryError::NotSent(_) | TryError::NotBegun(_) | TryError::Stale(_),
         )) => None,
-        Err(Failed::Try(TryError::Lost(Lost::Body, _))) => None,
+        Err(Failed::Try(TryError::Lost(Lost::Body, _)) | Failed::Denied(_)) => None,
         Err(Failed::Try(_) | Failed::TimedOut | Failed::Ambiguous) => Some(balance::Outcome::Failed),
     }
 }
@@ -346,7 +345,7 @@ async fn finish(
     mut exchange: Box<Exchange>,
     mut forwarding: Forwarding,
     result: Result<Answered, LocalReply>,
-    deadline: Option<Instant>,
+    hearing: Hearing,
 ) -> Response<Body> {
     let answered = match result {
         Ok(answered) => answered,
@@ -404,19 +403,12 @@ async fn finish(
     edits::incoming(forwarding.rule.as_ref(), &mut head.headers);
     filters::response(&mut exchange, &mut head);
     exchange.story.answering(&head, &body.size_hint());
-    // What has a length is over soon enough; a stream may last for days.
-    let (standing, story) = match body.size_hint().exact() {
-        None if !body.is_end_stream() => {
-            let (standing, story) = stand(exchange, forwarding.rule.clone());
-            (Some(standing), story)
-        }
-        _ => (None, exchange.story),
-    };
+    let (lasting, story) = lasting(connection, exchange, forwarding.rule, hearing, &body);
     let tail = Tail {
         story: Some(story),
-        standing,
+        lasting,
         lease: Some(lease),
-        deadline: deadline.map(|at| Box::pin(sleep_until(at))),
+        deadline: forwarding.clock.deadline(),
         counted: forwarding.counted,
         unsent: Some((connection.unsent.clone(), 0)),
     };
@@ -442,40 +434,47 @@ fn stand(exchange: Box<Exchange>, rule: Option<Rule>) -> (Standing, Story) {
     (worker.standings.track(&worker, Box::new(check)), story)
 }
 
-/// The same for a request whose body may last for days before anything is answered.
-fn stand_while_sent(exchange: &Exchange, rule: Option<&Rule>, body: &Replay) -> Option<Standing> {
-    if body.is_complete() || exchange.head.headers.contains_key(header::CONTENT_LENGTH) {
-        return None;
+/// The same for an answer's body: what is short costs nothing.
+fn lasting(
+    connection: &Connection,
+    mut exchange: Box<Exchange>,
+    rule: Option<Rule>,
+    hearing: Hearing,
+    body: &Body,
+) -> (Option<Lasting>, Story) {
+    *connection.lasting.borrow_mut() = None;
+    if body.is_end_stream() {
+        return (None, exchange.story);
     }
-    let (head, authority, claims) = (
-        exchange.head.clone(),
-        exchange.authority.clone(),
-        exchange.claims.clone(),
-    );
-    let (accepted, rule) = (exchange.accepted.clone(), rule.cloned());
-    let check = move |worker: &Worker| {
-        let request = view(&head, &authority, &accepted);
-        request_denied(worker, &request, &claims, &accepted, rule.as_ref())
-    };
-    Some(exchange.worker.standings.track(&exchange.worker, Box::new(check)))
+    if body.size_hint().exact().is_some_and(|length| length <= SHORT) {
+        let story = std::mem::replace(&mut exchange.story, Story::none());
+        exchange.processing = None;
+        let short = Lasting::Short {
+            exchange,
+            rule,
+            hearing,
+        };
+        return (Some(short), story);
+    }
+    let one_at_a_time = exchange.head.version != Version::HTTP_2;
+    let (standing, story) = stand(exchange, rule);
+    if one_at_a_time {
+        *connection.lasting.borrow_mut() = Some(standing.watch());
+    }
+    (Some(Lasting::Long(standing)), story)
 }
 
-/// The answer to a request that was allowed when it began.
-fn no_more(policy: &mut Option<Strng>, denied: Denied) -> LocalReply {
-    *policy = Some(denied.policy);
-    LocalReply {
-        details: denied.details,
-        ..LocalReply::denied()
+/// What denies the request, once something does.
+async fn revoked(exchange: &Exchange, rule: Option<&Rule>, hearing: &mut Hearing) -> Denied {
+    loop {
+        hearing.changed().await;
+        if let Some(denied) = exchange_denied(exchange, rule) {
+            return denied;
+        }
     }
 }
 
-/// Ends when the request is not allowed any more.
-async fn revoked(standing: &mut Option<Standing>) -> Denied {
-    match standing {
-        Some(standing) => standing.revoked().await,
-        None => std::future::pending().await,
-    }
-}
-
+/// Of an answer: what is taken at once, or held for the client until it is.
+const SHORT: u64 = 64 * 1024;
 /// Tries that do not count, because nobody can have seen the request.
 const FREE_TRIES: u32 = 3;

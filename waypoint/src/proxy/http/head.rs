@@ -1,8 +1,9 @@
 //! Is this head one that is passed on, and as what? Pure.
 //!
 //! What two readers of a request could take for different things is refused (RFC 9112, sections 3.2 and 6; RFC 9113,
-//! section 8.3.1): which host is meant, above all. Fields that are meant for the next hop only go
-//! (RFC 9110, section 7.6.1).
+//! section 8.3.1): which host is meant, above all. Fields that are meant for this hop only end here
+//! (RFC 9110, section 7.6.1): those that a client names in Connection at once, so that it takes nothing away which is
+//! added later; those that are known to be when the request goes on, so that whoever decides sees them.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -18,7 +19,7 @@ use crate::telemetry::RequestLine;
 
 /// A head that is passed on.
 pub(crate) struct Prepared {
-    /// Without authority, Host and fields of this hop; its URI is path and query.
+    /// Without authority, Host and what Connection names; its URI is path and query.
     pub(crate) head: Parts,
     /// The authority that is asked for.
     pub(crate) authority: HeaderValue,
@@ -92,8 +93,8 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         join_cookies(&mut head.headers);
     }
     head.headers.remove(header::HOST);
-    strip_hop(&mut head.headers);
-    let expects = match head.headers.remove(header::EXPECT) {
+    strip_named(&mut head.headers);
+    let expects = match head.headers.get(header::EXPECT) {
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
             head.version == Version::HTTP_11
         }
@@ -153,17 +154,28 @@ pub(crate) fn is_unambiguous(answer: &http::response::Parts) -> bool {
 
 /// Takes away what is meant for this hop only: what Connection names, and what is known to be.
 pub(crate) fn strip_hop(headers: &mut HeaderMap) {
+    strip_named(headers);
+    strip_known(headers);
+}
+
+/// Takes away what a request's Connection names. What is known to be for one hop stays for those who decide.
+pub(crate) fn strip_named(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
             .flat_map(|value| value.as_bytes().split(|b| *b == b','))
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !HOP_BY_HOP.contains(name) && *name != header::EXPECT)
             .collect();
         for name in named {
             headers.remove(name);
         }
     }
+}
+
+/// Takes away what is known to be for one hop.
+pub(crate) fn strip_known(headers: &mut HeaderMap) {
     // `te: trailers` is the only one with a meaning beyond (gRPC relies on it).
     let trailers = headers.get_all(header::TE).iter().any(|te| {
         let mut codings = te.as_bytes().split(|b| *b == b',');

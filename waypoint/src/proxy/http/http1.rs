@@ -29,6 +29,8 @@ enum End {
     Http(Result<(), hyper::Error>),
     /// It waited for too long.
     Waited(Waited),
+    /// Its client does not take an answer that it may not have any more.
+    Denied,
 }
 
 type Http = http1::Connection<TokioIo<Gated>, Requests>;
@@ -110,6 +112,7 @@ async fn serve_requests(
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
             return None;
         }
+        End::Denied => return None,
         End::Waited(Waited::Head) => {
             report(connection, StatusCode::REQUEST_TIMEOUT, "request_header_timeout");
             StatusCode::REQUEST_TIMEOUT
@@ -222,6 +225,9 @@ async fn drive(http: &mut Http, connection: &Connection, gate: &Gate, drain: &mu
                 Pin::new(&mut *http).graceful_shutdown();
             }
             let ended = http.poll_without_shutdown(cx);
+            if ended.is_pending() && connection.is_denied() {
+                return Poll::Ready(End::Denied);
+            }
             if ended.is_ready() || !asked || draining || connection.requests.get() == 0 {
                 return ended.map(End::Http);
             }

@@ -54,6 +54,21 @@ impl Story {
         }
     }
 
+    /// Of nothing: nobody is told of it.
+    #[must_use]
+    pub(crate) fn none() -> Self {
+        Self {
+            telemetry: None,
+            plan: None,
+            report: None,
+            complete: true,
+            active: None,
+            body: None,
+            sent: Passed::default(),
+            call: None,
+        }
+    }
+
     /// The same; it counts as active until its end.
     #[must_use]
     pub(crate) fn holding(mut self, active: Counted) -> Self {

@@ -1,19 +1,21 @@
 //! The body of an answer on its way to the client, and what ends with it.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{HeaderMap, Response};
 use mesh_balance::Permit;
-use tokio::time::Sleep;
 
+use super::clock::Deadline;
 use super::story::Story;
 use crate::body::memory::Unsent;
 use crate::body::{Body, BodyError, Watch};
+use crate::exchange::Exchange;
+use crate::filters::authorization::exchange_denied;
 use crate::flags::ResponseFlag;
-use crate::standing::Standing;
+use crate::route::Rule;
+use crate::standing::{Denied, Hearing, Standing};
 use crate::upstream::call::Busy;
 use crate::upstream::http::Lease;
 
@@ -36,13 +38,25 @@ pub(crate) struct Tail {
     /// The endpoint's connection.
     pub(crate) lease: Option<Lease>,
     /// When its time is over.
-    pub(crate) deadline: Option<Pin<Box<Sleep>>>,
-    /// Ends it when it is not allowed any more; only what may last has one.
-    pub(crate) standing: Option<Standing>,
+    pub(super) deadline: Option<Deadline>,
+    /// Ends it when it is not allowed any more.
+    pub(super) lasting: Option<Lasting>,
     /// The endpoint's and the destination's books.
     pub(crate) counted: Vec<Held>,
     /// What the client has not taken of it, with everything else on its connection; how much of it was given.
     pub(crate) unsent: Option<(Rc<Unsent>, usize)>,
+}
+
+/// How it is known of an answer that it is still allowed.
+pub(super) enum Lasting {
+    /// It may last.
+    Long(Standing),
+    /// It is short, and over at once if nobody takes their time.
+    Short {
+        exchange: Box<Exchange>,
+        rule: Option<Rule>,
+        hearing: Hearing,
+    },
 }
 
 /// An answer from here.
@@ -51,7 +65,7 @@ pub(super) fn local(story: Story, response: Response<Body>) -> Response<Body> {
         story: Some(story),
         lease: None,
         deadline: None,
-        standing: None,
+        lasting: None,
         counted: Vec::new(),
         unsent: None,
     };
@@ -116,8 +130,8 @@ impl Watch for Tail {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        if let Some(standing) = &mut self.standing
-            && let Poll::Ready(denied) = standing.poll_revoked(cx)
+        if let Some(lasting) = &mut self.lasting
+            && let Poll::Ready(denied) = lasting.poll_revoked(cx)
         {
             if let Some(story) = &mut self.story {
                 story.policy = Some(denied.policy);
@@ -126,7 +140,7 @@ impl Watch for Tail {
             return Poll::Ready(BodyError::Denied);
         }
         match &mut self.deadline {
-            Some(deadline) => deadline.as_mut().poll(cx).map(|()| BodyError::TimedOut),
+            Some(deadline) => deadline.poll(cx).map(|()| BodyError::TimedOut),
             None => Poll::Pending,
         }
     }
@@ -140,6 +154,16 @@ impl Drop for Tail {
         {
             unsent.lost(given.min(SEND_BUFFER));
         }
+        // Nobody took it, and the connection ended for that.
+        if let Some(Lasting::Long(standing)) = &self.lasting
+            && let Some(denied) = standing.denied()
+            && let Some(mut story) = self.story.take()
+        {
+            story.policy = Some(denied.policy);
+            story.details = denied.details;
+            story.flags.add(ResponseFlag::LocalReset);
+            story.complete();
+        }
     }
 }
 
@@ -149,6 +173,25 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// The status in headers or trailers.
 pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl Lasting {
+    fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<Denied> {
+        match self {
+            Self::Long(standing) => standing.poll_revoked(cx),
+            Self::Short {
+                exchange,
+                rule,
+                hearing,
+            } => loop {
+                ready!(hearing.poll_changed(cx));
+                if let Some(denied) = exchange_denied(exchange, rule.as_ref()) {
+                    return Poll::Ready(denied);
+                }
+                exchange.renew(rule.as_ref());
+            },
+        }
+    }
 }
 
 impl Counted {

@@ -43,6 +43,11 @@ pub(super) fn protocol(head: &mut Parts) -> Option<Result<HeaderValue, &'static 
     if let Ok(key) = HeaderValue::try_from(key) {
         head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
     }
+    // Whoever decides about changes of protocol need not know how they are asked for over HTTP/2.
+    let asked = HeaderValue::from_static("upgrade");
+    head.headers.insert(header::CONNECTION, asked);
+    let protocol = HeaderValue::from_static(WEBSOCKET);
+    head.headers.insert(header::UPGRADE, protocol);
     Some(Ok(HeaderValue::from_static(WEBSOCKET)))
 }
 

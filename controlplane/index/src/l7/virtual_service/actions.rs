@@ -133,7 +133,7 @@ pub(super) fn redirect(path: &FieldPath, wanted: &HttpRedirect, findings: &mut F
         (Some(Port::OfScheme), None) => RedirectPort::Given(HTTP),
         // A host that is named stands for itself; else the host that was asked for stays whole (Envoy, `host_redirect`).
         (None, None) if wanted.authority.is_some() => RedirectPort::Given(HTTP),
-        (None, None) => RedirectPort::Requested,
+        (None, None) => RedirectPort::AsNamed,
     };
     HttpAction::Redirect(Redirect {
         scheme: wanted.scheme.clone(),

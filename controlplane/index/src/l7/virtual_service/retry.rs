@@ -13,11 +13,8 @@ pub(crate) fn retry(wanted: &VsRetry) -> Retry {
         .split(',')
         .map(str::trim)
         .filter(|w| !w.is_empty());
-    let mut conditions: Vec<RetryCondition> = words.clone().filter_map(condition).collect();
-    let has_status = conditions.iter().any(|c| matches!(c, RetryCondition::Status(_)));
-    if !has_status && words.clone().any(|w| w == "retriable-status-codes") {
-        conditions.push(RetryCondition::Status(SERVICE_UNAVAILABLE));
-    }
+    // `retriable-status-codes` alone names no status (Istio).
+    let conditions: Vec<RetryCondition> = words.clone().filter_map(condition).collect();
     Retry {
         attempts: wanted.attempts,
         per_try_timeout: wanted.per_try_timeout.map(|t| t.0).filter(|t| !t.is_zero()),
@@ -58,5 +55,3 @@ fn condition(word: &str) -> Option<RetryCondition> {
 
 /// What an endpoint may ask for where somebody asked for retries (`Retry-After`): a client waits so long without a byte.
 pub(in crate::l7) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// What Istio lists as retriable where nothing else is.
-const SERVICE_UNAVAILABLE: u16 = 503;

@@ -33,6 +33,7 @@ pub fn redirect(
     let port = match redirect.port {
         RedirectPort::Given(port) => Some(port),
         RedirectPort::Requested => Some(requested),
+        RedirectPort::AsNamed => request.port(),
         // A scheme that is named brings its own port.
         RedirectPort::Derived if redirect.scheme.is_some() && default_port(scheme).is_some() => None,
         RedirectPort::Derived => Some(requested),

@@ -192,6 +192,7 @@ impl Wire for Redirect {
         let port = match self.port {
             RedirectPort::Derived => None,
             RedirectPort::Requested => Some(Port::Requested(pb::Empty {})),
+            RedirectPort::AsNamed => Some(Port::AsNamed(pb::Empty {})),
             RedirectPort::Given(port) => Some(Port::Given(port.into())),
         };
         pb::Redirect {
@@ -208,6 +209,7 @@ fn redirect_port(m: &pb::RedirectPort) -> Result<RedirectPort, FieldProblem> {
     use pb::redirect_port::Port;
     match m.port.as_ref().ok_or(Problem::Missing).field("port")? {
         Port::Requested(pb::Empty {}) => Ok(RedirectPort::Requested),
+        Port::AsNamed(pb::Empty {}) => Ok(RedirectPort::AsNamed),
         Port::Given(port) => check::port(*port).map(RedirectPort::Given).field("given"),
     }
 }

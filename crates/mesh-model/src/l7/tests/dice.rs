@@ -269,7 +269,7 @@ cases! {
         |d| Self::Full(path(d)), |d| Self::Prefix(path(d)), |_| Self::RawPrefix("".into()),
         |d| Self::Regex(any(d), path(d)),
     }
-    RedirectPort { |_| Self::Derived, |_| Self::Requested, |d| Self::Given(any(d)) }
+    RedirectPort { |_| Self::Derived, |_| Self::Requested, |_| Self::AsNamed, |d| Self::Given(any(d)) }
     Abort { |d| Self::Http(status(d)), |d| Self::Grpc(d.0.u8(..=16)) }
     RetryCondition {
         |_| Self::ServerError, |_| Self::GatewayError, |_| Self::Reset, |_| Self::ResetBeforeRequest,

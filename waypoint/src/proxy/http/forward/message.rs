@@ -8,6 +8,7 @@ use mesh_model::l7::traffic::HttpVersionPolicy;
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::filters::edits::Outgoing;
+use crate::proxy::http::head;
 use crate::upstream::Cluster;
 use crate::upstream::http::HttpVersion;
 
@@ -23,12 +24,14 @@ pub(in crate::proxy::http) fn request(
         false => body.size_hint().exact(),
     };
     let mut request = Request::new(body);
-    let (head, authority) = (outgoing.head(exchange), outgoing.authority(exchange));
-    request.method_mut().clone_from(&head.method);
-    *request.headers_mut() = head.headers.clone();
+    let (parts, authority) = (outgoing.head(exchange), outgoing.authority(exchange));
+    request.method_mut().clone_from(&parts.method);
+    *request.headers_mut() = parts.headers.clone();
+    head::strip_known(request.headers_mut());
+    request.headers_mut().remove(header::EXPECT);
     match version {
         HttpVersion::Http1 => {
-            request.uri_mut().clone_from(&head.uri);
+            request.uri_mut().clone_from(&parts.uri);
             let headers = request.headers_mut();
             headers.insert(header::HOST, authority.clone());
             // It is meant for one hop, and says so.
@@ -47,7 +50,7 @@ pub(in crate::proxy::http) fn request(
         }
         HttpVersion::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = absolute(&head.uri, authority);
+            *request.uri_mut() = absolute(&parts.uri, authority);
         }
     }
     request
