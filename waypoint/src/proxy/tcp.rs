@@ -225,9 +225,15 @@ async fn carry(
     let counters = Arc::new(RelayCounters::default());
     let _flow = story.open(Flowing(counters.clone()));
     let limit = reached.endpoint.rules.tcp_idle();
+    let oldest = reached.endpoint.rules.limits().max_connection_duration;
     let end = tokio::select! {
         biased;
         denied = standing.revoked() => Err(denied),
+        () = aged(oldest) => {
+            story.flags.add(ResponseFlag::DurationTimeout);
+            story.details = "max_duration_timeout";
+            Ok(RelayEnd::Finished { first: Side::Up })
+        }
         () = idle(&counters, limit) => Ok(RelayEnd::Failed { side: Side::Up, error: StreamError::TimedOut }),
         end = relay(&worker.memory, client.into_chunks(), reached.stream.into_chunks(), &counters) => Ok(end),
     };
@@ -269,7 +275,7 @@ async fn establish(
     let name = accepted.client.server_name.as_deref();
     let address = Some(accepted.client.destination);
     let cluster = worker.upstream.destination(&forward.cluster, name, address).await;
-    story.upstream_cluster = Some(cluster.name().clone());
+    story.upstream_cluster = Some(forward.cluster.of_bytes());
     let most = cluster.rules().and_then(|rules| rules.limits().max_connections);
     let Some(slot) = Slot::within(&cluster.common, most) else {
         story.flags.add(ResponseFlag::UpstreamOverflow);
@@ -329,18 +335,27 @@ fn source_hash(accepted: &Accepted) -> u64 {
     }
 }
 
-/// Ends when no byte has passed for so long.
+/// Ends when a connection is as old as it may become.
+async fn aged(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when no byte has passed for so long, or for a quarter longer: nobody tells of bytes that pass.
 async fn idle(counters: &RelayCounters, limit: Duration) {
-    let mut passed = (counters.to_up(), counters.to_down());
-    loop {
-        sleep(limit).await;
+    let (mut passed, mut quiet) = ((counters.to_up(), counters.to_down()), 0);
+    while quiet < LOOKS {
+        sleep(limit / LOOKS).await;
         let now = (counters.to_up(), counters.to_down());
-        if now == passed {
-            return;
-        }
+        quiet = if now == passed { quiet + 1 } else { 0 };
         passed = now;
     }
 }
+
+/// How often it is looked in the time for which a connection may be idle.
+const LOOKS: u32 = 4;
 
 /// At different endpoints.
 const ATTEMPTS: usize = 3;

@@ -364,19 +364,30 @@ impl ClusterKey {
 }
 
 impl std::fmt::Display for ClusterKey {
-    /// Istio's form for an inbound VIP cluster, as in access logs.
+    /// Istio's form for an inbound VIP cluster of requests, as in access logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.named("http"))
+    }
+}
+
+impl ClusterKey {
+    /// The same for connections whose bytes nobody here reads.
+    pub(crate) fn of_bytes(&self) -> Strng {
+        self.named("tcp").into()
+    }
+
+    fn named(&self, protocol: &str) -> String {
         match self {
             Self::Service(at, subset) | Self::Toward(at, subset, _) => {
                 let port = at.port;
                 let host = &at.service.hostname;
                 match subset {
-                    Some(subset) => write!(f, "inbound-vip|{port}|http/{subset}|{host}"),
-                    None => write!(f, "inbound-vip|{port}|http|{host}"),
+                    Some(subset) => format!("inbound-vip|{port}|{protocol}/{subset}|{host}"),
+                    None => format!("inbound-vip|{port}|{protocol}|{host}"),
                 }
             }
-            Self::Workload(..) => f.write_str("encap"),
-            Self::Backend(name) | Self::Host(name, _) => f.write_str(name),
+            Self::Workload(..) => "encap".to_owned(),
+            Self::Backend(name) | Self::Host(name, _) => name.to_string(),
         }
     }
 }

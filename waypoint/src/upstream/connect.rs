@@ -12,7 +12,7 @@ use mesh_net::{DialError, DialOptions, dial};
 use mesh_tls::CertSource;
 use mesh_types::{Authority, NextHop, Strng};
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::Way;
 use super::http::HttpVersion;
@@ -98,6 +98,8 @@ pub(crate) async fn connect_for(
 ) -> Result<Connected, ConnectFailure> {
     let limit = endpoint.rules.limits().connect_timeout;
     let limit = limit.unwrap_or(shared.settings.connect_timeout);
+    // Of a tunnel: with whatever it takes to have the connection that it is a stream of.
+    let until = Instant::now() + limit;
     let (mut stream, local) = match &endpoint.way {
         Way::Plain => {
             let usual = DialOptions::default();
@@ -112,7 +114,8 @@ pub(crate) async fn connect_for(
         }
         Way::Tunnel(reach) => {
             let request = ConnectRequest::to(Authority::from(endpoint.address));
-            let tunnel = shared.tunnels.tunnel(&reach.0, &request).await?;
+            let tunnel = timeout_at(until, shared.tunnels.tunnel(&reach.0, &request)).await;
+            let tunnel = tunnel.map_err(|_| ConnectFailure::TimedOut)??;
             let local = tunnel.local_address();
             (Stream::from(tunnel), local)
         }
@@ -127,7 +130,7 @@ pub(crate) async fn connect_for(
         }
         endpoint.rules.tls.begin(stream, version).await
     };
-    let stream = timeout(limit, rest)
+    let stream = timeout_at(until, rest)
         .await
         .unwrap_or(Err(ConnectFailure::TimedOut))?;
     Ok(Connected { stream, local })

@@ -16,6 +16,7 @@ use mesh_hbone::{
     Baggage, ConnectRequest, ConnectResponse, Forwarded, HboneOptions, Hop, Pool, ReceiveBudget, Refusal,
     Tunnel, serve_tls,
 };
+use mesh_register::Redirection;
 use mesh_net::{DialOptions, RelayCounters, TcpChunks, relay};
 use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::identity;
@@ -29,7 +30,7 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 
 use super::request::{self, Answer, Ask};
-use super::{NAMESPACE, Together};
+use super::{NAMESPACE, Together, address, pod_object};
 
 /// The nodes' proxies of all clients.
 pub(super) struct Clients {
@@ -58,6 +59,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
 pub(super) enum Sender {
     One(http1::SendRequest<Full<Bytes>>),
     Two(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Together {
+    /// A Pod in the mesh without its node's proxy; gives its address.
+    pub(crate) fn mute(&self, name: &str, labels: &str) -> IpAddr {
+        self.apply(&pod_object(name, name, labels));
+        let ip = address();
+        self.plane
+            .borrow_mut()
+            .register(name, Redirection::Enabled, vec![ip]);
+        self.settle();
+        ip
+    }
 }
 
 impl Clients {

@@ -166,6 +166,10 @@ fn the_requests_id_decides_where_nobody_else_does() {
         assert_eq!(span["parentId"], Value::Null, "it begins here");
     }
     // A request that is tried twice has one span, as Istio has it, whose id all tries carry.
+    mesh.apply(
+        "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, namespace: shop}, spec: {hosts: [web-v2], \
+         http: [{retries: {attempts: 1, retryOn: '503'}, route: [{destination: {host: web-v2}}]}]}}",
+    );
     mesh.of("web-v2").fails(1, 503);
     mesh.get("/twice")
         .to("web-v2:80")

@@ -40,22 +40,23 @@ fn an_answer_ends_with_its_authorization_whatever_its_length() {
     for head in [
         "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n",
+        // As long as the connection.
         "HTTP/1.1 200 OK\r\n\r\n",
     ] {
         let mesh = dribbling(head);
         let (mut mine, mut others) = (get(&mesh, "client"), get(&mesh, "other"));
         for conn in [&mut mine, &mut others] {
-            assert_eq!(conn.read(10), "x".repeat(10));
+            assert_eq!(conn.read(10).len(), 10);
         }
         // A change that denies nothing ends nothing.
         mesh.apply(&DENY.replace("client", "nobody"));
         for conn in [&mut mine, &mut others] {
-            assert_eq!(conn.read(10), "x".repeat(10));
+            assert_eq!(conn.read(10).len(), 10);
         }
         mesh.apply(DENY);
         let rest = mine.rest();
         assert!(rest.len() < 50_000, "{head}: {} bytes", rest.len());
-        assert_eq!(others.read(10), "x".repeat(10));
+        assert_eq!(others.read(10).len(), 10);
         assert!(mesh.log(1)[0].contains(WHY), "{:?}", mesh.log(1));
     }
 }

@@ -206,6 +206,34 @@ fn a_connection_that_does_not_come_about_is_given_up() {
     assert!(mesh.log(1)[0].contains(" 503 UF"), "{:?}", mesh.log(1));
 }
 
+/// Also where the way is a tunnel, and its connection does not come about.
+#[test]
+fn a_tunnel_that_does_not_come_about_is_given_up() {
+    let mesh = Together::shop(&rule("mute", "connectionPool: {tcp: {connectTimeout: 100ms}}"));
+    mesh.service("mute", "app: mute");
+    let ip = mesh.mute("mute", "app: mute");
+    // Its node's proxy never says anything, for so long as nobody would wait.
+    let came = super::listen(ip, 15008, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
+    assert_eq!(mesh.get("/").to("mute:80").send().status, 503);
+    let log = mesh.log(1);
+    assert!(log[0].contains(" 503 UF") && log[0].contains("no connection in time"), "{log:?}");
+    assert!(came.load(Ordering::SeqCst) > 0);
+}
+
+// row: DestinationRule trafficPolicy.connectionPool.tcp.maxConnectionDuration
+#[test]
+fn a_connection_of_bytes_lasts_as_long_as_it_may() {
+    let mesh = Together::shop(&rule(
+        "web",
+        "connectionPool: {tcp: {maxConnectionDuration: 200ms}}",
+    ));
+    let mut conn = mesh.connect("web:9000");
+    assert!(conn.read_until("\n").starts_with("web-v"));
+    assert_eq!(conn.rest(), "");
+    let log = mesh.log(1);
+    assert!(log[0].contains(" DT ") && log[0].contains("inbound-vip|9000|tcp|web.shop.svc.cluster.local"), "{log:?}");
+}
+
 // row: DestinationRule trafficPolicy.proxyProtocol
 #[test]
 fn a_connection_begins_with_its_clients_address() {

@@ -212,8 +212,9 @@ fn who_asks_for_longer_than_anybody_waits_is_left_alone() {
     let mesh = Together::shop("");
     let backend = mesh.of("web-v1");
     backend.says("retry-after", "3600");
-    backend.fails(2, 503);
-    assert_eq!(mesh.get("/").to("web-v1:80").send().status, 200);
+    backend.says("grpc-status", "14");
+    mesh.get("/").to("web-v1:80").send();
+    assert_eq!(backend.requests().len(), 3);
 }
 
 #[test]
@@ -285,6 +286,12 @@ fn nothing_is_tried_again_once_the_answer_has_begun() {
 #[test]
 fn what_an_application_may_have_done_is_not_done_twice_unless_somebody_asks_for_it() {
     let mesh = Together::shop("");
-    assert!(!is_retried(&mesh, End::Status(503)));
-    assert!(is_retried(&mesh, End::With(200, "grpc-status", "14")));
+    let backend = mesh.of("web-v1");
+    backend.fails(1, 503);
+    assert_eq!(mesh.post("/", "once").to("web-v1:80").send().status, 503);
+    assert_eq!(backend.requests().len(), 1);
+    // What gRPC calls unavailable was not done.
+    backend.says("grpc-status", "14");
+    mesh.post("/", "more than once").to("web-v1:80").send();
+    assert_eq!(backend.requests().len(), 4);
 }

@@ -30,6 +30,11 @@ pub(super) fn http_match(path: &FieldPath, wanted: &VsHttpMatch, findings: &mut 
             .collect(),
         ..HttpMatch::default()
     };
+    // Waypoints are told of clients who they are, and not what they are labelled with.
+    if !wanted.source_labels.is_empty() {
+        let field = path.field("sourceLabels");
+        findings.left_out(field, "is not known of clients here: the match takes no request");
+    }
     for (name, value) in &wanted.headers {
         let further = header(name, presence(value));
         match further.and_then(|further| both(&lowered, &further)) {

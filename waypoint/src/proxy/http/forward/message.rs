@@ -39,7 +39,7 @@ pub(in crate::proxy::http) fn request(
                 headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
             }
             // Of these methods hyper sends no body whose length is not known, unless it is told to.
-            let bare = matches!(head.method, Method::GET | Method::HEAD);
+            let bare = matches!(parts.method, Method::GET | Method::HEAD);
             if bare && !headers.contains_key(header::CONTENT_LENGTH) && length.is_none() {
                 headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
