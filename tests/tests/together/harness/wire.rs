@@ -16,8 +16,8 @@ use mesh_hbone::{
     Baggage, ConnectRequest, ConnectResponse, Forwarded, HboneOptions, Hop, Pool, ReceiveBudget, Refusal,
     Tunnel, serve_tls,
 };
-use mesh_register::Redirection;
 use mesh_net::{DialOptions, RelayCounters, TcpChunks, relay};
+use mesh_register::Redirection;
 use mesh_testkit::TestAuthority;
 use mesh_testkit::objects::identity;
 use mesh_tls::{ExpectedPeers, WorkloadCertificate};

@@ -213,10 +213,15 @@ fn a_tunnel_that_does_not_come_about_is_given_up() {
     mesh.service("mute", "app: mute");
     let ip = mesh.mute("mute", "app: mute");
     // Its node's proxy never says anything, for so long as nobody would wait.
-    let came = super::listen(ip, 15008, |mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
+    let came = super::listen(ip, 15008, |mut stream, _| {
+        drop(stream.read_to_end(&mut Vec::new()))
+    });
     assert_eq!(mesh.get("/").to("mute:80").send().status, 503);
     let log = mesh.log(1);
-    assert!(log[0].contains(" 503 UF") && log[0].contains("no connection in time"), "{log:?}");
+    assert!(
+        log[0].contains(" 503 UF") && log[0].contains("no connection in time"),
+        "{log:?}"
+    );
     assert!(came.load(Ordering::SeqCst) > 0);
 }
 
@@ -231,7 +236,10 @@ fn a_connection_of_bytes_lasts_as_long_as_it_may() {
     assert!(conn.read_until("\n").starts_with("web-v"));
     assert_eq!(conn.rest(), "");
     let log = mesh.log(1);
-    assert!(log[0].contains(" DT ") && log[0].contains("inbound-vip|9000|tcp|web.shop.svc.cluster.local"), "{log:?}");
+    assert!(
+        log[0].contains(" DT ") && log[0].contains("inbound-vip|9000|tcp|web.shop.svc.cluster.local"),
+        "{log:?}"
+    );
 }
 
 // row: DestinationRule trafficPolicy.proxyProtocol

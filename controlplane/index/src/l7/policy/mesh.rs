@@ -171,10 +171,16 @@ fn without_effect(config: &MeshConfig, spec: &MeshConfigSpec, conditions: &mut V
     let headers = controlplane_k8s_api::mesh::ProxyHeaders::default();
     let none = [
         ("caCertificates", !spec.ca_certificates.is_empty()),
-        ("enableTracing", spec.enable_tracing && spec.default_providers.tracing.is_empty()),
+        (
+            "enableTracing",
+            spec.enable_tracing && spec.default_providers.tracing.is_empty(),
+        ),
         (
             "defaultProviders.metrics",
-            spec.default_providers.metrics.iter().any(|name| name != "prometheus"),
+            spec.default_providers
+                .metrics
+                .iter()
+                .any(|name| name != "prometheus"),
         ),
         ("hboneIdleTimeout", spec.hbone_idle_timeout.is_some()),
         (
