@@ -44,7 +44,17 @@ fn what_is_for_this_hop_stays_here() {
         .header("te", "gzip, trailers")
         .header("transfer-encoding", "chunked")
         .header("x-theirs", "2");
-    let head = prepared(request).ok().unwrap().head;
+    let mut head = prepared(request).ok().unwrap().head;
+    // Whoever decides sees it, but for what the client itself takes away.
+    for (name, value) in [
+        ("connection", "close, X-Mine"),
+        ("te", "gzip, trailers"),
+        ("x-theirs", "2"),
+    ] {
+        assert_eq!(head.headers[name], value);
+    }
+    assert!(!head.headers.contains_key("x-mine"));
+    strip_known(&mut head.headers);
     let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["x-theirs", "te"]);
     assert_eq!(head.headers["te"], "trailers");
