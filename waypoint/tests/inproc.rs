@@ -590,7 +590,13 @@ fn a_request_is_tried_again_and_not_for_longer_than_it_may_take() {
         shop(&lab, App::Http).await;
         let address = lab.open_plain("shop", 80);
         let mut http = http1(TcpStream::connect(address).await.unwrap()).await;
-        // The application fails twice, the default has two more tries; the body is sent each time.
+        // The application fails twice, the rule has two more tries for that; the body is sent each time.
+        lab.serve([ruled(|rule| {
+            rule.retry = Some(Retry {
+                conditions: vec![RetryCondition::Status(503)],
+                ..Retry::default()
+            });
+        })]);
         let answer = read(http.send_request(post("/flaky/2", "again")).await.unwrap()).await;
         assert_eq!(answer.status, 200);
         assert!(answer.body.contains("body: again\n"));
