@@ -26,7 +26,7 @@ use mesh_model::l7::authorization::{Action, Authorization, Operation, PathPatter
 use mesh_model::l7::filter::{
     Abort, Fault, Filter, HeaderEdits, PathRewrite, Redirect, RedirectPort, Rewrite, Share,
 };
-use mesh_model::l7::resilience::Timeouts;
+use mesh_model::l7::resilience::{Retry, RetryCondition, Timeouts};
 use mesh_model::l7::route::{
     Destination, HttpAction, HttpBackend, HttpRule, Order, Route, RouteParent, Rules,
 };
