@@ -219,7 +219,7 @@ fn a_tunnel_that_does_not_come_about_is_given_up() {
     assert_eq!(mesh.get("/").to("mute:80").send().status, 503);
     let log = mesh.log(1);
     assert!(
-        log[0].contains(" 503 UF") && log[0].contains("no connection in time"),
+        log[0].contains(" 503 UF") && log[0].contains("no_connection_in_time"),
         "{log:?}"
     );
     assert!(came.load(Ordering::SeqCst) > 0);
