@@ -8,6 +8,7 @@ use crate::l7_stage::{Answer, Stage};
 
 pub(crate) const TESTS: &[Test] = &[
     test("tokens_are_checked_and_their_claims_decide", tokens),
+    test("keys_come_from_a_service_of_the_mesh_in_time", keys),
     test("a_rate_limit_counts_for_each_value_of_a_header", rates),
     test("a_circuit_opens_and_a_failing_endpoint_is_left_out", destinations),
 ];
@@ -36,6 +37,40 @@ fn tokens(lab: &mut Lab) -> Result<()> {
         let answer = stage.get(&["-H", &bearer(&token), url])?;
         ensure!(answer.status == status, "{status}: {answer:?}");
     }
+    Ok(())
+}
+
+// row: RequestAuthentication jwtRules.jwksUri
+// row: RequestAuthentication jwtRules.timeout
+fn keys(lab: &mut Lab) -> Result<()> {
+    let stage = Stage::set(lab)?;
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/waypoint");
+    let read = |name: &str| std::fs::read_to_string(examples.join(name)).context(name.to_owned());
+    let text = read("jwt.yaml")?
+        .replace("namespace: store", "namespace: shop")
+        .replace("name: reviews\n", "name: app\n");
+    let (before, rest) = text.split_once("jwks: |\n").context("the key set")?;
+    let (set, after) = rest.split_once("\n---").context("its end")?;
+    let set = set.trim();
+    let digits: String = set.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let from = |delay: &str, timeout: &str| {
+        // The application says whatever it is asked to say, after so long.
+        let uri = format!("http://app-v2.shop.svc.cluster.local/hex/{digits}/{delay}");
+        let text = format!("{before}jwksUri: '{uri}'\n    timeout: {timeout}\n---{after}");
+        lab.config().write("jwt.yaml", &text)
+    };
+    let bearer = format!("authorization: Bearer {}", read("editor.jwt")?.trim());
+    let ask = ["-H", bearer.as_str(), "http://10.96.3.1/drafts"];
+    from("0", "5s")?;
+    stage.until("the keys", &ask, is("200"))?;
+    let forged = format!("{bearer}A");
+    let answer = stage.get(&["-H", &forged, "http://10.96.3.1/drafts"])?;
+    ensure!(answer.status == "401", "{answer:?}");
+    // Nobody waits for keys: while there are none, no token counts.
+    from("3000", "500ms")?;
+    stage.until("no keys", &ask, is("401"))?;
+    from("3000", "20s")?;
+    stage.until("the keys that take their time", &ask, is("200"))?;
     Ok(())
 }
 

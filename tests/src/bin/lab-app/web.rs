@@ -5,6 +5,7 @@
 //! | `/status/<code>` | that status |
 //! | `/flaky/<n>/<key>` | 500 to the first n requests of this key |
 //! | `/slow/<ms>` | after so many milliseconds |
+//! | `/hex/<digits>/<ms>` | these bytes, after so many milliseconds |
 //! | `/headers` | the request's headers, a line each |
 //! | `/seen/<key>` | how many requests had this key in their path, those that asked so not counted; 404 for none |
 //! | `/break`, `/mend` | from now on: 500 to everything else, or no longer |
@@ -160,6 +161,13 @@ async fn as_the_path_says(
         ["slow", ms, ..] => {
             tokio::time::sleep(Duration::from_millis(number(ms).into())).await;
             text(StatusCode::OK, usual())
+        }
+        ["hex", digits, ms, ..] => {
+            tokio::time::sleep(Duration::from_millis(number(ms).into())).await;
+            let pairs = digits.as_bytes().chunks(2);
+            let bytes = pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+            let said = String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned();
+            text(StatusCode::OK, said)
         }
         ["headers", ..] => {
             let mut lines = format!("{name}\n:authority: {}\n", authority(request));
