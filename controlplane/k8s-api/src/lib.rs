@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`parse`]: the way in, a YAML file's text to objects or errors, document by document.
-//! - [`raw`]: the other way in, one object's JSON from an API server.
+//! - [`raw`]: the other way in, one object's JSON from an API server. `strictest`: what is left of a broken policy.
 //! - [`object`]: what every object has, and the sum of all kinds.
 //! - [`core`]: Namespace, Node, ServiceAccount, Pod. [`service`]: Service, EndpointSlice.
 //! - [`gateway`]: Gateway API. [`networking`], [`security`], [`telemetry`]: Istio's groups of these names.
@@ -35,6 +35,7 @@ pub mod raw;
 pub mod references;
 pub mod security;
 pub mod service;
+mod strictest;
 pub mod telemetry;
 mod tree;
 pub mod validate;

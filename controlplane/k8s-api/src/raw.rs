@@ -50,6 +50,14 @@ impl RawObject {
         object.filter(|_| errors.is_empty()).ok_or(errors)
     }
 
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.0
+    }
+
+    pub(crate) fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.0
+    }
+
     /// The items of a list do not repeat what the list says.
     fn name_kind(&mut self, kind: Kind) {
         let Value::Map(entries) = &mut self.0.value else {

@@ -1,7 +1,8 @@
 //! What the API server said of one kind, as changes. Pure: events in, changes out.
 //!
 //! A mirror knows the names of what it handed on, not the objects: whoever takes the changes keeps those. It forgets
-//! nothing while a list is incomplete, and an object that is not understood keeps its last good content in force.
+//! nothing while a list is incomplete, and an object that is not understood keeps its last good content in force; a policy
+//! without any is taken in its safe direction.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ struct Name {
 struct Held {
     /// What was handed on, and under which key: a ConfigMap may become the mesh's configuration.
     handed: Option<ObjectKey>,
+    /// It is what is left of a broken policy.
+    strictest: bool,
     errors: Vec<ParseError>,
 }
 
@@ -133,35 +136,44 @@ impl Mirror {
     }
 
     fn broken_as(&self, name: &Name, held: &Held) -> Broken {
+        let strictest = held.strictest.then(|| STRICTEST.to_owned());
         Broken {
             object: ObjectRef {
                 kind: self.kind.as_str().into(),
                 namespace: name.namespace.clone(),
                 name: name.name.clone(),
             },
-            errors: held.errors.iter().map(ParseError::without_place).collect(),
-            last_good: held.handed.is_some(),
+            errors: held
+                .errors
+                .iter()
+                .map(ParseError::without_place)
+                .chain(strictest)
+                .collect(),
+            last_good: held.handed.is_some() && !held.strictest,
         }
     }
 
     fn set(&mut self, name: Name, object: RawObject, scope: &Scope) -> Vec<ObjectChange> {
+        let kind = self.kind;
         let held = self.objects.entry(name).or_default();
-        match object.understand(self.kind) {
-            Ok(mut located) => {
+        let spare = is_policy(kind).then(|| object.clone());
+        match object.understand(kind) {
+            Ok(located) => {
                 held.errors.clear();
-                let ours = located.value.metadata_mut().is_some_and(|metadata| {
-                    metadata.annotations.remove(LAST_APPLIED);
-                    scope.has(self.kind, metadata)
-                });
-                let key = located.value.key().filter(|_| ours);
-                let before = std::mem::replace(&mut held.handed, key.clone());
-                let gone = before.filter(|before| Some(before) != key.as_ref());
-                let set = key.map(|key| ObjectChange::Set(key, Arc::new(located)));
-                gone.map(ObjectChange::Removed).into_iter().chain(set).collect()
+                held.hand(located, kind, scope, false)
             }
             Err(errors) => {
                 held.errors = errors;
-                Vec::new()
+                // A last good content says more than what is left of a broken one.
+                let never_good = held.handed.is_none() || held.strictest;
+                let left = spare
+                    .filter(|_| never_good)
+                    .and_then(|object| object.strictest(kind));
+                match left {
+                    Some(left) => held.hand(left, kind, scope, true),
+                    None if held.strictest => held.withdraw(),
+                    None => Vec::new(),
+                }
             }
         }
     }
@@ -181,6 +193,42 @@ impl Mirror {
     }
 }
 
+impl Held {
+    /// Hands an object on, if it is of this mesh's business.
+    fn hand(
+        &mut self,
+        mut located: Located<Object>,
+        kind: Kind,
+        scope: &Scope,
+        strictest: bool,
+    ) -> Vec<ObjectChange> {
+        let ours = located.value.metadata_mut().is_some_and(|metadata| {
+            metadata.annotations.remove(LAST_APPLIED);
+            scope.has(kind, metadata)
+        });
+        let key = located.value.key().filter(|_| ours);
+        self.strictest = strictest && key.is_some();
+        let before = std::mem::replace(&mut self.handed, key.clone());
+        let gone = before.filter(|before| Some(before) != key.as_ref());
+        let set = key.map(|key| ObjectChange::Set(key, Arc::new(located)));
+        gone.map(ObjectChange::Removed).into_iter().chain(set).collect()
+    }
+
+    fn withdraw(&mut self) -> Vec<ObjectChange> {
+        self.strictest = false;
+        self.handed
+            .take()
+            .map(ObjectChange::Removed)
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Whether a broken object of this kind must not leave its target less protected than it says.
+fn is_policy(kind: Kind) -> bool {
+    matches!(kind, Kind::AuthorizationPolicy | Kind::PeerAuthentication)
+}
+
 impl Name {
     fn of(object: &RawObject) -> Self {
         let text = |field| object.metadata(field).map(Strng::from).unwrap_or_default();
@@ -193,6 +241,8 @@ impl Name {
 
 /// kubectl's copy of the whole object: longer than the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+const STRICTEST: &str = "what is not understood is taken in its strictest sense until it is put right";
 
 #[cfg(test)]
 mod tests;

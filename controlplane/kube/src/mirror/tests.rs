@@ -178,3 +178,32 @@ fn what_kubectl_notes_for_itself_is_not_kept() {
     let annotations = &object.value.metadata().expect("metadata").annotations;
     assert_eq!(annotations.keys().collect::<Vec<_>>(), ["k"]);
 }
+
+#[test]
+fn a_policy_that_never_was_good_is_taken_in_its_safe_direction_until_it_is() {
+    let mut mirror = listed(&[]);
+    let scope = Scope::default();
+    let broken = || object("a", r#"{"action": "DENY", "rules": [{"form": []}]}"#);
+    let changes = mirror.take(Event::Applied(broken()), &scope);
+    let [ObjectChange::Set(_, handed)] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    let Object::AuthorizationPolicy(handed) = &handed.value else {
+        panic!("{handed:?}")
+    };
+    assert_eq!(handed.spec.rules.len(), 1, "a rule that denies everything");
+    let told: Vec<Broken> = mirror.broken().collect();
+    assert!(!told[0].last_good);
+    assert!(
+        told[0].errors.iter().any(|line| line.contains("strictest")),
+        "{told:?}"
+    );
+    // Broken in another way, of which nothing is left: nor is what was left before.
+    let beyond = object("a", r#"{"selectors": {}, "rules": []}"#);
+    let changes = mirror.take(Event::Applied(beyond), &scope);
+    assert_eq!(said(&changes), ["removed AuthorizationPolicy shop/a"]);
+    mirror.take(Event::Applied(policy("a")), &scope);
+    assert_eq!(mirror.broken().count(), 0);
+    // Now there is a last good content.
+    assert_eq!(mirror.take(Event::Applied(broken()), &scope), []);
+}
