@@ -94,7 +94,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["mesh-types", "mesh-kube", "controlplane-k8s-api"],
     ),
     ("controlplane-crds", &["controlplane-k8s-api"]),
-    ("controlplane-kube", &["mesh-types", "controlplane-k8s-api"]),
     (
         "lateen",
         &[
