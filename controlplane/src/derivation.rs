@@ -20,7 +20,7 @@ use mesh_types::{NamespacedName, Strng};
 use mesh_xds::{Change, TypeUrl};
 use prost::Message;
 
-use crate::args::ServeArgs;
+use crate::args::{ServeArgs, Source};
 use crate::config::files::FileChange;
 use crate::leases::{LeaseChange, Record};
 
@@ -71,6 +71,7 @@ impl Derivation {
             trust_domain: args.trust_domain.clone(),
             cluster_domain: args.domain.as_str().into(),
             root_namespace: args.root_namespace.as_str().into(),
+            selects_namespaces: args.source == Some(Source::Kube),
             ..MeshConfig::default()
         };
         let rate_limit_service = format!("{}/{RATE_LIMIT_SERVICE}", config.root_namespace);

@@ -25,6 +25,8 @@ pub struct MeshConfig {
     /// Who may know of ServiceEntries, where the mesh's configuration does not say (`serviceEntryVisibility`): the first
     /// rule that fits the namespace counts; without one, everybody.
     pub service_entry_visibility: Vec<VisibilityRule>,
+    /// Whether `discoverySelectors` are heeded where objects come from: an API server's are, files have none.
+    pub selects_namespaces: bool,
 }
 
 /// Who may know of the ServiceEntries of some namespaces.
@@ -57,6 +59,7 @@ impl Default for MeshConfig {
             excluded_namespaces: BTreeSet::from(["kube-system".into()]),
             dry_run_policies: false,
             service_entry_visibility: Vec::new(),
+            selects_namespaces: false,
         }
     }
 }

@@ -44,8 +44,8 @@ pub struct MeshConfigSpec {
     pub access_log_format: Strng,
     /// Whether the format gives text or JSON.
     pub access_log_encoding: AccessLogEncoding,
-    /// Whether requests are traced.
-    pub enable_tracing: bool,
+    /// Whether requests are traced by the default providers; yes where absent.
+    pub enable_tracing: Option<bool>,
     /// Who may be asked or told, by name.
     pub extension_providers: Vec<ExtensionProvider>,
     /// Who is, where no Telemetry says.

@@ -7,8 +7,9 @@ use mesh_model::AppProtocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use waypoint::settings::Settings;
 
-use crate::lab::{get, http1, in_lab, read};
+use crate::lab::{get, http1, in_lab, in_lab_where, read};
 use crate::{answering, shop};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -203,4 +204,37 @@ fn control_frames_are_counted() {
             assert_eq!(answer.status, 200);
         });
     }
+}
+
+#[test]
+fn a_header_that_does_not_end_ends_the_connection() {
+    let settings = Settings {
+        header_timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    in_lab_where(settings, |lab| async move {
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let address = shop(&lab, AppProtocol::Http2, move |s| answering(s, ok)).await;
+        let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+        let whole = frame(HEADERS, END_HEADERS | END_STREAM, 1, GET);
+        // A frame that says that more is to come, and one of which the last byte does not.
+        for header in [&frame(HEADERS, END_STREAM, 1, GET), &whole[..whole.len() - 1]] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&[&begin, header].concat()).await.unwrap();
+            let mut rest = Vec::new();
+            // It is for the waypoint to end it: nothing else would.
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+        // Without a header nobody hurries.
+        let mut quiet = TcpStream::connect(address).await.unwrap();
+        quiet.write_all(&begin).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        quiet.write_all(&whole).await.unwrap();
+        let mut header = [0; 9];
+        while header[3] != HEADERS {
+            quiet.read_exact(&mut header).await.unwrap();
+            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+            quiet.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        }
+    });
 }

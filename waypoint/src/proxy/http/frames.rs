@@ -28,6 +28,10 @@ pub struct Frames {
     left: [f64; KINDS],
     /// CONTINUATION frames of the header that is being sent; empty DATA frames in a row.
     row: u32,
+    /// The frame that is being read belongs to a request's header; whether the header ends with it.
+    header: Option<bool>,
+    /// When the last header began.
+    header_begun: Instant,
 }
 
 /// What there were too many of; always the client's fault.
@@ -102,7 +106,16 @@ impl Frames {
             refilled: now,
             left: ALLOWANCES.map(|allowance| allowance.most),
             row: 0,
+            header: None,
+            header_begun: now,
         }
+    }
+
+    /// When a request's header began whose last byte has not come.
+    #[must_use]
+    pub fn header_since(&self) -> Option<Instant> {
+        let unfinished = self.header.is_some_and(|ends| !ends || self.skip > 0);
+        unfinished.then_some(self.header_begun)
     }
 
     /// The next bytes.
@@ -141,6 +154,10 @@ impl Frames {
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         self.skip = length;
         let ends = flags & 1 != 0;
+        if kind == HEADERS {
+            self.header_begun = now;
+        }
+        self.header = matches!(kind, HEADERS | CONTINUATION).then_some(flags & END_HEADERS != 0);
         match kind {
             DATA if length == 0 && !ends => return self.in_a_row(MOST_EMPTY, Flood::EmptyData),
             CONTINUATION => return self.in_a_row(MOST_CONTINUATIONS, Flood::Continuation),
@@ -206,22 +223,30 @@ impl Flood {
     }
 }
 
+/// What whoever serves the connection should know of its frames.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) flood: Cell<Option<Flood>>,
+    /// Since when a request's header is unfinished.
+    pub(super) header_since: Cell<Option<Instant>>,
+}
+
 /// A connection whose frames are counted.
 pub(super) struct Counting {
     stream: Stream,
     frames: Frames,
-    flood: Rc<Cell<Option<Flood>>>,
+    told: Rc<Told>,
     unsent: Rc<Unsent>,
     /// A frame of ours may have gone out in part.
     stalled: bool,
 }
 
 impl Counting {
-    pub(super) fn new(stream: Stream, flood: Rc<Cell<Option<Flood>>>, unsent: Rc<Unsent>) -> Self {
+    pub(super) fn new(stream: Stream, told: Rc<Told>, unsent: Rc<Unsent>) -> Self {
         Self {
             stream,
             frames: Frames::new(Instant::now()),
-            flood,
+            told,
             unsent,
             stalled: false,
         }
@@ -229,7 +254,7 @@ impl Counting {
 
     /// The client is told, if that costs no waiting.
     fn refuse(&mut self, flood: Flood, cx: &mut Context<'_>) -> io::Error {
-        self.flood.set(Some(flood));
+        self.told.flood.set(Some(flood));
         if !self.stalled {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &CALM_DOWN);
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -257,6 +282,7 @@ impl AsyncRead for Counting {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let fed = this.frames.feed(&buf.filled()[before..], Instant::now());
+        this.told.header_since.set(this.frames.header_since());
         Poll::Ready(fed.map_err(|flood| this.refuse(flood, cx)))
     }
 }
@@ -291,6 +317,7 @@ impl AsyncWrite for Counting {
 
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
+const END_HEADERS: u8 = 4;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;

@@ -1,6 +1,5 @@
 //! A client's HTTP/2 connection.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_dataplane::drain_signal::DrainListener;
 use tokio::time::{Instant, sleep};
 
-use super::frames::{Counting, Flood};
+use super::frames::{Counting, Flood, Told};
 use super::{Connection, Requests};
 use crate::connection::Accepted;
 use crate::rt::Local;
@@ -26,7 +25,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
         connection: connection.clone(),
         gate: None,
     };
-    let flood = Rc::new(Cell::new(None));
+    let told = Rc::new(Told::default());
     let mut http = pin!(
         http2::Builder::new(Local(connection.worker.tasks.clone()))
             .timer(TokioTimer::new())
@@ -40,7 +39,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
             .auto_date_header(false)
             .enable_connect_protocol()
             .serve_connection(
-                TokioIo::new(Counting::new(stream, flood.clone(), connection.unsent.clone())),
+                TokioIo::new(Counting::new(stream, told.clone(), connection.unsent.clone())),
                 requests
             )
     );
@@ -48,6 +47,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
     let mut idle_since = Instant::now();
     let mut drained = pin!(drain.draining());
     let mut timer = pin!(sleep(settings.idle_timeout));
+    let mut header_timer = pin!(sleep(settings.header_timeout));
     let ended = poll_fn(|cx| {
         if !draining && drained.as_mut().poll(cx).is_ready() {
             draining = true;
@@ -66,21 +66,38 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, accepted: Accepted
                 timer.as_mut().reset(due);
             }
         }
-        match http.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending => Poll::Pending,
+        if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(Ended::Multiplexer));
         }
+        // No other frame may come before a header's last, so that nothing else of the connection is cut off.
+        let Some(since) = told.header_since.get() else {
+            return Poll::Pending;
+        };
+        let due = since + settings.header_timeout;
+        if header_timer.deadline() != due {
+            header_timer.as_mut().reset(due);
+        }
+        header_timer.as_mut().poll(cx).map(|()| Err(Ended::HeaderTimeout))
     });
-    if let Err(error) = ended.await {
-        let reason = flood.get().map(Flood::reason).or_else(|| excess(&error));
-        if let Some(reason) = reason {
-            connection
-                .worker
-                .telemetry
-                .refused(connection.accepted.client.peer, reason);
-        }
-        tracing::debug!(peer = %connection.accepted.client.peer, %error, "HTTP/2 connection ended");
+    let Err(error) = ended.await else { return };
+    let peer = connection.accepted.client.peer;
+    let reason = match &error {
+        Ended::HeaderTimeout => Some("http2_header_timeout"),
+        Ended::Multiplexer(error) => told.flood.get().map(Flood::reason).or_else(|| excess(error)),
+    };
+    if let Some(reason) = reason {
+        connection.worker.telemetry.refused(peer, reason);
     }
+    tracing::debug!(%peer, %error, "HTTP/2 connection ended");
+}
+
+/// Why it ended, other than by itself.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("a request's header did not come to its end in time")]
+    HeaderTimeout,
+    #[error(transparent)]
+    Multiplexer(hyper::Error),
 }
 
 /// The multiplexer has had enough of what it counts itself.

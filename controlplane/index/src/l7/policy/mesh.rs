@@ -173,7 +173,7 @@ fn without_effect(config: &MeshConfig, spec: &MeshConfigSpec, conditions: &mut V
         ("caCertificates", !spec.ca_certificates.is_empty()),
         (
             "enableTracing",
-            spec.enable_tracing && spec.default_providers.tracing.is_empty(),
+            spec.enable_tracing == Some(true) && spec.default_providers.tracing.is_empty(),
         ),
         (
             "defaultProviders.metrics",
@@ -192,7 +192,10 @@ fn without_effect(config: &MeshConfig, spec: &MeshConfigSpec, conditions: &mut V
             spec.outbound_traffic_policy.mode != OutboundMode::AllowAny,
         ),
         ("dnsRefreshRate", spec.dns_refresh_rate.is_some()),
-        ("discoverySelectors", !spec.discovery_selectors.is_empty()),
+        (
+            "discoverySelectors",
+            !config.selects_namespaces && !spec.discovery_selectors.is_empty(),
+        ),
         ("meshMTLS", spec.mesh_mtls.is_some()),
         ("tlsDefaults", spec.tls_defaults.is_some()),
         ("defaultConfig.concurrency", defaults.concurrency.is_some()),

@@ -93,3 +93,40 @@ async fn frames_are_the_same_wherever_their_pieces_end() {
         assert_eq!(fed, Err(Flood::Settings), "{length}");
     }
 }
+
+#[tokio::test]
+async fn a_header_is_open_from_its_first_byte_to_its_last() {
+    let now = Instant::now();
+    let mut frames = Frames::new(now);
+    frames.feed(&[0; PREFACE], now).expect("the preface is none");
+    let mut open = |bytes: &[u8]| {
+        frames.feed(bytes, now).expect("no flood");
+        frames.header_since().is_some()
+    };
+    assert!(!open(&frame(SETTINGS, 0, 6)));
+    let whole = frame(HEADERS, END_HEADERS, 20);
+    assert!(open(&whole[..HEAD]), "its frame is announced");
+    assert!(open(&whole[HEAD..HEAD + 19]));
+    assert!(!open(&whole[HEAD + 19..]));
+    assert!(open(&frame(HEADERS, 0, 20)), "more is to come");
+    assert!(open(&frame(CONTINUATION, 0, 0)));
+    assert!(!open(&frame(CONTINUATION, END_HEADERS, 3)));
+    assert!(!open(&frame(DATA, 0, 100)[..50]), "a body may take its time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_header_has_its_own_beginning() {
+    let mut frames = Frames::new(Instant::now());
+    frames
+        .feed(&[0; PREFACE], Instant::now())
+        .expect("the preface is none");
+    // Never a moment without an unfinished header, and yet none that takes long.
+    let whole = frame(HEADERS, END_HEADERS, 20);
+    frames.feed(&whole[..HEAD], Instant::now()).expect("no flood");
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(50)).await;
+        let next = [&whole[HEAD..], &whole[..HEAD]].concat();
+        frames.feed(&next, Instant::now()).expect("no flood");
+        assert_eq!(frames.header_since(), Some(Instant::now()));
+    }
+}

@@ -112,7 +112,7 @@ fn one_configuration_of_the_root_namespace_counts() {
 
 #[test]
 fn what_has_no_effect_is_told_by_its_field() {
-    let spec = "trustDomain: other, rootNamespace: istio-system, trustDomainAliases: ['*.x'], outboundTrafficPolicy: {mode: REGISTRY_ONLY}, extensionProviders: [{name: z, zipkin: {service: a.example.com, port: 1, timeout: 1s}}]";
+    let spec = "enableTracing: true, discoverySelectors: [{matchLabels: {a: b}}], trustDomain: other, rootNamespace: istio-system, trustDomainAliases: ['*.x'], outboundTrafficPolicy: {mode: REGISTRY_ONLY}, extensionProviders: [{name: z, zipkin: {service: a.example.com, port: 1, timeout: 1s}}]";
     let sent = Sent::of(&mesh("istio-system/mesh", spec));
     let told = sent.conditions(Kind::MeshConfig, "istio-system/mesh");
     let fields: Vec<&str> = told.iter().map(|told| told.split(": ").next().unwrap()).collect();
@@ -120,11 +120,30 @@ fn what_has_no_effect_is_told_by_its_field() {
         fields,
         [
             "spec.trustDomain",
+            "spec.enableTracing",
             "spec.outboundTrafficPolicy",
+            "spec.discoverySelectors",
             "spec.trustDomainAliases[0]",
             "spec.extensionProviders[0].zipkin.timeout"
         ]
     );
+}
+
+#[test]
+fn tracing_by_default_is_switched_off_by_one_field() {
+    let spec = |switch: &str| {
+        let spec = "defaultProviders: {tracing: [otel]}, extensionProviders: [{name: otel, opentelemetry: {service: a.example.com, port: 1}}]";
+        mesh("istio-system/mesh", &format!("{spec}{switch}"))
+    };
+    let traces = |switch: &str| {
+        let sent = Sent::of(&spec(switch));
+        match sent.kind("MeshConfig/istio-system/mesh/tracing") {
+            PolicyKind::Tracing(tracing) => tracing.exporter.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(traces("") && traces(", enableTracing: true"));
+    assert!(!traces(", enableTracing: false"));
 }
 
 #[test]

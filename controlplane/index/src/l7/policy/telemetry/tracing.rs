@@ -29,7 +29,12 @@ impl Tracer {
     pub(crate) fn of_mesh(spec: &MeshConfigSpec) -> Self {
         let tracing = spec.default_config.tracing.as_ref();
         Self {
-            provider: spec.default_providers.tracing.first().cloned(),
+            provider: spec
+                .default_providers
+                .tracing
+                .first()
+                .filter(|_| spec.enable_tracing != Some(false))
+                .cloned(),
             sampling: tracing.and_then(|tracing| tracing.sampling),
             tags: tracing
                 .map(|tracing| tracing.custom_tags.clone())
