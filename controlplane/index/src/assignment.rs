@@ -106,8 +106,15 @@ fn membership(
         || pod.metadata.annotations.contains_key(SIDECAR_STATUS)
         || config.excluded_namespaces.contains(&name.namespace);
     let of_pod = pod.metadata.labels.get(DATAPLANE_MODE);
-    let mode = of_pod.or_else(|| fetch.get(lookups.namespaces.modes, &name.namespace));
-    match !excluded && mode.is_some_and(|m| m == MEMBER_MODE) {
+    // As for upstream's agent and ours: what is neither word says nothing.
+    let wanted = match of_pod.map(|mode| &**mode) {
+        Some(MEMBER_MODE) => true,
+        Some(OUTSIDE_MODE) => false,
+        _ => fetch
+            .get(lookups.namespaces.modes, &name.namespace)
+            .is_some_and(|mode| mode == MEMBER_MODE),
+    };
+    match wanted && !excluded {
         true => Membership::Member,
         false => Membership::Outside,
     }
@@ -161,6 +168,7 @@ fn is_interface_name(name: &str) -> bool {
 }
 
 const MEMBER_MODE: &str = "ambient";
+const OUTSIDE_MODE: &str = "none";
 const NODE_PROXY: &str = "ztunnel";
 const SIDECAR_STATUS: &str = "sidecar.istio.io/status";
 const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";

@@ -37,7 +37,7 @@ fn members_are_who_pod_or_namespace_says_unless_excluded() {
             "ambient",
             "labels: {istio.io/dataplane-mode: other}",
             "",
-            false,
+            true,
         ),
         ("shop", "ambient", "", "hostNetwork: true", false),
         (
