@@ -132,7 +132,7 @@ fn what_has_no_effect_is_told_by_its_field() {
 #[test]
 fn tracing_by_default_is_switched_off_by_one_field() {
     let spec = |switch: &str| {
-        let spec = "defaultProviders: {tracing: [otel]}, extensionProviders: [{name: otel, opentelemetry: {service: a.example.com, port: 1}}]";
+        let spec = "defaultProviders: {tracing: [otel]}, extensionProviders: [{name: otel, opentelemetry: {service: api.shop.svc.cluster.local, port: 80}}]";
         mesh("istio-system/mesh", &format!("{spec}{switch}"))
     };
     let traces = |switch: &str| {
