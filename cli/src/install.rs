@@ -86,8 +86,8 @@ pub struct Target<'a> {
 pub enum InstallError {
     /// There is no helm.
     #[error(
-        "{0}: cannot be run ({1}); it is needed to install: https://helm.sh/docs/intro/install, or --helm PATH, or \
-         `lateen manifest` and kubectl"
+        "{0}: cannot be run ({1}); charts are rendered and installed by helm: https://helm.sh/docs/intro/install, or name \
+         another place with --helm PATH"
     )]
     NoHelm(String, std::io::Error),
     /// The charts cannot be written down for helm.

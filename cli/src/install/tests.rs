@@ -77,7 +77,7 @@ fn without_helm_the_ways_to_go_on_are_said() {
     let error = run(Task::Install(&installation), &target)
         .expect_err("no helm")
         .to_string();
-    for part in ["/nowhere/helm", "helm.sh", "lateen manifest"] {
+    for part in ["/nowhere/helm", "helm.sh", "--helm PATH"] {
         assert!(error.contains(part), "{error}");
     }
 }
