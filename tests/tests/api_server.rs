@@ -1,7 +1,7 @@
 //! What only a real API server can say: it takes the CRDs, thinks of the corpus (`controlplane/crds/corpus`) what the control
 //! plane thinks, prunes nothing, and finds nothing to change in charts that are applied a second time.
 //!
-//! Needs the machine's root and the programs that `make cluster` builds; says loudly what it leaves out otherwise.
+//! Needs the machine's root, and Go, of whose modules the API server is built once; says loudly what it leaves out otherwise.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,12 +64,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let Some(tools) = programs()? else {
-        eprintln!(
-            "LEFT OUT: no API server was asked, since its programs are not built (make cluster builds them)"
-        );
+    if let Some(missing) = tools::missing() {
+        println!("!! LEFT OUT: {} tests of an API server: {missing}", TESTS.len());
         return Ok(true);
-    };
+    }
+    let tools = Tools::of_tests()?;
     if world::enter()? != Rights::Root {
         eprintln!("LEFT OUT: no API server was asked, which needs the machine's root");
         return Ok(true);
@@ -88,17 +87,6 @@ fn run() -> Result<bool> {
         }
     }
     Ok(well)
-}
-
-/// The cluster's programs, where somebody built them.
-fn programs() -> Result<Option<Tools>> {
-    let named = std::env::var_os("LATEEN_CLUSTER_TOOLS").map(PathBuf::from);
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let dir = named.unwrap_or_else(|| target.join("cluster"));
-    if !dir.join("kube-apiserver").exists() || !tools::go_is_there() {
-        return Ok(None);
-    }
-    Tools::build(&root().join("tests/cluster"), &dir, |what| println!("== {what}")).map(Some)
 }
 
 fn the_api_server_takes_every_crd(kubectl: &Kubectl) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The control plane beside a real API server: what it knows of a cluster, while the API server is away too, and what it
 //! keeps there.
 //!
-//! Needs the machine's root and the programs that `make cluster` builds; says loudly what it leaves out otherwise.
+//! Needs the machine's root, and Go, of whose modules the API server is built once; says loudly what it leaves out otherwise.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,12 +80,14 @@ fn run(tests: &[&Test]) -> Result<bool> {
         return Ok(true);
     }
     let program = program()?;
-    let Some(tools) = programs()? else {
-        eprintln!(
-            "LEFT OUT: no API server was read, since its programs are not built (make cluster builds them)"
+    if let Some(missing) = tools::missing() {
+        println!(
+            "!! LEFT OUT: {} tests of the control plane beside an API server: {missing}",
+            tests.len()
         );
         return Ok(true);
-    };
+    }
+    let tools = Tools::of_tests()?;
     if world::enter()? != Rights::Root {
         eprintln!("LEFT OUT: no API server was read, which needs the machine's root");
         return Ok(true);
@@ -120,18 +122,6 @@ fn program() -> Result<PathBuf> {
         program.display()
     );
     Ok(program)
-}
-
-/// The cluster's programs, where somebody built them.
-fn programs() -> Result<Option<Tools>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = std::env::var_os("LATEEN_CLUSTER_TOOLS").map(PathBuf::from);
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("../target"), PathBuf::from);
-    let dir = named.unwrap_or_else(|| target.join("cluster"));
-    if !dir.join("kube-apiserver").exists() || !tools::go_is_there() {
-        return Ok(None);
-    }
-    Tools::build(&root.join("cluster"), &dir, |what| println!("== {what}")).map(Some)
 }
 
 impl Bench {

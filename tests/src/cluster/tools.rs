@@ -46,6 +46,27 @@ impl Tools {
         Ok(tools)
     }
 
+    /// Those of the tests: built from this package's modules, and kept in the target directory of the test that asks, or
+    /// where `LATEEN_CLUSTER_TOOLS` says. To be called outside the private namespaces, from which no registry is reached.
+    ///
+    /// # Errors
+    /// As [`Tools::build`].
+    pub fn of_tests() -> Result<Self> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+        let dir = match std::env::var_os("LATEEN_CLUSTER_TOOLS") {
+            Some(dir) => PathBuf::from(dir),
+            None => {
+                let test = std::env::current_exe().context("own path")?;
+                // <target>/<profile>/deps/<test>
+                test.ancestors()
+                    .nth(3)
+                    .context("target directory")?
+                    .join("cluster")
+            }
+        };
+        Self::build(&sources, &dir, |what| println!("== {what}"))
+    }
+
     /// Builds the servers that Gateway API's suite starts in its pods.
     ///
     /// # Errors
@@ -125,6 +146,15 @@ impl Tools {
             .arg(&source);
         run(cc)
     }
+}
+
+/// What this machine lacks for tests on a cluster.
+#[must_use]
+pub fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("they need the machine's root");
+    }
+    (!go_is_there()).then_some("they need Go, of whose modules Kubernetes is built (https://go.dev/dl)")
 }
 
 /// Whether Go is there; without it there is no cluster.

@@ -8,7 +8,6 @@ mod enrolment;
 mod host;
 mod mesh;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    if let Some(missing) = missing() {
+    if let Some(missing) = tools::missing() {
         println!(
             "!! LEFT OUT: {} tests on a Kubernetes cluster: {missing}",
             chosen.len()
@@ -58,27 +57,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// What this machine lacks.
-fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("they need the machine's root");
-    }
-    if !tools::go_is_there() {
-        return Some("they need Go, of whose modules Kubernetes is built (https://go.dev/dl)");
-    }
-    None
-}
-
 fn run(tests: &[Test]) -> Result<bool> {
     let products = Products::beside_me()?;
-    let kept = products
-        .dir()
-        .parent()
-        .context("target directory")?
-        .join("cluster");
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
-    // Before the private namespaces, from which no registry can be reached.
-    let tools = Tools::build(&sources, &kept, |what| println!("== {what}"))?;
+    let tools = Tools::of_tests()?;
     if world::enter()? != Rights::Root {
         println!(
             "!! LEFT OUT: {} tests on a Kubernetes cluster: they need the machine's root",
