@@ -28,7 +28,7 @@ use crate::controller::{Conditions, Controller, Deadlines, Requests};
 use crate::events::{EventServer, EventSocket};
 use crate::install::Installer;
 use crate::install::ending::Ending;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, NodeRules};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::search::Places;
@@ -60,8 +60,10 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     let membership = Membership::of(&config).await?;
     let announcer = membership.announcer.clone();
     let zds = zds_server(&config, &metrics);
+    let kernel = Kernel::new(config.nft.as_str());
     let operations = Operations::new(World {
-        kernel: Kernel::new(config.nft.as_str()),
+        node: NodeRules::new(kernel.clone(), host.clone()),
+        kernel,
         zds: zds.clone(),
         announcer: announcer.clone(),
         places: Places {
@@ -69,7 +71,6 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
             named: config.host.path(Path::new("/var/run/netns")),
             host: host.id(),
         },
-        host: host.clone(),
         probe: ProbeAddresses {
             v4: config.probe_v4,
             v6: config.probe_v6,

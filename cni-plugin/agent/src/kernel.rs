@@ -5,6 +5,7 @@
 //! ([`generation`]) they are not listed again: an audit of many pods costs next to nothing. [`watch`] says when somebody did.
 
 pub mod generation;
+mod node;
 pub mod routes;
 pub mod watch;
 
@@ -26,6 +27,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+pub use self::node::NodeRules;
 
 /// Applies rules; bounded in how many processes it starts at once. Cloning shares the bound.
 #[derive(Clone, Debug)]
@@ -132,7 +135,7 @@ impl Kernel {
     ///
     /// # Errors
     /// Fails when they cannot be set.
-    pub async fn ensure_host(
+    async fn ensure_host(
         &self,
         netns: &Netns,
         options: &plan::HostOptions,
@@ -144,7 +147,7 @@ impl Kernel {
     ///
     /// # Errors
     /// Fails when something cannot be removed.
-    pub async fn clear_host(&self, netns: &Netns) -> Result<(), KernelError> {
+    async fn clear_host(&self, netns: &Netns) -> Result<(), KernelError> {
         self.ensure(netns, &Ruleset::empty(), Memory::Stale)
             .await
             .map(drop)

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::announce::Announcer;
 use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
 use crate::kernel::watch::RulesWatch;
-use crate::kernel::{Kernel, KernelError, Memory};
+use crate::kernel::{Kernel, KernelError, Memory, NodeRules};
 use crate::metrics::Metrics;
 use crate::older::Connection;
 use crate::search::Places;
@@ -45,8 +45,8 @@ pub struct World {
     pub announcer: Announcer,
     /// Where pods that run are found.
     pub places: Places,
-    /// The node's own namespace.
-    pub host: Netns,
+    /// The node's own rules.
+    pub node: NodeRules,
     /// The addresses that the node's own processes have towards pods.
     pub probe: ProbeAddresses,
     /// Whether DNS is captured where a pod's annotations do not say.
@@ -364,7 +364,7 @@ impl World {
             probe: self.probe,
             pods: pods.clone(),
         };
-        let findings = self.kernel.ensure_host(&self.host, &options).await?;
+        let findings = self.node.ensure(&options).await?;
         let before = self.held.lock().host.replace(pods.clone());
         if before.as_ref() == Some(&pods) {
             self.repaired("the node", &findings);

@@ -246,10 +246,8 @@ fn the_nodes_own_probes_reach_the_application_and_forwarded_traffic_does_not() {
                 pods,
                 ..HostOptions::default()
             };
-            net.kernel
-                .ensure_host(&net.node, &options)
-                .await
-                .expect("host rules");
+            let rules = NodeRules::new(net.kernel.clone(), net.node.clone());
+            rules.ensure(&options).await.expect("host rules");
             let app = serve_unmarked(&net.pod, 8080);
             let probes: [IpAddr; 2] = [ports::HOST_PROBE_V4.into(), ports::HOST_PROBE_V6.into()];
             for (pod, probe) in POD.into_iter().zip(probes) {
@@ -261,11 +259,31 @@ fn the_nodes_own_probes_reach_the_application_and_forwarded_traffic_does_not() {
                 assert!(is_refused(&net.client, at(pod, 8080), None).await);
             }
             // A pod that is not in the set is none of this rule's business.
-            net.kernel
-                .ensure_host(&net.node, &HostOptions::default())
-                .await
-                .expect("host rules");
+            rules.ensure(&HostOptions::default()).await.expect("host rules");
             assert!(is_refused(&net.node, at(POD[0], 8080), None).await);
+        });
+    });
+}
+
+#[test]
+fn once_the_mesh_has_left_a_late_change_brings_no_rule_back_to_the_node() {
+    in_namespaces(|| {
+        in_net(async |net| {
+            let pods = POD.map(|ip| ip.parse().expect("an address")).into();
+            let options = HostOptions {
+                pods,
+                ..HostOptions::default()
+            };
+            let rules = NodeRules::new(net.kernel.clone(), net.node.clone());
+            rules.ensure(&options).await.expect("host rules");
+            // The last change is on its way while the mesh leaves, in either order; then an audit.
+            let none = HostOptions::default();
+            let (leave, late) = tokio::join!(rules.leave(), rules.ensure(&none));
+            leave.expect("removed");
+            late.expect("nothing to do");
+            rules.ensure(&options).await.expect("nothing to do");
+            let listed = net.kernel.nft(&net.node, &["list", "ruleset"], "").await;
+            assert_eq!(listed.expect("the node's rules").trim(), "");
         });
     });
 }

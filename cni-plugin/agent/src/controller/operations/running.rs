@@ -71,7 +71,7 @@ impl Operations {
                 tracing::error!(pod = %record.pod, %error, "the rules of a pod cannot be removed");
             }
         }
-        if let Err(error) = world.kernel.clear_host(&world.host).await {
+        if let Err(error) = world.node.leave().await {
             tracing::error!(%error, "the node's probe rules cannot be removed");
         }
     }
