@@ -30,14 +30,14 @@ test: ## Format, lints, dependency rules and every test
 
 bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel (a table; JSON in out/)
 	@scripts/setup.sh bench
-	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
-	exec $(TARGET)/release/bench --products $(TARGET)/release $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
+	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bins
+	exec $(TARGET)/dist/bench --products $(TARGET)/dist $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
 
 images: ## Container images of the products, made without a container engine (out/images)
 	@scripts/setup.sh images
-	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
-	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh --release
-	exec $(TARGET)/release/images --products $(TARGET)/release $(IMAGES_ARGS)
+	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dist
+	exec $(TARGET)/dist/images --products $(TARGET)/dist $(IMAGES_ARGS)
 
 push: ## The same, pushed to a registry: make push HUB=registry.example.com/mesh
 	@$(MAKE) images IMAGES_ARGS='--push $(if $(HUB),--hub $(HUB)) $(IMAGES_ARGS)'
@@ -59,8 +59,8 @@ lint: ## Clippy alone, warnings denied
 deny: ## Dependency rules alone
 	scripts/deny.sh
 
-build: ## Release binaries
-	$(CARGO) build --release --locked --bins
+build: ## The binaries as they are shipped
+	$(CARGO) build --profile dist --locked --bins
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -2,16 +2,15 @@
 # Builds the CNI plugin without any library of this machine in it: it is executed on hosts of which nothing is known.
 # Only its last step differs from the usual build, so what it is made of is not built twice.
 #
-#   scripts/plugin.sh [--release]      leaves lateen-cni beside the other products
+#   scripts/plugin.sh [PROFILE]      leaves lateen-cni beside the other products of that profile; dev if none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${CARGO:=cargo}"
-profile=debug
-[ "${1:-}" = --release ] && profile=release
-flags=()
-[ $profile = release ] && flags=(--release)
-$CARGO rustc "${flags[@]}" --locked --package cni-plugin --bin lateen-cni -- -C target-feature=+crt-static
-plugin=${CARGO_TARGET_DIR:-target}/$profile/lateen-cni
+profile=${1:-dev}
+directory=$profile
+[ "$profile" = dev ] && directory=debug
+$CARGO rustc --profile "$profile" --locked --package cni-plugin --bin lateen-cni -- -C target-feature=+crt-static
+plugin=${CARGO_TARGET_DIR:-target}/$directory/lateen-cni
 if readelf --program-headers "$plugin" | grep -q INTERP; then
   echo "$plugin wants a dynamic loader: is the C library's static half (libc6-dev) missing?" >&2
   exit 1
