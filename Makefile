@@ -42,10 +42,10 @@ images: ## Container images of the products, made without a container engine (ou
 push: ## The same, pushed to a registry: make push HUB=registry.example.com/mesh
 	@$(MAKE) images IMAGES_ARGS='--push $(if $(HUB),--hub $(HUB)) $(IMAGES_ARGS)'
 
-cluster: ## A bare Kubernetes cluster of two nodes on this machine (root, Go; ten minutes once, then seconds)
+cluster: ## Kubernetes of two nodes on this machine with the mesh and a small application (root, Go; BARE=1 without them)
 	@scripts/setup.sh cluster
-	scripts/step.sh "Building" $(CARGO) build --locked --package mesh-tests --bin cluster
-	exec $(TARGET)/debug/cluster --tools $(TARGET)/cluster
+	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	exec $(TARGET)/release/cluster --tools $(TARGET)/cluster $(if $(BARE),--bare) $(CLUSTER_ARGS)
 
 crds: ## Write the charts' CRDs anew, from the types that objects are read into
 	$(CARGO) run --locked --package controlplane-crds --bin crds

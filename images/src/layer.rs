@@ -21,15 +21,28 @@ pub struct Layer {
     pub diff_id: String,
 }
 
+/// What a layer is compressed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// For a registry.
+    Smallest,
+    /// For a node beside, once.
+    Quickest,
+}
+
 impl Layer {
     /// The layer of these files. Equal files give equal bytes.
     ///
     /// # Errors
     /// Fails when a file cannot be read.
-    pub fn of(files: &Files) -> Result<Self> {
+    pub fn of(files: &Files, effort: Effort) -> Result<Self> {
         let tar = tar(files)?;
         let diff_id = digest(&tar);
-        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+        let level = match effort {
+            Effort::Smallest => Compression::best(),
+            Effort::Quickest => Compression::fast(),
+        };
+        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), level);
         gzip.write_all(&tar).context("gzip")?;
         let bytes = gzip.finish().context("gzip")?;
         Ok(Self { bytes, diff_id })

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tar::{Builder, Header};
 
 use crate::files::Files;
-use crate::layer::{Layer, digest};
+use crate::layer::{Effort, Layer, digest};
 
 /// What a runtime is told of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,15 @@ impl Image {
     /// # Errors
     /// Fails when a file cannot be read.
     pub fn of(files: &Files, config: &ImageConfig) -> Result<Self> {
-        let layer = Layer::of(files)?;
+        Self::with(files, config, Effort::Smallest)
+    }
+
+    /// As [`Self::of`], with this effort to make it small.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be read.
+    pub fn with(files: &Files, config: &ImageConfig, effort: Effort) -> Result<Self> {
+        let layer = Layer::of(files, effort)?;
         let annotations: serde_json::Map<_, _> = config
             .labels
             .iter()

@@ -21,5 +21,6 @@ pub mod sbom;
 
 pub use component::{COMPONENTS, Component};
 pub use files::Files;
+pub use layer::Effort;
 pub use layout::{Image, ImageConfig};
 pub use registry::{Reference, Registry};

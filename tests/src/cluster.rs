@@ -16,6 +16,7 @@
 //! - [`tools`]: Kubernetes, the conformance suite and its servers, built from the Go modules in `tests/cluster`.
 //! - [`plan`]: names and addresses. [`keys`]: certificates and client configurations.
 //! - [`control_plane`], [`node`]: what runs where. [`kubectl`]: how tests speak to it.
+//! - [`mesh`]: the mesh's images, and the command line that installs it.
 //! - `balancer`: addresses for Services of type LoadBalancer. `cgroups`: cgroups for kubelets.
 
 mod balancer;
@@ -23,6 +24,7 @@ mod cgroups;
 pub mod control_plane;
 pub mod keys;
 pub mod kubectl;
+pub mod mesh;
 pub mod node;
 pub mod plan;
 pub mod tools;
@@ -31,13 +33,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use images::{Files, Image, ImageConfig};
+use images::{Effort, Files, Image, ImageConfig};
 
 use crate::ip;
 use crate::wait;
 
 pub use control_plane::ControlPlane;
 pub use kubectl::Kubectl;
+pub use mesh::Lateen;
 pub use node::Node;
 pub use tools::Tools;
 
@@ -144,7 +147,7 @@ impl Cluster {
             env: vec!["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/".to_owned()],
             ..ImageConfig::default()
         };
-        self.load(name, &Image::of(&files, &config)?)
+        self.load(name, &Image::with(&files, &config, Effort::Quickest)?)
     }
 
     /// Gives an image to every node that runs, and to each that starts later.

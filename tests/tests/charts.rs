@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use clap::{CommandFactory as _, Parser as _};
 use controlplane::args::CommandLine;
 use controlplane_k8s_api::{Group, Kind};
+use lab::cluster::mesh::find_helm;
 use serde_json::{Value, json};
 
 /// A way to install the mesh, with the values that make it.
@@ -438,7 +439,7 @@ fn helm() -> Option<&'static Helm> {
 
 impl Helm {
     fn find() -> Option<Self> {
-        let Some(program) = candidates().into_iter().find(|p| p.is_file()) else {
+        let Some(program) = find_helm() else {
             // Past libtest, which keeps what passing tests print.
             let line =
                 b"LEFT OUT: the charts were not rendered, since there is no Helm (scripts/setup.sh test)\n";
@@ -473,17 +474,6 @@ impl Helm {
         assert!(out.status.success(), "{}", text(&out));
         String::from_utf8(out.stdout).expect("text")
     }
-}
-
-fn candidates() -> Vec<PathBuf> {
-    let named = std::env::var_os("HELM").map(PathBuf::from);
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all: Vec<_> = named.into_iter().collect();
-    all.push(target.join("helm/bin/helm"));
-    all.extend(std::env::split_paths(&path).map(|dir| dir.join("helm")));
-    all
 }
 
 fn charts() -> PathBuf {

@@ -14,14 +14,14 @@ fn files() -> Files {
 #[test]
 fn equal_files_give_equal_bytes() {
     assert_eq!(
-        Layer::of(&files()).expect("made"),
-        Layer::of(&files()).expect("made")
+        Layer::of(&files(), Effort::Smallest).expect("made"),
+        Layer::of(&files(), Effort::Smallest).expect("made")
     );
 }
 
 #[test]
 fn a_layer_holds_the_files_and_their_directories() {
-    let layer = Layer::of(&files()).expect("made");
+    let layer = Layer::of(&files(), Effort::Smallest).expect("made");
     let mut archive = Archive::new(GzDecoder::new(layer.bytes.as_slice()));
     let mut seen = Vec::new();
     for entry in archive.entries().expect("a tar") {
@@ -55,7 +55,7 @@ fn a_layer_holds_the_files_and_their_directories() {
 
 #[test]
 fn the_digest_is_of_what_is_inside() {
-    let layer = Layer::of(&files()).expect("made");
+    let layer = Layer::of(&files(), Effort::Smallest).expect("made");
     let mut tar = Vec::new();
     GzDecoder::new(layer.bytes.as_slice())
         .read_to_end(&mut tar)

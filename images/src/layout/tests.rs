@@ -44,11 +44,9 @@ fn every_descriptor_leads_to_a_blob_of_its_size_and_digest() {
         manifest["annotations"]["org.opencontainers.image.version"],
         "0.1.0"
     );
-    let uncompressed = Layer::of(&{
-        let mut files = Files::base();
-        files.make("/hello", "text");
-        files
-    });
+    let mut files = Files::base();
+    files.make("/hello", "text");
+    let uncompressed = Layer::of(&files, Effort::Smallest);
     assert_eq!(
         config["rootfs"]["diff_ids"][0],
         uncompressed.expect("made").diff_id

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use serde_json::{Deserializer, Value, json};
 
 use super::kubectl::Kubectl;
@@ -15,31 +18,36 @@ use crate::ip::Namespace;
 /// The running controller; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Balancer {
-    watch: Child,
+    watch: Arc<Mutex<Watch>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The command that watches. It ends whenever the API server does, and is started again.
+#[derive(Debug, Default)]
+struct Watch {
+    stopped: bool,
+    command: Option<Child>,
 }
 
 impl Balancer {
     /// Watches Services. `clients` is the namespace whose programs are to reach the addresses.
     pub(super) fn start(kubectl: Kubectl, clients: Namespace) -> Result<Self> {
-        let mut command = kubectl.command(&["get", "services", "-A", "--watch", "-o", "json"]);
-        command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null());
-        let mut watch = command.spawn().context("kubectl get --watch")?;
-        let events = watch.stdout.take().context("kubectl's output")?;
+        let watch = Arc::new(Mutex::new(Watch::default()));
+        let ours = Arc::clone(&watch);
         let thread = thread::Builder::new()
             .name("load-balancer".into())
             .spawn(move || {
                 let mut given = BTreeMap::new();
-                for service in Deserializer::from_reader(BufReader::new(events))
-                    .into_iter::<Value>()
-                    .flatten()
-                {
-                    if let Err(error) = serve(&service, &mut given, &kubectl, &clients) {
-                        eprintln!("load balancer: {error:#}");
+                while let Some(events) = next(&ours, &kubectl) {
+                    for service in Deserializer::from_reader(BufReader::new(events))
+                        .into_iter::<Value>()
+                        .flatten()
+                    {
+                        if let Err(error) = serve(&service, &mut given, &kubectl, &clients) {
+                            eprintln!("load balancer: {error:#}");
+                        }
                     }
+                    thread::sleep(AGAIN);
                 }
             })?;
         Ok(Self {
@@ -51,12 +59,38 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        drop(self.watch.kill());
-        drop(self.watch.wait());
+        let mut watch = self.watch.lock();
+        watch.stopped = true;
+        if let Some(command) = &mut watch.command {
+            drop(command.kill());
+            drop(command.wait());
+        }
+        drop(watch);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
     }
+}
+
+/// What a new watch prints; nothing once the controller is to end.
+fn next(watch: &Mutex<Watch>, kubectl: &Kubectl) -> Option<ChildStdout> {
+    let mut watch = watch.lock();
+    if let Some(mut ended) = watch.command.take() {
+        drop(ended.kill());
+        drop(ended.wait());
+    }
+    if watch.stopped {
+        return None;
+    }
+    let mut command = kubectl.command(&["get", "services", "-A", "--watch", "-o", "json"]);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .stdin(Stdio::null());
+    let mut command = command.spawn().ok()?;
+    let events = command.stdout.take();
+    watch.command = Some(command);
+    events
 }
 
 fn serve(
@@ -99,3 +133,5 @@ fn waits(service: &Value) -> Option<(&str, &str)> {
     let metadata = &service["metadata"];
     (asked && !has).then_some((metadata["namespace"].as_str()?, metadata["name"].as_str()?))
 }
+
+const AGAIN: Duration = Duration::from_millis(200);

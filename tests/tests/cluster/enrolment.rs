@@ -1,10 +1,10 @@
 //! Running pods that join the mesh and leave it by their labels.
 
 use anyhow::{Result, ensure};
-use lab::capture::Capture;
 
 use crate::Test;
-use crate::mesh::{Mesh, Pod, SYSTEM};
+use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM};
+use crate::traffic::Captures;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -16,16 +16,12 @@ pub(crate) const TESTS: &[Test] = &[
         run: agent_killed,
     },
     Test {
-        name: "probes_of_the_kubelet_reach_pods_in_the_mesh",
-        run: probes,
-    },
-    Test {
         name: "who_opts_out_or_shares_the_nodes_network_is_not_touched",
         run: outsiders,
     },
 ];
 
-fn label(mesh: &Mesh, namespace: &str, mode: &str) -> Result<()> {
+pub(crate) fn label(mesh: &Mesh, namespace: &str, mode: &str) -> Result<()> {
     let label = match mode {
         "" => "istio.io/dataplane-mode-".to_owned(),
         mode => format!("istio.io/dataplane-mode={mode}"),
@@ -35,7 +31,7 @@ fn label(mesh: &Mesh, namespace: &str, mode: &str) -> Result<()> {
         .map(drop)
 }
 
-fn is_captured(mesh: &Mesh, pod: &Pod) -> Result<bool> {
+pub(crate) fn is_captured(mesh: &Mesh, pod: &Pod) -> Result<bool> {
     let node = mesh.node_rules(pod.node)?;
     Ok(mesh.rules(pod)?.contains("redirect to :15001") && node.contains(&pod.ip.to_string()))
 }
@@ -58,14 +54,13 @@ fn join_and_leave(mesh: &mut Mesh) -> Result<()> {
             mesh.wait_redirection(pod, Some("enabled"))?;
             ensure!(is_captured(mesh, pod)?, "{}: {}", pod.name, mesh.rules(pod)?);
         }
-        // Whoever is to be asked is away: nothing passes, and nothing passes in the clear.
-        let capture = Capture::start(&["canary-in-the-mesh"])?;
-        ensure!(
-            mesh.send(web, cart, "canary-in-the-mesh").is_err(),
-            "there is nobody to say that it may pass"
-        );
-        let seen = capture.stop();
-        ensure!(seen.frames > 0 && seen.found.is_empty(), "{seen:?}");
+        mesh.wait_tunnel(web, cart)?;
+        let captures = Captures::start(mesh, &["canary-in-the-mesh"])?;
+        let answer = mesh.send(web, cart, "canary-in-the-mesh")?;
+        let seen = captures.stop();
+        ensure!(answer == "canary-in-the-mesh", "{answer}");
+        seen.nothing_in_the_clear()?;
+        ensure!(seen.wire.tunnelled > 0, "{seen:?}");
 
         label(mesh, "joining", "")?;
         for pod in &pods {
@@ -77,23 +72,22 @@ fn join_and_leave(mesh: &mut Mesh) -> Result<()> {
                 Ok(!mesh.node_rules(pod.node)?.contains(&format!("{}", pod.ip)))
             })?;
         }
-        let capture = Capture::start(&["after-the-mesh"])?;
+        let captures = Captures::start(mesh, &["after-the-mesh"])?;
         ensure!(
             mesh.send(web, cart, "after-the-mesh")?.contains("after-the-mesh"),
             "they reach each other again"
         );
+        let seen = captures.stop();
         ensure!(
-            !capture.stop().found.is_empty(),
-            "a capture that sees nothing proves nothing"
+            !seen.wire.found.is_empty() && seen.nodes.iter().all(|node| !node.found.is_empty()),
+            "captures that see nothing prove nothing: {seen:?}"
         );
     }
-    mesh.kubectl
-        .run(&["delete", "namespace", "joining", "--wait=false"])
-        .map(drop)
+    mesh.forget("joining")
 }
 
 fn agent_killed(mesh: &mut Mesh) -> Result<()> {
-    mesh.namespace("steady", "istio.io/dataplane-mode: ambient")?;
+    mesh.namespace("steady", AMBIENT)?;
     let web = mesh.server("steady", "web", 0, "")?;
     mesh.wait_redirection(&web, Some("enabled"))?;
     let version = |mesh: &Mesh| -> Result<String> {
@@ -132,30 +126,11 @@ fn agent_killed(mesh: &mut Mesh) -> Result<()> {
     mesh.eventually("what the agent before did is undone", || {
         Ok(!mesh.rules(&web)?.contains("redirect"))
     })?;
-    mesh.kubectl
-        .run(&["delete", "namespace", "steady", "--wait=false"])
-        .map(drop)
-}
-
-fn probes(mesh: &mut Mesh) -> Result<()> {
-    mesh.namespace("probed", "istio.io/dataplane-mode: ambient")?;
-    for (name, probe) in [
-        ("http", "httpGet: {path: /, port: 8080}"),
-        ("tcp", "tcpSocket: {port: 9000}"),
-        ("exec", "exec: {command: [/lab-app, --version]}"),
-    ] {
-        let probes = format!("    readinessProbe: {{{probe}, periodSeconds: 1, timeoutSeconds: 10}}\n");
-        // Captured before its first process: were it not for the node's rules, no probe would ever succeed.
-        let pod = mesh.server("probed", name, 1, &probes)?;
-        ensure!(is_captured(mesh, &pod)?, "{name}");
-    }
-    mesh.kubectl
-        .run(&["delete", "namespace", "probed", "--wait=false"])
-        .map(drop)
+    mesh.forget("steady")
 }
 
 fn outsiders(mesh: &mut Mesh) -> Result<()> {
-    mesh.namespace("mixed", "istio.io/dataplane-mode: ambient")?;
+    mesh.namespace("mixed", AMBIENT)?;
     let inside = mesh.server("mixed", "inside", 0, "")?;
     mesh.wait_redirection(&inside, Some("enabled"))?;
     mesh.kubectl.run(&[
@@ -180,7 +155,5 @@ fn outsiders(mesh: &mut Mesh) -> Result<()> {
         !mesh.node_rules(0)?.contains("redirect to :15001"),
         "the node itself is not captured"
     );
-    mesh.kubectl
-        .run(&["delete", "namespace", "mixed", "--wait=false"])
-        .map(drop)
+    mesh.forget("mixed")
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::mesh::{Mesh, SYSTEM};
+use crate::mesh::{AMBIENT, Mesh, SYSTEM};
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -26,9 +26,9 @@ pub(crate) const LAST: &[Test] = &[Test {
 }];
 
 const NETWORK: &str = "/etc/cni/net.d/10-lab.conflist";
-const PROGRAM: &str = "/opt/cni/bin/istio-cni";
+pub(crate) const PROGRAM: &str = "/opt/cni/bin/istio-cni";
 
-fn plugins(mesh: &Mesh, node: usize) -> Result<Vec<String>> {
+pub(crate) fn plugins(mesh: &Mesh, node: usize) -> Result<Vec<String>> {
     let text = fs::read(mesh.host_file(node, NETWORK)?)?;
     let list: Value = serde_json::from_slice(&text)?;
     let plugins = list["plugins"].as_array().context("plugins")?;
@@ -72,7 +72,7 @@ fn installed_and_repaired(mesh: &mut Mesh) -> Result<()> {
 }
 
 fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {
-    mesh.namespace("waiting", "istio.io/dataplane-mode: ambient")?;
+    mesh.namespace("waiting", AMBIENT)?;
     let daemonset = ["-n", SYSTEM, "patch", "daemonset", "istio-cni-node", "-p"];
     let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"true"}}}}}"#;
     mesh.kubectl.run(&[&daemonset[..], &[nowhere]].concat())?;
@@ -101,19 +101,17 @@ fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {
             said.contains("agent").then_some(())
         },
     )?;
-    let anywhere = r#"{"spec":{"template":{"spec":{"nodeSelector":null}}}}"#;
+    let anywhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":null}}}}}"#;
     mesh.kubectl.run(&[&daemonset[..], &[anywhere]].concat())?;
     mesh.wait_agents()?;
     let web = mesh.pod("waiting", "web")?;
     mesh.wait_redirection(&web, Some("enabled"))?;
     ensure!(mesh.rules(&web)?.contains("redirect to :15001"), "it is captured");
-    mesh.kubectl
-        .run(&["delete", "namespace", "waiting", "--wait=false"])
-        .map(drop)
+    mesh.forget("waiting")
 }
 
 fn leaves_nothing(mesh: &mut Mesh) -> Result<()> {
-    mesh.namespace("leaving", "istio.io/dataplane-mode: ambient")?;
+    mesh.namespace("leaving", AMBIENT)?;
     let pods = [
         mesh.server("leaving", "web", 0, "")?,
         mesh.server("leaving", "cart", 1, "")?,
@@ -144,5 +142,5 @@ fn leaves_nothing(mesh: &mut Mesh) -> Result<()> {
     }
     let sent = mesh.send(&pods[0], &pods[1], "without a mesh")?;
     ensure!(sent.contains("without a mesh"), "{sent}");
-    Ok(())
+    mesh.forget("leaving")
 }

@@ -1,4 +1,4 @@
-//! End-to-end tests on a real Kubernetes cluster: the node agent, the plugin and ztunnel run as DaemonSets, from images.
+//! End-to-end tests on a real Kubernetes cluster, on which `lateen install` has put the mesh: charts, images and all.
 //!
 //! All tests share one cluster, one after the other, each with a namespace of its own. The arguments are libtest's:
 //! `cargo test -p mesh-tests --test cluster [FILTER]... [-- --list]`. They need the machine's root, and Go, of whose modules
@@ -7,11 +7,17 @@
 mod enrolment;
 mod host;
 mod mesh;
+mod outages;
+mod removal;
+mod security;
+mod traffic;
+mod workloads;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use lab::cluster::{Cluster, Tools, tools};
+use lab::cluster::mesh::find_helm;
+use lab::cluster::{Tools, tools};
 use lab::products::Products;
 use lab::world::{self, Rights};
 use tokio::time::Instant;
@@ -28,7 +34,17 @@ pub(crate) struct Test {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let tests: Vec<Test> = [host::TESTS, enrolment::TESTS, host::LAST].concat();
+    let tests: Vec<Test> = [
+        host::TESTS,
+        enrolment::TESTS,
+        security::TESTS,
+        workloads::TESTS,
+        outages::TESTS,
+        removal::TESTS,
+        host::LAST,
+        removal::LAST,
+    ]
+    .concat();
     let chosen: Vec<_> = tests
         .into_iter()
         .filter(|t| filters.is_empty() || filters.iter().any(|f| t.name.contains(f.as_str())))
@@ -40,7 +56,9 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    if let Some(missing) = tools::missing() {
+    let helm = find_helm();
+    let no_helm = "they need Helm (scripts/setup.sh test)";
+    if let Some(missing) = tools::missing().or(helm.is_none().then_some(no_helm)) {
         println!(
             "!! LEFT OUT: {} tests on a Kubernetes cluster: {missing}",
             chosen.len()
@@ -70,8 +88,8 @@ fn run(tests: &[Test]) -> Result<bool> {
     world::end_at_signals(|code| code)?;
     println!("\nrunning {} tests", tests.len());
     let start = Instant::now();
-    let cluster = Cluster::start(&tools).context("the cluster does not start")?;
-    let mut mesh = Mesh::install(cluster, &products).context("the mesh is not installed")?;
+    let mut mesh = Mesh::start(&tools, &products).context("the mesh is not installed")?;
+    println!("the mesh is installed ({:.1}s)", start.elapsed().as_secs_f64());
     let mut failures = Vec::new();
     for test in tests {
         let began = Instant::now();

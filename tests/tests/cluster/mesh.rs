@@ -1,20 +1,27 @@
-//! The mesh's parts of every node on the cluster of the tests, and what tests ask about them.
+//! The mesh on the cluster of the tests, and what tests ask about it.
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use lab::cluster::{Cluster, Kubectl};
+use anyhow::{Context as _, Result, anyhow, bail};
+use lab::access::AccessLine;
+use lab::cluster::{Cluster, Kubectl, Lateen, Tools, mesh};
 use lab::products::Products;
 use lab::wait;
 use serde_json::Value;
 
-/// A cluster with the mesh's DaemonSets.
+use crate::traffic::Captures;
+
+/// A cluster with the mesh on it.
 pub(crate) struct Mesh {
     pub(crate) cluster: Cluster,
     pub(crate) kubectl: Kubectl,
+    pub(crate) lateen: Lateen,
+    app: PathBuf,
 }
 
 /// A pod of a test, as it runs.
@@ -24,41 +31,49 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) node: usize,
     pub(crate) ip: IpAddr,
+    /// The name of its network on its node; nothing where it is the node's own.
+    network: Option<String>,
 }
 
 impl Mesh {
-    pub(crate) fn install(cluster: Cluster, products: &Products) -> Result<Self> {
-        let program = |name: &str| products.path(name);
-        cluster.image("lab/app:1", &[(&program("lab-app"), "/lab-app")])?;
-        cluster.image(
-            "lab/ztunnel:1",
-            &[(&program("ztunnel"), "/usr/local/bin/ztunnel")],
-        )?;
-        cluster.image(
-            "lab/cni:1",
-            &[
-                (&program("lateen-node"), "/usr/local/bin/lateen-node"),
-                (&program("lateen-cni"), "/opt/cni/bin/lateen-cni"),
-                (&nft()?, "/usr/local/bin/nft"),
-            ],
-        )?;
-        let kubectl = cluster.kubectl();
-        let mesh = Self { cluster, kubectl };
-        mesh.kubectl.apply(NODE_PARTS)?;
-        mesh.wait_agents()?;
-        mesh.wait_pods(SYSTEM, "app=ztunnel", 2, |pod| {
-            pod["status"]["phase"] == "Running"
-        })?;
+    /// A cluster on which `lateen install` has put the mesh.
+    pub(crate) fn start(tools: &Tools, products: &Products) -> Result<Self> {
+        let helm = mesh::find_helm().context("helm")?;
+        let made = {
+            let products = products.clone();
+            thread::spawn(move || mesh::images(&products))
+        };
+        let cluster = Cluster::start(tools).context("the cluster does not start")?;
+        let app = products.path("lab-app");
+        cluster.image("lab/app:1", &[(&app, "/lab-app")])?;
+        let images = made.join().map_err(|_| anyhow!("making images panicked"))??;
+        for (name, image) in &images {
+            cluster.load(name, image).with_context(|| name.clone())?;
+        }
+        let mesh = Self {
+            kubectl: cluster.kubectl(),
+            lateen: Lateen::beside(&cluster, products, &helm),
+            cluster,
+            app,
+        };
+        mesh.install().map_err(|error| error.context(mesh.tell()))?;
         Ok(mesh)
+    }
+
+    /// Installs the mesh by `lateen install`, which waits until it runs.
+    pub(crate) fn install(&self) -> Result<()> {
+        self.lateen.install(VALUES).map(drop)
+    }
+
+    /// Brings what is installed to what the charts say, by `lateen upgrade`.
+    pub(crate) fn upgrade(&self) -> Result<()> {
+        self.lateen.upgrade(VALUES).map(drop)
     }
 
     /// Waits until the agents of both nodes are ready.
     pub(crate) fn wait_agents(&self) -> Result<()> {
         self.wait_pods(SYSTEM, "k8s-app=istio-cni-node", 2, |pod| {
-            let conditions = pod["status"]["conditions"].as_array();
-            let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-            pod["metadata"]["deletionTimestamp"].is_null()
-                && conditions.is_some_and(|all| all.iter().any(ready))
+            pod["metadata"]["deletionTimestamp"].is_null() && is_ready(pod)
         })
     }
 
@@ -87,6 +102,36 @@ impl Mesh {
         let account = ["serviceaccount", "default", "-n", name];
         self.kubectl
             .wait("the default account", &account, LIMIT, |_| Some(()))
+    }
+
+    /// A namespace goes, when it will.
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
+        let delete = ["delete", "namespace", name, "--wait=false"];
+        self.kubectl.run(&delete).map(drop)
+    }
+
+    /// Nothing but mutual TLS is taken in a namespace.
+    pub(crate) fn strict(&self, namespace: &str) -> Result<()> {
+        let policy = format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: default, namespace: {namespace}}}\n\
+             spec: {{mtls: {{mode: STRICT}}}}\n"
+        );
+        self.kubectl.apply(&policy).map(drop)
+    }
+
+    /// Waits until what one pod sends another is not seen in the clear: the client's proxy has learnt that the other is in
+    /// the mesh.
+    pub(crate) fn wait_tunnel(&self, from: &Pod, to: &Pod) -> Result<()> {
+        let what = format!("{} reaches {} by a tunnel", from.name, to.name);
+        let mut tries = 0;
+        self.eventually(&what, || {
+            tries += 1;
+            let word = format!("is-there-a-tunnel-{tries}.");
+            let captures = Captures::start(self, &[&word])?;
+            let answer = self.send(from, to, &word);
+            let seen = captures.stop();
+            Ok(answer? == word && seen.found().is_empty())
+        })
     }
 
     /// A server on one node: TCP echo on 9000, HTTP on 8080; `more` is further fields of its container.
@@ -124,11 +169,62 @@ impl Mesh {
                 name: name.to_owned(),
                 node: node - 1,
                 ip,
+                network: None,
             })
         };
         let what = format!("pod {namespace}/{name} is ready");
-        self.kubectl
-            .wait(&what, &["pod", name, "-n", namespace], LIMIT, ready)
+        let object = ["pod", name, "-n", namespace];
+        let mut pod = self.kubectl.wait(&what, &object, LIMIT, ready)?;
+        pod.network = self.network(&pod)?;
+        Ok(pod)
+    }
+
+    /// The ready pods that a label selects.
+    pub(crate) fn pods(&self, namespace: &str, label: &str, count: usize) -> Result<Vec<Pod>> {
+        self.wait_pods(namespace, label, count, is_ready)?;
+        let list = self.kubectl.get(&["pods", "-n", namespace, "-l", label])?;
+        let items = list["items"].as_array().context("pods")?;
+        let names = items.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+        names.map(|name| self.pod(namespace, name)).collect()
+    }
+
+    /// The proxy of a node.
+    pub(crate) fn proxy(&self, node: usize) -> Result<Pod> {
+        let proxies = self.pods(SYSTEM, "app=ztunnel", 2)?;
+        let ours = proxies.into_iter().find(|pod| pod.node == node);
+        ours.with_context(|| format!("no proxy on node {node}"))
+    }
+
+    /// Which of the node's networks has the pod's address.
+    fn network(&self, pod: &Pod) -> Result<Option<String>> {
+        let node = &self.cluster.nodes()[pod.node];
+        for name in node.output("ls", &["/run/netns"])?.split_whitespace() {
+            let inside = format!("--net=/run/netns/{name}");
+            // One that ends meanwhile is not the pod's.
+            let addresses = node.output("nsenter", &[&inside, "ip", "-o", "address"]);
+            if addresses.is_ok_and(|a| a.contains(&format!(" {}/", pod.ip))) {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A command in a pod's network.
+    pub(crate) fn inside(&self, pod: &Pod, program: &str) -> Result<Command> {
+        let node = &self.cluster.nodes()[pod.node];
+        match &pod.network {
+            None => node.command(program),
+            Some(network) => {
+                let mut command = node.command("nsenter")?;
+                command.arg(format!("--net=/run/netns/{network}")).arg(program);
+                Ok(command)
+            }
+        }
+    }
+
+    /// The lab's own program in a pod's network.
+    pub(crate) fn app(&self, pod: &Pod) -> Result<Command> {
+        self.inside(pod, &self.app.display().to_string())
     }
 
     /// Waits until a pod's annotation says this.
@@ -143,20 +239,7 @@ impl Mesh {
 
     /// The rules in a pod's network.
     pub(crate) fn rules(&self, pod: &Pod) -> Result<String> {
-        let node = &self.cluster.nodes()[pod.node];
-        let ip = pod.ip.to_string();
-        for name in node.output("ls", &["/run/netns"])?.split_whitespace() {
-            let inside = format!("--net=/run/netns/{name}");
-            let addresses = node.output("nsenter", &[&inside, "ip", "-o", "address"])?;
-            if addresses.contains(&format!(" {ip}/")) {
-                return node.output("nsenter", &[&inside, "nft", "list", "ruleset"]);
-            }
-        }
-        bail!(
-            "no network on {} has the address {ip} of pod {}",
-            node.name(),
-            pod.name
-        )
+        printed(self.inside(pod, "nft")?.args(["list", "ruleset"]))
     }
 
     /// The rules of a node itself.
@@ -166,9 +249,44 @@ impl Mesh {
 
     /// Sends a text from one pod to the echo server of another; what comes back, or how it failed.
     pub(crate) fn send(&self, from: &Pod, to: &Pod, text: &str) -> Result<String> {
-        let address = format!("{}:9000", to.ip);
-        let command = ["/lab-app", "send", &address, "--text", text];
-        self.kubectl.exec(&from.namespace, &from.name, &command)
+        self.send_to(from, to.echo(), text)
+    }
+
+    /// Whether a text comes back.
+    pub(crate) fn reaches(&self, from: &Pod, to: &Pod, text: &str) -> bool {
+        self.send(from, to, text).is_ok_and(|answer| answer == text)
+    }
+
+    /// As [`Self::send`], to any address.
+    pub(crate) fn send_to(&self, from: &Pod, to: SocketAddr, text: &str) -> Result<String> {
+        let to = to.to_string();
+        printed(self.app(from)?.args(["send", &to, "--text", text]))
+    }
+
+    /// What the proxies of a node said of connections so far.
+    pub(crate) fn access(&self, node: usize) -> Result<Vec<AccessLine>> {
+        let mut lines = Vec::new();
+        for entry in fs::read_dir(self.host_file(node, "/var/log/pods")?)? {
+            let folder = entry?;
+            if !folder
+                .file_name()
+                .to_string_lossy()
+                .starts_with("istio-system_ztunnel-")
+            {
+                continue;
+            }
+            for log in fs::read_dir(folder.path().join("istio-proxy"))
+                .into_iter()
+                .flatten()
+            {
+                let text = fs::read(log?.path())?;
+                let text = String::from_utf8_lossy(&text);
+                // Time, stream, whether it is whole, and what was written (the CRI's log format).
+                let said = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
+                lines.extend(said.filter_map(AccessLine::parse));
+            }
+        }
+        Ok(lines)
     }
 
     /// A file of a node's CNI directories.
@@ -207,24 +325,55 @@ impl Mesh {
         let events = events.unwrap_or_default();
         let lines: Vec<_> = events.lines().collect();
         format!(
-            "{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{}\n{}",
             pods.unwrap_or_default(),
             lines[lines.len().saturating_sub(25)..].join("\n"),
+            of("app=istiod"),
             of("k8s-app=istio-cni-node"),
             of("app=ztunnel")
         )
     }
 }
 
-fn nft() -> Result<PathBuf> {
-    let found = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"].map(Path::new);
-    let found = found.into_iter().find(|path| fs::metadata(path).is_ok());
-    found
-        .map(Path::to_owned)
-        .context("nft is missing: apt-get install nftables")
+impl Pod {
+    /// Where it echoes.
+    pub(crate) fn echo(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 9000)
+    }
+
+    /// The identity of its service account.
+    pub(crate) fn identity(&self, account: &str) -> String {
+        format!("spiffe://cluster.local/ns/{}/sa/{account}", self.namespace)
+    }
 }
 
+/// Whether the API server says that a pod is ready.
+pub(crate) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
+    conditions.is_some_and(|all| all.iter().any(ready))
+}
+
+/// What a command prints; fails when it does, with what it said.
+pub(crate) fn printed(command: &mut Command) -> Result<String> {
+    let out = command.output().context("a command of a pod")?;
+    if !out.status.success() {
+        bail!("{}", String::from_utf8_lossy(&out.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// The label of a namespace whose pods belong to the mesh.
+pub(crate) const AMBIENT: &str = "istio.io/dataplane-mode: ambient";
 pub(crate) const SYSTEM: &str = "istio-system";
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
-/// The agent and the proxy with the rights that `docs/least-privilege.md` gives them, and no others.
-pub(crate) const NODE_PARTS: &str = include_str!("node-parts.yaml");
+/// The charts as they are, but for times: tests want to see certificates end and pods leave.
+const VALUES: &str = "
+global: {logFormat: json}
+cni:
+  addDeadlineSeconds: 5
+  env: {UNENROLL_SETTLE_SECONDS: \"1\"}
+ztunnel:
+  terminationGracePeriodSeconds: 10
+  env: {SECRET_TTL: 60s}
+";

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -22,27 +23,46 @@ struct Attempt {
     failure: Option<String>,
 }
 
+/// What is to be done.
+pub(crate) struct Load<'a> {
+    pub(crate) to: SocketAddr,
+    /// Connections a second.
+    pub(crate) rate: u32,
+    pub(crate) length: Duration,
+    /// The line.
+    pub(crate) text: &'a str,
+    pub(crate) ledger: Option<&'a Path>,
+    /// Whether the end of standard input ends it earlier.
+    pub(crate) until_eof: bool,
+}
+
 /// Opens `rate` connections a second for `length`, echoes one line on each, and prints the ledger's sums.
-pub(crate) fn run(
-    to: SocketAddr,
-    rate: u32,
-    length: Duration,
-    text: &str,
-    ledger: Option<&Path>,
-) -> Result<()> {
+pub(crate) fn run(load: &Load<'_>) -> Result<()> {
     let start = Instant::now();
     let (report, reports) = mpsc::channel();
-    let line = format!("{text}\n");
-    let file = ledger.map(File::create).transpose().context("the ledger")?;
+    let line = format!("{}\n", load.text);
+    let file = load.ledger.map(File::create).transpose().context("the ledger")?;
     let writer = thread::spawn(move || collect(&reports, file));
+    let ended = Arc::new(AtomicBool::new(false));
+    if load.until_eof {
+        let ended = Arc::clone(&ended);
+        thread::spawn(move || {
+            // Whatever ends the input ends the load.
+            drop(io::copy(&mut io::stdin(), &mut io::sink()));
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
     println!("started");
-    let total = u64::from(rate) * length.as_secs();
+    let total = u64::from(load.rate) * load.length.as_secs();
     let mut threads = Vec::new();
     for i in 0..total {
         // The schedule is fixed in advance: a slow answer must not slow the questions down.
-        let due = Duration::from_secs_f64(i as f64 / f64::from(rate));
+        let due = Duration::from_secs_f64(i as f64 / f64::from(load.rate));
         thread::sleep(due.saturating_sub(start.elapsed()));
-        let (report, line) = (report.clone(), line.clone());
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
+        let (to, report, line) = (load.to, report.clone(), line.clone());
         threads.push(thread::spawn(move || {
             let at = start.elapsed();
             let failure = attempt(to, &line).err().map(|e| format!("{e:#}"));

@@ -6,10 +6,11 @@ mod perf;
 mod server;
 mod web;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use tokio::time::Instant;
 
@@ -43,7 +44,8 @@ enum Do {
     },
     /// Connect, send, half-close, and print everything that comes back.
     Send {
-        to: SocketAddr,
+        /// Whom: an address or a name, and a port.
+        to: String,
         /// What to send.
         #[arg(long, default_value = "")]
         text: String,
@@ -79,7 +81,8 @@ enum Do {
     },
     /// New connections at a steady rate, one echoed line each; print a ledger as JSON at the end.
     Load {
-        to: SocketAddr,
+        /// Whom: an address or a name, and a port.
+        to: String,
         /// Connections a second.
         #[arg(long, default_value_t = 50)]
         rate: u32,
@@ -92,6 +95,9 @@ enum Do {
         /// Write the ledger here as it grows, one line an attempt.
         #[arg(long)]
         ledger: Option<std::path::PathBuf>,
+        /// End earlier when standard input does.
+        #[arg(long)]
+        until_eof: bool,
     },
     /// Serve HTTP/1.1, HTTP/2, gRPC and WebSocket on one port, as an application that says who it is.
     Web(web::Web),
@@ -162,7 +168,8 @@ fn main() -> ExitCode {
             timing,
         } => {
             let start = Instant::now();
-            let sent = client::send(to, &text.repeat(times), Duration::from_millis(limit_ms), count);
+            let sent = resolve(&to)
+                .and_then(|to| client::send(to, &text.repeat(times), Duration::from_millis(limit_ms), count));
             if timing {
                 eprintln!("ms={:.3}", start.elapsed().as_secs_f64() * 1000.0);
             }
@@ -187,7 +194,17 @@ fn main() -> ExitCode {
             seconds,
             text,
             ledger,
-        } => load::run(to, rate, Duration::from_secs(seconds), &text, ledger.as_deref()),
+            until_eof,
+        } => resolve(&to).and_then(|to| {
+            load::run(&load::Load {
+                to,
+                rate,
+                length: Duration::from_secs(seconds),
+                text: &text,
+                ledger: ledger.as_deref(),
+                until_eof,
+            })
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,4 +213,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The first address of a name, or the address itself.
+fn resolve(to: &str) -> Result<SocketAddr> {
+    let mut addresses = to
+        .to_socket_addrs()
+        .with_context(|| format!("no address of {to}"))?;
+    addresses.next().with_context(|| format!("no address of {to}"))
 }

@@ -1,6 +1,7 @@
 //! gRPC without a schema: each message comes back with who answered before it; one or many, from either side
 //! (gRPC over HTTP/2, the protocol's own document).
 
+use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -20,8 +21,11 @@ pub(super) fn is(request: &Request<Incoming>) -> bool {
     kind.is_some_and(|k| k.as_bytes().starts_with(CONTENT_TYPE.as_bytes()))
 }
 
-/// The method `/<service>/Status<n>` ends with that status at once; every other echoes.
+/// The method `/<service>/Status<n>` ends with that status at once; that of health checks is answered; every other echoes.
 pub(super) async fn answer(name: &str, request: Request<Incoming>) -> Response<Body> {
+    if request.uri().path() == HEALTH {
+        return healthy();
+    }
     let status = request
         .uri()
         .path()
@@ -43,6 +47,18 @@ pub(super) async fn answer(name: &str, request: Request<Incoming>) -> Response<B
             Response::new(echo.boxed_unsync())
         }
     };
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// As gRPC's health checking protocol wants it (`grpc.health.v1`): one `HealthCheckResponse` whose status is SERVING.
+fn healthy() -> Response<Body> {
+    let mut message = BytesMut::new();
+    put(&mut message, &[], &[0x08, 0x01]);
+    let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
+    let body = Full::new(message.freeze()).map_err(|never| match never {});
+    let mut response = Response::new(body.with_trailers(ready(Some(Ok(trailers)))).boxed_unsync());
     let kind = HeaderValue::from_static(CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
@@ -139,6 +155,7 @@ fn put(to: &mut BytesMut, first: &[u8], then: &[u8]) {
 }
 
 const CONTENT_TYPE: &str = "application/grpc";
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// One byte that says whether a message is compressed, four that say how long it is.
 const PREFIX: usize = 5;

@@ -1,0 +1,148 @@
+//! A node that dies and comes back; the mesh that goes, by `lateen uninstall` and by Helm alone.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Test;
+use crate::host::{PROGRAM, plugins};
+use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM, is_ready};
+
+pub(crate) const TESTS: &[Test] = &[Test {
+    name: "a_node_that_is_killed_and_comes_back_takes_its_pods_into_the_mesh_again",
+    run: node_killed,
+}];
+
+/// What leaves nothing for others to test.
+pub(crate) const LAST: &[Test] = &[
+    Test {
+        name: "lateen_uninstall_leaves_no_rule_file_or_annotation",
+        run: by_lateen,
+    },
+    Test {
+        name: "helm_uninstall_leaves_no_rule_file_or_annotation",
+        run: by_helm,
+    },
+];
+
+fn node_killed(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("phoenix", AMBIENT)?;
+    mesh.strict("phoenix")?;
+    let client = mesh.server("phoenix", "client", 0, "")?;
+    let server = mesh.server("phoenix", "server", 1, "")?;
+    mesh.wait_tunnel(&client, &server)?;
+    mesh.cluster.node(1).kill();
+    ensure!(
+        !mesh.reaches(&client, &server, "is anybody there"),
+        "the node is gone"
+    );
+    mesh.cluster.node(1).start()?;
+    mesh.cluster.wait_node_ready(1)?;
+    for (selector, pods) in [
+        ("k8s-app=istio-cni-node", 2),
+        ("app=ztunnel", 2),
+        ("app=istiod", 2),
+    ] {
+        mesh.wait_pods(SYSTEM, selector, pods, is_ready)?;
+    }
+    // The kubelet makes the pod's sandbox anew: another network, and another address.
+    mesh.eventually("the pod is in the mesh again", || {
+        let server = mesh.pod("phoenix", "server")?;
+        Ok(
+            mesh.rules(&server)?.contains("redirect to :15001")
+                && mesh.reaches(&client, &server, "I am back"),
+        )
+    })?;
+    let server = mesh.pod("phoenix", "server")?;
+    mesh.wait_tunnel(&client, &server)?;
+    mesh.forget("phoenix")
+}
+
+fn by_lateen(mesh: &mut Mesh) -> Result<()> {
+    put_back(mesh)?;
+    let pods = enrolled(mesh, "farewell")?;
+    mesh.lateen.run(&["uninstall"])?;
+    nothing_is_left(mesh, &pods)?;
+    // What cannot be made again stays: kinds, objects, the root.
+    mesh.kubectl
+        .run(&["get", "secret", "istio-ca-secret", "-n", SYSTEM])?;
+    mesh.kubectl
+        .run(&["get", "crd", "authorizationpolicies.security.istio.io"])?;
+    mesh.forget("farewell")
+}
+
+fn by_helm(mesh: &mut Mesh) -> Result<()> {
+    put_back(mesh)?;
+    let pods = enrolled(mesh, "goodbye")?;
+    mesh.lateen
+        .helm(&["uninstall", "lateen", "-n", SYSTEM, "--wait", "--timeout", "180s"])?;
+    nothing_is_left(mesh, &pods)?;
+    mesh.forget("goodbye")
+}
+
+/// The mesh, whatever the test before left of it.
+fn put_back(mesh: &Mesh) -> Result<()> {
+    let there = mesh.lateen.helm(&["list", "-n", SYSTEM, "-q"])?;
+    match there.contains("lateen") {
+        true => mesh.upgrade()?,
+        false => mesh.install()?,
+    }
+    mesh.wait_agents()
+}
+
+fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
+    mesh.namespace(namespace, AMBIENT)?;
+    let pods = [
+        mesh.server(namespace, "web", 0, "")?,
+        mesh.server(namespace, "cart", 1, "")?,
+    ];
+    for pod in &pods {
+        mesh.wait_redirection(pod, Some("enabled"))?;
+        ensure!(mesh.rules(pod)?.contains("redirect to :15001"), "{}", pod.name);
+    }
+    Ok(pods)
+}
+
+fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
+    for pod in pods {
+        mesh.wait_redirection(pod, None)?;
+        let rules = mesh.rules(pod)?;
+        ensure!(
+            !rules.contains("istio") && !rules.contains("1500"),
+            "{}: {rules}",
+            pod.name
+        );
+        let node = pod.node;
+        let rules = mesh.node_rules(node)?;
+        ensure!(!rules.contains("istio-"), "node {node}: {rules}");
+        ensure!(
+            !mesh.host_file(node, PROGRAM)?.exists(),
+            "the program is still there"
+        );
+        let left = plugins(mesh, node)?;
+        ensure!(!left.contains(&"istio-cni".to_owned()), "{left:?}");
+        for folder in ["/var/run/istio-cni", "/var/run/ztunnel"] {
+            let left = fs::read_dir(mesh.host_file(node, folder)?)?;
+            let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+            ensure!(left.is_empty(), "node {node}: {folder} has {left:?}");
+        }
+    }
+    let namespaces = mesh
+        .kubectl
+        .get(&["namespaces", "-l", "istio.io/dataplane-mode"])?;
+    let labelled = namespaces["items"].as_array().context("namespaces")?;
+    ensure!(labelled.is_empty(), "{labelled:?}");
+    mesh.eventually("no part of the mesh runs", || {
+        let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM])?;
+        Ok(pods["items"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    let roles = mesh
+        .kubectl
+        .get(&["clusterroles", "-l", "app.kubernetes.io/part-of=lateen"])?;
+    ensure!(roles["items"].as_array().is_some_and(Vec::is_empty), "{roles}");
+    ensure!(
+        mesh.reaches(&pods[0], &pods[1], "without a mesh"),
+        "they reach each other"
+    );
+    Ok(())
+}
