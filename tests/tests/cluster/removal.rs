@@ -104,6 +104,10 @@ fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
 }
 
 fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
+    mesh.eventually("no part of the mesh runs", || {
+        let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM])?;
+        Ok(pods["items"].as_array().is_some_and(Vec::is_empty))
+    })?;
     for pod in pods {
         mesh.wait_redirection(pod, None)?;
         let rules = mesh.rules(pod)?;
@@ -132,10 +136,6 @@ fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
         .get(&["namespaces", "-l", "istio.io/dataplane-mode"])?;
     let labelled = namespaces["items"].as_array().context("namespaces")?;
     ensure!(labelled.is_empty(), "{labelled:?}");
-    mesh.eventually("no part of the mesh runs", || {
-        let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM])?;
-        Ok(pods["items"].as_array().is_some_and(Vec::is_empty))
-    })?;
     let roles = mesh
         .kubectl
         .get(&["clusterroles", "-l", "app.kubernetes.io/part-of=lateen"])?;

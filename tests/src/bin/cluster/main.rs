@@ -35,6 +35,9 @@ struct Arguments {
     /// Measure how long pods take into the mesh, print the figures, and end.
     #[arg(long, conflicts_with = "bare")]
     measure: bool,
+    /// The mesh's programs [default: those beside this one].
+    #[arg(long, value_name = "DIR")]
+    products: Option<PathBuf>,
     /// A file of values for the charts.
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
@@ -71,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .unwrap_or_default();
     let cluster = match arguments.bare {
         true => Cluster::start(&tools)?,
-        false => with_the_mesh(&tools, &values)?,
+        false => with_the_mesh(&tools, arguments.products.as_deref(), &values)?,
     };
     if arguments.measure {
         return measure::run(&cluster);
@@ -107,8 +110,8 @@ fn say_how_to_look_around(cluster: &Cluster, tools: &Tools, world: &World) {
 }
 
 /// What `lateen install` makes of a cluster, and two applications that know nothing of it.
-fn with_the_mesh(tools: &Tools, values: &str) -> Result<Cluster> {
-    let products = Products::beside_me()?;
+fn with_the_mesh(tools: &Tools, products: Option<&Path>, values: &str) -> Result<Cluster> {
+    let products = products.map_or_else(Products::beside_me, Products::in_dir)?;
     let helm = find_helm().context("Helm is missing: scripts/setup.sh cluster")?;
     println!("== making the images");
     let images = mesh::images(&products)?;
