@@ -17,7 +17,7 @@ use mesh_runtime::admin::{self, AdminLimits, Request, Response, Routes};
 use mesh_types::NamespacedName;
 use mesh_zds::ZdsServer;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::announce::Announcer;
 use crate::config::HostConfig;
@@ -179,7 +179,6 @@ impl EventServer {
     }
 
     async fn answer(&self, path: &'static str, request: &Request) -> Response {
-        let start = Instant::now();
         let answer = match Event::parse(path, request.body()) {
             Ok(event) => self.inner.serve(event).await,
             Err(error) => Err(error.to_string()),
@@ -192,8 +191,9 @@ impl EventServer {
             Ok(Answer::Refused(text)) => (RequestOutcome::Refused, StatusCode::INTERNAL_SERVER_ERROR, text),
             Err(text) => (RequestOutcome::Invalid, StatusCode::BAD_REQUEST, text),
         };
-        let command = path.trim_start_matches("/cmd").trim_start_matches('/');
-        self.inner.metrics.request(command, outcome, start.elapsed());
+        self.inner
+            .metrics
+            .request(path.trim_start_matches("/cmd").trim_start_matches('/'), outcome);
         if outcome != RequestOutcome::Done {
             tracing::warn!(
                 path,

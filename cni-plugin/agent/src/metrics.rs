@@ -1,10 +1,6 @@
 //! What the agent counts.
 
-use std::time::Duration;
-
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::enroll::Counts;
 
@@ -12,7 +8,6 @@ use crate::enroll::Counts;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
-    duration: HistogramVec,
     ztunnel_connected: IntGauge,
     pods: IntGaugeVec,
     repairs: IntCounter,
@@ -57,15 +52,6 @@ impl Metrics {
                 &["command", "outcome"],
             )
             .expect("constant names are valid"),
-            duration: HistogramVec::new(
-                HistogramOpts::new(
-                    "lateen_node_plugin_request_seconds",
-                    "How long requests of the CNI plugin took, those that were granted",
-                )
-                .buckets(BUCKETS.to_vec()),
-                &["command"],
-            )
-            .expect("constant names are valid"),
             ztunnel_connected: IntGauge::new("ztunnel_connected", "Connected ztunnels")
                 .expect("constant names are valid"),
             pods: IntGaugeVec::new(
@@ -92,9 +78,8 @@ impl Metrics {
             )
             .expect("constant names are valid"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
             Box::new(metrics.requests.clone()),
-            Box::new(metrics.duration.clone()),
             Box::new(metrics.ztunnel_connected.clone()),
             Box::new(metrics.pods.clone()),
             Box::new(metrics.repairs.clone()),
@@ -107,12 +92,8 @@ impl Metrics {
         metrics
     }
 
-    /// A request of the plugin ended, after so long.
-    pub fn request(&self, command: &'static str, outcome: RequestOutcome, took: Duration) {
-        if outcome == RequestOutcome::Done {
-            let duration = self.duration.with_label_values(&[command]);
-            duration.observe(took.as_secs_f64());
-        }
+    /// A request of the plugin ended.
+    pub fn request(&self, command: &'static str, outcome: RequestOutcome) {
         let outcome = match outcome {
             RequestOutcome::Done => "done",
             RequestOutcome::Unavailable => "unavailable",
@@ -158,8 +139,3 @@ impl Metrics {
         }
     }
 }
-
-/// In seconds. A starting pod is not to wait for more than 0.15 s.
-const BUCKETS: [f64; 12] = [
-    0.005, 0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 10.0,
-];
