@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
     let helm = find_helm();
     let no_helm = "they need Helm (scripts/setup.sh test)";
-    if let Some(missing) = tools::missing().or(helm.is_none().then_some(no_helm)) {
+    if let Some(missing) = tools::missing().or_else(|| helm.is_none().then_some(no_helm)) {
         println!(
             "!! LEFT OUT: {} tests on a Kubernetes cluster: {missing}",
             chosen.len()
