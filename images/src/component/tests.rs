@@ -12,7 +12,7 @@ fn the_dockerfile_makes_the_same_images() {
         });
         let stage = stage.unwrap_or_else(|| panic!("no stage {}", component.name));
         for (binary, at) in component.programs {
-            let line = format!("COPY --from=build /src/target/release/{binary} {at}");
+            let line = format!("COPY --from=build /src/target/dist/{binary} {at}");
             assert!(stage.lines().any(|l| l == line), "{}: {line}", component.name);
         }
         let (_, entry) = component.programs[0];

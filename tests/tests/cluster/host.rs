@@ -110,6 +110,12 @@ fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {
     mesh.forget("waiting")
 }
 
+/// Whether rules have a table of the mesh; kube-proxy's have its Services' names.
+pub(crate) fn has_tables(rules: &str) -> bool {
+    let mut tables = rules.lines().filter(|line| line.starts_with("table "));
+    tables.any(|table| table.contains("istio"))
+}
+
 fn leaves_nothing(mesh: &mut Mesh) -> Result<()> {
     mesh.namespace("leaving", AMBIENT)?;
     let pods = [
@@ -132,7 +138,7 @@ fn leaves_nothing(mesh: &mut Mesh) -> Result<()> {
         let rules = mesh.rules(pod)?;
         ensure!(!rules.contains("15001"), "{}: {rules}", pod.name);
         let rules = mesh.node_rules(pod.node)?;
-        ensure!(!rules.contains("istio-"), "node {}: {rules}", pod.node);
+        ensure!(!has_tables(&rules), "node {}: {rules}", pod.node);
         ensure!(
             !mesh.host_file(pod.node, PROGRAM)?.exists(),
             "the program is still there"

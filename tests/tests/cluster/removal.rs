@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Test;
-use crate::host::{PROGRAM, plugins};
+use crate::host::{PROGRAM, has_tables, plugins};
 use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM, is_ready};
 
 pub(crate) const TESTS: &[Test] = &[Test {
@@ -118,7 +118,7 @@ fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
         );
         let node = pod.node;
         let rules = mesh.node_rules(node)?;
-        ensure!(!rules.contains("istio-"), "node {node}: {rules}");
+        ensure!(!has_tables(&rules), "node {node}: {rules}");
         ensure!(
             !mesh.host_file(node, PROGRAM)?.exists(),
             "the program is still there"

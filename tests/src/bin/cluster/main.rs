@@ -156,6 +156,7 @@ To try there:
   kubectl apply -n shop -f - <<< '{apiVersion: security.istio.io/v1, kind: PeerAuthentication,
       metadata: {name: default}, spec: {mtls: {mode: STRICT}}}'
   kubectl -n street exec passer-by -- /lab-app send cart.shop:9000 --text hello      # refused
-  lateen explain street/passer-by cart.shop.svc.cluster.local:9000
+  web=$(kubectl -n shop get pods -l app=web -o jsonpath={.items[0].metadata.name})
+  lateen explain shop/$web cart.shop.svc.cluster.local:9000
   lateen uninstall
 ";

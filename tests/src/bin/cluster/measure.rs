@@ -1,11 +1,10 @@
 //! How long pods take into the mesh: those that run, from the label to mutual TLS; those that start, what it adds to their
 //! start. The figures of `docs/performance.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lab::cluster::{Cluster, Kubectl};
 use lab::wait;
 use serde_json::Value;
@@ -24,7 +23,9 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
         ])?;
     }
     println!("== {PODS} pods without the mesh");
+    let before = Sandboxes::now(cluster, &kubectl)?;
     start(&kubectl, "measured", "")?;
+    let without = Sandboxes::now(cluster, &kubectl)?.each_since(before);
     let proxies = proxies(cluster)?;
     println!("| round | annotated, all {PODS}, ms | mutual TLS known at both proxies, ms |");
     println!("|---|---|---|");
@@ -59,8 +60,15 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
     }
     kubectl.run(&["delete", "namespace", "measured", "--wait=true"])?;
     println!("== {PODS} pods that start in the mesh");
+    let before = Sandboxes::now(cluster, &kubectl)?;
     start(&kubectl, "starting", "istio.io/dataplane-mode: ambient")?;
-    adds(cluster)
+    let with = Sandboxes::now(cluster, &kubectl)?.each_since(before);
+    println!(
+        "| a sandbox, mean, by the kubelets | {} ms without, {} ms with the mesh |",
+        without.as_millis(),
+        with.as_millis()
+    );
+    Ok(())
 }
 
 /// Half of the pods on each node, all running.
@@ -138,64 +146,39 @@ fn until(mut holds: impl FnMut() -> Result<bool>, since: Instant) -> Result<Dura
     Ok(since.elapsed())
 }
 
-/// What the agents counted of starting pods.
-fn adds(cluster: &Cluster) -> Result<()> {
-    let mut buckets = BTreeMap::new();
-    let mut nodes = BTreeSet::new();
-    for node in cluster.nodes() {
-        let process = node.output("pidof", &["-s", "lateen-node"])?;
-        let page = [
-            "--net",
-            "-t",
-            process.trim(),
-            "curl",
-            "-sf",
-            "http://127.0.0.1:15014/metrics",
-        ];
-        for line in node.output("nsenter", &page)?.lines() {
-            let Some((bucket, count)) = bucket(line) else {
-                continue;
+/// What kubelets have measured of sandboxes so far: how many they made, and how long that took in all, in seconds. The CNI
+/// plugins' ADD is a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sandboxes {
+    count: f64,
+    seconds: f64,
+}
+
+impl Sandboxes {
+    fn now(cluster: &Cluster, kubectl: &Kubectl) -> Result<Self> {
+        let mut all = Self::default();
+        for node in cluster.nodes() {
+            let page = format!("/api/v1/nodes/{}/proxy/metrics", node.name());
+            let text = kubectl.run(&["get", "--raw", &page])?;
+            let value = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name))?;
+                line.rsplit_once(' ')?.1.parse::<f64>().ok()
             };
-            *buckets.entry(bucket).or_insert(0) += count;
-            nodes.insert(node.index());
+            all.count += value(SANDBOX_COUNT).context(SANDBOX_COUNT)?;
+            all.seconds += value(SANDBOX_SECONDS).context(SANDBOX_SECONDS)?;
         }
+        Ok(all)
     }
-    if nodes.len() != cluster.nodes().len() {
-        bail!("an agent counted nothing");
+
+    /// How long one took, of those that were made since.
+    fn each_since(self, before: Self) -> Duration {
+        let count = (self.count - before.count).max(1.0);
+        Duration::from_secs_f64((self.seconds - before.seconds).max(0.0) / count)
     }
-    let all = buckets.values().copied().max().unwrap_or(0);
-    println!("| ADD at most, ms | of {all} | share |\n|---|---|---|");
-    for (micros, count) in buckets {
-        let bound = match micros {
-            u64::MAX => "more".to_owned(),
-            micros => (micros as f64 / 1000.0).to_string(),
-        };
-        println!(
-            "| {bound} | {count} | {:.1} % |",
-            100.0 * count as f64 / all.max(1) as f64
-        );
-    }
-    Ok(())
 }
 
-/// A bucket of the agent's histogram of ADD: its bound in microseconds, and its count.
-fn bucket(line: &str) -> Option<(u64, u64)> {
-    let rest = line.strip_prefix("lateen_node_plugin_request_seconds_bucket{")?;
-    let (labels, count) = rest.split_once("} ")?;
-    if !labels.contains("command=\"add\"") {
-        return None;
-    }
-    let (_, bound) = labels.split_once("le=\"")?;
-    let seconds: f64 = bound.split('"').next()?.parse().ok()?;
-    // The last one has no bound.
-    let micros = if seconds.is_finite() {
-        (seconds * 1e6) as u64
-    } else {
-        u64::MAX
-    };
-    Some((micros, count.trim().parse().ok()?))
-}
-
+const SANDBOX_COUNT: &str = "kubelet_run_podsandbox_duration_seconds_count";
+const SANDBOX_SECONDS: &str = "kubelet_run_podsandbox_duration_seconds_sum";
 const PODS: usize = 100;
 const ROUNDS: usize = 5;
 const LIMIT: Duration = Duration::from_secs(120);
