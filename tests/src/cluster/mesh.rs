@@ -100,7 +100,7 @@ impl Lateen {
         let file = tempfile::NamedTempFile::new().context("a file of values")?;
         std::fs::write(file.path(), values).context("a file of values")?;
         let path = file.path().display().to_string();
-        self.run(&[arguments, &["--values", &path, "--timeout", "240"]].concat())
+        self.run(&[arguments, &["--values", &path, "--timeout", "600"]].concat())
     }
 }
 
