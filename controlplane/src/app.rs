@@ -41,7 +41,7 @@ use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, Source, TokenArgs};
 use crate::cluster::duties::{self, Duty};
 use crate::cluster::tokens::TokenJudge;
-use crate::cluster::{bundle, root, status_writer};
+use crate::cluster::{bundle, gateway_controller, root, status_writer};
 use crate::config::source::ConfigSource;
 use crate::control::{Control, Outputs, Stores};
 use crate::derivation::Derivation;
@@ -183,6 +183,11 @@ pub async fn start(
         let changed = outputs.changed.subscribe();
         let keep = |ours| status_writer::keep(client.clone(), ask.clone(), changed, ours);
         start_duty(args, client, Duty::Statuses, tasks, &drained, keep)?;
+        if let Some(settings) = args.waypoints() {
+            let changed = outputs.changed.subscribe();
+            let keep = |ours| gateway_controller::keep(client.clone(), settings, ask.clone(), changed, ours);
+            start_duty(args, client, Duty::Gateways, tasks, &drained, keep)?;
+        }
     }
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
     let views = Views {

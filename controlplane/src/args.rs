@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use controlplane_ca::caller::{ServiceAccount, is_name};
 use controlplane_ca::token;
+use controlplane_index::waypoint::deployment::Settings;
 use controlplane_ratelimit::args::RateLimitArgs;
 use mesh_kube::Access;
 use mesh_runtime::env::parse_duration;
@@ -122,6 +123,23 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub serving_names: Vec<String>,
+    /// The image that waypoints run; without it nothing is made of Gateways.
+    #[arg(long, env = "WAYPOINT_IMAGE", value_name = "IMAGE")]
+    pub waypoint_image: Option<String>,
+    /// When nodes fetch that image: Always, IfNotPresent or Never.
+    #[arg(
+        long,
+        env = "WAYPOINT_IMAGE_PULL_POLICY",
+        value_name = "POLICY",
+        value_parser = ["", "Always", "IfNotPresent", "Never"]
+    )]
+    pub waypoint_image_pull_policy: Option<String>,
+    /// Where waypoints find the control plane [default: istiod.<root namespace>.svc:15012].
+    #[arg(long, env = "WAYPOINT_CONTROL_PLANE", value_name = "HOST:PORT")]
+    pub waypoint_control_plane: Option<String>,
+    /// The network of waypoints whose Gateway names none.
+    #[arg(long, env = "NETWORK", value_name = "NAME", default_value = "")]
+    pub network: String,
     /// How long a node's workloads stay healthy without a word from its agent.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = lease)]
     pub lease: Duration,
@@ -152,6 +170,27 @@ impl ServeArgs {
         Some(Access::Kubeconfig {
             path: self.kubeconfig.clone(),
             context: self.kube_context.clone(),
+        })
+    }
+
+    /// What is the same for every waypoint; nothing where none are to be made.
+    #[must_use]
+    pub fn waypoints(&self) -> Option<Settings> {
+        let image = self.waypoint_image.as_deref().filter(|image| !image.is_empty())?;
+        let policy = self.waypoint_image_pull_policy.as_deref();
+        let control_plane = self.waypoint_control_plane.clone();
+        let control_plane =
+            control_plane.unwrap_or_else(|| format!("istiod.{}.svc:15012", self.root_namespace));
+        Some(Settings {
+            image: image.into(),
+            image_pull_policy: policy.filter(|policy| !policy.is_empty()).map(Into::into),
+            control_plane: control_plane.into(),
+            cluster_id: self.cluster_id.as_str().into(),
+            cluster_domain: self.domain.as_str().into(),
+            trust_domain: self.trust_domain.clone(),
+            network: self.network.as_str().into(),
+            revision: self.revision.as_str().into(),
+            ..Settings::default()
         })
     }
 }

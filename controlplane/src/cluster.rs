@@ -4,12 +4,16 @@
 //! - [`tokens`]: whether a service account's token is to be believed.
 //! - [`root`]: the mesh's root, in a Secret that all replicas share, or as an operator mounted it.
 //! - [`bundle`]: the root's certificate, where pods find it.
-//! - [`conditions`]: the status that an object is to have (pure). [`status_writer`]: writes it.
+//! - [`conditions`]: the status that an object is to have, [`gateway_api`]: in Gateway API's shapes (pure).
+//!   [`status_writer`]: writes it.
+//! - [`gateway_controller`]: makes of Gateways what runs them.
 //! - [`duties`]: what only one replica does, each under a Lease of its own.
 
 pub mod bundle;
 pub mod conditions;
 pub mod duties;
+pub mod gateway_api;
+pub mod gateway_controller;
 pub mod root;
 pub mod status_writer;
 pub mod tokens;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use controlplane_index::ObjectStatus;
 use controlplane_index::allocation::HostAddresses;
+use controlplane_index::waypoint::Waypoints;
 use mesh_register::server::Assignments;
 use mesh_register::{Outcome, Place, Report, Withdrawal};
 use mesh_runtime::readiness::BlockReady;
@@ -57,6 +58,10 @@ pub enum Question {
     Conditions(oneshot::Sender<Vec<ObjectCondition>>),
     /// What became of each object.
     Statuses(oneshot::Sender<Vec<ObjectStatus>>),
+    /// The same, once everything is known: what is found out before may turn out otherwise.
+    KnownStatuses(oneshot::Sender<Option<Vec<ObjectStatus>>>),
+    /// What is to be made of Gateways of our classes, once everything is known.
+    Waypoints(oneshot::Sender<Option<Waypoints>>),
 }
 
 /// Where things are kept.
@@ -159,7 +164,17 @@ impl Control {
         match question {
             Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
             Question::Statuses(answer) => drop(answer.send(self.derivation.statuses())),
+            Question::KnownStatuses(answer) => {
+                drop(answer.send(self.is_known().then(|| self.derivation.statuses())));
+            }
+            Question::Waypoints(answer) => {
+                drop(answer.send(self.is_known().then(|| self.derivation.waypoints())));
+            }
         }
+    }
+
+    fn is_known(&self) -> bool {
+        self.unready.is_none()
     }
 
     fn take_config(&mut self, batch: SourceBatch) {
@@ -194,6 +209,7 @@ impl Control {
             self.outputs.cache.set_ready();
             self.outputs.assignments.set_ready();
             unready.ready();
+            self.outputs.changed.send_modify(|changed| *changed += 1);
             tracing::info!("configuration and registrations are loaded: serving");
         }
     }

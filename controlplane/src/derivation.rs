@@ -9,6 +9,7 @@ use controlplane_index as index;
 use controlplane_k8s_api::ObjectKey;
 use index::allocation::HostAddresses;
 use index::l7::RATE_LIMIT_SERVICE;
+use index::waypoint::Waypoints;
 use index::{
     Condition, ConditionChanges, ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus,
     RegistrationChange, ResourceChange, Scoped,
@@ -144,6 +145,12 @@ impl Derivation {
     #[must_use]
     pub fn statuses(&self) -> Vec<ObjectStatus> {
         self.index.statuses()
+    }
+
+    /// What is to be made of Gateways of our classes.
+    #[must_use]
+    pub fn waypoints(&self) -> Waypoints {
+        self.index.waypoints()
     }
 
     /// Remembers the addresses that hosts were given before; call it before anything else.

@@ -9,6 +9,13 @@
 {{- if .Values.digest }}{{ $name }}@{{ .Values.digest }}{{ else }}{{ $name }}:{{ .Values.tag | default $global.tag }}{{ end }}
 {{- end }}
 
+{{- define "cp.waypointImage" -}}
+{{- $global := include "cp.global" . | fromYaml -}}
+{{- $waypoint := .Values.waypoint -}}
+{{- $name := printf "%s/%s" (.Values.hub | default $global.hub) $waypoint.image -}}
+{{- if $waypoint.digest }}{{ $name }}@{{ $waypoint.digest }}{{ else }}{{ $name }}:{{ .Values.tag | default $global.tag }}{{ end }}
+{{- end }}
+
 {{- define "cp.selector" -}}
 app: istiod
 istio: pilot

@@ -14,6 +14,7 @@ use crate::l7::L7Changes;
 use crate::registration::{Claimed, Registration};
 use crate::service_entry::wanted_addresses;
 use crate::status::ObjectStatus;
+use crate::waypoint::Waypoints;
 use graph::MeshGraph;
 
 /// Everything that follows from the objects and registrations that it was told.
@@ -175,6 +176,12 @@ impl Index {
     #[must_use]
     pub fn statuses(&self) -> Vec<ObjectStatus> {
         self.mesh.statuses()
+    }
+
+    /// What is to be made of Gateways of our classes.
+    #[must_use]
+    pub fn waypoints(&self) -> Waypoints {
+        self.mesh.waypoints()
     }
 
     /// Objects and registrations that nothing was made of and nothing looked at, for tests: `<kind> <name>`.

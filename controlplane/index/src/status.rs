@@ -26,6 +26,26 @@ pub struct ObjectStatus {
     pub addresses: Vec<(Strng, IpAddr)>,
     /// What holds for each of a Gateway's listeners, in their order.
     pub listeners: Vec<ListenerStatus>,
+    /// The API server's id of the instance that this is about.
+    pub uid: Option<Strng>,
+    /// Where a Gateway of one of our classes is found; nothing for those of other controllers, and for what is none.
+    pub served: Option<ServedGateway>,
+}
+
+/// A Gateway that this control plane answers for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedGateway {
+    /// Where it is found; empty until there is something.
+    pub addresses: Vec<GivenAddress>,
+}
+
+/// Where a Gateway is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenAddress {
+    /// At an address.
+    Ip(IpAddr),
+    /// By a host name.
+    Hostname(Strng),
 }
 
 /// What holds for a listener of a Gateway.
@@ -155,6 +175,8 @@ pub enum StatusReason {
     Programmed,
     /// It has no address.
     AddressNotAssigned,
+    /// It is not there yet.
+    Pending,
     /// A proxy cannot do what it says.
     UnsupportedValue,
     /// What a policy is attached to is not there.
@@ -248,6 +270,7 @@ impl StatusReason {
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::Programmed => "Programmed",
             Self::AddressNotAssigned => "AddressNotAssigned",
+            Self::Pending => "Pending",
             Self::UnsupportedValue => "UnsupportedValue",
             Self::TargetNotFound => "TargetNotFound",
             Self::AncestorNotBound => "AncestorNotBound",
@@ -322,6 +345,21 @@ impl From<StatusCondition> for Stated {
 }
 
 impl ObjectStatus {
+    /// The status of an object of which nothing is said yet.
+    #[must_use]
+    pub fn new(object: ObjectKey) -> Self {
+        Self {
+            object,
+            observed_generation: None,
+            conditions: Vec::new(),
+            parents: Vec::new(),
+            addresses: Vec::new(),
+            listeners: Vec::new(),
+            uid: None,
+            served: None,
+        }
+    }
+
     /// The condition of a type, about the object as a whole.
     #[must_use]
     pub fn condition(&self, kind: ConditionType) -> Option<&StatusCondition> {
@@ -359,14 +397,9 @@ impl Statuses {
 
     /// The status of an object, begun where there is none yet.
     pub(crate) fn of(&mut self, object: &ObjectKey) -> &mut ObjectStatus {
-        self.0.entry(object.clone()).or_insert_with(|| ObjectStatus {
-            object: object.clone(),
-            observed_generation: None,
-            conditions: Vec::new(),
-            parents: Vec::new(),
-            addresses: Vec::new(),
-            listeners: Vec::new(),
-        })
+        self.0
+            .entry(object.clone())
+            .or_insert_with(|| ObjectStatus::new(object.clone()))
     }
 
     /// All of them, in the order of objects.

@@ -1,12 +1,16 @@
 //! Which Gateways are waypoints, where they are found, and whom they serve (Istio documentation, "Configure waypoint
 //! proxies").
 //!
-//! [`binding`] is what the labels of everybody else have to do with them, [`only`] who is kept from going past them,
-//! [`deployment`] what a cluster is to run for them.
+//! [`classes`] says whose Gateways are ours, [`binding`] what the labels of everybody else have to do with them, [`only`]
+//! who is kept from going past them, [`deployment`] what a cluster is to run for them, [`served`] where that is found.
 
 pub(crate) mod binding;
+pub mod classes;
 pub mod deployment;
 pub(crate) mod only;
+pub(crate) mod served;
+
+pub use deployment::plan::{Overlay, WaypointPlan, Waypoints};
 
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::gateway::{FromNamespaces, Gateway, GatewayClass, LabelSelector, Listener};
@@ -167,10 +171,8 @@ fn address(
     }
     let name = &NamespacedName::new(name.namespace.clone(), deployment::name_of(gateway));
     let hostname = service::hostname(config, name);
-    let service = fetch.get(inputs.services, name).filter(|s| {
-        let speaks_hbone = s.spec.ports.iter().any(|p| p.port == ports::HBONE);
-        speaks_hbone && !service::is_alias(s)
-    });
+    let service = fetch.get(inputs.services, name);
+    let service = service.filter(|service| served::speaks_hbone(service));
     let unready = service.is_none().then(|| {
         let port = ports::HBONE;
         format!("its status has no address, and there is no Service {name} with port {port}")

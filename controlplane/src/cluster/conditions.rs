@@ -4,7 +4,7 @@
 //! plane knows; what it said earlier and does not say now is taken away. Times of transition are kept where nothing changed,
 //! so that what has not changed is not written.
 
-use controlplane_index::status::{ConditionType, StatusCondition};
+use controlplane_index::status::{ConditionType, ParentStatus, StatusCondition, StatusReason};
 use serde_json::{Map, Value, json};
 
 /// The `status` that `object` is to have, given what we say of it now. `now` is RFC 3339.
@@ -19,12 +19,40 @@ pub fn merged(
         Some(Value::Object(status)) => status.clone(),
         _ => Map::new(),
     };
-    let before = match status.get("conditions") {
-        Some(Value::Array(before)) => before.clone(),
-        _ => Vec::new(),
+    let said = Said {
+        conditions: ours,
+        observed_generation,
     };
+    let after = list(status.get("conditions"), said, is_ours, now);
+    if after.is_empty() {
+        status.remove("conditions");
+    } else {
+        status.insert("conditions".to_owned(), Value::Array(after));
+    }
+    Value::Object(status)
+}
+
+/// What we say now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said<'a> {
+    pub(super) conditions: &'a [StatusCondition],
+    pub(super) observed_generation: Option<i64>,
+}
+
+/// A list of conditions as it is to be: of types that are ours and that are not said any more, nothing is left.
+pub(super) fn list(
+    before: Option<&Value>,
+    now_said: Said<'_>,
+    is_ours: impl Fn(&str) -> bool,
+    now: &str,
+) -> Vec<Value> {
+    let Said {
+        conditions: ours,
+        observed_generation,
+    } = now_said;
+    let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut after: Vec<Value> = Vec::with_capacity(before.len() + ours.len());
-    for condition in &before {
+    for condition in before {
         let kind = condition["type"].as_str().unwrap_or_default();
         match ours.iter().find(|ours| ours.kind.as_str() == kind) {
             Some(ours) => after.push(said(ours, Some(condition), observed_generation, now)),
@@ -38,12 +66,47 @@ pub fn merged(
             after.push(said(condition, None, observed_generation, now));
         }
     }
-    if after.is_empty() {
-        status.remove("conditions");
-    } else {
-        status.insert("conditions".to_owned(), Value::Array(after));
+    after
+}
+
+/// What is said with respect to several ancestors, as one condition of each type, for statuses that know no ancestors: it
+/// holds when it holds for one of them, and says of each what is to be said.
+#[must_use]
+pub fn flattened(parents: &[ParentStatus]) -> Vec<StatusCondition> {
+    let mut kinds: Vec<ConditionType> = Vec::new();
+    for condition in parents.iter().flat_map(|parent| &parent.conditions) {
+        if !kinds.contains(&condition.kind) {
+            kinds.push(condition.kind);
+        }
     }
-    Value::Object(status)
+    kinds.into_iter().map(|kind| flat(parents, kind)).collect()
+}
+
+fn flat(parents: &[ParentStatus], kind: ConditionType) -> StatusCondition {
+    let of_parent = |parent: &'_ ParentStatus| {
+        let mut conditions = parent.conditions.iter();
+        let condition = conditions.find(|condition| condition.kind == kind)?.clone();
+        Some((
+            format!("{} {}", parent.parent.kind, parent.parent.name),
+            condition,
+        ))
+    };
+    let all: Vec<(String, StatusCondition)> = parents.iter().filter_map(of_parent).collect();
+    let holding = all.iter().filter(|(_, condition)| condition.holds).count();
+    let same = |condition: &StatusCondition| all.iter().all(|(_, other)| other.reason == condition.reason);
+    let reason = match all.first() {
+        Some((_, first)) if same(first) => first.reason,
+        _ if holding == 0 => StatusReason::Invalid,
+        _ => StatusReason::PartiallyInvalid,
+    };
+    let lines = all
+        .iter()
+        .map(|(name, condition)| format!("{name}: {}", condition.message));
+    let message = match all.as_slice() {
+        [(_, only)] => only.message.clone(),
+        _ => lines.collect::<Vec<_>>().join("; "),
+    };
+    StatusCondition::new(kind, holding > 0, reason, message)
 }
 
 fn said(condition: &StatusCondition, before: Option<&Value>, generation: Option<i64>, now: &str) -> Value {

@@ -17,6 +17,8 @@ pub enum Duty {
     RootCertificate,
     /// Conditions, in the statuses of objects.
     Statuses,
+    /// What Gateways of our classes become.
+    Gateways,
 }
 
 impl Duty {
@@ -26,6 +28,7 @@ impl Duty {
         match self {
             Self::RootCertificate => "lateen-root-cert",
             Self::Statuses => "lateen-status",
+            Self::Gateways => "lateen-gateways",
         }
     }
 }

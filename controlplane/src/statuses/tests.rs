@@ -14,11 +14,6 @@ fn a_status_reads_as_it_does_on_an_api_server() {
         )
     };
     let status = ObjectStatus {
-        object: ObjectKey {
-            kind: Kind::ServiceEntry,
-            namespace: "shop".into(),
-            name: "ext".into(),
-        },
         observed_generation: Some(3),
         conditions: vec![condition(true)],
         parents: vec![ParentStatus {
@@ -39,6 +34,11 @@ fn a_status_reads_as_it_does_on_an_api_server() {
             attached_routes: 2,
             conditions: vec![condition(true)],
         }],
+        ..ObjectStatus::new(ObjectKey {
+            kind: Kind::ServiceEntry,
+            namespace: "shop".into(),
+            name: "ext".into(),
+        })
     };
     let json = serde_json::to_value(StatusView::from(status)).unwrap();
     let expected = serde_json::json!({

@@ -7,7 +7,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-use super::{InvalidToken, MAX_BYTES, TokenSubject, decode_claims, judge_until};
+use super::{InvalidToken, TokenSubject, decode_claims, judge_until, read_header};
 
 /// The published keys, and who signs with them.
 pub struct ClusterKeys {
@@ -70,13 +70,7 @@ impl ClusterKeys {
         token: &str,
         now: SystemTime,
     ) -> Result<(TokenSubject, SystemTime), InvalidToken> {
-        if token.len() > MAX_BYTES {
-            return Err(InvalidToken::TooLong);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken::Malformed)?;
-        if header.crit.is_some() {
-            return Err(InvalidToken::Header);
-        }
+        let header = read_header(token)?;
         let named = self.keys.iter().find(|key| key.id == header.kid);
         let key = named.ok_or(InvalidToken::UnknownKey)?;
         if !key.algorithms.contains(&header.alg) {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use controlplane_collections::{Collection, Graph, Value};
-use controlplane_k8s_api::{Kind, ObjectKey};
+use controlplane_collections::{Collection, Graph, Index, Value};
+use controlplane_k8s_api::ObjectKey;
+use controlplane_k8s_api::core::Pod;
 use mesh_model::{Address, Authorization, Service, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
@@ -21,13 +22,19 @@ use crate::peer_authentication::{self, SelectedMode, authorization_from_peer_aut
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
-use crate::status::{ObjectStatus, Statuses};
+use crate::status::Statuses;
 use crate::trust_domains;
+use crate::waypoint::binding::GATEWAY_NAME;
 use crate::waypoint::only;
 use crate::workload_entry::{self, workload_from_workload_entry};
 
+mod statuses;
+
 /// The graph with the handles of what goes in and what comes out.
 pub(super) struct MeshGraph {
+    config: Arc<MeshConfig>,
+    /// The pods that a Gateway became.
+    pods_by_gateway: Index<NamespacedName, NamespacedName, Pod>,
     pub(super) graph: Graph,
     pub(super) inputs: Inputs,
     workloads: Collection<WorkloadUid, Derived<Workload>>,
@@ -42,8 +49,8 @@ pub(super) struct MeshGraph {
     /// Policies of Namespaces that let only their waypoint in.
     guards: Collection<NamespacedName, Derived<Authorization>>,
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
-    assignments_by_node: controlplane_collections::Index<Strng, AssignmentKey, Derived<Assignment>>,
-    assignments_by_account: controlplane_collections::Index<Account, AssignmentKey, Derived<Assignment>>,
+    assignments_by_node: Index<Strng, AssignmentKey, Derived<Assignment>>,
+    assignments_by_account: Index<Account, AssignmentKey, Derived<Assignment>>,
     pub(super) l7: L7Graph,
 }
 
@@ -74,9 +81,16 @@ impl MeshGraph {
             entries,
             [workloads, workload_entries, entry_endpoints],
         );
+        let mesh = config.clone();
         let assignments = graph.derive_many("assignment", inputs.pods, move |fetch, name, pod| {
-            assignment_from_pod(fetch, &config, &base, name, pod)
+            assignment_from_pod(fetch, &mesh, &base, name, pod)
                 .into_iter()
+                .collect()
+        });
+        let pods_by_gateway = graph.index("pods by gateway", inputs.pods, |name, pod| {
+            let gateway = pod.metadata.labels.get(GATEWAY_NAME).into_iter();
+            gateway
+                .map(|gateway| NamespacedName::new(name.namespace.clone(), gateway.clone()))
                 .collect()
         });
         let assignments_by_node = graph.index("assignments by node", assignments, |key, _| {
@@ -89,6 +103,8 @@ impl MeshGraph {
                 .collect()
         });
         Self {
+            config,
+            pods_by_gateway,
             graph,
             inputs,
             workloads,
@@ -168,46 +184,6 @@ impl MeshGraph {
         // Stable: the conditions of one object stay in their order.
         conditions.sort_by(|(a, _), (b, _)| a.cmp(b));
         conditions
-    }
-
-    pub(super) fn statuses(&self) -> Vec<ObjectStatus> {
-        let (graph, mut statuses) = (&self.graph, Statuses::default());
-        for workloads in self.all_workloads() {
-            collect_statuses(graph, workloads, &mut statuses);
-        }
-        collect_statuses(graph, self.lookups.base.waypoints, &mut statuses);
-        collect_statuses(graph, self.lookups.entries.entries, &mut statuses);
-        collect_statuses(graph, self.services, &mut statuses);
-        collect_statuses(graph, self.policies, &mut statuses);
-        self.l7.statuses(graph, &mut statuses);
-        for (name, addresses) in graph.iter(self.inputs.allocations) {
-            let entry = ObjectKey {
-                kind: Kind::ServiceEntry,
-                namespace: name.namespace.clone(),
-                name: name.name.clone(),
-            };
-            statuses.of(&entry).addresses = addresses.to_vec();
-        }
-        let mut statuses = statuses.into_vec();
-        for status in &mut statuses {
-            status.observed_generation = self.generation(&status.object);
-        }
-        statuses
-    }
-
-    fn generation(&self, object: &ObjectKey) -> Option<i64> {
-        let (graph, inputs) = (&self.graph, self.inputs);
-        let name = NamespacedName::new(object.namespace.clone(), object.name.clone());
-        match object.kind {
-            Kind::Pod => graph.get(inputs.pods, &name)?.metadata.generation,
-            Kind::Service => graph.get(inputs.services, &name)?.metadata.generation,
-            Kind::AuthorizationPolicy => graph.get(inputs.policies, &name)?.metadata.generation,
-            Kind::ServiceEntry => graph.get(inputs.service_entries, &name)?.metadata.generation,
-            Kind::WorkloadEntry => graph.get(inputs.workload_entries, &name)?.metadata.generation,
-            Kind::Gateway => graph.get(inputs.gateways, &name)?.metadata.generation,
-            Kind::MeshConfig => graph.get(inputs.mesh_configs, &name)?.metadata.generation,
-            kind => self.l7.generation(graph, kind, &name),
-        }
     }
 
     fn all_workloads(&self) -> [Collection<WorkloadUid, Derived<Workload>>; 4] {

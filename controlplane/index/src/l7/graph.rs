@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use controlplane_collections::{Collection, Graph, Index, Value};
-use controlplane_k8s_api::core::Secret;
+use controlplane_k8s_api::core::{ConfigMap, Secret};
 use controlplane_k8s_api::gateway::{GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
 use controlplane_k8s_api::lateen::{ExternalProcessorFilter, FaultFilter};
 use controlplane_k8s_api::networking::VirtualService;
-use controlplane_k8s_api::{Kind, Object, ObjectKey};
+use controlplane_k8s_api::{Kind, Metadata, Object, ObjectKey};
 use mesh_model::Workload;
 use mesh_model::l7::route::RouteParent;
 use mesh_model::l7::{Bind, Route};
@@ -113,14 +113,19 @@ impl L7Inputs {
         }
     }
 
-    /// The generation of an object, where its source counts them.
-    pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
+    /// The metadata of an object that statuses are about.
+    pub(crate) fn metadata<'g>(
+        &self,
+        graph: &'g Graph,
+        kind: Kind,
+        name: &NamespacedName,
+    ) -> Option<&'g Metadata> {
         match kind {
-            Kind::HttpRoute => graph.get(self.http_routes, name)?.metadata.generation,
-            Kind::GrpcRoute => graph.get(self.grpc_routes, name)?.metadata.generation,
-            Kind::TlsRoute => graph.get(self.tls_routes, name)?.metadata.generation,
-            Kind::TcpRoute => graph.get(self.tcp_routes, name)?.metadata.generation,
-            Kind::VirtualService => graph.get(self.virtual_services, name)?.metadata.generation,
+            Kind::HttpRoute => graph.get(self.http_routes, name).map(|o| &o.metadata),
+            Kind::GrpcRoute => graph.get(self.grpc_routes, name).map(|o| &o.metadata),
+            Kind::TlsRoute => graph.get(self.tls_routes, name).map(|o| &o.metadata),
+            Kind::TcpRoute => graph.get(self.tcp_routes, name).map(|o| &o.metadata),
+            Kind::VirtualService => graph.get(self.virtual_services, name).map(|o| &o.metadata),
             _ => None,
         }
     }
@@ -193,6 +198,11 @@ impl L7Graph {
         }
     }
 
+    /// All ConfigMaps but the mesh's configuration.
+    pub(crate) fn config_maps(&self) -> Collection<NamespacedName, ConfigMap> {
+        self.policies.inputs.config_maps
+    }
+
     /// Stages an object; kinds that nothing is derived from are passed over.
     pub(crate) fn set(&self, graph: &mut Graph, name: NamespacedName, object: Object) {
         match object.key().map(|key| key.kind) {
@@ -209,11 +219,16 @@ impl L7Graph {
         }
     }
 
-    /// The generation of an object, where its source counts them.
-    pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
+    /// The metadata of an object that statuses are about.
+    pub(crate) fn metadata<'g>(
+        &self,
+        graph: &'g Graph,
+        kind: Kind,
+        name: &NamespacedName,
+    ) -> Option<&'g Metadata> {
         match PolicyInputs::takes(kind) {
-            true => self.policies.inputs.generation(graph, kind, name),
-            false => self.inputs.generation(graph, kind, name),
+            true => self.policies.inputs.metadata(graph, kind, name),
+            false => self.inputs.metadata(graph, kind, name),
         }
     }
 

@@ -407,7 +407,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// On Pods and Services of a Gateway.
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// On Services that a controller made for a Gateway, and by which.
 const MANAGED: &str = "gateway.istio.io/managed";
 const MANAGED_GATEWAYS: [&str; 4] = [

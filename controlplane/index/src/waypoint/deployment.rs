@@ -6,10 +6,13 @@
 //!
 //! # Layout
 //! - [`render`], [`Settings`], [`Manifests`]: the way in and out.
+//! - [`plan`]: the same in a cluster, with settings by reference; `overlay`: how those are laid over it.
 //! - [`objects`]: the Kubernetes objects, as far as a waypoint needs them.
 //! - `pod`: the pod's template: container, environment, probes, volumes.
 
 pub mod objects;
+mod overlay;
+pub mod plan;
 mod pod;
 
 use std::collections::BTreeSet;
@@ -19,6 +22,7 @@ use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
 use mesh_types::{NamespacedName, Strng, TrustDomain};
 
+use super::classes;
 use objects::{
     Deployment, DeploymentSpec, LabelSelector, ObjectMeta, OwnerReference, Service, ServiceAccount,
     ServicePort, ServiceSpec,
@@ -69,8 +73,13 @@ pub enum NotRendered {
     ForeignClass(Strng),
     /// It names an address of its own: somebody else runs what is there.
     Unmanaged,
-    /// It asks for settings that this version does not read.
-    Parameters(Strng),
+    /// It asks for settings that are not there, or cannot be read.
+    Parameters {
+        /// Where they are, or who names them.
+        from: Strng,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// An annotation holds what it cannot.
     Annotation {
         /// Which.
@@ -89,20 +98,34 @@ pub fn render(
     class: Option<&GatewayClass>,
     settings: &Settings,
 ) -> Result<Manifests, NotRendered> {
-    let controller = controller(gateway, class)?;
+    let shape = shape(gateway, class, settings)?;
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    if let Some(parameters) = infrastructure.and_then(|i| i.parameters_ref.as_ref()) {
+        let (kind, name) = (&parameters.kind, &parameters.name);
+        return Err(NotRendered::Parameters {
+            from: "spec.infrastructure.parametersRef".into(),
+            reason: format!("{kind} {name}: settings by reference are read in a cluster only"),
+        });
+    }
+    base(gateway, &shape, settings)
+}
+
+fn shape<'a>(
+    gateway: &'a Gateway,
+    class: Option<&GatewayClass>,
+    settings: &Settings,
+) -> Result<Shape<'a>, NotRendered> {
+    let of_class = &gateway.spec.gateway_class_name;
+    let controller = classes::controller(of_class, class);
+    let controller = controller.ok_or_else(|| NotRendered::ForeignClass(of_class.clone()))?;
     if is_unmanaged(gateway) {
         return Err(NotRendered::Unmanaged);
     }
-    if let Some(parameters) = gateway
-        .spec
-        .infrastructure
-        .as_ref()
-        .and_then(|i| i.parameters_ref.as_ref())
-    {
-        let named = format!("{} {}", parameters.kind, parameters.name);
-        return Err(NotRendered::Parameters(named.into()));
-    }
-    let shape = Shape::of(gateway, controller, settings);
+    Ok(Shape::of(gateway, controller, settings))
+}
+
+/// What becomes of it without settings by reference.
+fn base(gateway: &Gateway, shape: &Shape<'_>, settings: &Settings) -> Result<Manifests, NotRendered> {
     Ok(Manifests {
         service_account: ServiceAccount::new(shape.meta(&shape.account, shape.annotations.clone())),
         deployment: Deployment::new(
@@ -111,10 +134,10 @@ pub fn render(
                 selector: LabelSelector {
                     match_labels: shape.selector(),
                 },
-                template: pod::template(gateway, &shape, settings)?,
+                template: pod::template(gateway, shape, settings)?,
             },
         ),
-        service: service(gateway, &shape)?,
+        service: service(gateway, shape)?,
     })
 }
 
@@ -218,22 +241,8 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// Who makes the Gateways of its class, if that is us: by the class itself, else by its well-known name.
-fn controller<'a>(gateway: &Gateway, class: Option<&'a GatewayClass>) -> Result<&'a str, NotRendered> {
-    let name = &gateway.spec.gateway_class_name;
-    let of_class = class.map(|c| c.spec.controller_name.as_str());
-    let built_in = CLASSES
-        .iter()
-        .find(|(class, _)| **class == **name)
-        .map(|(_, c)| *c);
-    match of_class.or(built_in) {
-        Some(controller) if CLASSES.iter().any(|(_, ours)| *ours == controller) => Ok(controller),
-        _ => Err(NotRendered::ForeignClass(name.clone())),
-    }
-}
-
 /// A host name, or several addresses: there is something already. One IP address is a wish for the Service.
-fn is_unmanaged(gateway: &Gateway) -> bool {
+pub(crate) fn is_unmanaged(gateway: &Gateway) -> bool {
     match gateway.spec.addresses.as_slice() {
         [] => false,
         [one] => one.kind != "IPAddress",
@@ -318,10 +327,7 @@ impl fmt::Display for NotRendered {
                 )
             }
             Self::Unmanaged => f.write_str("spec.addresses: it stands for something that runs already"),
-            Self::Parameters(named) => write!(
-                f,
-                "spec.infrastructure.parametersRef: {named}: settings by reference are not read by this version"
-            ),
+            Self::Parameters { from, reason } => write!(f, "{from}: {reason}"),
             Self::Annotation { name, reason } => write!(f, "metadata.annotations[{name}]: {reason}"),
         }
     }
@@ -329,11 +335,6 @@ impl fmt::Display for NotRendered {
 
 impl std::error::Error for NotRendered {}
 
-/// Classes of waypoints, and who makes their Gateways.
-const CLASSES: [(&str, &str); 2] = [
-    ("istio-waypoint", "istio.io/mesh-controller"),
-    ("lateen-waypoint", "lateen.dev/mesh-controller"),
-];
 const NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 const CLASS_LABEL: &str = "gateway.networking.k8s.io/gateway-class-name";
 const MANAGED: &str = "gateway.istio.io/managed";

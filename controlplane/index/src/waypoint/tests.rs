@@ -198,3 +198,70 @@ fn what_its_annotation_says_wrongly_is_told() {
         assert_eq!(mesh.reasons("shop/wp"), [ConditionReason::Invalid], "{value}");
     }
 }
+
+#[test]
+fn a_clusters_gateway_says_where_it_is_found_and_whether_it_can_be_reached() {
+    let in_cluster = |class: &str| gateway("uid: u-1, generation: 4", &of_class(class), STATUS);
+    let said = |mesh: &Mesh| {
+        let status = status_of(mesh).expect("it is a waypoint");
+        let programmed = status.condition(ConditionType::Programmed).expect("it is said");
+        (status.served.is_some(), programmed.reason)
+    };
+    // What its status says is what was written there earlier.
+    let mut mesh = Mesh::of(&in_cluster("istio-waypoint"));
+    assert_eq!(said(&mesh), (true, StatusReason::AddressNotAssigned));
+    mesh.set(SERVICE);
+    assert_eq!(said(&mesh), (true, StatusReason::Pending));
+    let ready = "{apiVersion: v1, kind: Pod, metadata: {name: wp-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: wp}}, \
+                 spec: {nodeName: a}, status: {conditions: [{type: Ready, status: 'True'}]}}";
+    mesh.set(ready);
+    assert_eq!(said(&mesh), (true, StatusReason::Programmed));
+    let status = status_of(&mesh).expect("it is a waypoint");
+    assert_eq!(
+        (status.observed_generation, status.uid.as_deref()),
+        (Some(4), Some("u-1"))
+    );
+    mesh.remove(Kind::Pod, "shop/wp-1");
+    assert_eq!(said(&mesh), (true, StatusReason::Pending));
+    // Of somebody else's class it is a waypoint, and not ours to speak of.
+    let mesh = Mesh::of(&in_cluster("somebody-elses"));
+    assert_eq!(said(&mesh), (false, StatusReason::Programmed));
+}
+
+#[test]
+fn a_gateway_tells_of_listeners_and_settings_that_cannot_be_served() {
+    let accepted = |spec: &str| {
+        let mesh = Mesh::of(&gateway("", spec, ""));
+        let status = status_of(&mesh).expect("it is a waypoint");
+        let accepted = status
+            .condition(ConditionType::Accepted)
+            .expect("it is said")
+            .clone();
+        (accepted.holds, accepted.reason)
+    };
+    assert_eq!(
+        accepted(&of_class("istio-waypoint")),
+        (true, StatusReason::Accepted)
+    );
+    let strange = "gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}, {name: odd, port: 9, protocol: SCTP}]";
+    assert_eq!(accepted(strange), (true, StatusReason::ListenersNotValid));
+    let settings = format!(
+        "{}, infrastructure: {{parametersRef: {{group: '', kind: ConfigMap, name: none}}}}",
+        of_class("istio-waypoint")
+    );
+    assert_eq!(accepted(&settings), (false, StatusReason::InvalidParameters));
+}
+
+#[test]
+fn classes_of_ours_are_accepted_and_no_others() {
+    let class = |name: &str, controller: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {{name: {name}}}, \
+             spec: {{controllerName: {controller}}}}}\n---\n"
+        )
+    };
+    let mesh = Mesh::of(&(class("a", "istio.io/mesh-controller") + &class("b", "example.org/gateways")));
+    let statuses = mesh.index.statuses();
+    let classes: Vec<_> = statuses.iter().map(|s| s.object.name.as_str()).collect();
+    assert_eq!(classes, ["a"]);
+}

@@ -17,17 +17,13 @@ fn key() -> ObjectKey {
 
 fn bound(holds: bool) -> ObjectStatus {
     ObjectStatus {
-        object: key(),
-        observed_generation: None,
         conditions: vec![StatusCondition {
             kind: ConditionType::WaypointBound,
             holds,
             reason: StatusReason::WaypointAccepted,
             message: String::new(),
         }],
-        parents: Vec::new(),
-        addresses: Vec::new(),
-        listeners: Vec::new(),
+        ..ObjectStatus::new(key())
     }
 }
 
@@ -51,8 +47,8 @@ impl Fixture {
         let (ask, mut asked) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Some(question) = asked.recv().await {
-                if let Question::Statuses(answer) = question {
-                    drop(answer.send(known.borrow().clone()));
+                if let Question::KnownStatuses(answer) = question {
+                    drop(answer.send(Some(known.borrow().clone())));
                 }
             }
         });

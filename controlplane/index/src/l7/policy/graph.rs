@@ -9,7 +9,7 @@ use controlplane_k8s_api::lateen::{HealthCheckPolicy, RateLimitPolicy, SessionPo
 use controlplane_k8s_api::networking::{DestinationRule, ProxyConfig};
 use controlplane_k8s_api::security::RequestAuthentication;
 use controlplane_k8s_api::telemetry::Telemetry;
-use controlplane_k8s_api::{Kind, Object, ObjectKey, Resource};
+use controlplane_k8s_api::{Kind, Metadata, Object, ObjectKey, Resource};
 use mesh_model::Workload;
 use mesh_model::l7::{EndpointLabels, Policy, Quota, Route};
 use mesh_types::{NamespacedName, Strng, WorkloadUid};
@@ -45,7 +45,7 @@ pub(crate) struct PolicyInputs {
     health_checks: Collection<NamespacedName, HealthCheckPolicy>,
     sessions: Collection<NamespacedName, SessionPolicy>,
     proxy_configs: Collection<NamespacedName, ProxyConfig>,
-    config_maps: Collection<NamespacedName, ConfigMap>,
+    pub(crate) config_maps: Collection<NamespacedName, ConfigMap>,
 }
 
 /// What the rest of the graph has for policies to look into.
@@ -135,16 +135,21 @@ impl PolicyInputs {
         }
     }
 
-    /// The generation of an object, where its source counts them.
-    pub(crate) fn generation(&self, graph: &Graph, kind: Kind, name: &NamespacedName) -> Option<i64> {
+    /// The metadata of an object that statuses are about.
+    pub(crate) fn metadata<'g>(
+        &self,
+        graph: &'g Graph,
+        kind: Kind,
+        name: &NamespacedName,
+    ) -> Option<&'g Metadata> {
         match kind {
-            Kind::DestinationRule => graph.get(self.destination_rules, name)?.metadata.generation,
-            Kind::RequestAuthentication => graph.get(self.request_authentications, name)?.metadata.generation,
-            Kind::Telemetry => graph.get(self.telemetries, name)?.metadata.generation,
-            Kind::BackendTlsPolicy => graph.get(self.backend_tls, name)?.metadata.generation,
-            Kind::RateLimitPolicy => graph.get(self.rate_limits, name)?.metadata.generation,
-            Kind::HealthCheckPolicy => graph.get(self.health_checks, name)?.metadata.generation,
-            Kind::SessionPolicy => graph.get(self.sessions, name)?.metadata.generation,
+            Kind::DestinationRule => graph.get(self.destination_rules, name).map(|o| &o.metadata),
+            Kind::RequestAuthentication => graph.get(self.request_authentications, name).map(|o| &o.metadata),
+            Kind::Telemetry => graph.get(self.telemetries, name).map(|o| &o.metadata),
+            Kind::BackendTlsPolicy => graph.get(self.backend_tls, name).map(|o| &o.metadata),
+            Kind::RateLimitPolicy => graph.get(self.rate_limits, name).map(|o| &o.metadata),
+            Kind::HealthCheckPolicy => graph.get(self.health_checks, name).map(|o| &o.metadata),
+            Kind::SessionPolicy => graph.get(self.sessions, name).map(|o| &o.metadata),
             _ => None,
         }
     }

@@ -139,7 +139,7 @@ fn what_cannot_be_done_is_said_by_field() {
     let parameters = ", infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: options}}";
     assert_eq!(
         said("", parameters),
-        "spec.infrastructure.parametersRef: ConfigMap options: settings by reference are not read by this version"
+        "spec.infrastructure.parametersRef: ConfigMap options: settings by reference are read in a cluster only"
     );
     let kind = ", annotations: {networking.istio.io/service-type: Anycast}";
     assert_eq!(

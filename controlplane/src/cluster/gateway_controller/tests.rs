@@ -1,0 +1,200 @@
+use controlplane_index::{Index, MeshConfig, ObjectChange};
+use controlplane_k8s_api::parse;
+use mesh_kube::fake::FakeApi;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::*;
+
+const GATEWAY: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, uid: u-1}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+";
+const WITH_SETTINGS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, uid: u-1}
+spec:
+  gatewayClassName: istio-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
+  infrastructure: {labels: {team: edge}, parametersRef: {group: '', kind: ConfigMap, name: options}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options, namespace: shop}
+data: {podDisruptionBudget: '{spec: {minAvailable: 1}}', deployment: '{spec: {replicas: 2}}'}
+";
+
+/// A controller, and the control loop that it asks.
+struct Fixture {
+    api: FakeApi,
+    waypoints: watch::Sender<Waypoints>,
+    changed: watch::Sender<u64>,
+    /// Whose duty it is.
+    _ours: watch::Sender<bool>,
+}
+
+fn waypoints(yaml: &str) -> Waypoints {
+    let mut index = Index::new(MeshConfig::default());
+    let objects = parse(yaml).into_iter();
+    index.apply(objects.map(|object| ObjectChange::Set(object.expect("it is well-formed").value)));
+    index.waypoints()
+}
+
+impl Fixture {
+    fn start(prepare: impl FnOnce(&FakeApi), yaml: &str) -> Self {
+        let api = FakeApi::new();
+        for part in Part::ALL {
+            api.serve(resource(part));
+        }
+        api.serve(&GATEWAY_CLASSES);
+        prepare(&api);
+        let (waypoints, known) = watch::channel(waypoints(yaml));
+        let (ask, mut asked) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(question) = asked.recv().await {
+                if let Question::Waypoints(answer) = question {
+                    drop(answer.send(Some(known.borrow().clone())));
+                }
+            }
+        });
+        let (changed, changes) = watch::channel(0);
+        let (told, ours) = watch::channel(true);
+        tokio::spawn(keep(api.client(), Settings::default(), ask, changes, ours));
+        Self {
+            api,
+            waypoints,
+            changed,
+            _ours: told,
+        }
+    }
+
+    async fn say(&self, yaml: &str) {
+        self.waypoints.send_replace(waypoints(yaml));
+        self.changed.send_modify(|n| *n += 1);
+        a_while().await;
+    }
+
+    fn object(&self, part: Part) -> Option<Value> {
+        self.api
+            .object(resource(part), &ObjectName::new("shop", "waypoint"))
+    }
+
+    fn applied(&self) -> usize {
+        let requests = self.api.requests();
+        requests
+            .iter()
+            .filter(|request| request.starts_with("PATCH"))
+            .count()
+    }
+}
+
+async fn a_while() {
+    sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_becomes_an_account_a_deployment_and_a_service() {
+    let fixture = Fixture::start(|_| {}, GATEWAY);
+    a_while().await;
+    for part in [Part::ServiceAccount, Part::Deployment, Part::Service] {
+        let object = fixture.object(part).expect("it is made");
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["labels"][children::MANAGED], "istio.io-mesh-controller");
+        assert_eq!(
+            metadata["ownerReferences"][0]["uid"], "u-1",
+            "it goes with its Gateway"
+        );
+    }
+    assert_eq!(fixture.object(Part::PodDisruptionBudget), None);
+    for class in ["istio-waypoint", "lateen-waypoint"] {
+        let made = fixture.api.object(&GATEWAY_CLASSES, &ObjectName::cluster(class));
+        assert!(made.is_some(), "there was no {class}");
+    }
+    let requests = fixture.api.requests();
+    let applied = requests.iter().find(|request| request.starts_with("PATCH"));
+    let applied = applied.expect("it is applied");
+    assert!(
+        applied.ends_with("?fieldManager=lateen-gateways"),
+        "{applied}: nothing is forced"
+    );
+    let before = fixture.applied();
+    fixture.say(GATEWAY).await;
+    assert_eq!(fixture.applied(), before, "nothing changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_away_or_changed_is_put_right_and_what_is_not_asked_for_is_deleted() {
+    let fixture = Fixture::start(|_| {}, WITH_SETTINGS);
+    a_while().await;
+    let budget = fixture
+        .object(Part::PodDisruptionBudget)
+        .expect("settings ask for it");
+    assert_eq!(budget["spec"]["minAvailable"], 1);
+    assert_eq!(
+        fixture.object(Part::Service).expect("made")["metadata"]["labels"]["team"],
+        "edge"
+    );
+
+    fixture
+        .api
+        .remove(resource(Part::Deployment), &ObjectName::new("shop", "waypoint"));
+    a_while().await;
+    let mut deployment = fixture.object(Part::Deployment).expect("it is made again");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    deployment["spec"]["replicas"] = json!(0);
+    fixture.api.put(resource(Part::Deployment), deployment);
+    a_while().await;
+    let deployment = fixture.object(Part::Deployment).expect("it is there");
+    assert_eq!(deployment["spec"]["replicas"], 2, "put right");
+
+    fixture.say(GATEWAY).await;
+    assert_eq!(fixture.object(Part::PodDisruptionBudget), None);
+    assert!(fixture.object(Part::Deployment).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_somebody_elses_is_left_alone() {
+    let theirs =
+        json!({"metadata": {"namespace": "shop", "name": "waypoint"}, "spec": {"ports": [{"port": 80}]}});
+    let fixture = Fixture::start(|api| api.put(resource(Part::Service), theirs), GATEWAY);
+    a_while().await;
+    let service = fixture.object(Part::Service).expect("it is there");
+    assert_eq!(service["spec"], json!({"ports": [{"port": 80}]}));
+    assert!(fixture.object(Part::Deployment).is_some(), "the rest is made");
+    fixture
+        .say("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
+        .await;
+    assert!(
+        fixture.object(Part::Deployment).is_some(),
+        "its owner takes it along, nobody else"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_cannot_be_read_change_nothing() {
+    let fixture = Fixture::start(|_| {}, WITH_SETTINGS);
+    a_while().await;
+    let before = fixture.applied();
+    fixture
+        .say(&WITH_SETTINGS.replace("kind: ConfigMap, name: options", "kind: ConfigMap, name: none"))
+        .await;
+    assert_eq!(fixture.applied(), before);
+    assert!(
+        fixture.object(Part::PodDisruptionBudget).is_some(),
+        "what there is stays"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_delays_what_is_made_and_nothing_else() {
+    let fixture = Fixture::start(|api| api.away(true), GATEWAY);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(fixture.object(Part::Deployment), None);
+    fixture.api.away(false);
+    sleep(Duration::from_secs(60)).await;
+    assert!(fixture.object(Part::Deployment).is_some());
+}
