@@ -34,7 +34,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the control plane (this is also what happens when no command is named).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a token for a service account on a node.
     Token(TokenArgs),
     /// Print what the waypoints among some Gateways become in a cluster: accounts, Deployments and Services.

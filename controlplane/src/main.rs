@@ -13,7 +13,8 @@ fn main() -> ExitCode {
         (Some(Command::Waypoint(args)), _) => waypoints::print(&args),
         (Some(Command::Ratelimit(args)), _) => controlplane_ratelimit::app::run(&args),
         (Some(Command::Unenroll(args)), _) => unenroll::run(&args),
-        (Some(Command::Serve(args)), _) | (None, Some(args)) => app::serve(&args),
+        (Some(Command::Serve(args)), _) => app::serve(&args),
+        (None, Some(args)) => app::serve(&args),
         (None, None) => {
             let error = clap::error::ErrorKind::MissingRequiredArgument;
             CommandLine::command()

@@ -1,4 +1,4 @@
-use controlplane_index::status::{ConditionType, StatusReason};
+use controlplane_index::status::{ConditionType, StatusCondition, StatusReason};
 use mesh_kube::fake::FakeApi;
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -117,7 +117,7 @@ impl MeshGraph {
                 .plans
                 .push(WaypointPlan::new(gateway, class, &defaults, own));
         }
-        found.plans.sort_by(|a, b| a.name().cmp(&b.name()));
+        found.plans.sort_by_key(WaypointPlan::name);
         found
     }
 
