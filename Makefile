@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench images push cluster crds fmt lint deny build clean
+.PHONY: help demo test bench images push cluster conformance crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -46,6 +46,12 @@ cluster: ## Kubernetes of two nodes on this machine with the mesh and a small ap
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
 	exec $(TARGET)/release/cluster --tools $(TARGET)/cluster $(if $(BARE),--bare) $(CLUSTER_ARGS)
+
+conformance: ## Gateway API's conformance suite against the mesh, on such a cluster (report in out/conformance)
+	@scripts/setup.sh cluster
+	scripts/step.sh "Building" $(CARGO) build --workspace --locked --bins
+	exec $(TARGET)/debug/conformance --products $(TARGET)/debug --tools $(TARGET)/cluster --helm $(TARGET)/helm/bin/helm \
+		$(CONFORMANCE_ARGS)
 
 crds: ## Write the charts' CRDs anew, from the types that objects are read into
 	$(CARGO) run --locked --package controlplane-crds --bin crds

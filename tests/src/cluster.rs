@@ -14,6 +14,7 @@
 //!
 //! # Layout
 //! - [`tools`]: Kubernetes, the conformance suite and its servers, built from the Go modules in `tests/cluster`.
+//! - [`gateway_api`]: Gateway API's CRDs and its suite.
 //! - [`plan`]: names and addresses. [`keys`]: certificates and client configurations.
 //! - [`control_plane`], [`node`]: what runs where. [`kubectl`]: how tests speak to it.
 //! - [`mesh`]: the mesh's images, and the command line that installs it.
@@ -22,6 +23,7 @@
 mod balancer;
 mod cgroups;
 pub mod control_plane;
+pub mod gateway_api;
 pub mod keys;
 pub mod kubectl;
 pub mod mesh;
@@ -39,6 +41,7 @@ use crate::ip;
 use crate::wait;
 
 pub use control_plane::ControlPlane;
+pub use gateway_api::GatewayApi;
 pub use kubectl::Kubectl;
 pub use mesh::Lateen;
 pub use node::Node;

@@ -1,5 +1,6 @@
 //! `kubectl` as administrator.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -99,6 +100,14 @@ impl Kubectl {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command(&self.program);
         command.arg("--kubeconfig").arg(&self.config).args(arguments);
+        command
+    }
+
+    /// Another program that speaks to the API server as administrator, from where pods and Services are reached too.
+    #[must_use]
+    pub fn beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.namespace.command(program);
+        command.env("KUBECONFIG", &self.config);
         command
     }
 

@@ -113,8 +113,19 @@ impl Tools {
         self.dir.join(name)
     }
 
+    /// Where the sources of a module lie that another module requires; fetched where they are not there yet.
+    pub(super) fn module(&self, from: &Path, name: &str) -> Result<PathBuf> {
+        let mut fetch = Command::new("go");
+        fetch.args(["mod", "download", name]).current_dir(from);
+        run(fetch)?;
+        let mut list = Command::new("go");
+        list.args(["list", "-m", "-f", "{{.Dir}}", name])
+            .current_dir(from);
+        Ok(run(list)?.trim_end().into())
+    }
+
     /// Builds a program when its module differs from the one that it was built from.
-    fn once(&self, name: &str, module: &Path, build: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn once(&self, name: &str, module: &Path, build: impl FnOnce() -> Result<()>) -> Result<()> {
         let stamp = self.path(&format!("{name}.from"));
         let now = fingerprint(module)?;
         if self.path(name).is_file() && fs::read(&stamp).is_ok_and(|then| then == now) {
@@ -133,7 +144,7 @@ impl Tools {
             .arg(package);
         // Static: it runs in containers too.
         go.current_dir(module).env("CGO_ENABLED", "0");
-        run(go)
+        run(go).map(drop)
     }
 
     /// What keeps a pod's namespaces open.
@@ -144,7 +155,7 @@ impl Tools {
         cc.args(["-Os", "-static", "-o"])
             .arg(self.path("pause"))
             .arg(&source);
-        run(cc)
+        run(cc).map(drop)
     }
 }
 
@@ -184,14 +195,15 @@ fn fingerprint(module: &Path) -> Result<Vec<u8>> {
         .map(|files| files.concat())
 }
 
-fn run(mut command: Command) -> Result<()> {
+/// What it prints.
+fn run(mut command: Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let out = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| program.clone())?;
     if out.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&out.stderr);
     let lines: Vec<_> = said.lines().collect();

@@ -1,0 +1,156 @@
+//! The mesh on the cluster: its images, `lateen install`, and a waypoint.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use images::{COMPONENTS, Component, Files, Image, ImageConfig};
+use lab::cluster::Cluster;
+use lab::products::Products;
+use serde_json::Value;
+
+/// A cluster with the mesh in it.
+pub(crate) struct Mesh {
+    cluster: Cluster,
+    products: Products,
+}
+
+impl Mesh {
+    /// Installs the mesh as its users do: `lateen install` with nothing set, so that nodes look for the images by the names
+    /// that the charts have.
+    pub(crate) fn install(cluster: Cluster, products: &Products, helm: &Path) -> Result<Self> {
+        for component in COMPONENTS {
+            let name = format!("{HUB}/{}:{VERSION}", component.name);
+            cluster.load(&name, &image(component, products)?)?;
+        }
+        let home = cluster.dir().join("helm");
+        let mut install = cluster.kubectl().beside(products.path("lateen"));
+        install.arg("install").arg("--helm").arg(helm);
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            install.env(variable, &home);
+        }
+        let mesh = Self {
+            cluster,
+            products: products.clone(),
+        };
+        match finished(install) {
+            Ok(_) => Ok(mesh),
+            Err(error) => Err(error.context(mesh.tell())),
+        }
+    }
+
+    /// The cluster.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Makes a waypoint in a namespace for all namespaces that name it, and waits until its proxy is ready.
+    pub(crate) fn put_waypoint(&self, namespace: &str) -> Result<()> {
+        let gateway = format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
+             metadata: {{name: {WAYPOINT}, namespace: {namespace}}}\nspec:\n  gatewayClassName: istio-waypoint\n  listeners:\n  \
+             - {{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {{namespaces: {{from: All}}}}}}\n"
+        );
+        let kubectl = self.cluster.kubectl();
+        kubectl.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
+        ))?;
+        kubectl.apply(&gateway)?;
+        let file = self.cluster.dir().join("waypoint.yaml");
+        fs::write(&file, gateway).with_context(|| file.display().to_string())?;
+        let mut render = Command::new(self.products.path("lateen-controlplane"));
+        render.args(["waypoint", "-f"]).arg(&file);
+        render.args(["--image", &format!("{HUB}/waypoint:{VERSION}")]);
+        kubectl.apply(&finished(render)?)?;
+        let pods = [
+            "pods",
+            "-n",
+            namespace,
+            "-l",
+            "gateway.networking.k8s.io/gateway-name",
+        ];
+        let ready = kubectl.wait("the waypoint is ready", &pods, LIMIT, |list| {
+            list["items"].as_array()?.iter().any(is_ready).then_some(())
+        });
+        ready.with_context(|| self.tell())
+    }
+
+    /// Keeps what the parts of the mesh said, for whoever looks for causes.
+    pub(crate) fn save_logs(&self, out: &Path) {
+        let kubectl = self.cluster.kubectl();
+        for (name, namespace, selector) in PARTS {
+            let logs = ["logs", "-n", namespace, "-l", selector, "--prefix", "--tail=-1"];
+            let said = kubectl.run(&logs).unwrap_or_else(|error| format!("{error:#}"));
+            // What is lost is a help, not a result.
+            drop(fs::write(out.join(format!("{name}.log")), said));
+        }
+    }
+
+    /// How the pods stand.
+    fn tell(&self) -> String {
+        let kubectl = self.cluster.kubectl();
+        let asked = [
+            &["get", "pods", "-A", "-o", "wide"][..],
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"],
+        ];
+        let told = asked.map(|asked| kubectl.run(asked).unwrap_or_else(|error| format!("{error:#}")));
+        let logs = PARTS.iter().map(|(_, namespace, selector)| {
+            let logs = ["logs", "-n", namespace, "-l", selector, "--prefix", "--tail=15"];
+            kubectl.run(&logs).unwrap_or_else(|error| format!("{error:#}"))
+        });
+        format!("{}\n{}", told.join("\n"), logs.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn image(component: &Component, products: &Products) -> Result<Image> {
+    let mut files = Files::base();
+    for (binary, at) in component.programs {
+        files.program(*at, &products.path(binary))?;
+    }
+    for (tool, at) in component.tools {
+        files.program(*at, Path::new(tool))?;
+    }
+    let first = component.programs.iter().take(1);
+    let config = ImageConfig {
+        entrypoint: first.map(|(_, at)| (*at).to_owned()).collect(),
+        env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()],
+        ..ImageConfig::default()
+    };
+    Image::of(&files, &config)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
+    conditions.is_some_and(|all| all.iter().any(ready))
+}
+
+/// What a command prints, once it is done.
+fn finished(mut command: Command) -> Result<String> {
+    let out = command.stdin(Stdio::null()).output();
+    let out = out.with_context(|| command.get_program().display().to_string())?;
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    if !out.status.success() {
+        bail!("{}{said}", String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(said)
+}
+
+/// The waypoint's name.
+pub(crate) const WAYPOINT: &str = "waypoint";
+/// Where the charts look for images.
+const HUB: &str = "lateen";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const LIMIT: Duration = Duration::from_secs(120);
+const PARTS: [(&str, &str, &str); 4] = [
+    ("controlplane", "istio-system", "app=istiod"),
+    ("cni", "istio-system", "k8s-app=istio-cni-node"),
+    ("ztunnel", "istio-system", "app=ztunnel"),
+    (
+        "waypoint",
+        crate::suite::NAMESPACE,
+        "gateway.networking.k8s.io/gateway-name",
+    ),
+];
