@@ -102,7 +102,7 @@ impl Tunnel {
     /// The multiplexer says only that the stream takes nothing more.
     fn why_unwritable(&mut self, cx: &mut Context<'_>) -> StreamError {
         match self.send.poll_reset(cx) {
-            Poll::Ready(Ok(_)) => StreamError::Reset,
+            Poll::Ready(Ok(reason)) => reset(reason),
             Poll::Ready(Err(error)) => self.connection.stream_error(&error),
             Poll::Pending => StreamError::Closed,
         }
@@ -186,9 +186,15 @@ impl ChunkWrite for Tunnel {
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
         Poll::Ready(match ready!(self.send.poll_reset(cx)) {
-            Ok(_) => StreamError::Reset,
+            Ok(reason) => reset(reason),
             Err(error) => self.connection.stream_error(&error),
         })
+    }
+
+    /// The multiplexer says so once what is queued went, when this value is dropped: NO_ERROR at a server, as here our
+    /// direction is finished.
+    fn leave(&mut self) {
+        self.lease = None;
     }
 
     fn abort(&mut self, reason: AbortReason) {
@@ -198,6 +204,15 @@ impl ChunkWrite for Tunnel {
             self.sent_all = true;
         }
         self.lease = None;
+    }
+}
+
+/// What a reset by the peer means to whoever sends (RFC 9113, section 8.1): a server that has sent all that it had, and does
+/// not care for the rest of what it is sent, says so without an error.
+fn reset(reason: Reason) -> StreamError {
+    match reason {
+        Reason::NO_ERROR => StreamError::Declined,
+        _ => StreamError::Reset,
     }
 }
 

@@ -55,6 +55,10 @@ pub trait ChunkWrite {
         Poll::Pending
     }
 
+    /// Takes nothing more of what the peer sends, once our own direction is finished: what was sent in it still arrives.
+    /// Nothing else is asked afterwards.
+    fn leave(&mut self);
+
     /// Ends both directions in a way that the peer cannot mistake for a finished stream (RST, RST_STREAM): at once, or at
     /// the latest when the value is dropped. Does nothing when both are over. Nothing else is asked afterwards.
     fn abort(&mut self, reason: AbortReason);
@@ -67,6 +71,10 @@ pub enum StreamError {
     /// The peer reset it.
     #[error("reset by the peer")]
     Reset,
+    /// The peer takes nothing more, and there is nothing wrong: its own direction stays what it is (HTTP/2: RST_STREAM with
+    /// NO_ERROR; RFC 9113, section 8.1). Only a writer meets it.
+    #[error("nothing more is taken by the peer")]
+    Declined,
     /// What carries it is gone: a connection that was closed under its streams, a socket that was shut.
     #[error("connection closed")]
     Closed,
@@ -131,7 +139,7 @@ impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> Self {
         let kind = match error {
             StreamError::Reset => io::ErrorKind::ConnectionReset,
-            StreamError::Closed => io::ErrorKind::BrokenPipe,
+            StreamError::Closed | StreamError::Declined => io::ErrorKind::BrokenPipe,
             StreamError::Expired => io::ErrorKind::ConnectionAborted,
             StreamError::TimedOut => io::ErrorKind::TimedOut,
             StreamError::Protocol => io::ErrorKind::InvalidData,

@@ -109,6 +109,10 @@ impl ChunkWrite for ChunkStream {
         on_carrier!(self, s => s.poll_closed(cx))
     }
 
+    fn leave(&mut self) {
+        on_carrier!(self, s => s.leave());
+    }
+
     fn abort(&mut self, reason: AbortReason) {
         on_carrier!(self, s => s.abort(reason));
     }

@@ -79,6 +79,10 @@ impl<S: ChunkWrite> ChunkWrite for Counted<S> {
         self.stream.poll_closed(cx)
     }
 
+    fn leave(&mut self) {
+        self.stream.leave();
+    }
+
     fn abort(&mut self, reason: AbortReason) {
         self.stream.abort(reason);
     }

@@ -91,6 +91,11 @@ impl ChunkWrite for DuplexChunks {
         self.stream()?.poll_shutdown(cx).map_err(StreamError::from)
     }
 
+    /// Dropped after its own end was sent.
+    fn leave(&mut self) {
+        self.stream = None;
+    }
+
     fn abort(&mut self, _: AbortReason) {
         self.stream = None;
     }

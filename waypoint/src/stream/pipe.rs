@@ -12,7 +12,7 @@ use mesh_net::relay::AbortReason;
 use mesh_net::{ChunkRead, ChunkWrite, StreamError};
 use parking_lot::Mutex;
 
-/// One end of a pipe. Dropped before both directions are finished, it is reset.
+/// One end of a pipe. Dropped before its own direction is finished, it is reset; after that, what still comes is declined.
 #[derive(Debug)]
 pub struct PipeEnd {
     incoming: Arc<Mutex<Direction>>,
@@ -56,10 +56,7 @@ impl PipeEnd {
         }
         if !self.received_all {
             // Whoever still writes is told with its next write.
-            let mut incoming = self.incoming.lock();
-            incoming.chunks.clear();
-            incoming.bytes = 0;
-            incoming.finish(Err(StreamError::Reset));
+            self.incoming.lock().give_up(StreamError::Reset);
         }
         self.sent_all = true;
         self.received_all = true;
@@ -134,6 +131,13 @@ impl ChunkWrite for PipeEnd {
         Poll::Ready(Ok(()))
     }
 
+    fn leave(&mut self) {
+        if !self.received_all {
+            self.incoming.lock().give_up(StreamError::Declined);
+            self.received_all = true;
+        }
+    }
+
     fn abort(&mut self, _: AbortReason) {
         self.reset();
     }
@@ -141,7 +145,10 @@ impl ChunkWrite for PipeEnd {
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        self.reset();
+        match self.sent_all {
+            true => self.leave(),
+            false => self.reset(),
+        }
     }
 }
 
@@ -151,6 +158,13 @@ impl Direction {
         self.end.get_or_insert(end);
         wake(&mut self.reader);
         wake(&mut self.writer);
+    }
+
+    /// Nobody reads what is there and what may come.
+    fn give_up(&mut self, error: StreamError) {
+        self.chunks.clear();
+        self.bytes = 0;
+        self.finish(Err(error));
     }
 }
 

@@ -213,6 +213,22 @@ async fn what_was_sent_before_the_end_arrives_though_the_tunnel_is_dropped() {
     .await;
 }
 
+/// As a proxy does that serves a request by itself and closes after the answer.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_sent_all_and_takes_no_more_does_not_reset_what_it_sent() {
+    local(async {
+        let (mut near, mut far, _server) = Pair::tunnel().await;
+        send(&mut far, vec![7; 200_000]).await.unwrap();
+        finish(&mut far).await.unwrap();
+        drop(far);
+        assert_eq!(receive_all(&mut near).await.len(), 200_000);
+        assert_eq!(poll_fn(|cx| near.poll_closed(cx)).await, StreamError::Declined);
+        assert_eq!(send(&mut near, "more").await, Err(StreamError::Declined));
+        assert_eq!(receive(&mut near).await, Ok(None));
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_is_no_end_of_stream() {
     local(async {

@@ -41,7 +41,8 @@ pub enum Side {
 /// timeout. In each direction at most [`MAX_IN_FLIGHT`] bytes and one chunk wait here.
 ///
 /// A side that has finished its direction is read no more; from then on it is asked whether it takes what the other one
-/// sends ([`ChunkWrite::poll_closed`]).
+/// sends ([`ChunkWrite::poll_closed`]). A side that takes nothing more without a complaint ([`StreamError::Declined`]) is no
+/// failure: the other one still gets all that this one sends, and is then left.
 pub async fn relay<D, U>(mut down: D, mut up: U, counters: &RelayCounters) -> RelayEnd
 where
     D: ChunkRead + ChunkWrite,
@@ -52,13 +53,20 @@ where
     let mut first = None;
     poll_fn(|cx| {
         // Both are polled even if the first fails: what the failed side had still sent goes to the other one.
-        let to_up = upward.poll(cx, &mut down, &mut up, counters);
-        let to_down = downward.poll(cx, &mut up, &mut down, counters);
-        let closed = match (to_up.is_ready(), to_down.is_ready()) {
-            (true, false) => down.poll_closed(cx).map(|error| Err((Side::Down, error))),
-            (false, true) => up.poll_closed(cx).map(|error| Err((Side::Up, error))),
-            _ => Poll::Pending,
-        };
+        let mut to_up = upward.poll(cx, &mut down, &mut up, counters);
+        let mut to_down = downward.poll(cx, &mut up, &mut down, counters);
+        let mut closed = Poll::Pending;
+        match (to_up.is_ready(), to_down.is_ready()) {
+            (true, false) => match down.poll_closed(cx) {
+                Poll::Ready(StreamError::Declined) => to_down = downward.decline(),
+                other => closed = other.map(|error| Err((Side::Down, error))),
+            },
+            (false, true) => match up.poll_closed(cx) {
+                Poll::Ready(StreamError::Declined) => to_up = upward.decline(),
+                other => closed = other.map(|error| Err((Side::Up, error))),
+            },
+            _ => {}
+        }
         for outcome in [to_up, to_down, closed] {
             if let Poll::Ready(Err((side, error))) = outcome {
                 let (ours, theirs) = reasons(side);
@@ -69,11 +77,17 @@ where
         }
         match (to_up.is_ready(), to_down.is_ready()) {
             (true, true) => {
+                if upward.state == State::Declined {
+                    down.leave();
+                }
+                if downward.state == State::Declined {
+                    up.leave();
+                }
                 let first = first.unwrap_or(Side::Down);
                 return Poll::Ready(RelayEnd::Finished { first });
             }
-            (true, false) => first = first.or(Some(Side::Down)),
-            (false, true) => first = first.or(Some(Side::Up)),
+            (true, false) => first = first.or(Some(upward.ended_by())),
+            (false, true) => first = first.or(Some(downward.ended_by())),
             (false, false) => {}
         }
         Poll::Pending
@@ -97,6 +111,8 @@ enum State {
     /// The reader has finished; the rest is to be written, then finished.
     Ending,
     Finished,
+    /// The writer takes nothing more; what the reader sends is not read.
+    Declined,
 }
 
 impl Direction {
@@ -109,7 +125,7 @@ impl Direction {
         }
     }
 
-    /// Carries what can be carried now; ready when the direction is finished.
+    /// Carries what can be carried now; ready when the direction is finished, or its writer has declined the rest.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,9 +133,36 @@ impl Direction {
         writer: &mut impl ChunkWrite,
         counters: &RelayCounters,
     ) -> Poll<Result<(), (Side, StreamError)>> {
-        if self.state == State::Finished {
+        if matches!(self.state, State::Finished | State::Declined) {
             return Poll::Ready(Ok(()));
         }
+        match self.carry(cx, reader, writer, counters) {
+            Poll::Ready(Err((side, StreamError::Declined))) if side == self.to => self.decline(),
+            other => other,
+        }
+    }
+
+    fn decline(&mut self) -> Poll<Result<(), (Side, StreamError)>> {
+        self.pending = VecDeque::new();
+        self.state = State::Declined;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whose doing it is that nothing more is carried.
+    fn ended_by(&self) -> Side {
+        match self.state {
+            State::Declined => self.to,
+            _ => self.to.other(),
+        }
+    }
+
+    fn carry(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut impl ChunkRead,
+        writer: &mut impl ChunkWrite,
+        counters: &RelayCounters,
+    ) -> Poll<Result<(), (Side, StreamError)>> {
         for _ in 0..ROUNDS {
             let read = self.fill(cx, reader);
             let drained = match self.drain(cx, writer, counters) {

@@ -142,6 +142,11 @@ impl ChunkWrite for TcpChunks {
         })
     }
 
+    fn leave(&mut self) {
+        // close(2) sends what is queued and FIN, unless something came that was not read.
+        self.received_end |= self.sent_end;
+    }
+
     fn abort(&mut self, _reason: AbortReason) {
         if self.is_over() {
             return;

@@ -120,6 +120,48 @@ fn a_side_that_has_finished_and_gives_up_is_noticed_without_a_write() {
     assert_eq!(up.aborted(), Some(AbortReason::OtherSide));
 }
 
+/// As a server does that closes after its answer: its client did not ask for more, and gets all of it.
+#[test]
+fn a_side_that_has_finished_and_takes_nothing_more_is_no_failure() {
+    let (down, up) = (End::default(), End::default());
+    let counters = RelayCounters::default();
+    let mut relay = pin!(relay(down.clone(), up.clone(), &counters));
+    up.arrives(b"answer");
+    up.finishes();
+    down.takes_at_most(4);
+    up.gives_up(StreamError::Declined);
+    assert!(poll(relay.as_mut()).is_pending(), "not all of it has gone");
+    down.may_take_again();
+    assert_eq!(
+        poll(relay.as_mut()),
+        Poll::Ready(RelayEnd::Finished { first: Side::Up })
+    );
+    assert_eq!(down.written(), b"answer");
+    assert!(down.is_finished() && down.is_left() && !up.is_left());
+    assert_eq!((down.aborted(), up.aborted()), (None, None));
+}
+
+#[test]
+fn who_takes_no_more_of_a_request_still_answers_it() {
+    let (down, up) = (End::default(), End::default());
+    let counters = RelayCounters::default();
+    let mut relay = pin!(relay(down.clone(), up.clone(), &counters));
+    up.refuses(StreamError::Declined);
+    down.arrives(b"a large request");
+    up.arrives(b"too ");
+    assert!(poll(relay.as_mut()).is_pending());
+    down.arrives(b"and more of it");
+    up.arrives(b"large");
+    up.finishes();
+    assert_eq!(
+        poll(relay.as_mut()),
+        Poll::Ready(RelayEnd::Finished { first: Side::Up })
+    );
+    assert_eq!(down.written(), b"too large");
+    assert!(down.is_finished() && down.is_left());
+    assert_eq!((down.aborted(), up.aborted()), (None, None));
+}
+
 #[test]
 fn a_failed_write_still_delivers_what_the_failed_side_sent() {
     let (down, up) = (End::default(), End::default());
@@ -192,6 +234,7 @@ struct Script {
     refusal: Option<StreamError>,
     given_up: Option<StreamError>,
     finished: bool,
+    left: bool,
     aborted: Option<AbortReason>,
 }
 
@@ -209,6 +252,7 @@ impl Default for Script {
             refusal: None,
             given_up: None,
             finished: false,
+            left: false,
             aborted: None,
         }
     }
@@ -271,6 +315,10 @@ impl End {
 
     fn is_finished(&self) -> bool {
         self.0.borrow().finished
+    }
+
+    fn is_left(&self) -> bool {
+        self.0.borrow().left
     }
 
     fn aborted(&self) -> Option<AbortReason> {
@@ -340,6 +388,10 @@ impl ChunkWrite for End {
             Some(error) => Poll::Ready(error),
             None => Poll::Pending,
         }
+    }
+
+    fn leave(&mut self) {
+        self.0.borrow_mut().left = true;
     }
 
     fn abort(&mut self, reason: AbortReason) {

@@ -39,6 +39,17 @@ async fn an_end_that_is_dropped_is_a_reset() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_dropped_after_its_own_last_word_takes_no_more() {
+    let (mut near, mut far) = pipe();
+    send(&mut near, b"answer").await.unwrap();
+    poll_fn(|cx| near.poll_finish(cx)).await.unwrap();
+    drop(near);
+    assert_eq!(send(&mut far, b"x").await, Err(StreamError::Declined));
+    assert_eq!(receive(&mut far).await.unwrap().unwrap(), "answer");
+    assert!(receive(&mut far).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_slow_reader_holds_the_writer_back() {
     let (mut near, mut far) = pipe();
     let block = Bytes::from(vec![7; 100_000]);

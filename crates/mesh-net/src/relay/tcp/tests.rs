@@ -123,6 +123,33 @@ async fn a_finished_one_is_closed() {
 }
 
 #[tokio::test]
+async fn what_was_sent_to_a_slow_reader_arrives_though_it_is_left() {
+    let (chunks, mut peer) = connected().await;
+    let mut chunks = TcpChunks::new(chunks);
+    // Much of it waits in the kernel, which a reset would throw away.
+    let mut data = VecDeque::from([Bytes::from(vec![7; 8_000_000])]);
+    let sent = poll_fn(|cx| chunks.poll_write_chunks(cx, &mut data))
+        .await
+        .unwrap();
+    poll_fn(|cx| chunks.poll_finish(cx)).await.unwrap();
+    chunks.leave();
+    drop(chunks);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got.len(), sent);
+}
+
+#[tokio::test]
+async fn who_is_left_in_the_middle_of_a_stream_is_reset() {
+    let (chunks, mut peer) = connected().await;
+    let mut chunks = TcpChunks::new(chunks);
+    chunks.leave();
+    drop(chunks);
+    let error = peer.read(&mut [0; 1]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn relay_keeps_half_closed_connections() {
     let pair = relayed().await;
     let (mut client, mut server) = (pair.client, pair.server);
