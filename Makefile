@@ -49,9 +49,8 @@ cluster: ## Kubernetes of two nodes on this machine with the mesh and a small ap
 
 conformance: ## Gateway API's conformance suite against the mesh, on such a cluster (report in out/conformance)
 	@scripts/setup.sh cluster
-	scripts/step.sh "Building" $(CARGO) build --workspace --locked --bins
-	exec $(TARGET)/debug/conformance --products $(TARGET)/debug --tools $(TARGET)/cluster --helm $(TARGET)/helm/bin/helm \
-		$(CONFORMANCE_ARGS)
+	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	exec $(TARGET)/release/conformance --tools $(TARGET)/cluster $(CONFORMANCE_ARGS)
 
 crds: ## Write the charts' CRDs anew, from the types that objects are read into
 	$(CARGO) run --locked --package controlplane-crds --bin crds

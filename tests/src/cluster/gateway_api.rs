@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use images::{Files, Image, ImageConfig};
+use images::{Effort, Files, Image, ImageConfig};
 use rcgen::generate_simple_self_signed;
 
 use super::Cluster;
@@ -86,7 +86,7 @@ impl GatewayApi {
             env: vec!["PATH=/usr/local/bin".to_owned()],
             ..ImageConfig::default()
         };
-        Image::of(&files, &config)
+        Image::with(&files, &config, Effort::Quickest)
     }
 }
 

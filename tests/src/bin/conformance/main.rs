@@ -17,6 +17,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lab::cluster::mesh::{find_helm, images};
 use lab::cluster::{Cluster, GatewayApi, Tools, tools};
 use lab::products::Products;
 use lab::world::{self, Rights, World};
@@ -28,18 +29,15 @@ use suite::{Run, Verdict};
 #[derive(Debug, Parser)]
 #[command(name = "conformance", version)]
 struct Arguments {
-    /// The products under test.
-    #[arg(long, value_name = "DIR", default_value = "target/debug")]
-    products: PathBuf,
+    /// The mesh's programs [default: those beside this one].
+    #[arg(long, value_name = "DIR")]
+    products: Option<PathBuf>,
     /// The Go modules to build Kubernetes and the suite from.
     #[arg(long, value_name = "DIR", default_value = "tests/cluster")]
     sources: PathBuf,
     /// Where what is built from them is kept.
     #[arg(long, value_name = "DIR", default_value = "target/cluster")]
     tools: PathBuf,
-    /// Helm, which installs the charts.
-    #[arg(long, value_name = "PATH", default_value = "target/helm/bin/helm")]
-    helm: PathBuf,
     /// Where the report and the logs go.
     #[arg(long, value_name = "DIR", default_value = "out/conformance")]
     out: PathBuf,
@@ -73,11 +71,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let say: fn(&str) = |what| println!("== {what}");
     let tools = Tools::build(&arguments.sources, &arguments.tools, say)?;
     let api = GatewayApi::build(&tools, &arguments.sources, say)?;
-    let products = Products::in_dir(&arguments.products)?;
-    let helm = helm(&arguments.helm)?;
     if arguments.build {
         return Ok(true);
     }
+    let products = arguments.products.as_deref();
+    let products = products.map_or_else(Products::beside_me, Products::in_dir)?;
+    let helm = find_helm().context("Helm is missing: scripts/setup.sh cluster")?;
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     let out = arguments.out.canonicalize().context("directory of the report")?;
     let world = world::enter_world()?;
@@ -86,12 +85,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     world::end_at_signals(|code| code).context("signals cannot be handled")?;
 
+    let images = images(&products)?;
     say("starting a cluster of two nodes");
     let cluster = Cluster::start(&tools)?;
     api.apply_crds(&cluster)?;
     api.load_images(&cluster)?;
     say("installing the mesh");
-    let mesh = Mesh::install(cluster, &products, &helm)?;
+    let mesh = Mesh::install(cluster, &products, &images, &helm)?;
     mesh.put_waypoint(suite::NAMESPACE)?;
     say("running the suite");
     let verdict = judge(&mesh, &api, &out, &arguments.tests);
@@ -115,17 +115,6 @@ fn judge(mesh: &Mesh, api: &GatewayApi, out: &Path, tests: &[String]) -> Result<
     let run = |test: &String| Run::only(api.suite(), out, test).carry_out(mesh);
     let verdicts = tests.iter().map(run).collect::<Result<Vec<_>>>()?;
     Ok(verdicts.iter().all(Verdict::is_without_failure))
-}
-
-/// Where it was named, else in the path.
-fn helm(named: &Path) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = vec![named.to_owned()];
-    places.extend(std::env::split_paths(&path).map(|dir| dir.join("helm")));
-    let found = places.into_iter().find(|place| place.is_file());
-    let found =
-        found.context("there is no Helm, which installs the charts (scripts/setup.sh cluster)")?;
-    found.canonicalize().context("Helm")
 }
 
 fn say_how_to_look_around(mesh: &Mesh, world: &World) {

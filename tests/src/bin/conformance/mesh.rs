@@ -1,4 +1,4 @@
-//! The mesh on the cluster: its images, `lateen install`, and a waypoint.
+//! The mesh on the cluster, and a waypoint.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use images::{COMPONENTS, Component, Files, Image, ImageConfig};
-use lab::cluster::Cluster;
+use images::Image;
+use lab::cluster::{Cluster, Lateen};
 use lab::products::Products;
 use serde_json::Value;
 
@@ -18,24 +18,22 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Installs the mesh as its users do: `lateen install` with nothing set, so that nodes look for the images by the names
-    /// that the charts have.
-    pub(crate) fn install(cluster: Cluster, products: &Products, helm: &Path) -> Result<Self> {
-        for component in COMPONENTS {
-            let name = format!("{HUB}/{}:{VERSION}", component.name);
-            cluster.load(&name, &image(component, products)?)?;
+    /// Installs the mesh as its users do: `lateen install` with nothing set.
+    pub(crate) fn install(
+        cluster: Cluster,
+        products: &Products,
+        images: &[(String, Image)],
+        helm: &Path,
+    ) -> Result<Self> {
+        for (name, image) in images {
+            cluster.load(name, image)?;
         }
-        let home = cluster.dir().join("helm");
-        let mut install = cluster.kubectl().beside(products.path("lateen"));
-        install.arg("install").arg("--helm").arg(helm);
-        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-            install.env(variable, &home);
-        }
+        let installed = Lateen::beside(&cluster, products, helm).install("{}");
         let mesh = Self {
             cluster,
             products: products.clone(),
         };
-        match finished(install) {
+        match installed {
             Ok(_) => Ok(mesh),
             Err(error) => Err(error.context(mesh.tell())),
         }
@@ -62,7 +60,6 @@ impl Mesh {
         fs::write(&file, gateway).with_context(|| file.display().to_string())?;
         let mut render = Command::new(self.products.path("lateen-controlplane"));
         render.args(["waypoint", "-f"]).arg(&file);
-        render.args(["--image", &format!("{HUB}/waypoint:{VERSION}")]);
         kubectl.apply(&finished(render)?)?;
         let pods = [
             "pods",
@@ -104,23 +101,6 @@ impl Mesh {
     }
 }
 
-fn image(component: &Component, products: &Products) -> Result<Image> {
-    let mut files = Files::base();
-    for (binary, at) in component.programs {
-        files.program(*at, &products.path(binary))?;
-    }
-    for (tool, at) in component.tools {
-        files.program(*at, Path::new(tool))?;
-    }
-    let first = component.programs.iter().take(1);
-    let config = ImageConfig {
-        entrypoint: first.map(|(_, at)| (*at).to_owned()).collect(),
-        env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()],
-        ..ImageConfig::default()
-    };
-    Image::of(&files, &config)
-}
-
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
@@ -140,9 +120,6 @@ fn finished(mut command: Command) -> Result<String> {
 
 /// The waypoint's name.
 pub(crate) const WAYPOINT: &str = "waypoint";
-/// Where the charts look for images.
-const HUB: &str = "lateen";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LIMIT: Duration = Duration::from_secs(120);
 const PARTS: [(&str, &str, &str); 4] = [
     ("controlplane", "istio-system", "app=istiod"),
