@@ -83,7 +83,7 @@ where
                 if downward.state == State::Declined {
                     up.leave();
                 }
-                let first = first.unwrap_or(Side::Down);
+                let first = first.unwrap_or(upward.ended_by());
                 return Poll::Ready(RelayEnd::Finished { first });
             }
             (true, false) => first = first.or(Some(upward.ended_by())),

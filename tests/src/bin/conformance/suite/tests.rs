@@ -28,9 +28,9 @@ fn tests_are_told_from_their_parts_and_from_the_whole() {
     assert_eq!(
         told,
         [
-            "test MeshBasic ... ok (0.52s)",
-            "test MeshFrontend ... FAILED (30.10s)",
-            "test GatewayModifyListeners ... LEFT OUT (0.00s)",
+            "test MeshBasic ... ok",
+            "test MeshFrontend ... FAILED",
+            "test GatewayModifyListeners ... LEFT OUT",
         ]
     );
 }
