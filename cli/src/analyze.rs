@@ -3,8 +3,16 @@
 //! The judge is the derivation that the control plane itself runs, so that nothing is found here which will not be so
 //! there. Codes are Istio's where its analysis has one for the matter (Istio, "Configuration Analysis Messages"); those
 //! that begin with `LAT` are ours.
+//!
+//! # Layout
+//! - this file: what the derivation says, and selectors. [`code`]: what messages are about.
+//! - `objects`: what the derivation has no reason to say, and an author should know. [`live`]: what only a running mesh
+//!   shows. [`cluster`]: asks one.
 
+pub mod cluster;
 mod code;
+pub mod live;
+mod objects;
 
 use std::collections::BTreeMap;
 
@@ -15,9 +23,8 @@ use serde_json::json;
 pub use code::{Code, Level, UnknownCode};
 
 use crate::args::AnalyzeArgs;
-use crate::files::Source;
 use crate::output::{Table, View};
-use crate::validate::{or_dash, validate};
+use crate::validate::{Validated, or_dash};
 
 /// What was found, the gravest first.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +59,7 @@ impl AnalyzeArgs {
 
 /// Looks at everything.
 #[must_use]
-pub fn analyze(sources: &[Source], config: &MeshConfig) -> Analysis {
-    let validated = validate(sources);
+pub fn analyze(validated: &Validated, config: &MeshConfig) -> Analysis {
     let mut messages: Vec<Message> = validated
         .faults
         .iter()
@@ -79,6 +85,8 @@ pub fn analyze(sources: &[Source], config: &MeshConfig) -> Analysis {
     let places: BTreeMap<String, String> = validated
         .objects
         .iter()
+        // What a cluster has is in no file.
+        .filter(|(file, _)| !file.is_empty())
         .map(|(file, object)| {
             (
                 object.value.reference().to_string(),
@@ -88,24 +96,24 @@ pub fn analyze(sources: &[Source], config: &MeshConfig) -> Analysis {
         .collect();
     let said = derived(&objects, config)
         .into_iter()
-        .chain(selectors(&objects, config));
+        .chain(selectors(&objects, config))
+        .chain(objects::judge(&objects, config));
     messages.extend(said.map(|(code, object, text)| Message {
         code,
         place: places.get(&object).cloned().unwrap_or_default(),
         object,
         text,
     }));
-    messages
-        .sort_by(|a, b| (a.code.level(), &a.place, &a.object).cmp(&(b.code.level(), &b.place, &b.object)));
-    messages.dedup();
-    Analysis {
+    let mut analysis = Analysis {
         messages,
         objects: objects.len(),
-    }
+    };
+    analysis.sort();
+    analysis
 }
 
 /// A code, an object and what is to be said of it.
-type Said = (Code, String, String);
+pub type Said = (Code, String, String);
 
 /// What the control plane would say.
 fn derived(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
@@ -212,6 +220,39 @@ impl Analysis {
     pub fn without(mut self, codes: &[Code]) -> Self {
         self.messages.retain(|message| !codes.contains(&message.code));
         self
+    }
+
+    /// Only messages about objects of a namespace, and about the namespace itself; all where none is named.
+    #[must_use]
+    pub fn about(mut self, namespace: Option<&str>) -> Self {
+        if let Some(namespace) = namespace {
+            self.messages.retain(|message| {
+                let name = message.object.split_once(' ').map_or("", |(_, name)| name);
+                name == namespace
+                    || name
+                        .split_once('/')
+                        .is_some_and(|(within, _)| within == namespace)
+            });
+        }
+        self
+    }
+
+    /// Adds what was found elsewhere.
+    pub fn add(&mut self, said: Vec<Said>) {
+        self.messages
+            .extend(said.into_iter().map(|(code, object, text)| Message {
+                code,
+                object,
+                place: String::new(),
+                text,
+            }));
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        let key = |m: &Message| (m.code.level(), m.place.clone(), m.object.clone(), m.code);
+        self.messages.sort_by_key(key);
+        self.messages.dedup();
     }
 
     /// Whether a message is as grave as this.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::analyze::{Code, Level};
-use crate::install::{Installation, Release, Values};
+use crate::install::{Installation, Release, Removal, Values, VerifyArgs};
 use crate::node::{Filter, What};
 use crate::output::Format;
 use crate::waypoint::{Traffic, Wanted};
@@ -33,7 +33,7 @@ pub enum Command {
     Version(VersionArgs),
     /// Look at each object of some files by itself: is it what its kind asks for?
     Validate(ValidateArgs),
-    /// Look at all objects of some files together: does each do what its author meant?
+    /// Look at all objects of some files, or of a cluster, together: does each do what its author meant?
     Analyze(AnalyzeArgs),
     /// Show how each proxy stands with the control plane: what it was sent, took and refused.
     Status(StatusArgs),
@@ -41,14 +41,25 @@ pub enum Command {
     Node(NodeArgs),
     /// Say what would become of a connection or a request, hop by hop, and which object says so.
     Explain(ExplainArgs),
+    /// Look whether a cluster can take the mesh: versions, rights, other meshes, its network, its platform.
+    Precheck(PrecheckArgs),
     /// Install the mesh into a cluster.
     Install(Installation),
     /// Bring an installed mesh to this version, or change its values.
     Upgrade(Installation),
-    /// Remove the mesh; CRDs, what you wrote, and the root of its certificates stay.
-    Uninstall(Release),
+    /// Remove the mesh; CRDs, what you wrote, and the root of its certificates stay, and are listed.
+    Uninstall(Removal),
+    /// Look whether what runs is what was installed, and works; before an installation, whether there can be one.
+    VerifyInstall(VerifyArgs),
     /// Print what would be installed.
     Manifest(ManifestArgs),
+    /// Say which policies decide about what comes to a pod, and where.
+    #[command(subcommand)]
+    Authz(AuthzCommand),
+    /// Print a token of a service account, as proxies and agents show one to the control plane.
+    Token(TokenArgs),
+    /// Write down what is to be known of a mesh that is not well: objects, statuses, configurations, logs. No secrets.
+    BugReport(BugReportArgs),
     /// Make, list and delete waypoints.
     #[command(subcommand)]
     Waypoint(WaypointCommand),
@@ -104,9 +115,15 @@ pub struct ValidateArgs {
 /// What to look at, and what to pass over.
 #[derive(Clone, Debug, Args)]
 pub struct AnalyzeArgs {
-    /// A file of Kubernetes YAML, a directory of such files, or `-` for standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// A file of Kubernetes YAML, a directory of such files, or `-` for standard input; the cluster where none is named.
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Look at the files as if they were in the cluster already.
+    #[arg(long, requires = "files")]
+    pub use_cluster: bool,
+    /// Only messages about objects of this namespace.
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// A message that is not shown, such as IST0127.
     #[arg(long, short = 'S', value_name = "CODE", value_delimiter = ',')]
     pub suppress: Vec<Code>,
@@ -132,9 +149,15 @@ pub struct NodeArgs {
     /// What to show.
     #[arg(value_enum)]
     pub what: What,
-    /// The node whose ztunnel is asked [default: the first that has one].
+    /// The node whose ztunnel is asked [default: the first that has one; for the log, all].
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
+    /// With `log`: what to log from now on, such as debug or access=off,ztunnel=trace.
+    #[arg(long, value_name = "FILTER")]
+    pub level: Option<String>,
+    /// With `log`: back to what it was started with.
+    #[arg(long)]
+    pub reset: bool,
     /// Which of them.
     #[command(flatten)]
     pub filter: Filter,
@@ -161,9 +184,20 @@ pub struct ExplainArgs {
     /// The ztunnel of the client's node, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
-    /// The admin port of the destination's waypoint, to ask that as well.
+    /// The admin port of the destination's waypoint [default: in a cluster, its pod is asked]
     #[arg(long, value_name = "URL")]
     pub waypoint_url: Option<String>,
+}
+
+/// What the charts would be given.
+#[derive(Clone, Debug, Args)]
+pub struct PrecheckArgs {
+    /// The name that the release would have.
+    #[arg(long, value_name = "NAME", default_value = "lateen")]
+    pub release: String,
+    /// With which values.
+    #[command(flatten)]
+    pub values: Values,
 }
 
 /// What would be installed.
@@ -177,6 +211,54 @@ pub struct ManifestArgs {
     pub values: Values,
 }
 
+/// What is asked about policies.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuthzCommand {
+    /// List the policies that decide about what comes to a pod, and where each does.
+    Check(AuthzArgs),
+}
+
+/// About whom.
+#[derive(Clone, Debug, Args)]
+pub struct AuthzArgs {
+    /// The pod: <namespace>/<name>.
+    pub pod: String,
+    /// The ztunnel of its node, where it is in no cluster.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Whose token.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// The service account.
+    #[arg(default_value = "default")]
+    pub account: String,
+    /// Its namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Whom it is meant for.
+    #[arg(long, value_name = "AUDIENCE", default_value = "istio-ca")]
+    pub audience: String,
+    /// For how many seconds it is good; API servers give at least 600.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub duration: u64,
+}
+
+/// What is written down, and where.
+#[derive(Clone, Debug, Args)]
+pub struct BugReportArgs {
+    /// The archive; made anew.
+    #[arg(long, value_name = "FILE", default_value = "lateen-bug-report.tar.gz")]
+    pub archive: PathBuf,
+    /// How many seconds of logs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub since: u64,
+    /// Only objects of these namespaces, beside the mesh's own.
+    #[arg(long, short, value_name = "NAMESPACE", value_delimiter = ',')]
+    pub namespace: Vec<String>,
+}
+
 /// What is done with waypoints.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WaypointCommand {
@@ -185,8 +267,11 @@ pub enum WaypointCommand {
     /// Make a waypoint, or change the one of this name.
     Apply(WaypointApplyArgs),
     /// Show the waypoints of a namespace, or of all.
-    #[command(visible_alias = "status")]
     List(WaypointListArgs),
+    /// Show how waypoints stand: their conditions, their proxies, and what the control plane told those.
+    Status(WaypointNamesArgs),
+    /// Show what a waypoint carries out: its routes, and the policies that are attached.
+    Routes(WaypointRoutesArgs),
     /// Delete waypoints; what is bound to them is refused from then on, until it is bound elsewhere or to nothing.
     Delete(WaypointDeleteArgs),
 }
@@ -241,6 +326,30 @@ pub struct WaypointListArgs {
 
 /// Which.
 #[derive(Clone, Debug, Args)]
+pub struct WaypointNamesArgs {
+    /// Their names; all of the namespace where none is named.
+    pub names: Vec<String>,
+    /// Their namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Whose.
+#[derive(Clone, Debug, Args)]
+pub struct WaypointRoutesArgs {
+    /// The waypoint's name.
+    #[arg(default_value = "waypoint")]
+    pub name: String,
+    /// Its namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// The proxy, where it is in no cluster.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Which.
+#[derive(Clone, Debug, Args)]
 pub struct WaypointDeleteArgs {
     /// Their names.
     #[arg(required = true)]
@@ -263,7 +372,7 @@ Exit codes:
   0  what was asked for was done, and all is well
   1  what was asked for was done, and something is not well
   2  the command line is wrong
-  3  somebody who had to be asked did not answer, or a file cannot be read";
+  3  it could not be done: somebody who had to be asked did not answer or refused, or a file cannot be read";
 
 impl WaypointArgs {
     /// The waypoint, in the namespace that the cluster's access names where none is named here.

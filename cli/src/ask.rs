@@ -2,7 +2,7 @@
 //! that was saved.
 //!
 //! # Layout
-//! - this file: which of the three, and the page as JSON. [`cluster`]: pods of a cluster. `http`: one GET.
+//! - this file: which of the three, and the page as JSON. [`cluster`]: pods of a cluster. `http`: one request.
 
 pub mod cluster;
 mod http;
@@ -11,12 +11,12 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ::http::Uri;
+use ::http::{Method, Uri};
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::args::{Cluster, ExplainArgs, Place};
+use crate::args::{Cluster, ExplainArgs, NodeArgs, Place, WaypointRoutesArgs};
 use crate::explain::{Connection, Explained};
 use cluster::Asked;
 
@@ -54,33 +54,120 @@ pub async fn dump(place: &Place, cluster: &Cluster, node: Option<&str>) -> anyho
     json(&cluster.page(&pod, ADMIN, path).await?, path)
 }
 
+/// What the ztunnel of a pod's node knows, or the proxy that was named.
+///
+/// # Errors
+/// Fails as [`syncz`] does.
+pub async fn dump_of_pod(place: &Place, cluster: &Cluster, pod: &str) -> anyhow::Result<Value> {
+    let path = "/config_dump";
+    if let Some(page) = named(place, path).await? {
+        return Ok(page);
+    }
+    let cluster = Asked::connect(cluster).await?;
+    let pod = cluster.ztunnel_of(pod).await?;
+    json(&cluster.page(&pod, ADMIN, path).await?, path)
+}
+
+/// What the proxies of a waypoint know, by their names.
+///
+/// # Errors
+/// Fails as [`syncz`] does.
+pub async fn waypoint_dumps(
+    args: &WaypointRoutesArgs,
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<(String, Value)>> {
+    let path = "/config_dump";
+    if let Some(page) = named(&args.place, path).await? {
+        return Ok(vec![(args.name.clone(), page)]);
+    }
+    let cluster = Asked::connect(cluster).await?;
+    let namespace = args.namespace.as_deref();
+    let namespace = namespace.unwrap_or_else(|| cluster.client().default_namespace());
+    let mut pages = Vec::new();
+    for pod in cluster.waypoint(namespace, &args.name).await? {
+        let page = json(&cluster.page(&pod, ADMIN, path).await?, path)?;
+        pages.push((pod.name().name, page));
+    }
+    Ok(pages)
+}
+
 /// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked.
 ///
 /// # Errors
 /// Fails as [`syncz`] does, and when an answer is not what this version understands.
 pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Explained> {
     let path = format!("/explain?{}", query(&[("from", &args.from), ("to", &args.to)]));
+    let mut asked = None;
     let ztunnel = match named(&args.place, &path).await? {
         Some(page) => page,
         None => {
-            let cluster = Asked::connect(cluster).await?;
+            let cluster = asked.insert(Asked::connect(cluster).await?);
             let pod = cluster.ztunnel_of(&args.from).await?;
             json(&cluster.page(&pod, ADMIN, &path).await?, &path)?
         }
     };
     let connection = Connection::read(&ztunnel).context("the proxy's answer")?;
-    let waypoint = match &args.waypoint_url {
-        Some(url) if connection.meets_waypoint() => {
-            let path = format!("/explain?{}", request(args, &connection));
-            Some(over_http(url, &path).await?)
+    let waypoint = if connection.meets_waypoint() {
+        let path = format!("/explain?{}", question(args, &connection));
+        match (&args.waypoint_url, &asked) {
+            (Some(url), _) => Some(over_http(url, &path).await?),
+            (None, Some(cluster)) => Some(of_waypoint(cluster, &connection, &path).await?),
+            (None, None) => None,
         }
-        _ => None,
+    } else {
+        None
     };
     Explained::of(&ztunnel, waypoint.as_ref()).context("an answer")
 }
 
+/// A page of the waypoint that a connection meets.
+async fn of_waypoint(cluster: &Asked, connection: &Connection, path: &str) -> anyhow::Result<Value> {
+    let gateway = connection
+        .waypoints()
+        .next()
+        .context("the proxy does not say which waypoint it meets; --waypoint-url names one")?;
+    let pods = cluster.waypoint(&gateway.namespace, &gateway.name).await?;
+    let pod = pods.first().context("a waypoint without a proxy")?;
+    json(&cluster.page(pod, ADMIN, path).await?, path)
+}
+
+/// Shows or changes what ztunnels log: of one node, of all, or the proxy that was named; what each says, by its name.
+///
+/// # Errors
+/// Fails when somebody does not answer, or takes no such level.
+pub async fn logging(args: &NodeArgs, cluster: &Cluster) -> anyhow::Result<Vec<(String, String)>> {
+    if args.place.file.is_some() {
+        bail!("--file: a saved page has no log; --url names a proxy");
+    }
+    let level = args.level.as_deref().unwrap_or_default();
+    let mut asked = vec![("level", level)];
+    if args.reset {
+        asked.push(("reset", ""));
+    }
+    let path = format!("/logging?{}", query(&asked));
+    if let Some(url) = &args.place.url {
+        let said = answer(Method::POST, url, &path).await?;
+        return Ok(vec![(url.clone(), text(said))]);
+    }
+    let cluster = Asked::connect(cluster).await?;
+    let pods = match &args.node {
+        Some(node) => vec![cluster.ztunnel(Some(node)).await?],
+        None => cluster.ztunnels().await?,
+    };
+    let mut all = Vec::new();
+    for pod in pods {
+        let said = cluster.post(&pod, ADMIN, &path).await?;
+        all.push((pod.shown(), text(said)));
+    }
+    Ok(all)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// What a waypoint is asked about the request.
-fn request(args: &ExplainArgs, connection: &Connection) -> String {
+fn question(args: &ExplainArgs, connection: &Connection) -> String {
     let host = args.to.rsplit_once(':').map_or("", |(host, _)| host);
     let headers = args.headers.join("\n");
     let mut asked = vec![
@@ -108,15 +195,17 @@ async fn named(place: &Place, path: &str) -> anyhow::Result<Option<Value>> {
 }
 
 async fn over_http(base: &str, path: &str) -> anyhow::Result<Value> {
-    let url = format!("{}{path}", base.trim_end_matches('/'));
-    let answer = tokio::time::timeout(PATIENCE, get(&url)).await;
-    let answer = answer.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", PATIENCE.as_secs())));
-    let bytes =
-        answer.with_context(|| format!("no page at {url}; is it there, and is this the right --url?"))?;
-    json(&bytes, path)
+    json(&answer(Method::GET, base, path).await?, path)
 }
 
-async fn get(url: &str) -> anyhow::Result<Vec<u8>> {
+async fn answer(method: Method, base: &str, path: &str) -> anyhow::Result<Vec<u8>> {
+    let url = format!("{}{path}", base.trim_end_matches('/'));
+    let answer = tokio::time::timeout(PATIENCE, request(method, &url)).await;
+    let answer = answer.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", PATIENCE.as_secs())));
+    answer.with_context(|| format!("no page at {url}; is it there, and is this the right --url?"))
+}
+
+async fn request(method: Method, url: &str) -> anyhow::Result<Vec<u8>> {
     let uri: Uri = url.parse().context("the address is none")?;
     if uri.scheme_str() != Some("http") {
         bail!("the address has to begin with http://");
@@ -126,7 +215,7 @@ async fn get(url: &str) -> anyhow::Result<Vec<u8>> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, port)).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    http::get(stream, authority.as_str(), path).await
+    http::ask(stream, method, authority.as_str(), path).await
 }
 
 fn saved(file: &Path) -> anyhow::Result<Vec<u8>> {
@@ -160,8 +249,8 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The control plane's pages.
-const MONITORING: u16 = 15014;
+pub(crate) const MONITORING: u16 = 15014;
 /// Every proxy's pages.
-const ADMIN: u16 = 15000;
+pub(crate) const ADMIN: u16 = 15000;

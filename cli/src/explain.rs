@@ -1,6 +1,7 @@
 //! What would become of a connection or a request, hop by hop, and which object says so. Pure: what ztunnel and the
 //! waypoint answered goes in, steps come out.
 
+use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -93,6 +94,16 @@ impl Connection {
     /// Fails when it is another one.
     pub fn read(page: &Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(page)
+    }
+
+    /// The waypoints that may decide, by the identities that must be there: a Gateway's proxies run as an account of its
+    /// name.
+    pub fn waypoints(&self) -> impl Iterator<Item = ObjectName> {
+        self.expected.iter().filter_map(|identity| {
+            let mut parts = identity.rsplit('/');
+            let (name, sa, namespace, ns) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+            (sa == "sa" && ns == "ns").then(|| ObjectName::new(namespace, name))
+        })
     }
 
     /// Whether a waypoint decides about the rest.

@@ -6,14 +6,19 @@
 //! # Layout
 //! - this file: what helm is told (pure), and running it.
 //! - [`charts`]: the charts, and writing them where helm finds them.
+//! - [`standing`]: whether helm may be run, and what is there where it gave up (pure). [`steps`]: one after the other.
 
 pub mod charts;
+pub mod standing;
+pub mod steps;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
+use anyhow::Context as _;
 use clap::Args;
+use serde_json::Value;
 
 /// How helm is run, and on what.
 #[derive(Clone, Debug, Args)]
@@ -55,6 +60,31 @@ pub struct Installation {
     /// Ask the cluster whether it would take all of it, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not look first whether the cluster can take it (`lateen precheck`).
+    #[arg(long)]
+    pub skip_checks: bool,
+}
+
+/// How it is removed.
+#[derive(Clone, Debug, Args)]
+pub struct Removal {
+    /// The release.
+    #[command(flatten)]
+    pub release: Release,
+    /// Take away what stays otherwise: CRDs with everything of their kinds, waypoints, the root of the certificates.
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The release.
+    #[command(flatten)]
+    pub release: Release,
+    /// What the charts would be given, where nothing is installed yet.
+    #[command(flatten)]
+    pub values: Values,
 }
 
 /// What is to be done.
@@ -68,6 +98,10 @@ pub enum Task<'a> {
     Uninstall(&'a Release),
     /// What would be installed is printed.
     Render(&'a Release, &'a Values),
+    /// The objects among those, which helm keeps a record of: without hooks, and for this version of Kubernetes.
+    Objects(&'a Release, &'a Values, &'a str),
+    /// What is installed is printed.
+    Installed(&'a Release),
 }
 
 /// Where.
@@ -122,6 +156,30 @@ pub fn run(task: Task<'_>, target: &Target<'_>) -> Result<(), InstallError> {
     }
 }
 
+/// Does it, and gives what helm prints.
+///
+/// # Errors
+/// Fails when helm is not there, or says no.
+pub fn output(task: Task<'_>, target: &Target<'_>) -> Result<String, InstallError> {
+    let directory = tempfile::tempdir()?;
+    let chart = charts::write(directory.path())?;
+    let helm = task.release().helm.as_path();
+    // What it complains of is for people.
+    let mut command = Command::new(helm);
+    let command = command
+        .args(arguments(task, target, &chart))
+        .stderr(Stdio::inherit());
+    let out = command.output();
+    let out = out.map_err(|error| InstallError::NoHelm(helm.display().to_string(), error))?;
+    match out.status.success() {
+        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        false => Err(InstallError::Helm {
+            status: out.status,
+            remedy: task.remedy(),
+        }),
+    }
+}
+
 /// What helm is told.
 #[must_use]
 pub fn arguments(task: Task<'_>, target: &Target<'_>, chart: &Path) -> Vec<OsString> {
@@ -147,6 +205,13 @@ pub fn arguments(task: Task<'_>, target: &Target<'_>, chart: &Path) -> Vec<OsStr
             told.path(chart);
             told.values(values);
         }
+        Task::Objects(_, values, version) => {
+            told.words(["template", name]);
+            told.path(chart);
+            told.words(["--no-hooks", "--kube-version", version]);
+            told.values(values);
+        }
+        Task::Installed(_) => told.words(["get", "manifest", name]),
     }
     told.words(["--namespace", target.system]);
     if let Some(kubeconfig) = target.kubeconfig {
@@ -192,11 +257,47 @@ impl Told {
     }
 }
 
+impl Values {
+    /// The platform that the charts are told (`global.platform`); empty where they are told none.
+    ///
+    /// # Errors
+    /// Fails when a file of values cannot be read.
+    pub fn platform(&self) -> anyhow::Result<String> {
+        let mut platform = String::new();
+        for file in &self.files {
+            let name = || format!("values {}", file.display());
+            let text = std::fs::read_to_string(file).with_context(name)?;
+            let values: Value = serde_saphyr::from_str(&text).with_context(name)?;
+            if let Some(told) = values["global"]["platform"].as_str() {
+                told.clone_into(&mut platform);
+            }
+        }
+        // As helm takes them: several in one, the last one counts, and all of them before files.
+        for pair in self.set.iter().flat_map(|set| set.split(',')) {
+            if let Some(("global.platform", told)) = pair.split_once('=') {
+                told.clone_into(&mut platform);
+            }
+        }
+        Ok(platform)
+    }
+}
+
 impl Task<'_> {
     fn release(&self) -> &Release {
         match self {
             Self::Install(installation) | Self::Upgrade(installation) => &installation.release,
-            Self::Uninstall(release) | Self::Render(release, _) => release,
+            Self::Uninstall(release)
+            | Self::Render(release, _)
+            | Self::Objects(release, ..)
+            | Self::Installed(release) => release,
+        }
+    }
+
+    fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Install(installation) | Self::Upgrade(installation) => installation.dry_run,
+            Self::Uninstall(_) => false,
+            Self::Render(..) | Self::Objects(..) | Self::Installed(_) => true,
         }
     }
 
@@ -205,15 +306,10 @@ impl Task<'_> {
             Self::Install(installation) | Self::Upgrade(installation) if installation.dry_run => {
                 "nothing was changed"
             }
-            Self::Install(_) => {
-                "what is there already is shown by `helm status` and `kubectl get events`; `lateen upgrade` goes on, \
-                 `lateen uninstall` goes back"
-            }
-            Self::Upgrade(_) => {
-                "`helm history` shows the revisions, `helm rollback` goes back to the last good one"
-            }
-            Self::Uninstall(_) => "what is left is shown by `helm status`; it can be asked again",
-            Self::Render(..) => "nothing was changed",
+            Self::Install(_) => "lateen upgrade goes on, lateen uninstall goes back",
+            Self::Upgrade(_) => "lateen upgrade goes on, helm rollback goes back to the last good revision",
+            Self::Uninstall(_) => "what is left is shown by helm status; it can be asked again",
+            Self::Render(..) | Self::Objects(..) | Self::Installed(_) => "nothing was changed",
         }
     }
 }

@@ -11,36 +11,48 @@
 //! - [`validate`]: each object by itself. [`analyze`]: all objects together (pure).
 //! - [`explain`]: what would become of a connection or a request (pure).
 //! - [`status`]: how the control plane's clients stand (pure). [`node`]: what a node's proxy knows (pure).
-//! - [`install`]: installs, upgrades and removes the mesh, by helm.
-//! - [`waypoint`]: makes, lists and deletes waypoints.
+//! - [`precheck`]: whether a cluster can take the mesh (pure). [`verify`]: whether what runs is what was installed (pure).
+//! - [`install`]: installs, upgrades and removes the mesh, by helm. [`leftovers`]: what stays behind.
+//! - [`check`]: what such looks found. [`objects`]: objects of any kind, rendered and live.
+//! - [`waypoint`]: makes, lists, shows and deletes waypoints. [`authz`]: which policies decide about a pod (pure).
+//! - [`token`]: tokens of service accounts. [`bug_report`]: what is to be known of a mesh that is not well, without secrets.
 //! - [`output`]: tables, JSON and YAML.
 
 pub mod analyze;
 pub mod args;
 pub mod ask;
+pub mod authz;
+pub mod bug_report;
+pub mod check;
 pub mod exit;
 pub mod explain;
 pub mod files;
 pub mod install;
+pub mod leftovers;
 pub mod node;
+pub mod objects;
 pub mod output;
+pub mod precheck;
 pub mod status;
+pub mod token;
 pub mod validate;
+pub mod verify;
 pub mod waypoint;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use args::{Cluster, Command, CommandLine, WaypointCommand};
+use analyze::Analysis;
+use args::{AnalyzeArgs, AuthzCommand, Cluster, Command, CommandLine};
+use ask::cluster::Asked;
 use exit::{Done, Failure};
-use install::{Target, Task};
+use install::{Target, Task, steps};
+use node::What;
 use output::{Format, Table, View};
-use waypoint::apply;
 
 /// Runs a command to its end; prints what it says, and one line on standard error where it failed.
 #[must_use]
@@ -79,8 +91,8 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             Ok(Done::unless(found.has_errors()))
         }
         Command::Analyze(args) => {
-            let found = analyze::analyze(&files::read(&args.files)?, &args.config());
-            let found = found.without(&args.suppress);
+            let found = analyzed(args, cluster).await?.without(&args.suppress);
+            let found = found.about(args.namespace.as_deref());
             found.view().print(format)?;
             Ok(Done::unless(found.reaches(args.failure_threshold)))
         }
@@ -90,7 +102,16 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             status.view().print(format)?;
             Ok(Done::unless(status.is_refused()))
         }
+        Command::Node(args) if args.what == What::Log => {
+            node::logs(&ask::logging(args, cluster).await?).print(format)?;
+            Ok(Done::Good)
+        }
         Command::Node(args) => {
+            if args.level.is_some() || args.reset {
+                return Err(
+                    anyhow!("--level and --reset are about the log: lateen node log --level debug").into(),
+                );
+            }
             let page = ask::dump(&args.place, cluster, args.node.as_deref()).await?;
             let dump = node::Dump::read(&page).map_err(Failure::answer)?;
             dump.view(args.what, &args.filter).print(format)?;
@@ -101,16 +122,56 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             explained.view().print(format)?;
             Ok(Done::unless(explained.passes() == explain::Passes::No))
         }
-        Command::Install(args) => installed(Task::Install(args), cluster),
-        Command::Upgrade(args) => installed(Task::Upgrade(args), cluster),
-        Command::Manifest(args) => installed(Task::Render(&args.release, &args.values), cluster),
-        Command::Uninstall(args) => {
-            let done = installed(Task::Uninstall(args), cluster)?;
-            say(LEFT)?;
-            Ok(done)
+        Command::Precheck(args) => {
+            let platform = args.values.platform()?;
+            let asked = Asked::connect(cluster).await?;
+            let facts = precheck::look::look(asked.client(), asked.system()).await?;
+            let wanted = precheck::Wanted {
+                system: asked.system(),
+                release: &args.release,
+                platform: &platform,
+            };
+            let checks = precheck::precheck(&facts, &wanted);
+            checks.view("the cluster can take the mesh").print(format)?;
+            Ok(Done::unless(checks.has_errors()))
         }
-        Command::Waypoint(what) => {
-            waypoints(what, cluster, format).await?;
+        Command::Install(args) => {
+            steps::install(&Asked::connect(cluster).await?, args, &target(cluster), format).await
+        }
+        Command::Upgrade(args) => {
+            steps::upgrade(&Asked::connect(cluster).await?, args, &target(cluster)).await
+        }
+        Command::Manifest(args) => {
+            install::run(Task::Render(&args.release, &args.values), &target(cluster))?;
+            Ok(Done::Good)
+        }
+        Command::Uninstall(args) => {
+            let asked = Asked::connect(cluster).await?;
+            steps::uninstall(&asked, &args.release, args.purge, &target(cluster), format).await
+        }
+        Command::VerifyInstall(args) => {
+            steps::verify_install(&Asked::connect(cluster).await?, args, &target(cluster), format).await
+        }
+        Command::Waypoint(what) => waypoint::run::run(what, cluster, format).await,
+        Command::Authz(AuthzCommand::Check(args)) => {
+            let page = ask::dump_of_pod(&args.place, cluster, &args.pod).await?;
+            let checked = authz::check(&page, &args.pod)?;
+            checked.view().print(format)?;
+            Ok(Done::Good)
+        }
+        Command::Token(args) => {
+            let asked = Asked::connect(cluster).await?;
+            let token = token::request(asked.client(), args).await?;
+            match format {
+                // As it is handed on.
+                Format::Table => say(token.text())?,
+                format => token.view().print(format)?,
+            }
+            Ok(Done::Good)
+        }
+        Command::BugReport(args) => {
+            let asked = Asked::connect(cluster).await?;
+            bug_report::write(&asked, args, &target(cluster)).await?;
             Ok(Done::Good)
         }
         Command::Completion(args) => {
@@ -121,66 +182,30 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
     }
 }
 
-fn installed(task: Task<'_>, cluster: &Cluster) -> Result<Done, Failure> {
-    let target = Target {
+async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analysis> {
+    let mut objects = validate::Validated::default();
+    if !args.files.is_empty() {
+        objects = validate::validate(&files::read(&args.files)?);
+    }
+    if !args.files.is_empty() && !args.use_cluster {
+        return Ok(analyze::analyze(&objects, &args.config()));
+    }
+    let asked = Asked::connect(cluster).await?;
+    let objects = objects.over(analyze::cluster::objects(asked.client()).await?);
+    let mut found = analyze::analyze(&objects, &args.config());
+    found.add(analyze::live::judge(
+        &analyze::cluster::look(&asked).await?,
+        &objects,
+    ));
+    Ok(found)
+}
+
+fn target(cluster: &Cluster) -> Target<'_> {
+    Target {
         system: &cluster.system,
         kubeconfig: cluster.kubeconfig.as_deref(),
         context: cluster.context.as_deref(),
-    };
-    install::run(task, &target)?;
-    Ok(Done::Good)
-}
-
-/// What an installation leaves behind on purpose.
-const LEFT: &str = "left in the cluster: CRDs and everything of their kinds, labels of namespaces, and the Secret \
-                    istio-ca-secret, so that identities survive a new installation";
-
-async fn waypoints(what: &WaypointCommand, cluster: &Cluster, format: Format) -> anyhow::Result<()> {
-    if let WaypointCommand::Generate(args) = what {
-        // It is meant for `kubectl apply -f -`, which reads no tables.
-        let format = if format == Format::Table {
-            Format::Yaml
-        } else {
-            format
-        };
-        return args.wanted(None).view().print(format);
     }
-    let cluster = ask::cluster::Asked::connect(cluster).await?;
-    let client = cluster.client();
-    let own = client.default_namespace();
-    match what {
-        WaypointCommand::Generate(_) => {}
-        WaypointCommand::Apply(args) => {
-            let wanted = args.waypoint.wanted(Some(own));
-            let namespace = wanted.namespace.as_deref().unwrap_or(own);
-            apply::apply(client, &wanted, args.overwrite).await?;
-            say(&format!("waypoint {namespace}/{} is applied", wanted.name))?;
-            if args.wait {
-                apply::wait(client, &wanted, Duration::from_secs(args.timeout)).await?;
-                say(&format!("waypoint {namespace}/{} takes traffic", wanted.name))?;
-            }
-            // Bound before it takes traffic, the namespace would be refused until it does.
-            if args.enroll_namespace {
-                apply::enroll(client, namespace, &wanted.name).await?;
-                say(&format!(
-                    "namespace {namespace} is bound to waypoint {}",
-                    wanted.name
-                ))?;
-            }
-        }
-        WaypointCommand::List(args) => {
-            let namespace = args.namespace.as_deref().unwrap_or(own);
-            let found = apply::list(client, Some(namespace).filter(|_| !args.all_namespaces)).await?;
-            waypoint::view(&found).print(format)?;
-        }
-        WaypointCommand::Delete(args) => {
-            let namespace = args.namespace.as_deref().unwrap_or(own);
-            for name in apply::delete(client, namespace, &args.names).await? {
-                say(&format!("waypoint {name} is deleted"))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

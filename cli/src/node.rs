@@ -24,6 +24,8 @@ pub enum What {
     Connections,
     /// All of it; data only.
     All,
+    /// What it logs; --level and --reset change that.
+    Log,
 }
 
 /// Which of them.
@@ -159,6 +161,29 @@ struct Connection {
     actual_dst: String,
 }
 
+/// What proxies said of their logs.
+#[must_use]
+pub fn logs(said: &[(String, String)]) -> View {
+    let mut table = Table::new(["PROXY", "LOGS"]);
+    for (proxy, said) in said {
+        // A line of words, and then the filters.
+        let filters: Vec<&str> = said
+            .lines()
+            .skip(1)
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        table.row([proxy.clone(), filters.join(" ")]);
+    }
+    let data = said
+        .iter()
+        .map(|(proxy, said)| (proxy.clone(), Value::from(said.as_str())));
+    View {
+        table,
+        data: Value::Object(data.collect()),
+    }
+}
+
 impl Dump {
     /// Reads the page.
     ///
@@ -180,7 +205,7 @@ impl Dump {
             What::Policies => self.policies(filter),
             What::Certificates => self.certificates(filter),
             What::Connections => self.connections(filter),
-            What::All => self.counts(),
+            What::All | What::Log => self.counts(),
         };
         View {
             table,
@@ -195,7 +220,7 @@ impl Dump {
             What::Policies => "policies",
             What::Certificates => "certificates",
             What::Connections => "workloadState",
-            What::All => return self.data.clone(),
+            What::All | What::Log => return self.data.clone(),
         };
         let part = self.data.get(key).cloned().unwrap_or_default();
         let Value::Array(items) = part else { return part };

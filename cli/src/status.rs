@@ -66,6 +66,19 @@ impl Status {
         subscriptions.any(|subscription| subscription.refused.is_some())
     }
 
+    /// What keeps a proxy, `<name>.<namespace>`, from having all that it should have; nothing where it has.
+    #[must_use]
+    pub fn trouble_of(&self, name: &str) -> Option<String> {
+        let mut connected = self.proxies.iter().filter(|proxy| proxy.name() == name);
+        let Some(proxy) = connected.next() else {
+            return Some("is not connected to any replica of the control plane".to_owned());
+        };
+        if proxy.subscriptions.is_empty() {
+            return Some("has not asked for anything yet".to_owned());
+        }
+        proxy.subscriptions.iter().find_map(Subscription::trouble)
+    }
+
     /// For people and programs.
     #[must_use]
     pub fn view(&self) -> View {
@@ -115,6 +128,19 @@ impl Subscription {
             Standing::NotSent
         } else {
             Standing::Synced
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let of = short(&self.type_url);
+        match self.standing() {
+            Standing::Synced => None,
+            Standing::Refused => {
+                let why = self.refused.as_deref().unwrap_or_default();
+                Some(format!("refuses {of}: {why}"))
+            }
+            Standing::Stale => Some(format!("is {} behind with {of}", self.behind())),
+            Standing::NotSent => Some(format!("was not sent {of} yet")),
         }
     }
 

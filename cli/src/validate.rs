@@ -1,5 +1,7 @@
 //! Each object by itself: is it what its kind asks for? Pure.
 
+use std::collections::BTreeSet;
+
 use controlplane_k8s_api::{IgnoredReason, Located, Object, ParseError, parse};
 use serde_json::json;
 
@@ -46,6 +48,24 @@ pub fn validate(sources: &[Source]) -> Validated {
 }
 
 impl Validated {
+    /// These and, of the others, those that are not among these.
+    #[must_use]
+    pub fn over(mut self, others: Self) -> Self {
+        let named: BTreeSet<String> = self
+            .objects
+            .iter()
+            .map(|(_, object)| object.value.reference().to_string())
+            .collect();
+        let others_objects = others.objects.into_iter();
+        self.objects.extend(
+            others_objects.filter(|(_, object)| !named.contains(&object.value.reference().to_string())),
+        );
+        let others_faults = others.faults.into_iter();
+        self.faults
+            .extend(others_faults.filter(|fault| !named.contains(&fault.object)));
+        self
+    }
+
     /// Whether some object will be refused.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -103,7 +123,7 @@ impl Validated {
 }
 
 impl Fault {
-    fn of(file: &str, error: &ParseError, is_error: bool) -> Self {
+    pub(crate) fn of(file: &str, error: &ParseError, is_error: bool) -> Self {
         Self {
             place: format!("{file}:{}", error.at),
             object: error.object.as_ref().map(ToString::to_string).unwrap_or_default(),

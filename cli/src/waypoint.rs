@@ -2,11 +2,14 @@
 //!
 //! # Layout
 //! - this file: what the objects look like, and what is said of those that are there; pure.
-//! - [`apply`]: carries it out.
+//! - [`apply`]: carries it out. [`inspect`]: how they stand, and what they carry out (pure). [`run`]: the commands.
 
 pub mod apply;
+pub mod inspect;
+pub mod run;
 
 use clap::ValueEnum;
+use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -151,6 +154,12 @@ impl Found {
         }
     }
 
+    /// Which one it is.
+    #[must_use]
+    pub fn name(&self) -> ObjectName {
+        ObjectName::new(&self.metadata.namespace, &self.metadata.name)
+    }
+
     fn programmed(&self) -> Option<&Condition> {
         self.status
             .conditions
@@ -201,7 +210,7 @@ pub fn view(found: &[Found]) -> View {
 }
 
 /// Upstream's class, which our control plane serves as well, and our own.
-const CLASSES: [&str; 2] = ["istio-waypoint", "lateen-waypoint"];
+pub(crate) const CLASSES: [&str; 2] = ["istio-waypoint", "lateen-waypoint"];
 const TRAFFIC: &str = "istio.io/waypoint-for";
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ pub enum Command {
     Ratelimit(Box<RateLimitArgs>),
     /// Take every namespace and pod of a cluster out of the mesh, and wait until they are.
     Unenroll(UnenrollArgs),
+    /// One end of the check that `helm test` runs.
+    #[command(subcommand, hide = true)]
+    MeshTest(MeshTestCommand),
 }
 
 /// How to run.
@@ -262,6 +265,37 @@ pub struct WaypointArgs {
 pub struct UnenrollArgs {
     /// How long agents may take to let go of all pods.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    pub patience: Duration,
+}
+
+/// One end of a check.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MeshTestCommand {
+    /// Say back what is said.
+    Serve(MeshTestServeArgs),
+    /// Say something, and hear whether it comes back.
+    Dial(MeshTestDialArgs),
+}
+
+/// Where.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MeshTestServeArgs {
+    /// The address.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:8080")]
+    pub listen: SocketAddr,
+}
+
+/// To whom.
+#[derive(Clone, Debug, Args)]
+pub struct MeshTestDialArgs {
+    /// The server.
+    #[arg(value_name = "HOST:PORT")]
+    pub to: String,
+    /// It must not answer.
+    #[arg(long)]
+    pub refused: bool,
+    /// How long to go on until it answers.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     pub patience: Duration,
 }
 

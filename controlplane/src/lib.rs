@@ -23,6 +23,7 @@
 //! - [`cluster`]: what is done with a cluster, beside watching its objects.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
 //! - [`waypoints`]: what Gateways become in a cluster, printed. [`unenroll`]: the mesh without anybody in it.
+//! - [`mesh_test`]: what `helm test` runs.
 
 pub mod address_claims;
 pub mod address_store;
@@ -34,6 +35,7 @@ pub mod control;
 pub mod derivation;
 pub mod gateways;
 pub mod leases;
+pub mod mesh_test;
 pub mod monitoring;
 pub mod pods;
 pub mod registrar;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use controlplane::args::{Command, CommandLine};
-use controlplane::{app, unenroll, waypoints};
+use controlplane::{app, mesh_test, unenroll, waypoints};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         (Some(Command::Waypoint(args)), _) => waypoints::print(&args),
         (Some(Command::Ratelimit(args)), _) => controlplane_ratelimit::app::run(&args),
         (Some(Command::Unenroll(args)), _) => unenroll::run(&args),
+        (Some(Command::MeshTest(command)), _) => mesh_test::run(&command),
         (Some(Command::Serve(args)), _) => app::serve(&args),
         (None, Some(args)) => app::serve(&args),
         (None, None) => {

@@ -100,6 +100,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "mesh-types",
             "mesh-kube",
             "controlplane-k8s-api",
+            "controlplane-kube",
             "controlplane-index",
         ],
     ),

@@ -328,6 +328,52 @@ fn containers_have_no_more_than_they_need() {
     }
 }
 
+/// What `helm test` runs may ask nobody anything, and tries both what has to pass and what must not.
+#[test]
+fn helm_test_has_no_rights_and_tries_both_ways() {
+    let Some(helm) = helm() else { return };
+    for install in INSTALLS {
+        let all = objects(&helm.render("lateen", install.values));
+        let of_test = |o: &&Value| o["metadata"]["annotations"]["helm.sh/hook"] == "test";
+        let hooks: Vec<&Value> = all.iter().filter(of_test).collect();
+        assert!(hooks.iter().all(|o| o["rules"].is_null()), "{}", install.name);
+        let mut accounts = BTreeSet::new();
+        let mut tried = Vec::new();
+        for hook in hooks {
+            let name = hook["metadata"]["name"].as_str().unwrap_or_default();
+            let pod = match hook["kind"].as_str() {
+                Some("ServiceAccount") => {
+                    accounts.insert(name);
+                    continue;
+                }
+                Some("Pod") => &hook["spec"],
+                Some("Deployment") => &hook["spec"]["template"]["spec"],
+                _ => continue,
+            };
+            assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+            assert!(
+                accounts.contains(pod["serviceAccountName"].as_str().unwrap_or_default()),
+                "{name}"
+            );
+            let context = &pod["containers"][0]["securityContext"];
+            assert_eq!(context["runAsNonRoot"], true, "{name}");
+            assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{name}");
+            if hook["kind"] == "Pod" {
+                let mode = &hook["metadata"]["labels"]["istio.io/dataplane-mode"];
+                let refused = strings(&pod["containers"][0]["args"]).contains(&"--refused".to_owned());
+                tried.push((mode.as_str().unwrap_or_default(), refused));
+            }
+        }
+        assert_eq!(
+            tried,
+            [("ambient", false), ("ambient", true), ("none", true)],
+            "{}",
+            install.name
+        );
+    }
+}
+
 /// Every object says what it belongs to, and each that is in a namespace is in the release's.
 #[test]
 fn every_object_is_labelled_and_placed() {

@@ -38,6 +38,30 @@ pub enum Code {
     Conflict,
     /// A Service's target port has a name that no container gives a port.
     UnknownTargetPort,
+    /// A label or an annotation of the mesh has a value that it does not know.
+    InvalidAnnotation,
+    /// The Kubernetes is too old.
+    UnsupportedKubernetesVersion,
+    /// Gateway API's CRDs are not there, or kinds or versions of theirs are not.
+    UnsupportedGatewayApiVersion,
+    /// A selector chooses pods that the policy has no effect on.
+    IneffectiveSelector,
+    /// Two ServiceEntries say different things of a port of one host.
+    ConflictingServiceEntryProtocol,
+    /// A NetworkPolicy keeps the mesh's tunnels out.
+    NetworkPolicyBlocksTunnels,
+    /// The namespace is enrolled, and the control plane does not look at it.
+    HiddenNamespace,
+    /// The pod says that it is in the mesh, and its ztunnel does not serve it.
+    PodNotServed,
+    /// A policy names identities of a trust domain that is not the mesh's.
+    TrustDomainMismatch,
+    /// A certificate ends soon and was not renewed.
+    CertificateNearExpiry,
+    /// Two control planes may claim one namespace.
+    SeveralControlPlanes,
+    /// Plaintext is refused, and a pod of that namespace is not in the mesh, so nothing of the kind holds for it.
+    StrictOutsideMesh,
 }
 
 /// A code that does not exist.
@@ -47,7 +71,7 @@ pub struct UnknownCode;
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 21] = [
         Self::ReferencedResourceNotFound,
         Self::SchemaValidationError,
         Self::NoMatchingWorkloadsFound,
@@ -57,6 +81,18 @@ impl Code {
         Self::WaypointUnusable,
         Self::Conflict,
         Self::UnknownTargetPort,
+        Self::InvalidAnnotation,
+        Self::UnsupportedKubernetesVersion,
+        Self::UnsupportedGatewayApiVersion,
+        Self::IneffectiveSelector,
+        Self::ConflictingServiceEntryProtocol,
+        Self::NetworkPolicyBlocksTunnels,
+        Self::HiddenNamespace,
+        Self::PodNotServed,
+        Self::TrustDomainMismatch,
+        Self::CertificateNearExpiry,
+        Self::SeveralControlPlanes,
+        Self::StrictOutsideMesh,
     ];
 
     /// What it is suppressed by.
@@ -88,6 +124,20 @@ impl Code {
             Self::WaypointUnusable => ("LAT0001", "WaypointUnusable", Level::Error),
             Self::Conflict => ("LAT0002", "Conflict", Level::Warning),
             Self::UnknownTargetPort => ("LAT0003", "UnknownTargetPort", Level::Warning),
+            Self::InvalidAnnotation => ("IST0125", "InvalidAnnotation", Level::Warning),
+            Self::UnsupportedKubernetesVersion => ("IST0142", "UnsupportedKubernetesVersion", Level::Error),
+            Self::UnsupportedGatewayApiVersion => ("IST0156", "UnsupportedGatewayAPIVersion", Level::Warning),
+            Self::IneffectiveSelector => ("IST0166", "IneffectiveSelector", Level::Warning),
+            Self::ConflictingServiceEntryProtocol => {
+                ("IST0177", "ConflictingServiceEntryProtocol", Level::Warning)
+            }
+            Self::NetworkPolicyBlocksTunnels => ("LAT0004", "NetworkPolicyBlocksTunnels", Level::Error),
+            Self::HiddenNamespace => ("LAT0005", "HiddenNamespace", Level::Error),
+            Self::PodNotServed => ("LAT0006", "PodNotServed", Level::Error),
+            Self::TrustDomainMismatch => ("LAT0007", "TrustDomainMismatch", Level::Warning),
+            Self::CertificateNearExpiry => ("LAT0008", "CertificateNearExpiry", Level::Warning),
+            Self::SeveralControlPlanes => ("LAT0009", "SeveralControlPlanes", Level::Warning),
+            Self::StrictOutsideMesh => ("LAT0010", "StrictOutsideMesh", Level::Warning),
         }
     }
 }

@@ -1,11 +1,13 @@
 use super::*;
+use crate::files::Source;
+use crate::validate::validate;
 
 fn analysis(text: &str) -> Analysis {
     let sources = [Source {
         name: "all.yaml".into(),
         text: text.into(),
     }];
-    analyze(&sources, &MeshConfig::default())
+    analyze(&validate(&sources), &MeshConfig::default())
 }
 
 fn codes(text: &str) -> Vec<(Code, String)> {
@@ -107,4 +109,128 @@ fn codes_are_read_by_number_and_by_name_and_are_all_different() {
         );
     }
     assert_eq!("IST9999".parse::<Code>(), Err(UnknownCode));
+}
+
+#[test]
+fn messages_can_be_asked_for_one_namespace() {
+    let mut found = analysis(SHOP);
+    found.add(vec![
+        (Code::Conflict, "Service shop/cart".into(), "a".into()),
+        (Code::HiddenNamespace, "Namespace shop".into(), "b".into()),
+        (Code::Conflict, "Service other/cart".into(), "c".into()),
+    ]);
+    let about = found.about(Some("shop"));
+    let texts: Vec<&str> = about
+        .messages()
+        .iter()
+        .map(|message| message.text.as_str())
+        .collect();
+    assert_eq!(texts, ["b", "a"]);
+}
+
+fn said(text: &str, code: Code) -> Vec<(String, String)> {
+    let analysis = analysis(text);
+    let about = analysis.messages().iter().filter(|message| message.code == code);
+    about
+        .map(|message| (message.object.clone(), message.text.clone()))
+        .collect()
+}
+
+#[test]
+fn a_selector_for_a_waypoints_pods_has_no_effect() {
+    let policy = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: w, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: a, namespace: shop}
+spec: {selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: w}}, rules: [{}]}
+";
+    let found = said(&format!("{SHOP}{policy}"), Code::IneffectiveSelector);
+    assert_eq!(found[0].0, "AuthorizationPolicy shop/a");
+    assert!(found[0].1.contains("targetRefs"), "{found:?}");
+    let elsewhere = policy.replace("istio-waypoint", "other");
+    assert_eq!(said(&format!("{SHOP}{elsewhere}"), Code::IneffectiveSelector), []);
+}
+
+#[test]
+fn service_entries_that_disagree_about_a_port_are_told() {
+    let entry = |name: &str, protocol: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{hosts: [api.example.com], resolution: DNS, ports: [{{number: 443, name: p, protocol: {protocol}}}]}}\n---\n"
+        )
+    };
+    let both = |other: &str| {
+        said(
+            &format!("{SHOP}{}{}", entry("a", "HTTP"), entry("b", other)),
+            Code::ConflictingServiceEntryProtocol,
+        )
+    };
+    let found = both("TCP");
+    assert_eq!(found[0].0, "ServiceEntry shop/b");
+    assert!(
+        found[0].1.contains("api.example.com:443") && found[0].1.contains("shop/a"),
+        "{found:?}"
+    );
+    assert_eq!(both("HTTP"), []);
+}
+
+#[test]
+fn principals_of_another_trust_domain_match_nobody() {
+    let policy = |principal: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a, namespace: shop}}\n\
+             spec: {{rules: [{{from: [{{source: {{principals: [\"{principal}\"]}}}}]}}]}}\n"
+        )
+    };
+    let of = |principal: &str| said(&format!("{SHOP}{}", policy(principal)), Code::TrustDomainMismatch);
+    let found = of("old.example.com/ns/shop/sa/web");
+    assert_eq!(found[0].0, "AuthorizationPolicy shop/a");
+    assert!(
+        found[0].1.contains("old.example.com") && found[0].1.contains("cluster.local"),
+        "{found:?}"
+    );
+    for fine in ["cluster.local/ns/shop/sa/web", "*/ns/shop/sa/web", "*"] {
+        assert_eq!(of(fine), [], "{fine}");
+    }
+    let aliased = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
+        data: {mesh: \"trustDomainAliases: [old.example.com]\"}\n---\n";
+    assert_eq!(
+        said(
+            &format!("{SHOP}{aliased}{}", policy("old.example.com/ns/shop/sa/web")),
+            Code::TrustDomainMismatch
+        ),
+        []
+    );
+}
+
+#[test]
+fn a_namespace_that_is_enrolled_and_hidden_is_an_error() {
+    let mesh = |team: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\n\
+             data: {{mesh: \"discoverySelectors: [{{matchLabels: {{team: {team}}}}}]\"}}\n---\n"
+        )
+    };
+    let found = said(&format!("{SHOP}{}", mesh("a")), Code::HiddenNamespace);
+    assert_eq!(found[0].0, "Namespace shop");
+    let labelled = SHOP.replace("labels: {", "labels: {team: a, ");
+    assert_eq!(
+        said(&format!("{labelled}{}", mesh("a")), Code::HiddenNamespace),
+        []
+    );
+}
+
+#[test]
+fn a_word_that_a_label_does_not_know_is_told() {
+    let found = said(&SHOP.replace("ambient}", "ambiet}"), Code::InvalidAnnotation);
+    assert_eq!(found[0].0, "Namespace shop");
+    assert!(
+        found[0].1.contains("ambiet") && found[0].1.contains("ambient or none"),
+        "{found:?}"
+    );
 }

@@ -1,8 +1,10 @@
 //! The mesh's parts in a cluster: which pods they are, and their pages through the API server.
 
 use anyhow::{Context as _, bail};
+use http::Method;
 use mesh_kube::{Access, KubeClient, ObjectName, Resource, Selection};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::args::Cluster;
 
@@ -79,6 +81,12 @@ impl Asked {
         &self.client
     }
 
+    /// The namespace that the mesh itself runs in.
+    #[must_use]
+    pub fn system(&self) -> &str {
+        &self.system
+    }
+
     /// Every replica of the control plane that runs.
     ///
     /// # Errors
@@ -87,12 +95,20 @@ impl Asked {
         self.running("app=istiod", "control plane").await
     }
 
+    /// Every ztunnel that runs.
+    ///
+    /// # Errors
+    /// Fails when there is none.
+    pub async fn ztunnels(&self) -> anyhow::Result<Vec<Pod>> {
+        self.running("app=ztunnel", "ztunnel").await
+    }
+
     /// The ztunnel of a node; of any node, where none is named.
     ///
     /// # Errors
     /// Fails when there is none.
     pub async fn ztunnel(&self, node: Option<&str>) -> anyhow::Result<Pod> {
-        let mut pods = self.running("app=ztunnel", "ztunnel").await?;
+        let mut pods = self.ztunnels().await?;
         pods.sort_by(|a, b| a.spec.node_name.cmp(&b.spec.node_name));
         let nodes: Vec<String> = pods.iter().map(|pod| pod.spec.node_name.clone()).collect();
         let found = pods
@@ -127,30 +143,77 @@ impl Asked {
         self.ztunnel(Some(&node)).await
     }
 
+    /// The proxies of a waypoint that run.
+    ///
+    /// # Errors
+    /// Fails when there is none.
+    pub async fn waypoint(&self, namespace: &str, name: &str) -> anyhow::Result<Vec<Pod>> {
+        let pods = self.alive(namespace, &format!("{GATEWAY_NAME}={name}")).await?;
+        if pods.is_empty() {
+            bail!("no proxy of waypoint {namespace}/{name} runs; lateen waypoint status says why");
+        }
+        Ok(pods)
+    }
+
+    /// The proxies of every waypoint that run, in all namespaces.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the way or our rights.
+    pub async fn waypoints(&self) -> anyhow::Result<Vec<Pod>> {
+        let mut pods = self.pods(None, Some("gateway.istio.io/managed")).await?;
+        pods.retain(|pod| pod.status.phase == "Running");
+        Ok(pods)
+    }
+
+    /// Every node agent that runs.
+    ///
+    /// # Errors
+    /// Fails when there is none.
+    pub async fn agents(&self) -> anyhow::Result<Vec<Pod>> {
+        self.running("k8s-app=istio-cni-node", "node agent").await
+    }
+
     /// A page of a pod.
     ///
     /// # Errors
     /// Fails when nobody answers, or not with the page.
     pub async fn page(&self, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
-        let name = ObjectName::new(&pod.metadata.namespace, &pod.metadata.name);
+        self.request(Method::GET, pod, port, path).await
+    }
+
+    /// What a pod answers when it is told something.
+    ///
+    /// # Errors
+    /// Fails when nobody answers, or it refuses.
+    pub async fn post(&self, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.request(Method::POST, pod, port, path).await
+    }
+
+    async fn request(&self, method: Method, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
+        let name = pod.name();
         let asked = async {
             let stream = self.client.forward(&name, port).await?;
-            super::http::get(stream, "localhost", path).await
+            super::http::ask(stream, method, "localhost", path).await
         };
-        asked
-            .await
-            .with_context(|| format!("{path} at port {port} of pod {name}"))
+        let answer = timeout(super::PATIENCE, asked).await;
+        let answer = answer.unwrap_or_else(|_| bail!("no answer within {} s", super::PATIENCE.as_secs()));
+        answer.with_context(|| format!("{path} at port {port} of pod {name}"))
     }
 
     async fn running(&self, labels: &str, what: &str) -> anyhow::Result<Vec<Pod>> {
-        let mut pods = self.pods(Some(&self.system), Some(labels)).await?;
-        pods.retain(|pod| pod.status.phase == "Running");
+        let pods = self.alive(&self.system, labels).await?;
         if pods.is_empty() {
             bail!(
                 "no {what} runs in namespace {} (label {labels}); is the mesh installed there? --system names another one",
                 self.system
             );
         }
+        Ok(pods)
+    }
+
+    async fn alive(&self, namespace: &str, labels: &str) -> anyhow::Result<Vec<Pod>> {
+        let mut pods = self.pods(Some(namespace), Some(labels)).await?;
+        pods.retain(|pod| pod.status.phase == "Running");
         Ok(pods)
     }
 
@@ -167,6 +230,18 @@ impl Asked {
 }
 
 impl Pod {
+    /// Which one it is.
+    #[must_use]
+    pub fn name(&self) -> ObjectName {
+        ObjectName::new(&self.metadata.namespace, &self.metadata.name)
+    }
+
+    /// The node that it runs on.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.spec.node_name
+    }
+
     /// `<name>.<namespace>`.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -174,7 +249,9 @@ impl Pod {
     }
 }
 
-const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
+/// Upstream's label of a Gateway's pods.
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+pub(crate) const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,26 @@
-//! One GET over a connection that is there already.
+//! One request over a connection that is there already.
 
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The body of a page.
+/// The body of the answer.
 ///
 /// # Errors
 /// Fails when the answer is none, or is not 200.
-pub(super) async fn get(
+pub(super) async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: Method,
     host: &str,
     path: &str,
 ) -> anyhow::Result<Vec<u8>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(http::header::HOST, host)
         .body(Empty::<Bytes>::new())?;
     let asked = async {

@@ -13,6 +13,7 @@ fn installation() -> Installation {
         no_wait: false,
         timeout: 300,
         dry_run: false,
+        skip_checks: false,
     }
 }
 
@@ -62,6 +63,46 @@ fn a_release_is_removed_by_its_name() {
     assert_eq!(
         told(Task::Uninstall(&release)),
         "uninstall lateen --wait --namespace istio-system --kubeconfig /k"
+    );
+}
+
+#[test]
+fn what_is_installed_and_what_would_be_are_asked_without_hooks() {
+    let installation = installation();
+    let release = &installation.release;
+    assert_eq!(
+        told(Task::Installed(release)),
+        "get manifest lateen --namespace istio-system --kubeconfig /k"
+    );
+    let rendered = told(Task::Objects(release, &installation.values, "v1.34.1"));
+    assert!(
+        rendered.starts_with("template lateen /chart --no-hooks --kube-version v1.34.1 "),
+        "{rendered}"
+    );
+}
+
+#[test]
+fn the_platform_is_what_helm_would_take() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("v.yaml");
+    std::fs::write(&file, "global: {platform: k3s}\n").expect("written");
+    let values = |set: &[&str]| Values {
+        files: vec![file.clone()],
+        set: set.iter().map(|&set| set.to_owned()).collect(),
+    };
+    assert_eq!(Values::default().platform().expect("no file"), "");
+    assert_eq!(values(&[]).platform().expect("a file"), "k3s");
+    let told = values(&["a=b,global.platform=gke", "global.platform=openshift"]);
+    assert_eq!(told.platform().expect("a file"), "openshift");
+    let gone = Values {
+        files: vec!["/nowhere/v.yaml".into()],
+        set: Vec::new(),
+    };
+    assert!(
+        gone.platform()
+            .expect_err("no file")
+            .to_string()
+            .contains("/nowhere/v.yaml")
     );
 }
 

@@ -55,3 +55,19 @@ fn a_kind_that_will_not_count_is_a_warning() {
     assert_eq!(found.faults.len(), 1);
     assert_eq!(found.faults[0].level(), "warning");
 }
+
+#[test]
+fn files_stand_before_what_the_cluster_has_of_the_same_name() {
+    let of = |file: &str, label: &str| {
+        let text =
+            format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop, labels: {{from: {label}}}}}\n");
+        validate(&[Source {
+            name: file.into(),
+            text,
+        }])
+    };
+    let both = of("a.yaml", "file").over(of("", "cluster"));
+    assert_eq!(both.objects.len(), 1);
+    let metadata = both.objects[0].1.value.metadata().expect("metadata");
+    assert_eq!(metadata.labels.get("from").map(|from| &**from), Some("file"));
+}

@@ -119,7 +119,8 @@ fn name(wanted: &Wanted) -> ObjectName {
 
 const MANAGER: &str = "lateen";
 const AGAIN: Duration = Duration::from_millis(500);
-const GATEWAYS: Resource = Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
+pub(crate) const GATEWAYS: Resource =
+    Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
 const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
 
 #[cfg(test)]

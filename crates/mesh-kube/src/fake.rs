@@ -86,7 +86,7 @@ impl FakeApi {
         self.wake();
     }
 
-    /// Has what is asked at a path that is no resource's.
+    /// Has what is asked at a path: one that is no resource's, or of which nothing else is to be said.
     pub fn page(&self, path: &str, text: &str) {
         self.state.lock().pages.insert(path.to_owned(), text.to_owned());
     }
@@ -192,9 +192,10 @@ impl FakeApi {
         }
         let body = body.collect().await?.to_bytes();
         let query = Query::of(head.uri.query().unwrap_or_default());
+        let is_page = self.state.lock().pages.contains_key(head.uri.path());
         let answer = match Target::of(head.uri.path()) {
-            Some(target) => self.about(&target, &head.method, &query, &body),
-            None => None,
+            Some(target) if !is_page => self.about(&target, &head.method, &query, &body),
+            _ => None,
         };
         Ok(answer.unwrap_or_else(|| self.discovery(head.uri.path())))
     }

@@ -57,6 +57,21 @@ impl KubeClient {
         self.json(Call::with(Method::POST, path, JSON, object)?).await
     }
 
+    /// Makes something below an object, such as the `token` of a ServiceAccount; gives what the API server answers.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the way, our rights or what is asked for, and when the object is not there.
+    pub async fn create_below<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        part: &str,
+        object: &impl Serialize,
+    ) -> Result<T, KubeError> {
+        let path = resource.object_path(name, Some(part));
+        self.json(Call::with(Method::POST, path, JSON, object)?).await
+    }
+
     /// Server-side apply: makes an object, or changes those of its fields that are named.
     ///
     /// # Errors

@@ -1,0 +1,140 @@
+use serde_json::json;
+
+use super::*;
+use crate::files::Source;
+use crate::validate::validate;
+
+fn pod(name: &str, captured: bool) -> Value {
+    let annotations = if captured {
+        json!({"ambient.istio.io/redirection": "enabled"})
+    } else {
+        json!({})
+    };
+    json!({"metadata": {"name": name, "namespace": "shop", "labels": {"app": name}, "annotations": annotations},
+        "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+}
+
+/// A cluster in which all is well: both pods are in the mesh and served.
+fn seen() -> Seen {
+    let state = |name: &str| json!({"state": "Up", "info": {"name": name, "namespace": "shop"}});
+    let certificate = json!({"identity": "spiffe://cluster.local/ns/shop/sa/cart", "certChain": [
+        {"validFrom": "1970-01-01T00:00:00Z", "expirationTime": "1970-01-02T00:00:00Z"}]});
+    Seen {
+        facts: Facts {
+            kubernetes: "v1.34.0".into(),
+            ..Facts::default()
+        },
+        system: "istio-system".into(),
+        pods: vec![pod("cart", true), pod("web", true)],
+        dumps: BTreeMap::from([(
+            "n1".to_owned(),
+            json!({"workloadState": {"1": state("cart"), "2": state("web")}, "certificates": [certificate]}),
+        )]),
+        now: Duration::from_secs(12 * 3600),
+        ..Seen::default()
+    }
+}
+
+fn of(seen: &Seen, code: Code) -> Vec<String> {
+    let said = judge(seen, &Validated::default()).into_iter();
+    said.filter(|(found, ..)| *found == code)
+        .map(|(_, object, _)| object)
+        .collect()
+}
+
+fn blocked(spec: Value) -> Vec<String> {
+    let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec});
+    let seen = Seen {
+        network_policies: vec![policy],
+        ..seen()
+    };
+    of(&seen, Code::NetworkPolicyBlocksTunnels)
+}
+
+#[test]
+fn a_mesh_that_is_well_gives_nothing_but_the_missing_gateway_api() {
+    let said = judge(&seen(), &Validated::default());
+    let codes: Vec<Code> = said.iter().map(|(code, ..)| *code).collect();
+    assert_eq!(codes, [Code::UnsupportedGatewayApiVersion], "{said:?}");
+}
+
+#[test]
+fn a_network_policy_has_to_let_the_tunnels_in() {
+    let only = |ports: Value| json!({"podSelector": {}, "ingress": [{"ports": ports}]});
+    for spec in [
+        json!({"podSelector": {}}),
+        only(json!([{"port": 8080}])),
+        only(json!([{"port": "http"}])),
+        only(json!([{"port": 15008, "protocol": "UDP"}])),
+        json!({"podSelector": {"matchLabels": {"app": "cart"}}, "policyTypes": ["Ingress"]}),
+        json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}}),
+    ] {
+        assert_eq!(blocked(spec.clone()), ["NetworkPolicy shop/p"], "{spec}");
+    }
+    for spec in [
+        only(json!([{"port": 8080}, {"port": 15008}])),
+        only(json!([{"port": 15000, "endPort": 15010}])),
+        only(json!([{"protocol": "TCP"}])),
+        json!({"podSelector": {}, "ingress": [{}]}),
+        json!({"podSelector": {}, "policyTypes": ["Egress"]}),
+        json!({"podSelector": {"matchLabels": {"app": "other"}}}),
+        json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}}),
+    ] {
+        assert_eq!(blocked(spec.clone()), Vec::<String>::new(), "{spec}");
+    }
+}
+
+#[test]
+fn a_pod_that_is_marked_and_not_served_is_named_unless_its_node_did_not_answer() {
+    let mut seen = seen();
+    seen.pods.push(pod("lost", true));
+    assert_eq!(of(&seen, Code::PodNotServed), ["Pod shop/lost"]);
+    seen.pods[2]["spec"]["nodeName"] = "n2".into();
+    assert_eq!(of(&seen, Code::PodNotServed), Vec::<String>::new());
+}
+
+#[test]
+fn a_certificate_with_a_quarter_of_its_life_left_should_have_been_renewed() {
+    for (hours, expected) in [(12, 0), (17, 0), (19, 1), (30, 1)] {
+        let seen = Seen {
+            now: Duration::from_secs(hours * 3600),
+            ..seen()
+        };
+        assert_eq!(of(&seen, Code::CertificateNearExpiry).len(), expected, "{hours}");
+    }
+}
+
+#[test]
+fn strict_says_nothing_about_pods_that_are_not_in_the_mesh() {
+    let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: shop}\n\
+        spec: {mtls: {mode: STRICT}}\n";
+    let objects = validate(&[Source {
+        name: String::new(),
+        text: text.into(),
+    }]);
+    let mut seen = seen();
+    seen.pods.push(pod("outside", false));
+    let mut host = pod("host", false);
+    host["spec"]["hostNetwork"] = true.into();
+    seen.pods.push(host);
+    let said = judge(&seen, &objects);
+    let strict: Vec<&str> = said
+        .iter()
+        .filter(|(code, ..)| *code == Code::StrictOutsideMesh)
+        .map(|(_, object, _)| object.as_str())
+        .collect();
+    assert_eq!(strict, ["Pod shop/outside"]);
+}
+
+#[test]
+fn times_are_read_as_they_are_written() {
+    for (time, expected) in [
+        ("1970-01-01T00:00:00Z", Some(0)),
+        ("2000-02-29T12:00:01Z", Some(951_825_601)),
+        ("2026-11-21T17:23:25Z", Some(1_795_281_805)),
+        ("2026-11-21T17:23:25.123Z", Some(1_795_281_805)),
+        ("never", None),
+    ] {
+        assert_eq!(seconds(&time.into()), expected, "{time}");
+    }
+}

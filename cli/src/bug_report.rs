@@ -1,0 +1,254 @@
+//! What is to be known of a mesh that is not well, in one archive: objects, statuses, configurations, logs. No secrets.
+//!
+//! # Layout
+//! - this file: what is gathered. [`redact`]: takes out what is nobody's business (pure). [`archive`]: the archive (pure).
+
+pub mod archive;
+pub mod redact;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use controlplane_kube::resources::{Need, WATCHED};
+use mesh_kube::{KubeClient, Resource};
+use serde_json::Value;
+
+use crate::args::BugReportArgs;
+use crate::ask;
+use crate::ask::cluster::{Asked, Pod};
+use crate::check::counted;
+use crate::install::{Target, Task, output};
+use crate::objects::list;
+
+/// What is gathered: files by their names in the archive.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    files: BTreeMap<String, String>,
+    /// What could not be asked, one line each.
+    missing: Vec<String>,
+}
+
+/// Gathers and writes the archive.
+///
+/// # Errors
+/// Fails when the archive cannot be written. What cannot be asked is named in it.
+pub async fn write(cluster: &Asked, args: &BugReportArgs, target: &Target<'_>) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    tell("objects");
+    objects(cluster.client(), cluster.system(), &args.namespace, &mut report).await;
+    tell("the release");
+    let release = crate::install::Release {
+        release: "lateen".to_owned(),
+        helm: "helm".into(),
+    };
+    report.take(
+        "release.yaml",
+        output(Task::Installed(&release), target).map_err(Into::into),
+    );
+    tell("pages of the parts");
+    pages(cluster, &mut report).await;
+    tell("logs");
+    logs(cluster, args.since, &mut report).await;
+    let missing = report.missing.len();
+    let count = report.files.len();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)?
+        .as_secs();
+    let name = || args.archive.display().to_string();
+    let packed = archive::pack(&report.redacted(), now).with_context(name)?;
+    std::fs::write(&args.archive, packed).with_context(name)?;
+    crate::say(&format!(
+        "{}: {}; look through it before you hand it on",
+        name(),
+        counted(count, "file")
+    ))?;
+    if missing > 0 {
+        crate::say(&format!(
+            "{} could not be asked; missing.txt in it says what",
+            counted(missing, "part")
+        ))?;
+    }
+    Ok(())
+}
+
+impl Report {
+    fn take(&mut self, name: &str, found: anyhow::Result<String>) {
+        match found {
+            Ok(text) => drop(self.files.insert(name.to_owned(), text)),
+            Err(why) => self.missing.push(format!("{name}: {why:#}")),
+        }
+    }
+
+    /// The files, without secrets.
+    #[must_use]
+    pub fn redacted(&self) -> BTreeMap<String, String> {
+        let mut files = self.files.clone();
+        let mut about = vec![format!("lateen {}", env!("CARGO_PKG_VERSION"))];
+        about.push(
+            "Secrets were not asked for; what looks like one was taken out of everything else.".to_owned(),
+        );
+        files.insert("about.txt".to_owned(), about.join("\n"));
+        files.insert("missing.txt".to_owned(), self.missing.join("\n"));
+        files
+            .into_iter()
+            .map(|(name, text)| (name, redact::text(&text)))
+            .collect()
+    }
+}
+
+/// Everything that the control plane reads but Secrets, and what the mesh itself is made of.
+async fn objects(client: &KubeClient, system: &str, namespaces: &[String], report: &mut Report) {
+    for watched in WATCHED.iter().filter(|watched| watched.need == Need::Always) {
+        let name = format!("objects/{}.json", watched.plural);
+        let served = match client
+            .served_versions(watched.group().name(), watched.plural)
+            .await
+        {
+            Ok(served) => served,
+            Err(why) => {
+                report.missing.push(format!("{name}: {why}"));
+                continue;
+            }
+        };
+        let Some(version) = watched.version(&served) else {
+            continue;
+        };
+        let all = list(client, &watched.resource(version), None, None).await;
+        report.take(&name, all.and_then(|all| shown(all, system, namespaces)));
+    }
+    for resource in [&DEPLOYMENTS, &DAEMONSETS, &NETWORK_POLICIES, &EVENTS] {
+        let name = format!("objects/{}.json", resource.plural);
+        let all = list(client, resource, None, None).await;
+        report.take(&name, all.and_then(|all| shown(all, system, namespaces)));
+    }
+}
+
+/// Objects as text, without what is not the mesh's business.
+fn shown(all: Vec<Value>, system: &str, namespaces: &[String]) -> anyhow::Result<String> {
+    let mut kept: Vec<Value> = Vec::new();
+    for mut object in all {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let chosen =
+            namespaces.is_empty() || namespace.is_empty() || namespaces.iter().any(|name| name == namespace);
+        if (chosen || namespace == system) && redact::object(&mut object, system) {
+            kept.push(object);
+        }
+    }
+    Ok(serde_json::to_string_pretty(&kept)?)
+}
+
+async fn pages(cluster: &Asked, report: &mut Report) {
+    let control = ["/debug/syncz", "/debug/registrations", "/status", "/metrics"];
+    of_each(
+        cluster,
+        cluster.control_planes().await,
+        ask::MONITORING,
+        &control,
+        report,
+    )
+    .await;
+    of_each(
+        cluster,
+        cluster.ztunnels().await,
+        ask::ADMIN,
+        &["/config_dump"],
+        report,
+    )
+    .await;
+    of_each(
+        cluster,
+        cluster.agents().await,
+        ask::MONITORING,
+        &["/pods", "/connections", "/metrics"],
+        report,
+    )
+    .await;
+    of_each(
+        cluster,
+        cluster.waypoints().await,
+        ask::ADMIN,
+        &["/config_dump"],
+        report,
+    )
+    .await;
+}
+
+async fn of_each(
+    cluster: &Asked,
+    pods: anyhow::Result<Vec<Pod>>,
+    port: u16,
+    paths: &[&str],
+    report: &mut Report,
+) {
+    let pods = match pods {
+        Ok(pods) => pods,
+        Err(why) => return report.missing.push(format!("{why:#}")),
+    };
+    for pod in pods {
+        for path in paths {
+            let name = format!("pages/{}{}.txt", pod.shown(), path.replace('/', "_"));
+            let page = cluster.page(&pod, port, path).await;
+            report.take(
+                &name,
+                page.map(|page| String::from_utf8_lossy(&page).into_owned()),
+            );
+        }
+    }
+}
+
+/// Of every container of the mesh, and of what it was before it was restarted.
+async fn logs(cluster: &Asked, since: u64, report: &mut Report) {
+    let client = cluster.client();
+    let mut pods = Vec::new();
+    for (namespace, label) in [
+        (Some(cluster.system()), "app.kubernetes.io/part-of=lateen"),
+        (None, "gateway.istio.io/managed"),
+    ] {
+        match list(client, &ask::cluster::PODS, namespace, Some(label)).await {
+            Ok(found) => pods.extend(found),
+            Err(why) => report.missing.push(format!("logs: {why:#}")),
+        }
+    }
+    for pod in pods {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (
+            text(&pod["metadata"]["namespace"]),
+            text(&pod["metadata"]["name"]),
+        );
+        let containers = pod["status"]["containerStatuses"].as_array();
+        for container in containers.into_iter().flatten() {
+            let of = text(&container["name"]);
+            let restarted = container["restartCount"].as_u64().unwrap_or(0) > 0;
+            for (previous, ending) in [(false, "log"), (true, "previous.log")] {
+                if previous && !restarted {
+                    continue;
+                }
+                let path = format!(
+                    "/api/v1/namespaces/{namespace}/pods/{name}/log?container={of}&sinceSeconds={since}&previous={previous}\
+                     &timestamps=true&limitBytes={MOST_LOG}"
+                );
+                let said = client.text(&path).await.map_err(Into::into);
+                report.take(&format!("logs/{name}.{namespace}/{of}.{ending}"), said);
+            }
+        }
+    }
+}
+
+/// Progress is for people.
+fn tell(what: &str) {
+    // Nobody is left to tell where this cannot be written.
+    let _ = writeln!(io::stderr(), "gathering {what}");
+}
+
+/// Bytes of one container's log.
+const MOST_LOG: u32 = 10_000_000;
+static DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
+static DAEMONSETS: Resource = Resource::namespaced("apps", "v1", "daemonsets", "DaemonSet");
+static NETWORK_POLICIES: Resource =
+    Resource::namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");
+static EVENTS: Resource = Resource::namespaced("", "v1", "events", "Event");
+
+#[cfg(test)]
+mod tests;

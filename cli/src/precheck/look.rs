@@ -1,0 +1,202 @@
+//! Asks a cluster what it says of itself.
+
+use anyhow::Context as _;
+use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Crd, Facts, Meta, Part, Right};
+
+/// The facts.
+///
+/// # Errors
+/// Fails where something that has to be known cannot be asked.
+pub async fn look(client: &KubeClient, system: &str) -> anyhow::Result<Facts> {
+    let version = client
+        .text("/version")
+        .await
+        .context("the version of the cluster")?;
+    let version: Version = serde_json::from_str(&version).context("/version")?;
+    let namespace = client
+        .find::<Named>(&NAMESPACES, &ObjectName::cluster(system))
+        .await;
+    let cilium = ObjectName::new("kube-system", "cilium-config");
+    let cilium = client.find::<ConfigMap>(&CONFIG_MAPS, &cilium).await;
+    Ok(Facts {
+        kubernetes: version.git_version,
+        denied: denied(client, system).await?,
+        crds: crds(client).await?,
+        parts: parts(client).await?,
+        injectors: injectors(client).await?,
+        // Who may not look there sees no Cilium; that is no reason to say nothing of all the rest.
+        cilium: cilium.ok().flatten().map(|map| map.data),
+        nodes: list(client, &NODES, None).await?,
+        openshift: is_served(client, "config.openshift.io", "clusterversions").await?,
+        system: namespace
+            .context("the mesh's namespace")?
+            .map(|found| found.metadata),
+    })
+}
+
+/// CRDs of the groups that matter to the mesh.
+///
+/// # Errors
+/// Fails with what is wrong with the way or our rights.
+pub async fn crds(client: &KubeClient) -> anyhow::Result<Vec<Crd>> {
+    let mut crds: Vec<Crd> = list(client, &CRDS, None).await?;
+    crds.retain(|crd| GROUPS.iter().any(|group| crd.spec.group.ends_with(group)));
+    Ok(crds)
+}
+
+async fn denied(client: &KubeClient, system: &str) -> anyhow::Result<Vec<Right>> {
+    let mut denied = Vec::new();
+    for right in RIGHTS {
+        let namespace = if right.everywhere { "" } else { system };
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "group": right.group, "resource": right.resource, "verb": "create", "namespace": namespace,
+            }},
+        });
+        let answer: Value = client
+            .create(&REVIEWS, "", &review)
+            .await
+            .context("your rights")?;
+        if answer["status"]["allowed"] != true {
+            denied.push(*right);
+        }
+    }
+    Ok(denied)
+}
+
+/// Whatever does the work of one of ours, by upstream's labels.
+async fn parts(client: &KubeClient) -> anyhow::Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for (kind, resource, label) in [
+        ("Deployment", &DEPLOYMENTS, "app=istiod"),
+        ("DaemonSet", &DAEMONSETS, "k8s-app=istio-cni-node"),
+        ("DaemonSet", &DAEMONSETS, "app=ztunnel"),
+    ] {
+        let found: Vec<Named> = list(client, resource, Some(label)).await?;
+        parts.extend(found.into_iter().map(|found| Part {
+            kind,
+            metadata: found.metadata,
+        }));
+    }
+    Ok(parts)
+}
+
+async fn injectors(client: &KubeClient) -> anyhow::Result<Vec<String>> {
+    let found: Vec<Named> = list(client, &WEBHOOKS, Some("app=sidecar-injector")).await?;
+    Ok(found.into_iter().map(|webhook| webhook.metadata.name).collect())
+}
+
+async fn list<T: DeserializeOwned>(
+    client: &KubeClient,
+    resource: &Resource,
+    labels: Option<&str>,
+) -> anyhow::Result<Vec<T>> {
+    let selection = Selection {
+        resource: resource.clone(),
+        namespace: None,
+        field_selector: None,
+        label_selector: labels.map(str::to_owned),
+        metadata_only: false,
+    };
+    match client.list(&selection).await {
+        // An API server without the resource has none of it.
+        Err(KubeError::NotFound(_)) => Ok(Vec::new()),
+        found => found.with_context(|| resource.plural.to_string()),
+    }
+}
+
+async fn is_served(client: &KubeClient, group: &str, plural: &str) -> anyhow::Result<bool> {
+    let versions = client.served_versions(group, plural).await;
+    Ok(!versions.with_context(|| group.to_owned())?.is_empty())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    git_version: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    metadata: Meta,
+}
+
+#[derive(Debug, Deserialize)]
+struct ConfigMap {
+    #[serde(default)]
+    data: std::collections::BTreeMap<String, String>,
+}
+
+/// What the charts have.
+const RIGHTS: &[Right] = &[
+    everywhere("", "namespaces"),
+    everywhere("apiextensions.k8s.io", "customresourcedefinitions"),
+    everywhere("rbac.authorization.k8s.io", "clusterroles"),
+    everywhere("rbac.authorization.k8s.io", "clusterrolebindings"),
+    everywhere("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    everywhere(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+    ),
+    here("", "configmaps"),
+    here("", "secrets"),
+    here("", "serviceaccounts"),
+    here("", "services"),
+    here("apps", "daemonsets"),
+    here("apps", "deployments"),
+    here("batch", "jobs"),
+    here("policy", "poddisruptionbudgets"),
+    here("rbac.authorization.k8s.io", "roles"),
+    here("rbac.authorization.k8s.io", "rolebindings"),
+];
+
+const fn everywhere(group: &'static str, resource: &'static str) -> Right {
+    Right {
+        group,
+        resource,
+        everywhere: true,
+    }
+}
+
+const fn here(group: &'static str, resource: &'static str) -> Right {
+    Right {
+        group,
+        resource,
+        everywhere: false,
+    }
+}
+
+const GROUPS: [&str; 3] = ["istio.io", "lateen.dev", "gateway.networking.k8s.io"];
+pub(crate) static NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
+pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+static NODES: Resource = Resource::cluster_wide("", "v1", "nodes", "Node");
+static DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
+static DAEMONSETS: Resource = Resource::namespaced("apps", "v1", "daemonsets", "DaemonSet");
+pub(crate) static CRDS: Resource = Resource::cluster_wide(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+);
+static WEBHOOKS: Resource = Resource::cluster_wide(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+);
+static REVIEWS: Resource = Resource::cluster_wide(
+    "authorization.k8s.io",
+    "v1",
+    "selfsubjectaccessreviews",
+    "SelfSubjectAccessReview",
+);
+
+#[cfg(test)]
+mod tests;
