@@ -83,11 +83,11 @@ where
                 if downward.state == State::Declined {
                     up.leave();
                 }
-                let first = first.unwrap_or(upward.ended_by());
+                let first = first.unwrap_or_else(|| upward.ended_by());
                 return Poll::Ready(RelayEnd::Finished { first });
             }
-            (true, false) => first = first.or(Some(upward.ended_by())),
-            (false, true) => first = first.or(Some(downward.ended_by())),
+            (true, false) => first = first.or_else(|| Some(upward.ended_by())),
+            (false, true) => first = first.or_else(|| Some(downward.ended_by())),
             (false, false) => {}
         }
         Poll::Pending
