@@ -243,7 +243,7 @@ fn a_gateway_tells_of_listeners_and_settings_that_cannot_be_served() {
         accepted(&of_class("istio-waypoint")),
         (true, StatusReason::Accepted)
     );
-    let strange = "gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}, {name: odd, port: 9, protocol: SCTP}]";
+    let strange = "gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}, {name: odd, port: 9, protocol: example.com/sctp}]";
     assert_eq!(accepted(strange), (true, StatusReason::ListenersNotValid));
     let settings = format!(
         "{}, infrastructure: {{parametersRef: {{group: '', kind: ConfigMap, name: none}}}}",
