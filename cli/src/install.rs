@@ -94,14 +94,23 @@ pub enum Task<'a> {
     Install(&'a Installation),
     /// There is one.
     Upgrade(&'a Installation),
-    /// It goes.
-    Uninstall(&'a Release),
+    /// It goes; with the hook that takes pods out of the mesh first, or without.
+    Uninstall(&'a Release, Hooks),
     /// What would be installed is printed.
     Render(&'a Release, &'a Values),
     /// The objects among those, which helm keeps a record of: without hooks, and for this version of Kubernetes.
     Objects(&'a Release, &'a Values, &'a str),
     /// What is installed is printed.
     Installed(&'a Release),
+}
+
+/// Whether the hook of a removal runs. It needs an image that can be pulled, which is what a failed installation may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hooks {
+    /// Pods are taken out of the mesh first.
+    Run,
+    /// Nobody is in it.
+    Skip,
 }
 
 /// Where.
@@ -199,7 +208,12 @@ pub fn arguments(task: Task<'_>, target: &Target<'_>, chart: &Path) -> Vec<OsStr
             told.words(["--reset-then-reuse-values"]);
             told.installation(installation);
         }
-        Task::Uninstall(_) => told.words(["uninstall", name, "--wait"]),
+        Task::Uninstall(_, hooks) => {
+            told.words(["uninstall", name, "--wait"]);
+            if hooks == Hooks::Skip {
+                told.words(["--no-hooks"]);
+            }
+        }
         Task::Render(_, values) => {
             told.words(["template", name]);
             told.path(chart);
@@ -286,7 +300,7 @@ impl Task<'_> {
     fn release(&self) -> &Release {
         match self {
             Self::Install(installation) | Self::Upgrade(installation) => &installation.release,
-            Self::Uninstall(release)
+            Self::Uninstall(release, _)
             | Self::Render(release, _)
             | Self::Objects(release, ..)
             | Self::Installed(release) => release,
@@ -296,7 +310,7 @@ impl Task<'_> {
     fn is_dry_run(&self) -> bool {
         match self {
             Self::Install(installation) | Self::Upgrade(installation) => installation.dry_run,
-            Self::Uninstall(_) => false,
+            Self::Uninstall(..) => false,
             Self::Render(..) | Self::Objects(..) | Self::Installed(_) => true,
         }
     }
@@ -308,7 +322,7 @@ impl Task<'_> {
             }
             Self::Install(_) => "lateen upgrade goes on, lateen uninstall goes back",
             Self::Upgrade(_) => "lateen upgrade goes on, helm rollback goes back to the last good revision",
-            Self::Uninstall(_) => "what is left is shown by helm status; it can be asked again",
+            Self::Uninstall(..) => "what is left is shown by helm status; it can be asked again",
             Self::Render(..) | Self::Objects(..) | Self::Installed(_) => "nothing was changed",
         }
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use mesh_kube::{ObjectName, Resource};
 use serde_json::{Value, json};
 
-use crate::ask::cluster::Asked;
+use crate::ask::cluster::{Asked, PODS};
 use crate::check::{counted, some};
 use crate::install::standing::SECRETS;
 use crate::objects::list;
@@ -80,6 +80,20 @@ pub async fn find(cluster: &Asked) -> anyhow::Result<Vec<Leftover>> {
     let leases = list(client, &LEASES, Some(system), None).await?;
     left.extend(made(&LEASES, &leases, |name| name.starts_with(LEASE_PREFIX)));
     Ok(left)
+}
+
+/// Whether some namespace or pod is in the mesh, or is to be.
+///
+/// # Errors
+/// Fails with what is wrong with the way or our rights.
+pub async fn is_anybody_in_the_mesh(cluster: &Asked) -> anyhow::Result<bool> {
+    let client = cluster.client();
+    let enrolled = |object: &Value| object["metadata"]["labels"][LABELS[0]] == "ambient";
+    let captured =
+        |object: &Value| object["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled";
+    let namespaces = list(client, &NAMESPACES, None, None).await?;
+    let pods = list(client, &PODS, None, None).await?;
+    Ok(namespaces.iter().any(enrolled) || pods.iter().any(|pod| enrolled(pod) || captured(pod)))
 }
 
 /// Takes it away.

@@ -12,8 +12,12 @@ use serde_json::Value;
 /// # Errors
 /// Fails when it is no YAML.
 pub fn read(yaml: &str) -> anyhow::Result<Vec<Value>> {
-    let all: Vec<Value> =
-        serde_saphyr::from_multiple(yaml).context("what helm has of the release is no YAML")?;
+    let options = serde_saphyr::options! {
+        // YAML 1.2's booleans only: a namespace may be called `on`.
+        strict_booleans: true,
+    };
+    let all: Vec<Value> = serde_saphyr::from_multiple_with_options(yaml, options)
+        .context("what helm has of the release is no YAML")?;
     Ok(all
         .into_iter()
         .filter(|object| object["kind"].is_string())

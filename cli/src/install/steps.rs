@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::standing::{State, Step, aftermath, conflict, obstacle, state};
-use super::{Installation, Release, Target, Task, output, run};
+use super::{Hooks, Installation, Release, Target, Task, output, run};
 use crate::ask::cluster::Asked;
 use crate::exit::{Done, Failure};
 use crate::leftovers;
@@ -94,8 +94,15 @@ pub async fn uninstall(
     // What an earlier one left can be taken away when the release itself is gone.
     if stands != State::Absent || !purge {
         refuse(cluster, Step::Uninstall, release).await?;
-        tell("taking namespaces and pods out of the mesh, then removing it");
-        helm(cluster, Step::Uninstall, Task::Uninstall(release), target).await?;
+        let hooks = match leftovers::is_anybody_in_the_mesh(cluster).await? {
+            true => Hooks::Run,
+            false => Hooks::Skip,
+        };
+        if hooks == Hooks::Run {
+            tell("taking namespaces and pods out of the mesh, then removing it");
+        }
+        let task = Task::Uninstall(release, hooks);
+        helm(cluster, Step::Uninstall, task, target).await?;
     }
     let left = leftovers::find(cluster).await?;
     if !purge {

@@ -61,8 +61,12 @@ fn an_upgrade_keeps_what_was_set() {
 fn a_release_is_removed_by_its_name() {
     let release = installation().release;
     assert_eq!(
-        told(Task::Uninstall(&release)),
+        told(Task::Uninstall(&release, Hooks::Run)),
         "uninstall lateen --wait --namespace istio-system --kubeconfig /k"
+    );
+    assert_eq!(
+        told(Task::Uninstall(&release, Hooks::Skip)),
+        "uninstall lateen --wait --no-hooks --namespace istio-system --kubeconfig /k"
     );
 }
 

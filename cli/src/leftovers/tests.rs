@@ -126,3 +126,21 @@ async fn what_cannot_be_taken_away_is_named() {
         "{error:#}"
     );
 }
+
+#[tokio::test]
+async fn somebody_is_in_the_mesh_by_a_label_or_by_what_the_agent_says() {
+    let (api, cluster) = cluster();
+    api.serve(&PODS);
+    let asked = async || is_anybody_in_the_mesh(&cluster).await.expect("an answer");
+    assert!(!asked().await);
+    let pod = |annotations: Value| json!({"metadata": {"name": "p", "namespace": "shop", "annotations": annotations}});
+    api.put(&PODS, pod(json!({"ambient.istio.io/redirection": "enabled"})));
+    assert!(asked().await);
+    api.put(&PODS, pod(json!({})));
+    assert!(!asked().await);
+    api.put(
+        &NAMESPACES,
+        json!({"metadata": {"name": "shop", "labels": {"istio.io/dataplane-mode": "ambient"}}}),
+    );
+    assert!(asked().await);
+}

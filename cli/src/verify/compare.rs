@@ -55,6 +55,8 @@ pub fn differences(rendered: &Value, live: &Value) -> Vec<Difference> {
 
 fn compare(field: &str, rendered: &Value, live: &Value, found: &mut Vec<Difference>) {
     match (rendered, live) {
+        // Nothing was said about it.
+        (Value::Null, _) => {}
         (Value::Object(wanted), Value::Object(_)) => {
             for (key, value) in wanted {
                 compare(&format!("{field}.{key}"), value, &live[key], found);

@@ -344,7 +344,7 @@ struct Query(BTreeMap<String, String>);
 impl Query {
     fn of(query: &str) -> Self {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let plain = |text: &str| text.replace("%3D", "=").replace("%2F", "/");
+        let plain = |text: &str| text.replace("%3D", "=").replace("%2F", "/").replace("%2C", ",");
         Self(pairs.map(|(key, value)| (key.to_owned(), plain(value))).collect())
     }
 

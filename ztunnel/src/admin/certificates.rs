@@ -26,6 +26,7 @@ pub(super) struct CertificateDump {
 struct Shown {
     /// The PEM text, in base64 once more.
     pem: String,
+    /// Decimal, as upstream's; `istioctl` reads no other.
     serial_number: String,
     valid_from: String,
     expiration_time: String,
@@ -68,11 +69,34 @@ fn show_each(text: &str) -> Vec<Shown> {
         .zip(blocks)
         .map(|(info, block)| Shown {
             pem: BASE64_STANDARD.encode(format!("{}\n", block.trim())),
-            serial_number: info.serial,
+            serial_number: decimal(&info.serial),
             valid_from: rfc3339(info.not_before),
             expiration_time: rfc3339(info.not_after),
         })
         .collect()
+}
+
+/// A hexadecimal number of any length (RFC 5280 has serial numbers of up to 20 octets) in decimal digits.
+fn decimal(hex: &str) -> String {
+    // The least significant digit first.
+    let mut digits = vec![0_u32];
+    for digit in hex.chars().filter_map(|c| c.to_digit(16)) {
+        let mut carry = digit;
+        for place in &mut digits {
+            carry += *place * 16;
+            *place = carry % 10;
+            carry /= 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let digits = digits
+        .iter()
+        .rev()
+        .filter_map(|digit| char::from_digit(*digit, 10));
+    digits.collect()
 }
 
 fn rfc3339(at: SystemTime) -> String {
@@ -81,3 +105,6 @@ fn rfc3339(at: SystemTime) -> String {
 }
 
 const END: &str = "-----END CERTIFICATE-----";
+
+#[cfg(test)]
+mod tests;

@@ -200,7 +200,13 @@ impl Subscription {
         removals_may_go: bool,
         nonce: &str,
     ) -> Option<Contents> {
-        let contents = self.contents(table, viewer, sequence, removals_may_go)?;
+        let Some(contents) = self.contents(table, viewer, sequence, removals_may_go) else {
+            // Changes of which nothing is for it need no answer; a refusal stays one until something is accepted.
+            if self.refused.is_none() {
+                self.acknowledged = self.upserts.min(self.removals);
+            }
+            return None;
+        };
         self.outstanding = Some(Outstanding {
             nonce: nonce.to_owned(),
             brings_to: self.upserts.min(self.removals),

@@ -280,6 +280,21 @@ fn a_refusal_is_recorded_and_the_next_change_is_sent_all_the_same() {
 }
 
 #[test]
+fn a_change_of_which_nothing_is_for_a_client_leaves_it_in_step() {
+    let cache = cache();
+    let mut subscriber = Subscriber::new(&cache);
+    subscriber.subscribe(AUTHORIZATION, &["mine"], &[]).unwrap();
+    let push = subscriber.push().unwrap();
+    subscriber.ack(&push);
+    let before = subscriber.session.status().subscriptions[0].sent;
+    cache.publish(vec![put(AUTHORIZATION, "theirs", "1")]);
+    assert_eq!(summary(subscriber.push()), "nothing");
+    let status = &subscriber.session.status().subscriptions[0];
+    assert!(status.sent > before, "{status:?}");
+    assert_eq!(status.acknowledged, status.sent);
+}
+
+#[test]
 fn an_answer_to_something_else_is_ignored() {
     let cache = cache();
     let mut subscriber = Subscriber::settled(&cache);
