@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use images::Image;
 use lab::cluster::{Cluster, Lateen};
 use lab::products::Products;
@@ -14,7 +13,6 @@ use serde_json::Value;
 /// A cluster with the mesh in it.
 pub(crate) struct Mesh {
     cluster: Cluster,
-    products: Products,
 }
 
 impl Mesh {
@@ -29,10 +27,7 @@ impl Mesh {
             cluster.load(name, image)?;
         }
         let installed = Lateen::beside(&cluster, products, helm).install("{}");
-        let mesh = Self {
-            cluster,
-            products: products.clone(),
-        };
+        let mesh = Self { cluster };
         match installed {
             Ok(_) => Ok(mesh),
             Err(error) => Err(error.context(mesh.tell())),
@@ -44,7 +39,7 @@ impl Mesh {
         &self.cluster
     }
 
-    /// Makes a waypoint in a namespace for all namespaces that name it, and waits until its proxy is ready.
+    /// Makes a waypoint in a namespace for all namespaces that name it, and waits until the control plane says that it serves.
     pub(crate) fn put_waypoint(&self, namespace: &str) -> Result<()> {
         let gateway = format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
@@ -56,20 +51,10 @@ impl Mesh {
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
         ))?;
         kubectl.apply(&gateway)?;
-        let file = self.cluster.dir().join("waypoint.yaml");
-        fs::write(&file, gateway).with_context(|| file.display().to_string())?;
-        let mut render = Command::new(self.products.path("lateen-controlplane"));
-        render.args(["waypoint", "-f"]).arg(&file);
-        kubectl.apply(&finished(render)?)?;
-        let pods = [
-            "pods",
-            "-n",
-            namespace,
-            "-l",
-            "gateway.networking.k8s.io/gateway-name",
-        ];
-        let ready = kubectl.wait("the waypoint is ready", &pods, LIMIT, |list| {
-            list["items"].as_array()?.iter().any(is_ready).then_some(())
+        let gateway = ["gateway", WAYPOINT, "-n", namespace];
+        let ready = kubectl.wait("the waypoint is programmed", &gateway, LIMIT, |gateway| {
+            let conditions = gateway["status"]["conditions"].as_array()?;
+            conditions.iter().any(is_programmed).then_some(())
         });
         ready.with_context(|| self.tell())
     }
@@ -101,21 +86,8 @@ impl Mesh {
     }
 }
 
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-    conditions.is_some_and(|all| all.iter().any(ready))
-}
-
-/// What a command prints, once it is done.
-fn finished(mut command: Command) -> Result<String> {
-    let out = command.stdin(Stdio::null()).output();
-    let out = out.with_context(|| command.get_program().display().to_string())?;
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    if !out.status.success() {
-        bail!("{}{said}", String::from_utf8_lossy(&out.stderr));
-    }
-    Ok(said)
+fn is_programmed(condition: &Value) -> bool {
+    condition["type"] == "Programmed" && condition["status"] == "True"
 }
 
 /// The waypoint's name.
