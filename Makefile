@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench images push cluster conformance crds fmt lint deny build clean
+.PHONY: help demo test bench scale images push cluster conformance crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,11 @@ bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel
 	@scripts/setup.sh bench
 	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bins
 	exec $(TARGET)/dist/bench --products $(TARGET)/dist $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
+
+scale: ## Measure the control plane beside a real API server with 10,000 pods (a table; JSON in out/; root, Go)
+	@scripts/setup.sh cluster
+	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bin lateen-controlplane --bin scale
+	exec $(TARGET)/dist/scale --products $(TARGET)/dist --tools $(TARGET)/cluster $(SCALE_ARGS)
 
 images: ## Container images of the products, made without a container engine (out/images)
 	@scripts/setup.sh images

@@ -1,6 +1,5 @@
 //! Wiring: what is made in which order, which tasks run, how they end.
 
-use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,16 +33,17 @@ use mesh_xds::{ResourceCache, TypeUrl, XdsServer};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::transport::server::Router;
 
 use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, Source, TokenArgs};
-use crate::cluster::duties::{self, Duty};
+use crate::cluster::root;
 use crate::cluster::tokens::TokenJudge;
-use crate::cluster::{bundle, gateway_controller, root, status_writer};
 use crate::config::source::ConfigSource;
 use crate::control::{Control, Outputs, Stores};
+use crate::delivery::DeliveryBoard;
+use crate::delivery::service::DeliveryServer;
 use crate::derivation::Derivation;
 use crate::gateways::GatewayBoard;
 use crate::leases::Leases;
@@ -56,6 +56,9 @@ use crate::serve::admission::XdsAdmission;
 use crate::serve::certificates::CountedAuthority;
 use crate::serve::tls::ServingTls;
 use crate::sources::{SourceBatch, Sources, Which};
+use duties::{Duties, instance, replica};
+
+mod duties;
 
 /// Prints a token.
 ///
@@ -164,30 +167,43 @@ pub async fn start(
     };
 
     let readiness = Readiness::new();
-    let outputs = Outputs {
+    let mut outputs = Outputs {
         cache: ResourceCache::new(&TypeUrl::IN_ORDER),
         assignments: Assignments::new(),
         registrations: RegistrationBoard::default(),
         gateways: GatewayBoard::default(),
         pods: PodBoard::default(),
+        deliveries: DeliveryBoard::default(),
         changed: Arc::default(),
     };
-    let (ask, questions) = mpsc::channel(1);
     if let Some(client) = &client {
         let judge = TokenJudge::new(client.clone(), outputs.pods.clone());
         authority.authenticator = authority.authenticator.with_cluster(judge.clone());
         tasks.critical("token-keys", judge.keep_keys());
-        let root = authority.issuer.root().certificate_pem().to_owned();
-        let keep = |ours| bundle::keep(client.clone(), root, ours);
-        start_duty(args, client, Duty::RootCertificate, tasks, &drained, keep)?;
-        let changed = outputs.changed.subscribe();
-        let keep = |ours| status_writer::keep(client.clone(), ask.clone(), changed, ours);
-        start_duty(args, client, Duty::Statuses, tasks, &drained, keep)?;
-        if let Some(settings) = args.waypoints() {
-            let changed = outputs.changed.subscribe();
-            let keep = |ours| gateway_controller::keep(client.clone(), settings, ask.clone(), changed, ours);
-            start_duty(args, client, Duty::Gateways, tasks, &drained, keep)?;
-        }
+    }
+    let xds = XdsServer::new(
+        outputs.cache.clone(),
+        XdsAdmission {
+            authenticator: authority.authenticator.clone(),
+            gateways: outputs.gateways.clone(),
+        },
+    );
+    outputs.deliveries = {
+        let xds = xds.clone();
+        DeliveryBoard::new(&instance()?, outputs.cache.clone(), move || xds.subscribers())
+    };
+    let (ask, questions) = mpsc::channel(1);
+    if let Some(client) = &client {
+        let issuer = authority.issuer.clone();
+        let (mounted, state) = (args.cacerts.clone(), args.state_dir.clone());
+        tasks.critical("cacerts", root::follow_mounted(mounted, state, issuer));
+        let duties = Duties {
+            args,
+            client,
+            tasks,
+            drained: &drained,
+        };
+        duties.start_all(&authority, &outputs, &ask)?;
     }
     let (registrar, places) = QueueingRegistrar::new(args.lease, args.registration_accounts.iter().cloned());
     let views = Views {
@@ -196,13 +212,7 @@ pub async fn start(
         kube: kube.as_ref().map(KubeSource::board),
         registrations: outputs.registrations.clone(),
         cache: outputs.cache.clone(),
-        xds: XdsServer::new(
-            outputs.cache.clone(),
-            XdsAdmission {
-                authenticator: authority.authenticator.clone(),
-                gateways: outputs.gateways.clone(),
-            },
-        ),
+        xds,
         readiness: readiness.clone(),
     };
     let which = Which {
@@ -221,7 +231,7 @@ pub async fn start(
         views.xds.clone(),
         registrar,
         &registry,
-    );
+    )?;
     let incoming = {
         let tls = authority.tls.clone();
         mesh_grpc::serve::incoming(listener, move || tls.config())
@@ -255,7 +265,7 @@ impl Keys {
         let mut names = serving::default_names(&args.root_namespace);
         names.extend(args.serving_names.iter().cloned());
         Ok(Self {
-            tls: ServingTls::new(issuer.clone(), names, now)?,
+            tls: ServingTls::new(issuer.clone(), names, args.serving_certificate.clone(), now)?,
             issuer,
             authenticator: Authenticator::new(tokens, args.trust_domain.clone()),
         })
@@ -271,25 +281,6 @@ async fn cluster_root(args: &ServeArgs, client: &KubeClient, now: SystemTime) ->
     };
     found.publish(&args.state_dir)?;
     Ok(found)
-}
-
-/// Starts what one of several replicas does in the cluster, and asks for being the one.
-fn start_duty<K: Future<Output = Result<(), Infallible>> + Send + 'static>(
-    args: &ServeArgs,
-    client: &KubeClient,
-    duty: Duty,
-    tasks: &Tasks,
-    drained: &DrainWatcher,
-    keep: impl FnOnce(watch::Receiver<bool>) -> K,
-) -> Result<()> {
-    let host = nix::unistd::gethostname().context("host name")?;
-    // Another run is another one: a Lease that this one finds is not its own.
-    let me = format!("{}_{}", host.to_string_lossy(), std::process::id());
-    let (namespace, drained) = (&args.root_namespace, drained.clone());
-    let (ours, keeping) = duties::ask_for(duty, client.clone(), namespace, &me, drained);
-    tasks.critical(format!("lease {}", duty.lease()), keeping);
-    tasks.critical(duty.lease(), keep(ours));
-    Ok(())
 }
 
 fn open_files(args: &ServeArgs) -> Result<Option<ConfigSource>> {
@@ -314,6 +305,7 @@ fn source_of(args: &ServeArgs, client: &KubeClient) -> KubeSource {
     let settings = KubeSettings {
         root_namespace: args.root_namespace.clone(),
         revision: args.revision.clone(),
+        secret_namespaces: args.secret_namespaces.clone(),
     };
     KubeSource::new(client.clone(), &settings)
 }
@@ -370,7 +362,7 @@ fn services(
     xds: XdsServer<XdsAdmission>,
     registrar: QueueingRegistrar,
     registry: &prometheus::Registry,
-) -> Router {
+) -> Result<Router> {
     let policy = NodePolicy {
         trust_domain: args.trust_domain.clone(),
         trusted_node_accounts: args.trusted_node_accounts.iter().cloned().collect(),
@@ -387,12 +379,22 @@ fn services(
         keys.authenticator.clone(),
         Arc::new(registrar),
     );
-    mesh_grpc::serve::builder()
+    let deliveries = DeliveryServer::new(
+        outputs.deliveries.clone(),
+        keys.authenticator.clone(),
+        replica(args)?,
+    );
+    let router = mesh_grpc::serve::builder()
         .max_connection_age(CONNECTION_AGE)
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
         .add_service(xds)
         .add_service(CaServer::new(keys.authenticator.clone(), authority).into_service())
-        .add_service(register.into_service())
+        .add_service(register.into_service());
+    Ok(match args.access() {
+        Some(_) => router.add_service(deliveries.into_service()),
+        // Alone: nobody writes statuses.
+        None => router,
+    })
 }
 
 /// Lets short requests finish. Streams never end by themselves; their clients come back with what they have.

@@ -71,6 +71,25 @@ pub struct ServeArgs {
     /// Where an operator's own authority is mounted: the files of Istio's Secret `cacerts`, or tls.crt, tls.key, ca.crt.
     #[arg(long, value_name = "DIR", default_value = "/etc/cacerts")]
     pub cacerts: PathBuf,
+    /// Where a serving certificate of an operator's own is mounted: tls.crt, tls.key; without one, our own root signs one.
+    #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/istiod/tls")]
+    pub serving_certificate: PathBuf,
+    /// The only namespaces whose Secrets are read, with a right in each of them [default: all, if a role lets it].
+    #[arg(
+        long,
+        env = "SECRET_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub secret_namespaces: Vec<String>,
+    /// The control plane's own name: that of its Service and of its service account.
+    #[arg(
+        long,
+        env = "CONTROL_PLANE_NAME",
+        value_name = "NAME",
+        default_value = "istiod"
+    )]
+    pub name: String,
     /// This control plane's revision: of configuration that names one in its label `istio.io/rev`, its own counts.
     #[arg(long, env = "REVISION", value_name = "NAME", default_value = "default")]
     pub revision: String,
@@ -143,6 +162,35 @@ pub struct ServeArgs {
     /// The network of waypoints whose Gateway names none.
     #[arg(long, env = "NETWORK", value_name = "NAME", default_value = "")]
     pub network: String,
+    /// Take a taint off nodes once the mesh's agent on them is ready.
+    #[arg(
+        long,
+        env = "PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS",
+        action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new(),
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_name = "BOOL"
+    )]
+    pub untaint_nodes: bool,
+    /// The key of that taint.
+    #[arg(
+        long,
+        env = "NODE_TAINT",
+        value_name = "KEY",
+        default_value = "cni.istio.io/not-ready"
+    )]
+    pub node_taint: String,
+    /// What selects the agents' pods, in the root namespace.
+    #[arg(
+        long,
+        env = "NODE_AGENTS",
+        value_name = "SELECTOR",
+        default_value = "k8s-app=istio-cni-node"
+    )]
+    pub node_agents: String,
     /// How long a node's workloads stay healthy without a word from its agent.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = lease)]
     pub lease: Duration,

@@ -7,13 +7,17 @@
 //! - [`conditions`]: the status that an object is to have, [`gateway_api`]: in Gateway API's shapes (pure).
 //!   [`status_writer`]: writes it.
 //! - [`gateway_controller`]: makes of Gateways what runs them.
-//! - [`duties`]: what only one replica does, each under a Lease of its own.
+//! - [`addresses`]: writes the addresses of hosts into statuses. [`untaint`]: takes the taint off nodes whose agent is ready.
+//! - [`duties`]: what only one replica does, each under a Lease of its own. [`listed`]: what a watch says, by name.
 
+pub mod addresses;
 pub mod bundle;
 pub mod conditions;
 pub mod duties;
 pub mod gateway_api;
 pub mod gateway_controller;
+pub mod listed;
 pub mod root;
 pub mod status_writer;
 pub mod tokens;
+pub mod untaint;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use controlplane_index::ObjectStatus;
 use controlplane_index::allocation::HostAddresses;
 use controlplane_index::waypoint::Waypoints;
+use controlplane_index::{ObjectStatus, UnrecordedAddresses};
 use mesh_register::server::Assignments;
 use mesh_register::{Outcome, Place, Report, Withdrawal};
 use mesh_runtime::readiness::BlockReady;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::address_claims::AddressClaims;
 use crate::address_store::AddressStore;
+use crate::delivery::DeliveryBoard;
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
 use crate::gateways::GatewayBoard;
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
@@ -62,6 +63,8 @@ pub enum Question {
     KnownStatuses(oneshot::Sender<Option<Vec<ObjectStatus>>>),
     /// What is to be made of Gateways of our classes, once everything is known.
     Waypoints(oneshot::Sender<Option<Waypoints>>),
+    /// Which ServiceEntries' statuses lack the addresses of their hosts.
+    UnrecordedAddresses(oneshot::Sender<UnrecordedAddresses>),
 }
 
 /// Where things are kept.
@@ -86,6 +89,8 @@ pub struct Outputs {
     pub gateways: GatewayBoard,
     /// To those who judge tokens of pods.
     pub pods: PodBoard,
+    /// From those who know how far what is published came.
+    pub deliveries: DeliveryBoard,
     /// To those who write down what became of objects: moves when that may have changed.
     pub changed: Arc<watch::Sender<u64>>,
 }
@@ -163,14 +168,26 @@ impl Control {
         // Whoever asked may have gone.
         match question {
             Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
-            Question::Statuses(answer) => drop(answer.send(self.derivation.statuses())),
+            Question::Statuses(answer) => drop(answer.send(self.statuses())),
             Question::KnownStatuses(answer) => {
-                drop(answer.send(self.is_known().then(|| self.derivation.statuses())));
+                drop(answer.send(self.is_known().then(|| self.statuses())));
             }
             Question::Waypoints(answer) => {
                 drop(answer.send(self.is_known().then(|| self.derivation.waypoints())));
             }
+            Question::UnrecordedAddresses(answer) => {
+                // Who has what is found out only when all are known.
+                let known = self.is_known().then(|| self.derivation.unrecorded_addresses());
+                drop(answer.send(known.unwrap_or_default()));
+            }
         }
+    }
+
+    /// What became of each object, and how many proxies have it.
+    fn statuses(&self) -> Vec<ObjectStatus> {
+        let mut statuses = self.derivation.statuses();
+        self.outputs.deliveries.state(&mut statuses);
+        statuses
     }
 
     fn is_known(&self) -> bool {

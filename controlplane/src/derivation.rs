@@ -12,7 +12,7 @@ use index::l7::RATE_LIMIT_SERVICE;
 use index::waypoint::Waypoints;
 use index::{
     Condition, ConditionChanges, ConditionReason, Index, L7Changes, MeshConfig, ObjectChange, ObjectStatus,
-    RegistrationChange, ResourceChange, Scoped,
+    RegistrationChange, ResourceChange, Scoped, UnrecordedAddresses,
 };
 use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
 use mesh_proto::{istio::security::Authorization, istio::workload::Address};
@@ -151,6 +151,12 @@ impl Derivation {
     #[must_use]
     pub fn waypoints(&self) -> Waypoints {
         self.index.waypoints()
+    }
+
+    /// Which ServiceEntries' statuses lack the addresses of their hosts.
+    #[must_use]
+    pub fn unrecorded_addresses(&self) -> UnrecordedAddresses {
+        self.index.unrecorded_addresses()
     }
 
     /// Remembers the addresses that hosts were given before; call it before anything else.

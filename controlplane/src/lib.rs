@@ -13,6 +13,7 @@
 //! - [`app`]: wiring, and nothing else. [`args`]: the command line.
 //! - [`config`]: the directory of YAML files, with its last good content. [`sources`]: files and API server together.
 //! - [`control`]: the loop that changes anything; the only owner of the next four.
+//! - [`delivery`]: how many proxies have what an object became, over all replicas.
 //! - [`derivation`]: the index, in the words of this crate.
 //! - [`address_claims`]: which addresses a place may claim, by the manifests; pure.
 //! - [`leases`]: who runs where, as the places say it, and for how long they are believed; pure.
@@ -32,6 +33,7 @@ pub mod args;
 pub mod cluster;
 pub mod config;
 pub mod control;
+pub mod delivery;
 pub mod derivation;
 pub mod gateways;
 pub mod leases;

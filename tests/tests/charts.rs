@@ -65,6 +65,7 @@ controlplane:
   features:
     clusterTrustBundle: true
     untaint: {enabled: true}
+    secretNamespaces: [edge, shop]
   podMonitor: {enabled: true, labels: {release: prometheus}}
 cni:
   cniBinDir: /opt/bin

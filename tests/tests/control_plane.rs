@@ -13,6 +13,13 @@ use lab::cluster::{self, ControlPlane, Tools, tools};
 use lab::process::Process;
 use lab::wait;
 use lab::world::{self, Rights};
+use mesh_certs::client::{CaClientSettings, FetchCertificate as _};
+use mesh_certs::{CaClient, FetchError};
+use mesh_grpc::{ChannelConfig, Credentials, GrpcChannel, Security, TlsTrust, TokenSource};
+use mesh_tls::TlsSettings;
+use mesh_tls::service::{RootSource, client_config};
+use mesh_types::Identity;
+use mesh_xds::{ApplyBatch, Batch, ClientConfig, NodeInfo, Rejected, TypeUrl};
 use serde_json::Value;
 
 /// A test, named by a sentence.
@@ -34,6 +41,18 @@ const TESTS: &[Test] = &[
     Test {
         name: "a_pods_token_is_believed_until_the_pod_is_another_one",
         run: a_pods_token_is_believed_until_the_pod_is_another_one,
+    },
+    Test {
+        name: "a_pods_certificate_is_issued_as_soon_as_the_pod_is_bound_to_its_node",
+        run: a_pods_certificate_is_issued_as_soon_as_the_pod_is_bound_to_its_node,
+    },
+    Test {
+        name: "hosts_of_service_entries_keep_the_addresses_that_their_statuses_have",
+        run: hosts_of_service_entries_keep_the_addresses_that_their_statuses_have,
+    },
+    Test {
+        name: "a_policys_author_is_told_how_many_proxies_of_all_replicas_have_it",
+        run: a_policys_author_is_told_how_many_proxies_of_all_replicas_have_it,
     },
     Test {
         name: "replicas_share_a_root_which_every_namespace_trusts_and_take_over_duties",
@@ -151,7 +170,7 @@ impl Bench {
             .args(["--source", "kube", "--kubeconfig"])
             .arg(self.api.kubectl().config());
         command.arg("--state-dir").arg(&state);
-        command.args(["--listen", &format!("127.0.0.1:{listen}")]);
+        command.args(["--listen", &format!("0.0.0.0:{listen}")]);
         command.args(["--monitoring", &format!("127.0.0.1:{monitoring}")]);
         command.args(arguments);
         let process = Process::start(&format!("plane-{number}"), command, &self.dir)?;
@@ -194,6 +213,36 @@ impl Bench {
         self.until(plane, &what, || {
             (self.tells_of(plane, name) == told).then_some(())
         })
+    }
+
+    /// A token of the node proxy's pod.
+    fn token(&self, audience: &str) -> Result<String> {
+        let whose = [
+            "create",
+            "token",
+            "ztunnel",
+            "-n",
+            "istio-system",
+            "--audience",
+            audience,
+        ];
+        let bound = ["--bound-object-kind", "Pod", "--bound-object-name", "ztunnel-1"];
+        let token = self.api.kubectl().run(&[&whose[..], &bound].concat())?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// A channel to a control plane, from outside of its network namespace.
+    fn channel(&self, plane: &Plane, token: &str) -> Result<GrpcChannel> {
+        let roots = RootSource::Path(plane.state.join("root-cert.pem"));
+        let config = ChannelConfig {
+            address: format!("https://{CONTROL_PLANE}:{}", plane.listen).parse()?,
+            server_name: Some("istiod.istio-system.svc".to_owned()),
+            security: Security::Tls(TlsTrust::new(move || {
+                client_config(&roots, &TlsSettings::default())
+            })),
+            credentials: Credentials::new(TokenSource::literal(token)),
+        };
+        Ok(mesh_grpc::channel(config)?)
     }
 
     /// What the authority answers to a signing request that is none: who is believed is told that it is none.
@@ -302,22 +351,7 @@ fn a_pods_token_is_believed_until_the_pod_is_another_one(bench: &mut Bench) -> R
     let plane = bench.plane(3)?;
     let kubectl = bench.api.kubectl();
     kubectl.apply(ZTUNNEL)?;
-    let token = |audience: &str| {
-        let arguments = [
-            "create",
-            "token",
-            "ztunnel",
-            "-n",
-            "istio-system",
-            "--audience",
-            audience,
-            "--bound-object-kind",
-            "Pod",
-            "--bound-object-name",
-            "ztunnel-1",
-        ];
-        kubectl.run(&arguments).map(|token| token.trim().to_owned())
-    };
+    let token = |audience: &str| bench.token(audience);
     let (good, other) = (token("istio-ca")?, token("another")?);
     let believed = |answer: &str| answer.contains("grpc-status: 3");
     let denied = |answer: &str| answer.contains("grpc-status: 16");
@@ -347,6 +381,136 @@ fn a_pods_token_is_believed_until_the_pod_is_another_one(bench: &mut Bench) -> R
             .filter(|answer| believed(answer))
     })?;
     Ok(())
+}
+
+/// A pod that has no address yet, and of which no kubelet said anything.
+fn a_pods_certificate_is_issued_as_soon_as_the_pod_is_bound_to_its_node(bench: &mut Bench) -> Result<()> {
+    let plane = bench.plane(6)?;
+    let kubectl = bench.api.kubectl();
+    kubectl.apply(ZTUNNEL)?;
+    kubectl.apply(EARLY)?;
+    let token = bench.token("istio-ca")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let identity: Identity = "spiffe://cluster.local/ns/shop/sa/early".parse()?;
+    let fetch = || {
+        runtime.block_on(async {
+            let settings = CaClientSettings {
+                lifetime: Duration::from_secs(600),
+                impersonate: true,
+                tls: TlsSettings::default(),
+            };
+            let client = CaClient::new(bench.channel(&plane, &token)?, settings);
+            Ok::<_, anyhow::Error>(client.fetch(&identity).await)
+        })
+    };
+    // Nobody but the scheduler says where it will run.
+    bench.until(&plane, "the node proxy is known", || {
+        matches!(fetch(), Ok(Err(FetchError::Refused(_)))).then_some(())
+    })?;
+    let binding = r#"{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "early", "namespace": "shop"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "node-a"}}"#;
+    kubectl.create_raw("/api/v1/namespaces/shop/pods/early/binding", binding)?;
+    let certificate = bench.until(&plane, "it is issued", || fetch().ok()?.ok())?;
+    ensure!(*certificate.identity() == identity, "{}", certificate.identity());
+    let pod = kubectl.get(&["pod", "early", "-n", "shop"])?;
+    ensure!(pod["status"]["podIP"].is_null(), "it had an address already");
+    Ok(())
+}
+
+fn hosts_of_service_entries_keep_the_addresses_that_their_statuses_have(bench: &mut Bench) -> Result<()> {
+    let plane = bench.plane(7)?;
+    let kubectl = bench.api.kubectl();
+    kubectl.apply(EXTERNAL)?;
+    let addresses = || {
+        let entry = kubectl.get(&["serviceentry", "external", "-n", "shop"]).ok()?;
+        let addresses = entry["status"]["addresses"].as_array()?.clone();
+        (addresses.len() == 2).then_some(addresses)
+    };
+    let given = bench.until(&plane, "they are written", addresses)?;
+    ensure!(
+        given
+            .iter()
+            .all(|address| address["host"] == "external.example.com"),
+        "{given:?}"
+    );
+    drop(plane);
+    // A new one, without anything that the first one kept.
+    let plane = bench.plane(8)?;
+    bench.until_told(&plane, "shop/external.example.com", true)?;
+    ensure!(
+        addresses().as_ref() == Some(&given),
+        "{:?} after {given:?}",
+        addresses()
+    );
+    kubectl
+        .run(&["delete", "serviceentry", "external", "-n", "shop"])
+        .map(drop)
+}
+
+fn a_policys_author_is_told_how_many_proxies_of_all_replicas_have_it(bench: &mut Bench) -> Result<()> {
+    let (first, second) = (bench.plane(9)?, bench.plane(10)?);
+    let kubectl = bench.api.kubectl();
+    kubectl.apply(ZTUNNEL)?;
+    kubectl.apply(DENY)?;
+    kubectl.apply(&replicas(&[first.listen, second.listen]))?;
+    let token = bench.token("istio-ca")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    // One proxy of each replica.
+    let config = ClientConfig {
+        node: NodeInfo::ztunnel(None, "ztunnel-1", "istio-system", "node-a"),
+        types: vec![TypeUrl::AUTHORIZATION, TypeUrl::ADDRESS],
+    };
+    for plane in [&first, &second] {
+        let _on_runtime = runtime.enter();
+        let (handle, driver) = mesh_xds::client(&config, bench.channel(plane, &token)?, Accepts);
+        runtime.spawn(driver);
+        let ready = handle.ready();
+        bench.until(plane, "a proxy holds everything", || ready.borrow().then_some(()))?;
+    }
+    let said = || {
+        let policy = kubectl.get(&["authorizationpolicy", "deny", "-n", "shop"]).ok()?;
+        let conditions = policy["status"]["conditions"].as_array()?.clone();
+        let delivered = conditions
+            .into_iter()
+            .find(|c| c["type"] == "lateen.dev/Delivered")?;
+        Some((
+            delivered["status"] == "True",
+            delivered["message"].as_str()?.to_owned(),
+        ))
+    };
+    let both = || said().filter(|(holds, message)| *holds && message == "Delivered 2/2 proxies");
+    let told = bench.until(&first, "its author is told", both);
+    told.with_context(|| format!("{:?}; {}", said(), second.process.log_tail()))?;
+    Ok(())
+}
+
+/// The control plane's Service, with a replica behind each port. Nothing selects them: they are no pods.
+fn replicas(ports: &[u16]) -> String {
+    let mut yaml = "{apiVersion: v1, kind: Service, metadata: {name: istiod, namespace: istio-system}, \
+                    spec: {ports: [{name: https-dns, port: 15012}]}}"
+        .to_owned();
+    for port in ports {
+        yaml.push_str(&format!(
+            "\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: istiod-{port}\n  \
+             namespace: istio-system\n  labels: {{kubernetes.io/service-name: istiod}}\naddressType: IPv4\n\
+             endpoints: [{{addresses: [{CONTROL_PLANE}]}}]\nports: [{{name: https-dns, port: {port}}}]\n"
+        ));
+    }
+    yaml
+}
+
+/// A proxy that takes whatever it is sent.
+struct Accepts;
+
+impl ApplyBatch for Accepts {
+    fn apply(&mut self, _: Batch) -> Result<(), Vec<Rejected>> {
+        Ok(())
+    }
 }
 
 fn replicas_share_a_root_which_every_namespace_trusts_and_take_over_duties(bench: &mut Bench) -> Result<()> {
@@ -614,6 +778,8 @@ fn file_of(bench: &Bench, text: &str) -> Result<String> {
 const PATIENCE: Duration = Duration::from_secs(90);
 /// As long as an upgrade of an API server may take.
 const OUTAGE: Duration = Duration::from_secs(60);
+/// Where the planes' network namespace is found on the wire.
+const CONTROL_PLANE: &str = "10.240.0.10";
 const CART: &str = "Kubernetes//Pod/shop/cart";
 const NAMESPACES: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
@@ -697,6 +863,36 @@ metadata: {name: cart, namespace: shop}
 spec:
   targetRefs: [{group: '', kind: Service, name: cart}]
   rules: [{to: [{operation: {paths: [/a]}}]}]
+";
+/// Not bound to any node.
+const EARLY: &str = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: early, namespace: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: early, namespace: shop}
+spec:
+  schedulerName: nobody
+  serviceAccountName: early
+  automountServiceAccountToken: false
+  containers: [{name: main, image: none}]
+";
+const EXTERNAL: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: external, namespace: shop}
+spec:
+  hosts: [external.example.com]
+  ports: [{number: 443, name: tls, protocol: TLS}]
+  resolution: DNS
+";
+const DENY: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny, namespace: shop}
+spec: {action: DENY, rules: [{from: [{source: {namespaces: [evil]}}]}]}
 ";
 const ENTRY: &str = "
 apiVersion: networking.istio.io/v1

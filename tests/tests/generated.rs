@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 33] = [
+const FILES: [&str; 34] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 33] = [
     "envoy/external_processor.proto",
     "envoy/rate_limit.proto",
     "lateen/register.proto",
+    "lateen/delivery.proto",
     "lateen/l7/authentication.proto",
     "lateen/l7/authorization.proto",
     "lateen/l7/backend.proto",

@@ -1,20 +1,25 @@
 //! What a workload's certificate says (control-plane.md, 3.2; SPIFFE X.509-SVID, sections 2 and 4).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mesh_types::Identity;
+use parking_lot::RwLock;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
     SerialNumber, SubjectPublicKeyInfo,
 };
+use tokio::sync::watch;
 
 use crate::random;
 use crate::root::{CLOCK_SKEW, Root};
 
-/// Signs certificates with the root.
+/// Signs certificates with the root, which may become another one meanwhile.
 #[derive(Debug)]
 pub struct Issuer {
-    root: Root,
+    root: RwLock<Arc<Root>>,
+    /// What is trusted, PEM.
+    trusted: watch::Sender<String>,
 }
 
 /// A certificate, ready to be sent.
@@ -53,13 +58,31 @@ impl Issuer {
     /// An issuer that signs leaves with this.
     #[must_use]
     pub fn new(root: Root) -> Self {
-        Self { root }
+        Self {
+            trusted: watch::Sender::new(root.certificate_pem().to_owned()),
+            root: RwLock::new(Arc::new(root)),
+        }
     }
 
-    /// The root.
+    /// The root that signs now.
     #[must_use]
-    pub fn root(&self) -> &Root {
-        &self.root
+    pub fn root(&self) -> Arc<Root> {
+        self.root.read().clone()
+    }
+
+    /// What is trusted (PEM), now and whenever another root signs.
+    #[must_use]
+    pub fn trusted(&self) -> watch::Receiver<String> {
+        self.trusted.subscribe()
+    }
+
+    /// Signs with another root from now on. What was trusted stays trusted beside it: certificates that it stands for are in
+    /// use until they end.
+    pub fn replace(&self, root: Root, now: SystemTime) {
+        let root = root.trusting_too(self.root().certificate_pem(), now);
+        let trusted = root.certificate_pem().to_owned();
+        *self.root.write() = Arc::new(root);
+        self.trusted.send_replace(trusted);
     }
 
     /// A certificate for `identity` with the public key `spki` (DER, SubjectPublicKeyInfo). Nothing else of a signing
@@ -83,8 +106,9 @@ impl Issuer {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let life = lifetime(ttl, now, self.root.not_after())?;
-        self.sign(vec![SanType::URI(uri)], usages, &key, life)
+        let root = self.root();
+        let life = lifetime(ttl, now, root.not_after())?;
+        sign(&root, vec![SanType::URI(uri)], usages, &key, life)
     }
 
     /// A server certificate for these names.
@@ -95,45 +119,46 @@ impl Issuer {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
-        let life = lifetime(ttl, now, self.root.not_after())?;
-        self.sign(names, vec![ExtendedKeyUsagePurpose::ServerAuth], key, life)
+        let root = self.root();
+        let life = lifetime(ttl, now, root.not_after())?;
+        sign(&root, names, vec![ExtendedKeyUsagePurpose::ServerAuth], key, life)
     }
+}
 
-    fn sign(
-        &self,
-        names: Vec<SanType>,
-        usages: Vec<ExtendedKeyUsagePurpose>,
-        key: &impl rcgen::PublicKeyData,
-        life: Lifetime,
-    ) -> Result<Issued, IssueError> {
-        let serial = SerialNumber::from_slice(&random::bits128());
-        let mut params = CertificateParams::default();
-        // Empty: everything that a certificate says about its owner is in the SAN, which RFC 5280 (4.2.1.6) then wants
-        // to be critical.
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = names;
-        params.not_before = life.not_before.into();
-        params.not_after = life.not_after.into();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
-        params.extended_key_usages = usages;
-        params.use_authority_key_identifier_extension = true;
-        params.serial_number = Some(serial.clone());
-        let leaf = params
-            .signed_by(key, self.root.issuer())
-            .map_err(|e| IssueError::Signing(e.to_string()))?;
-        let mut chain = vec![leaf.pem()];
-        chain.extend(self.root.intermediates().iter().cloned());
-        chain.push(self.root.certificate_pem().to_owned());
-        Ok(Issued {
-            chain,
-            serial: serial.to_string().replace(':', ""),
-            not_after: life.not_after,
-        })
-    }
+fn sign(
+    root: &Root,
+    names: Vec<SanType>,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    key: &impl rcgen::PublicKeyData,
+    life: Lifetime,
+) -> Result<Issued, IssueError> {
+    let serial = SerialNumber::from_slice(&random::bits128());
+    let mut params = CertificateParams::default();
+    // Empty: everything that a certificate says about its owner is in the SAN, which RFC 5280 (4.2.1.6) then wants
+    // to be critical.
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = names;
+    params.not_before = life.not_before.into();
+    params.not_after = life.not_after.into();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
+    params.extended_key_usages = usages;
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(serial.clone());
+    let leaf = params
+        .signed_by(key, root.issuer())
+        .map_err(|e| IssueError::Signing(e.to_string()))?;
+    let mut chain = vec![leaf.pem()];
+    chain.extend(root.intermediates().iter().cloned());
+    chain.push(root.certificate_pem().to_owned());
+    Ok(Issued {
+        chain,
+        serial: serial.to_string().replace(':', ""),
+        not_after: life.not_after,
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,6 +117,29 @@ impl Root {
         Ok(root)
     }
 
+    /// The same authority, with others (PEM) trusted beside it; those that have ended are left out.
+    #[must_use]
+    pub fn trusting_too(mut self, others: &str, now: SystemTime) -> Self {
+        let mut trusted = blocks(&self.certificate_pem).unwrap_or_default();
+        for other in blocks(others).unwrap_or_default() {
+            let known = trusted.iter().any(|own| own.trim() == other.trim());
+            if !known && end_of(&other).is_some_and(|end| now < end) {
+                trusted.push(other);
+            }
+        }
+        self.certificate_pem = trusted.concat();
+        self
+    }
+
+    /// Whether something that is trusted here is among these (PEM) too.
+    #[must_use]
+    pub fn shares_trust_with(&self, others: &str) -> bool {
+        let others = blocks(others).unwrap_or_default();
+        let own = blocks(&self.certificate_pem).unwrap_or_default();
+        own.iter()
+            .any(|own| others.iter().any(|other| other.trim() == own.trim()))
+    }
+
     /// Where clients find the certificate, without the key.
     #[must_use]
     pub fn public_path(state_dir: &Path) -> PathBuf {
@@ -198,6 +221,12 @@ fn blocks(pem: &str) -> Result<Vec<String>, String> {
         rest = &rest[end..];
     }
     Ok(found)
+}
+
+fn end_of(pem: &str) -> Option<SystemTime> {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    Some(parsed.validity().not_after.to_datetime().into())
 }
 
 /// A new root: its key, then its certificate.

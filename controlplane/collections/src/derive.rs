@@ -73,10 +73,7 @@ impl<K: Key, V: Value, O: Key, W: Value> DeriveNode<K, V, O, W> {
         let Some(key) = self.rows[row].key.clone() else {
             return;
         };
-        let reader = Reader {
-            node: self.number,
-            row,
-        };
+        let reader = Reader::new(self.number, row);
         let (outputs, reads) = match table(before, self.from).look(&key) {
             Some(value) => {
                 self.computations += 1;
@@ -94,7 +91,7 @@ impl<K: Key, V: Value, O: Key, W: Value> DeriveNode<K, V, O, W> {
         let old_reads = std::mem::replace(&mut self.rows[row].reads, reads);
         for read in old_reads {
             if self.rows[row].reads.binary_search(&read).is_err() {
-                before[read.node].forget(read.point, reader);
+                before[read.node()].forget(read.point(), reader);
             }
         }
         self.offer(row, &key, outputs, touched);
@@ -108,8 +105,11 @@ impl<K: Key, V: Value, O: Key, W: Value> DeriveNode<K, V, O, W> {
             }
             touched.insert(output);
         }
+        // Most rows have one output, and most outputs one offer: no room for more is kept.
+        self.rows[row].outputs.reserve_exact(outputs.len());
         for (output, value) in outputs {
-            let offers = self.offers.entry(output.clone()).or_default();
+            let offers = self.offers.entry(output.clone());
+            let offers = offers.or_insert_with(|| Vec::with_capacity(1));
             match offers.binary_search_by(|(by, _)| by.cmp(key)) {
                 // The same row offers the same output twice: the first counts.
                 Ok(_) => continue,

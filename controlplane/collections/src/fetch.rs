@@ -50,10 +50,12 @@ impl<'a> Fetch<'a> {
         let mut reads = self.reads.into_inner();
         reads.sort_unstable();
         reads.dedup();
+        // Kept for as long as what was made of them.
+        reads.shrink_to_fit();
         reads
     }
 
     fn note(&self, node: usize, point: usize) {
-        self.reads.borrow_mut().push(Read { node, point });
+        self.reads.borrow_mut().push(Read::new(node, point));
     }
 }

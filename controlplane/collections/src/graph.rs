@@ -85,9 +85,9 @@ impl Graph {
         for number in 0..self.nodes.len() {
             let (before, rest) = self.nodes.split_at_mut(number);
             rest[0].settle(before, &mut woken);
-            for Reader { node, row } in woken.drain(..) {
+            for reader in woken.drain(..) {
                 // Readers of a node are made after it.
-                rest[node - number].wake(row);
+                rest[reader.node() - number].wake(reader.row());
             }
         }
         self.nodes.iter_mut().for_each(|n| n.end_round());

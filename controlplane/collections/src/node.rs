@@ -2,18 +2,61 @@
 
 use std::any::Any;
 
-/// A row of a derived collection: the node and the row's number in it. Whoever read something is noted as this.
+/// A row of a derived collection: the node and the row's number in it. Whoever read something is noted as this, many times
+/// over for each row, so it is kept small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Reader {
-    pub(crate) node: usize,
-    pub(crate) row: usize,
+    node: u32,
+    row: u32,
 }
 
 /// Something that was read: the node that was asked, and the number that the node gave to the key asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Read {
-    pub(crate) node: usize,
-    pub(crate) point: usize,
+    node: u32,
+    point: u32,
+}
+
+impl Reader {
+    pub(crate) fn new(node: usize, row: usize) -> Self {
+        Self {
+            node: small(node),
+            row: small(row),
+        }
+    }
+
+    pub(crate) fn node(self) -> usize {
+        large(self.node)
+    }
+
+    pub(crate) fn row(self) -> usize {
+        large(self.row)
+    }
+}
+
+impl Read {
+    pub(crate) fn new(node: usize, point: usize) -> Self {
+        Self {
+            node: small(node),
+            point: small(point),
+        }
+    }
+
+    pub(crate) fn node(self) -> usize {
+        large(self.node)
+    }
+
+    pub(crate) fn point(self) -> usize {
+        large(self.point)
+    }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("rows and keys are objects of a cluster, of which there are fewer than 2^32")
+}
+
+fn large(number: u32) -> usize {
+    usize::try_from(number).expect("it was one")
 }
 
 /// A node: an input, a derived collection or an index.

@@ -1,7 +1,7 @@
 //! A collection's entries, what became of them, and who read them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -147,7 +147,8 @@ struct Points<K> {
 
 struct Point<K> {
     key: Option<K>,
-    readers: HashSet<Reader>,
+    /// In their order. Most keys have one reader or a few; of those that everybody reads, new rows come last.
+    readers: Vec<Reader>,
 }
 
 impl<K: Clone + Eq + Hash> Watchers<K> {
@@ -168,17 +169,26 @@ impl<K: Clone + Eq + Hash> Watchers<K> {
             Some(number) => *number,
             None => inner.number(key),
         };
-        inner.points[number].readers.insert(reader);
+        let readers = &mut inner.points[number].readers;
+        if let Err(at) = readers.binary_search(&reader) {
+            if readers.is_empty() {
+                readers.reserve_exact(1);
+            }
+            readers.insert(at, reader);
+        }
         number
     }
 
     pub(crate) fn forget(&self, number: usize, reader: Reader) {
         let mut inner = self.inner.borrow_mut();
         let point = &mut inner.points[number];
-        point.readers.remove(&reader);
+        if let Ok(at) = point.readers.binary_search(&reader) {
+            point.readers.remove(at);
+        }
         if point.readers.is_empty()
             && let Some(key) = point.key.take()
         {
+            point.readers = Vec::new();
             inner.numbers.remove(&key);
             inner.free.push(number);
         }
@@ -197,7 +207,7 @@ impl<K: Clone + Eq + Hash> Points<K> {
         let number = self.free.pop().unwrap_or_else(|| {
             self.points.push(Point {
                 key: None,
-                readers: HashSet::new(),
+                readers: Vec::new(),
             });
             self.points.len() - 1
         });

@@ -2,6 +2,8 @@
 
 pub(crate) mod graph;
 
+use std::net::IpAddr;
+
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
 use mesh_model::{Address, Authorization};
 use mesh_types::{NamespacedName, Strng};
@@ -12,7 +14,7 @@ use crate::config::MeshConfig;
 use crate::derived::Condition;
 use crate::l7::L7Changes;
 use crate::registration::{Claimed, Registration};
-use crate::service_entry::wanted_addresses;
+use crate::service_entry::{are_recorded, wanted_addresses};
 use crate::status::ObjectStatus;
 use crate::waypoint::Waypoints;
 use graph::MeshGraph;
@@ -27,6 +29,9 @@ pub struct Index {
     /// The newest claim; grows with every registration of a new instance or of other addresses.
     claims: u64,
 }
+
+/// The addresses that statuses of ServiceEntries are to have, by object: each with its host.
+pub type UnrecordedAddresses = Vec<(NamespacedName, Vec<(Strng, IpAddr)>)>;
 
 /// One object, as its source has it now.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +135,22 @@ impl Index {
     /// The addresses that hosts were given, if they changed since the last call: to be kept for the next start.
     pub fn take_addresses(&mut self) -> Option<HostAddresses> {
         self.addresses.take_changed()
+    }
+
+    /// ServiceEntries whose status has other addresses than their hosts were given, in the order of names, and what each is
+    /// to have.
+    #[must_use]
+    pub fn unrecorded_addresses(&self) -> UnrecordedAddresses {
+        let (graph, inputs) = (&self.mesh.graph, self.mesh.inputs);
+        let given = |name| graph.get(inputs.allocations, name).map(|given| given.as_slice());
+        let entries = graph.iter(inputs.service_entries);
+        let mut lacking: UnrecordedAddresses = entries
+            .map(|(name, entry)| (name, entry, given(name).unwrap_or_default()))
+            .filter(|(_, entry, given)| !are_recorded(entry, given))
+            .map(|(name, _, given)| (name.clone(), given.to_vec()))
+            .collect();
+        lacking.sort();
+        lacking
     }
 
     /// Takes changes of registrations. Among those that claim one address, the one that was told last has it; telling

@@ -19,12 +19,14 @@
 //!   what they become.
 //! - [`parents`]: what a route is attached to. [`destinations`]: where it sends. [`findings`]: what is to be said.
 //!   `lowering`: what all kinds of routes share.
+//! - `filter_status`: what the authors of filters by reference are told.
 //! - One file per kind: [`http_route`], [`grpc_route`], [`l4_route`] (TLSRoute, TCPRoute), [`virtual_service`].
 //! - [`policy`]: what is attached to services, routes and gateways, and the labels of endpoints.
 
 pub(crate) mod account;
 pub(crate) mod bind;
 pub(crate) mod destinations;
+mod filter_status;
 pub(crate) mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;

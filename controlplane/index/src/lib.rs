@@ -62,6 +62,7 @@ pub use config::{MeshConfig, ServiceEntryVisibility, VisibilityRule};
 pub use derived::{Condition, ConditionReason, Derived};
 pub use index::{
     AssignmentChange, Changes, ConditionChanges, Index, ObjectChange, RegistrationChange, ResourceChange,
+    UnrecordedAddresses,
 };
 pub use l7::{L7Changes, Scoped};
 pub use registration::{Redirection, Registration};

@@ -13,7 +13,7 @@ use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
 use controlplane_k8s_api::mesh::MeshConfig as MeshConfigObject;
 use controlplane_k8s_api::networking::{ServiceEntry, WorkloadEntry, WorkloadSelector};
 use controlplane_k8s_api::security::{AuthorizationPolicy, PeerAuthentication};
-use controlplane_k8s_api::service::{EndpointSlice, Service};
+use controlplane_k8s_api::service::{EndpointSlice, SERVICE_NAME_LABEL, Service};
 use mesh_model::workload::Locality;
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
@@ -23,6 +23,7 @@ use crate::derived::Derived;
 use crate::labels::{LabelKey, selects};
 use crate::peer_authentication::SelectedMode;
 use crate::registration::Claimed;
+use crate::service;
 use crate::service_entry::{self, Entry, entry_from_service_entry};
 use crate::waypoint::binding::Wish;
 use crate::waypoint::{Waypoint, waypoint_from_gateway};
@@ -60,6 +61,8 @@ pub(crate) struct Lookups {
     pub(crate) localities: Collection<Strng, Locality>,
     pub(crate) registrations_by_address: Index<IpAddr, NamespacedName, Claimed>,
     pub(crate) services_by_label: Index<LabelKey, NamespacedName, Service>,
+    /// Of Services without a selector: those of the others say of their Pods what the selector says, and change whenever any of
+    /// a hundred Pods does.
     pub(crate) slices_by_pod: Index<NamespacedName, NamespacedName, EndpointSlice>,
     pub(crate) entries_by_host: Index<Strng, NamespacedName, ServiceEntry>,
 }
@@ -158,7 +161,12 @@ impl Lookups {
                     .into_iter()
                     .collect()
             }),
-            slices_by_pod: graph.index("slices by pod", inputs.slices, |_, slice| pods_of(slice)),
+            slices_by_pod: {
+                let by_hand = graph.derive("slice by hand", inputs.slices, move |fetch, name, slice| {
+                    is_by_hand(fetch, inputs, name, slice).then(|| slice.clone())
+                });
+                graph.index("slices by pod", by_hand, |_, slice| pods_of(slice))
+            },
             entries_by_host: graph.index("entries by host", inputs.service_entries, |_, entry| {
                 entry.spec.hosts.iter().map(service_entry::normal).collect()
             }),
@@ -282,6 +290,16 @@ fn locality(node: &Node) -> Locality {
         zone: label("topology.kubernetes.io/zone"),
         subzone: label("topology.istio.io/subzone"),
     }
+}
+
+/// Whether a slice alone says which Pods stand behind its Service.
+fn is_by_hand(fetch: &Fetch<'_>, inputs: Inputs, name: &NamespacedName, slice: &EndpointSlice) -> bool {
+    let Some(service) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else {
+        return false;
+    };
+    let service = NamespacedName::new(name.namespace.clone(), service.clone());
+    let service = fetch.get(inputs.services, &service);
+    service.is_some_and(|service| service.spec.selector.is_empty() && !service::is_alias(service))
 }
 
 fn pods_of(slice: &EndpointSlice) -> Vec<NamespacedName> {

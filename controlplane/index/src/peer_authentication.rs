@@ -6,6 +6,8 @@
 //! At each level the oldest object counts. A workload whose every port is strict lists one policy that all share; one
 //! with exceptions lists a policy of its own.
 
+pub(crate) mod status;
+
 use std::cmp::Ordering;
 
 use controlplane_collections::Fetch;
@@ -62,9 +64,7 @@ pub(crate) fn authorization_from_peer_authentication(
         );
     };
     if name.namespace == config.root_namespace {
-        let message =
-            "is without effect in the root namespace: there, a PeerAuthentication is for the whole mesh";
-        let ignored = Condition::at(ConditionReason::Unsupported, "spec.selector", message);
+        let ignored = Condition::at(ConditionReason::Unsupported, "spec.selector", SELECTS_IN_ROOT);
         return (Derived::nothing(provenance, ignored), None);
     }
     let strict = match mode(peer.spec.mtls) {
@@ -226,6 +226,9 @@ fn provenance(name: &NamespacedName) -> ObjectKey {
         name: name.name.clone(),
     }
 }
+
+const SELECTS_IN_ROOT: &str =
+    "is without effect in the root namespace: there, a PeerAuthentication is for the whole mesh";
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@
 mod endpoints;
 mod hosts;
 
+use std::net::IpAddr;
+
 use controlplane_collections::Fetch;
 use controlplane_k8s_api::networking::{PortProtocol, Resolution, ServiceEntry, ServiceEntryPort};
 use controlplane_k8s_api::validate::names;
@@ -180,6 +182,17 @@ pub(crate) fn wanted_addresses(entry: &ServiceEntry) -> Wanted {
         claimed: own_addresses(entry, &mut Vec::new()),
         age: Age::of(&entry.metadata),
     }
+}
+
+/// Whether an entry's status has these addresses, and no others.
+pub(crate) fn are_recorded(entry: &ServiceEntry, given: &[(Strng, IpAddr)]) -> bool {
+    let recorded = &entry.status.addresses;
+    let is_there = |(host, address): &(Strng, IpAddr)| {
+        let of_host = recorded.iter().filter(|r| normal(&r.host) == *host);
+        let mut of_host = of_host.filter_map(|r| r.value.parse().ok());
+        of_host.any(|r| mesh_types::address::canonical(r) == *address)
+    };
+    recorded.len() == given.len() && given.iter().all(is_there)
 }
 
 fn own_addresses(entry: &ServiceEntry, conditions: &mut Vec<Condition>) -> Vec<IpNet> {

@@ -133,6 +133,8 @@ pub enum ConditionType {
     ZtunnelAccepted,
     /// Istio's policies: whether waypoints carry it out as it is written.
     WaypointAccepted,
+    /// Policy, route: whether every proxy that is to carry it out has it.
+    Delivered,
 }
 
 /// The reasons of conditions.
@@ -225,6 +227,12 @@ pub enum StatusReason {
     ListenersNotValid,
     /// Its settings by reference are not read.
     InvalidParameters,
+    /// Every proxy that is to have it accepted it.
+    Delivered,
+    /// Some proxies did not accept it yet.
+    UnderWay,
+    /// Some proxies refused it.
+    RefusedByProxies,
 }
 
 impl ConditionType {
@@ -243,6 +251,7 @@ impl ConditionType {
             Self::Conflicted => "Conflicted",
             Self::ZtunnelAccepted => "ZtunnelAccepted",
             Self::WaypointAccepted => "WaypointAccepted",
+            Self::Delivered => "lateen.dev/Delivered",
         }
     }
 }
@@ -295,6 +304,9 @@ impl StatusReason {
             Self::InvalidRouteKinds => "InvalidRouteKinds",
             Self::ListenersNotValid => "ListenersNotValid",
             Self::InvalidParameters => "InvalidParameters",
+            Self::Delivered => "Delivered",
+            Self::UnderWay => "UnderWay",
+            Self::RefusedByProxies => "RefusedByProxies",
         }
     }
 }

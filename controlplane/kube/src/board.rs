@@ -12,7 +12,10 @@ use crate::mirror::Broken;
 
 /// The board.
 #[derive(Clone, Debug, Default)]
-pub struct KubeBoard(Arc<Mutex<BTreeMap<Kind, Pinned>>>);
+pub struct KubeBoard(Arc<Mutex<BTreeMap<Which, Pinned>>>);
+
+/// A kind, and the namespace where only those of one are watched.
+pub type Which = (Kind, Option<String>);
 
 #[derive(Clone, Debug)]
 struct Pinned {
@@ -41,6 +44,9 @@ pub enum WatchState {
 pub struct WatchView {
     /// The kind.
     pub kind: &'static str,
+    /// The namespace, where only the objects of one are watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// `Listing`, `Current`, `Away` or `NotServed`.
     pub state: &'static str,
     /// For how many seconds.
@@ -54,9 +60,9 @@ pub struct WatchView {
 
 impl KubeBoard {
     /// Pins up how a watch stands. A state that lasts keeps its age.
-    pub fn pin_up(&self, kind: Kind, state: WatchState, objects: usize, broken: Vec<Broken>) {
+    pub fn pin_up(&self, which: Which, state: WatchState, objects: usize, broken: Vec<Broken>) {
         let mut pinned = self.0.lock();
-        let before = pinned.get(&kind);
+        let before = pinned.get(&which);
         let lasts = before.filter(|b| b.state.name() == state.name());
         let since = lasts.map_or_else(Instant::now, |b| b.since);
         let now = Pinned {
@@ -65,15 +71,16 @@ impl KubeBoard {
             objects,
             broken,
         };
-        pinned.insert(kind, now);
+        pinned.insert(which, now);
     }
 
     /// How every watch stands.
     #[must_use]
     pub fn watches(&self) -> Vec<WatchView> {
         let pinned = self.0.lock();
-        let view = |(kind, pinned): (&Kind, &Pinned)| WatchView {
+        let view = |((kind, namespace), pinned): (&Which, &Pinned)| WatchView {
             kind: kind.as_str(),
+            namespace: namespace.clone(),
             state: pinned.state.name(),
             for_seconds: pinned.since.elapsed().as_secs(),
             reason: match &pinned.state {

@@ -12,16 +12,18 @@ use tokio::time::sleep;
 
 use crate::resources::{CRDS, Watched};
 
-/// What is said of a kind. Never ends; where the kind is not served, it is looked for again when `crds` changes, and now
+/// What is said of a kind, in one namespace where one is named. Never ends; where the kind is not served, it is looked for again when `crds` changes, and now
 /// and then.
 pub fn follow(
     client: KubeClient,
     watched: &'static Watched,
+    namespace: Option<String>,
     crds: Receiver<u64>,
 ) -> impl Stream<Item = News<RawObject>> + Send {
     let following = Following {
         client,
         watched,
+        namespace,
         crds,
         watch: None,
         said_not_served: false,
@@ -47,6 +49,7 @@ struct Nothing {}
 struct Following {
     client: KubeClient,
     watched: &'static Watched,
+    namespace: Option<String>,
     crds: Receiver<u64>,
     watch: Option<Watch<RawObject>>,
     said_not_served: bool,
@@ -80,7 +83,9 @@ impl Following {
             match version(self.client.clone(), self.watched).await {
                 Ok(Some(version)) => {
                     self.said_not_served = false;
-                    self.watch = Some(watch(&self.client, self.watched.selection(version)));
+                    let mut selection = self.watched.selection(version);
+                    selection.namespace.clone_from(&self.namespace);
+                    self.watch = Some(watch(&self.client, selection));
                 }
                 Ok(None) => {
                     self.wait = Some(Wait::NotServed);

@@ -11,6 +11,7 @@
 //! - [`follow`]: one kind, for as long and in the version that it is served.
 //! - [`mirror`]: what the API server said of one kind, as changes (pure).
 //! - [`scope`]: which objects are this control plane's business (pure).
+//! - [`spare`]: what is kept of an object (pure).
 //! - [`source`]: all kinds together: batches of changes, and whether everything is known.
 //! - [`board`]: how each watch stands, for those who only look.
 
@@ -20,8 +21,10 @@ pub mod mirror;
 pub mod resources;
 pub mod scope;
 pub mod source;
+pub mod spare;
 
 pub use board::{KubeBoard, WatchState, WatchView};
 pub use mirror::{Broken, Mirror, ObjectChange};
 pub use scope::Scope;
 pub use source::{KubeBatch, KubeSettings, KubeSource};
+pub use spare::Texts;

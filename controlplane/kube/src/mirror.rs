@@ -12,6 +12,7 @@ use mesh_kube::Event;
 use mesh_types::Strng;
 
 use crate::scope::Scope;
+use crate::spare::Texts;
 
 /// The objects of one kind.
 #[derive(Debug)]
@@ -76,8 +77,8 @@ impl Mirror {
         self.listed
     }
 
-    /// Takes what the watch says, and gives what follows from it.
-    pub fn take(&mut self, event: Event<RawObject>, scope: &Scope) -> Vec<ObjectChange> {
+    /// Takes what the watch says, and gives what follows from it. `texts` are those of all kinds.
+    pub fn take(&mut self, event: Event<RawObject>, scope: &Scope, texts: &mut Texts) -> Vec<ObjectChange> {
         match event {
             Event::ListBegins => {
                 self.listing = Some(HashSet::new());
@@ -88,10 +89,10 @@ impl Mirror {
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
-                self.set(name, object, scope)
+                self.set(name, object, scope, texts)
             }
             Event::ListEnds => self.end_list(),
-            Event::Applied(object) => self.set(Name::of(&object), object, scope),
+            Event::Applied(object) => self.set(Name::of(&object), object, scope, texts),
             Event::Deleted(object) => self.remove(&Name::of(&object)).into_iter().collect(),
         }
     }
@@ -153,13 +154,14 @@ impl Mirror {
         }
     }
 
-    fn set(&mut self, name: Name, object: RawObject, scope: &Scope) -> Vec<ObjectChange> {
+    fn set(&mut self, name: Name, object: RawObject, scope: &Scope, texts: &mut Texts) -> Vec<ObjectChange> {
         let kind = self.kind;
         let held = self.objects.entry(name).or_default();
         let spare = is_policy(kind).then(|| object.clone());
         match object.understand(kind) {
-            Ok(located) => {
-                held.errors.clear();
+            Ok(mut located) => {
+                held.errors = Vec::new();
+                texts.spare(&mut located.value);
                 held.hand(located, kind, scope, false)
             }
             Err(errors) => {
@@ -170,7 +172,10 @@ impl Mirror {
                     .filter(|_| never_good)
                     .and_then(|object| object.strictest(kind));
                 match left {
-                    Some(left) => held.hand(left, kind, scope, true),
+                    Some(mut left) => {
+                        texts.spare(&mut left.value);
+                        held.hand(left, kind, scope, true)
+                    }
                     None if held.strictest => held.withdraw(),
                     None => Vec::new(),
                 }
@@ -197,15 +202,13 @@ impl Held {
     /// Hands an object on, if it is of this mesh's business.
     fn hand(
         &mut self,
-        mut located: Located<Object>,
+        located: Located<Object>,
         kind: Kind,
         scope: &Scope,
         strictest: bool,
     ) -> Vec<ObjectChange> {
-        let ours = located.value.metadata_mut().is_some_and(|metadata| {
-            metadata.annotations.remove(LAST_APPLIED);
-            scope.has(kind, metadata)
-        });
+        let metadata = located.value.metadata();
+        let ours = metadata.is_some_and(|metadata| scope.has(kind, metadata));
         let key = located.value.key().filter(|_| ours);
         self.strictest = strictest && key.is_some();
         let before = std::mem::replace(&mut self.handed, key.clone());
@@ -238,9 +241,6 @@ impl Name {
         }
     }
 }
-
-/// kubectl's copy of the whole object: longer than the object, and of no use here.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 const STRICTEST: &str = "what is not understood is taken in its strictest sense until it is put right";
 

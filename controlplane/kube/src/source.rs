@@ -17,6 +17,7 @@ use crate::follow::{crds, follow};
 use crate::mirror::{Broken, Mirror, ObjectChange};
 use crate::resources::{Need, WATCHED, Watched};
 use crate::scope::Scope;
+use crate::spare::Texts;
 
 /// Watches an API server.
 pub struct KubeSource {
@@ -25,6 +26,7 @@ pub struct KubeSource {
     scope: Scope,
     board: KubeBoard,
     kinds: Vec<Followed>,
+    texts: Texts,
     /// Another set of namespaces belongs to the mesh.
     rescoped: bool,
 }
@@ -36,6 +38,8 @@ pub struct KubeSettings {
     pub root_namespace: String,
     /// Whose configuration counts, beside that of nobody in particular.
     pub revision: String,
+    /// The only namespaces whose Secrets are read, each by a right of its own; those of all namespaces where none is named.
+    pub secret_namespaces: Vec<String>,
 }
 
 /// What one round of news brought.
@@ -49,6 +53,8 @@ pub struct KubeBatch {
 
 struct Followed {
     watched: &'static Watched,
+    /// Where only those of one namespace are followed, that.
+    namespace: Option<String>,
     mirror: Mirror,
     state: WatchState,
     /// Everything that is to be known of it is known: it was listed, or there is nothing to list.
@@ -64,12 +70,16 @@ impl KubeSource {
     /// A source that knows of nothing yet.
     #[must_use]
     pub fn new(client: KubeClient, settings: &KubeSettings) -> Self {
-        let kinds = WATCHED.iter().map(|watched| Followed {
-            watched,
-            mirror: Mirror::new(watched.kind),
-            state: WatchState::Listing,
-            known: false,
-            moved: true,
+        let kinds = WATCHED.iter().flat_map(|watched| {
+            let namespaces = namespaces(watched, settings).into_iter();
+            namespaces.map(|namespace| Followed {
+                watched,
+                namespace,
+                mirror: Mirror::new(watched.kind),
+                state: WatchState::Listing,
+                known: false,
+                moved: true,
+            })
         });
         Self {
             client,
@@ -77,6 +87,7 @@ impl KubeSource {
             scope: Scope::new(&settings.root_namespace, &settings.revision),
             board: KubeBoard::default(),
             kinds: kinds.collect(),
+            texts: Texts::default(),
             rescoped: false,
         }
     }
@@ -142,15 +153,17 @@ impl KubeSource {
     }
 
     fn watching(&self, kind: usize, crds: &watch::Receiver<u64>) -> Watching {
-        let watched = self.kinds[kind].watched;
-        let news = follow(self.client.clone(), watched, crds.clone());
+        let Followed {
+            watched, namespace, ..
+        } = &self.kinds[kind];
+        let news = follow(self.client.clone(), watched, namespace.clone(), crds.clone());
         Box::pin(news.map(move |news| (kind, news)))
     }
 
     fn take(&mut self, heard: Vec<Heard>) -> KubeBatch {
         let mut batch = KubeBatch::default();
         for (kind, news) in heard {
-            let changes = self.kinds[kind].take(news, &self.scope);
+            let changes = self.kinds[kind].take(news, &self.scope, &mut self.texts);
             for change in &changes {
                 self.rescoped |= self.rescope(change);
             }
@@ -189,18 +202,19 @@ impl KubeSource {
         for kind in self.kinds.iter_mut().filter(|kind| kind.moved) {
             kind.moved = false;
             let (state, count) = (kind.state.clone(), kind.mirror.len());
+            let which = (kind.watched.kind, kind.namespace.clone());
             self.board
-                .pin_up(kind.watched.kind, state, count, kind.mirror.broken().collect());
+                .pin_up(which, state, count, kind.mirror.broken().collect());
         }
     }
 }
 
 impl Followed {
-    fn take(&mut self, news: News<RawObject>, scope: &Scope) -> Vec<ObjectChange> {
+    fn take(&mut self, news: News<RawObject>, scope: &Scope, texts: &mut Texts) -> Vec<ObjectChange> {
         self.moved = true;
         match news {
             News::Event(event) => {
-                let changes = self.understand(event, scope);
+                let changes = self.understand(event, scope, texts);
                 self.known |= self.mirror.is_complete();
                 changes
             }
@@ -234,7 +248,7 @@ impl Followed {
     }
 
     /// Says what is wrong with an object when it is new, as files do.
-    fn understand(&mut self, event: Event<RawObject>, scope: &Scope) -> Vec<ObjectChange> {
+    fn understand(&mut self, event: Event<RawObject>, scope: &Scope, texts: &mut Texts) -> Vec<ObjectChange> {
         let named = match &event {
             Event::Listed(object) | Event::Applied(object) => Some(object.reference(self.watched.kind)),
             Event::ListBegins | Event::ListEnds | Event::Deleted(_) => None,
@@ -243,7 +257,7 @@ impl Followed {
         let before = named
             .as_ref()
             .and_then(|object| self.mirror.broken_object(object));
-        let changes = self.mirror.take(event, scope);
+        let changes = self.mirror.take(event, scope, texts);
         let broken = named.and_then(|object| self.mirror.broken_object(&object));
         if let Some(broken) = broken.filter(|broken| before.as_ref() != Some(broken)) {
             tell(&broken);
@@ -255,13 +269,29 @@ impl Followed {
     }
 
     fn explain(&self) -> String {
-        let kind = self.watched.kind;
+        let mut kind = self.watched.kind.to_string();
+        if let Some(namespace) = &self.namespace {
+            kind.push_str(&format!(" of {namespace}"));
+        }
         match &self.state {
             WatchState::Away(reason) => format!("{kind}: {reason}"),
             WatchState::Listing | WatchState::Current | WatchState::NotServed => {
                 format!("{kind}: not listed yet")
             }
         }
+    }
+}
+
+/// Which watches a kind has.
+fn namespaces(watched: &Watched, settings: &KubeSettings) -> Vec<Option<String>> {
+    match watched.kind {
+        Kind::Secret if !settings.secret_namespaces.is_empty() => {
+            let mut namespaces = settings.secret_namespaces.clone();
+            namespaces.sort();
+            namespaces.dedup();
+            namespaces.into_iter().map(Some).collect()
+        }
+        _ => vec![None],
     }
 }
 

@@ -13,22 +13,26 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-/// Keeps what pods trust in every namespace, for as long as the duty is ours. Runs for good.
+use crate::cluster::duties;
+use crate::cluster::listed::Listed;
+
+/// Keeps what pods trust (PEM) in every namespace, for as long as the duty is ours. Runs for good.
 ///
 /// # Errors
 /// Never; the type is the supervisor's.
-pub async fn keep(client: KubeClient, root: String, mut ours: Receiver<bool>) -> Result<(), Infallible> {
+pub async fn keep(
+    client: KubeClient,
+    mut roots: Receiver<String>,
+    mut ours: Receiver<bool>,
+) -> Result<(), Infallible> {
     loop {
-        // Whoever told us ends with the process.
-        if ours.wait_for(|ours| *ours).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        let over = tokio::select! {
-            ended = ours.wait_for(|ours| !*ours) => ended.is_err(),
-            () = keep_while_ours(&client, &root) => false,
-        };
-        if over {
-            std::future::pending::<()>().await;
+        duties::begins(&mut ours).await;
+        let root = roots.borrow_and_update().clone();
+        tokio::select! {
+            () = duties::ends(&mut ours) => {}
+            () = keep_while_ours(&client, &root) => {}
+            // Begins anew with what is trusted now. Whoever signs is here until the process ends.
+            Ok(()) = roots.changed() => {}
         }
     }
 }
@@ -109,14 +113,6 @@ struct Spread {
     maps: Listed<bool>,
 }
 
-/// What a watch of names says, complete or not.
-#[derive(Debug)]
-struct Listed<T> {
-    known: BTreeMap<String, T>,
-    listing: Option<BTreeMap<String, T>>,
-    complete: bool,
-}
-
 #[derive(Debug, Deserialize)]
 struct Meta {
     metadata: Metadata,
@@ -143,8 +139,8 @@ impl Spread {
     fn new(root: &str) -> Self {
         Self {
             root: root.to_owned(),
-            namespaces: Listed::new(),
-            maps: Listed::new(),
+            namespaces: Listed::default(),
+            maps: Listed::default(),
         }
     }
 
@@ -169,7 +165,7 @@ impl Spread {
 
     /// The namespaces that need a ConfigMap and have none, or one that says something else.
     fn lacking(&self) -> Vec<String> {
-        if !self.namespaces.complete || !self.maps.complete {
+        if !self.namespaces.is_complete() || !self.maps.is_complete() {
             return Vec::new();
         }
         let staying = self.namespaces.known.iter().filter(|(_, stays)| **stays);
@@ -178,29 +174,6 @@ impl Spread {
             .filter(|name| !LEFT_OUT.contains(&name.as_str()));
         let lacking = names.filter(|name| self.maps.known.get(*name) != Some(&true));
         lacking.cloned().collect()
-    }
-}
-
-impl<T> Listed<T> {
-    fn new() -> Self {
-        Self {
-            known: BTreeMap::new(),
-            listing: None,
-            complete: false,
-        }
-    }
-
-    fn take<O>(&mut self, event: Event<O>, entry: impl Fn(O) -> (String, T)) {
-        match event {
-            Event::ListBegins => self.listing = Some(BTreeMap::new()),
-            Event::Listed(object) => self.listing.get_or_insert_default().extend([entry(object)]),
-            Event::ListEnds => {
-                self.known = self.listing.take().unwrap_or_default();
-                self.complete = true;
-            }
-            Event::Applied(object) => self.known.extend([entry(object)]),
-            Event::Deleted(object) => drop(self.known.remove(&entry(object).0)),
-        }
     }
 }
 

@@ -132,13 +132,14 @@ fn is_ours(kind: &str) -> bool {
 }
 
 /// Gateway API's own types are left out: on a Gateway or a route of another controller they are that one's.
-const OURS: [ConditionType; 6] = [
+const OURS: [ConditionType; 7] = [
     ConditionType::WaypointBound,
     ConditionType::WaypointMissing,
     ConditionType::VisibilityApplied,
     ConditionType::HostsAccepted,
     ConditionType::ZtunnelAccepted,
     ConditionType::WaypointAccepted,
+    ConditionType::Delivered,
 ];
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ pub enum Duty {
     Statuses,
     /// What Gateways of our classes become.
     Gateways,
+    /// Addresses of hosts, in the statuses of ServiceEntries.
+    Addresses,
+    /// The taint of nodes whose agent is not ready yet.
+    Untaint,
 }
 
 impl Duty {
@@ -29,6 +33,8 @@ impl Duty {
             Self::RootCertificate => "lateen-root-cert",
             Self::Statuses => "lateen-status",
             Self::Gateways => "lateen-gateways",
+            Self::Addresses => "lateen-addresses",
+            Self::Untaint => "lateen-untaint",
         }
     }
 }
@@ -62,6 +68,21 @@ pub fn ask_for(
         std::future::pending().await
     };
     (ours, task)
+}
+
+/// Waits until a duty is ours.
+pub async fn begins(ours: &mut watch::Receiver<bool>) {
+    // Whoever told us ends with the process.
+    if ours.wait_for(|ours| *ours).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until a duty is not ours any more.
+pub async fn ends(ours: &mut watch::Receiver<bool>) {
+    if ours.wait_for(|ours| !*ours).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// As upstream's Leases.

@@ -201,7 +201,7 @@ fn says_something(status: &ObjectStatus) -> bool {
 }
 
 /// Kinds whose statuses are this control plane's to write.
-const WRITTEN: [Kind; 19] = [
+const WRITTEN: [Kind; 21] = [
     Kind::Service,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
@@ -221,6 +221,8 @@ const WRITTEN: [Kind; 19] = [
     Kind::RateLimitPolicy,
     Kind::HealthCheckPolicy,
     Kind::SessionPolicy,
+    Kind::FaultFilter,
+    Kind::ExternalProcessorFilter,
 ];
 const TOGETHER: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);

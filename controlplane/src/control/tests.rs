@@ -34,6 +34,7 @@ impl Fixture {
             registrations: RegistrationBoard::default(),
             gateways: GatewayBoard::default(),
             pods: PodBoard::default(),
+            deliveries: DeliveryBoard::default(),
             changed: Arc::default(),
         };
         let readiness = Readiness::new();

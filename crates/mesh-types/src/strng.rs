@@ -17,6 +17,12 @@ impl Strng {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether somebody else has it too: a clone of this very string, not an equal one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 impl Default for Strng {

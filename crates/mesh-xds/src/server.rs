@@ -2,6 +2,7 @@
 //! [`XdsServer`] carries it over gRPC.
 
 mod cache;
+mod delivery;
 mod push;
 mod scope;
 mod service;
@@ -11,6 +12,7 @@ mod subscription;
 mod table;
 
 pub use cache::{Change, Published, ResourceCache};
+pub use delivery::Delivery;
 pub use push::{Chunks, Push};
 pub use service::{AdmitNode, XdsServer};
 pub use session::{Ended, ServerSession, SubscriberStatus, SubscriptionStatus};

@@ -115,6 +115,20 @@ impl ControlPlane {
         self.api_server = None;
     }
 
+    /// Leaves of Kubernetes' own controllers these at work, by name and divided by commas, and neither scheduler nor DNS: for
+    /// pods and nodes that are objects and nothing more.
+    ///
+    /// # Errors
+    /// Fails when the controllers cannot be started.
+    pub fn only_controllers(&mut self, names: &str) -> Result<()> {
+        self.others.clear();
+        let mut command = self.controller_manager();
+        command.arg(format!("--controllers={names}"));
+        let process = Process::start("kube-controller-manager", command, &self.logs)?;
+        self.others.push(process);
+        Ok(())
+    }
+
     /// `kubectl` as administrator.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
@@ -152,6 +166,25 @@ impl ControlPlane {
     }
 
     fn start_others(&mut self) -> Result<()> {
+        let controllers = self.controller_manager();
+        let mut scheduler = self.with_kubeconfig("kube-scheduler");
+        scheduler.arg("--leader-elect=false");
+        let corefile = self.dir.join("Corefile");
+        let admin = self.keys.path("admin.kubeconfig");
+        fs::write(&corefile, corefile_text(&admin)).context("Corefile")?;
+        let mut dns = self.namespace.command(self.tools.path("coredns"));
+        dns.arg("-conf").arg(&corefile);
+        for (name, command) in [
+            ("kube-controller-manager", controllers),
+            ("kube-scheduler", scheduler),
+            ("coredns", dns),
+        ] {
+            self.others.push(Process::start(name, command, &self.logs)?);
+        }
+        self.kubectl().apply(&dns_service()).map(drop)
+    }
+
+    fn controller_manager(&self) -> Command {
         let key = |file: &str| self.keys.path(file).display().to_string();
         let mut controllers = self.with_kubeconfig("kube-controller-manager");
         controllers.args([
@@ -173,21 +206,7 @@ impl ControlPlane {
             "--cluster-signing-key-file",
             &key("ca.key"),
         ]);
-        let mut scheduler = self.with_kubeconfig("kube-scheduler");
-        scheduler.arg("--leader-elect=false");
-        let corefile = self.dir.join("Corefile");
-        let admin = self.keys.path("admin.kubeconfig");
-        fs::write(&corefile, corefile_text(&admin)).context("Corefile")?;
-        let mut dns = self.namespace.command(self.tools.path("coredns"));
-        dns.arg("-conf").arg(&corefile);
-        for (name, command) in [
-            ("kube-controller-manager", controllers),
-            ("kube-scheduler", scheduler),
-            ("coredns", dns),
-        ] {
-            self.others.push(Process::start(name, command, &self.logs)?);
-        }
-        self.kubectl().apply(&dns_service()).map(drop)
+        controllers
     }
 
     fn with_kubeconfig(&self, part: &str) -> Command {

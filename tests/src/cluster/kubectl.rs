@@ -45,6 +45,14 @@ impl Kubectl {
         self.with_input(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml)
     }
 
+    /// Posts an object to a path, such as the `binding` of a pod.
+    ///
+    /// # Errors
+    /// Fails with what the API server said.
+    pub fn create_raw(&self, path: &str, object: &str) -> Result<String> {
+        self.with_input(&["create", "--raw", path, "-f", "-"], object)
+    }
+
     /// Deletes the objects of YAML and waits until they are gone.
     ///
     /// # Errors

@@ -123,3 +123,40 @@ fn the_serving_certificate_has_upstreams_names() {
     assert_eq!(serving.chain.len(), 1, "the root is not sent in a handshake");
     assert!(crate::serving::make(&issuer, &["ä".to_owned()], at(NOW)).is_err());
 }
+
+#[test]
+fn another_root_signs_from_then_on_and_both_are_trusted() {
+    let (issuer, key) = (issuer(), KeyPair::generate().unwrap());
+    let old = issuer.root().certificate_pem().to_owned();
+    let mut trusted = issuer.trusted();
+    let other = tempfile::tempdir().unwrap();
+    let root = Root::load_or_create(other.path(), &mesh_types::TrustDomain::default(), at(NOW)).unwrap();
+    let new = root.certificate_pem().to_owned();
+    issuer.replace(root, at(NOW));
+    let issued = issuer
+        .issue(&identity(), &key.subject_public_key_info(), HOUR, at(NOW))
+        .unwrap();
+    assert_eq!(
+        issued.chain[1],
+        [new.trim_end(), "\n", old.trim_end(), "\n"].concat()
+    );
+    assert!(trusted.has_changed().unwrap());
+    assert_eq!(*trusted.borrow_and_update(), issued.chain[1]);
+
+    let signer = CertificateDer::from_pem_slice(new.as_bytes()).unwrap();
+    let (_, signer) = X509Certificate::from_der(&signer).unwrap();
+    let der = leaf(&issued);
+    let (_, cert) = X509Certificate::from_der(&der).unwrap();
+    cert.verify_signature(Some(signer.public_key())).unwrap();
+}
+
+#[test]
+fn a_root_that_has_ended_is_not_trusted_beside_a_new_one() {
+    let issuer = issuer();
+    let late = at(NOW) + Duration::from_secs(3651 * 24 * 3600);
+    let other = tempfile::tempdir().unwrap();
+    let root = Root::load_or_create(other.path(), &mesh_types::TrustDomain::default(), late).unwrap();
+    let new = root.certificate_pem().trim_end().to_owned();
+    issuer.replace(root, late);
+    assert_eq!(issuer.root().certificate_pem().trim_end(), new);
+}

@@ -11,22 +11,21 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
 use super::{AssignmentChange, Changes, ConditionChanges, ResourceChange};
 use crate::assignment::{Assignment, AssignmentKey, assignment_from_pod};
-use crate::authorization_policy::{self, authorization_from_policy};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
 use crate::endpoint_slice::workloads_from_endpoint_slice;
 use crate::l7::L7Graph;
-use crate::labels::LabelKey;
-use crate::lookups::{EntryLookups, Inputs, Lookups, PolicyLookups, WorkloadLookups};
-use crate::peer_authentication::{self, SelectedMode, authorization_from_peer_authentication};
+use crate::lookups::{EntryLookups, Inputs, Lookups, WorkloadLookups};
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
 use crate::status::Statuses;
-use crate::trust_domains;
 use crate::waypoint::binding::GATEWAY_NAME;
 use crate::waypoint::only;
 use crate::workload_entry::{self, workload_from_workload_entry};
+use policies::{Policies, add_policies};
+
+mod policies;
 
 mod statuses;
 
@@ -44,10 +43,11 @@ pub(super) struct MeshGraph {
     services: Collection<NamespacedHostname, Derived<Service>>,
     entry_services: Collection<NamespacedHostname, Derived<Service>>,
     lookups: WorkloadLookups,
-    policies: Collection<NamespacedName, Derived<Authorization>>,
-    peers: Collection<NamespacedName, Derived<Authorization>>,
+    policies: Policies,
+    peers: Policies,
+    peer_statuses: Collection<NamespacedName, Derived<()>>,
     /// Policies of Namespaces that let only their waypoint in.
-    guards: Collection<NamespacedName, Derived<Authorization>>,
+    guards: Policies,
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
     assignments_by_node: Index<Strng, AssignmentKey, Derived<Assignment>>,
     assignments_by_account: Index<Account, AssignmentKey, Derived<Assignment>>,
@@ -64,12 +64,12 @@ impl MeshGraph {
         let inputs = Inputs::new(&mut graph);
         let base = Lookups::new(&mut graph, &config, inputs);
         let entries = EntryLookups::new(&mut graph, &config, base);
-        let (policies, peers, policy_lookups) = add_policies(&mut graph, &config, base);
+        let added = add_policies(&mut graph, &config, base);
         let guards = only::add_policies(&mut graph, &config, base);
         let lookups = WorkloadLookups {
             base,
             entries,
-            policies: policy_lookups,
+            policies: added.lookups,
         };
         let (workloads, endpoints, workload_entries, entry_endpoints) =
             add_workloads(&mut graph, &config, lookups);
@@ -114,8 +114,9 @@ impl MeshGraph {
             services,
             entry_services,
             lookups,
-            policies,
-            peers,
+            policies: added.policies,
+            peers: added.peers,
+            peer_statuses: added.peer_statuses,
             guards,
             assignments,
             assignments_by_node,
@@ -267,97 +268,16 @@ fn add_services(
     (of_services, of_entries)
 }
 
-type Policies = Collection<NamespacedName, Derived<Authorization>>;
-
-/// What policies become, and what Pods look up to find theirs.
-fn add_policies(
-    graph: &mut Graph,
-    config: &Arc<MeshConfig>,
-    base: Lookups,
-) -> (Policies, Policies, PolicyLookups) {
-    let inputs = base.inputs;
-    let mesh = config.clone();
-    let domains = graph.derive_many(
-        "trust domains",
-        inputs.mesh_configs,
-        move |fetch, name, object| {
-            let counts = base.mesh_config.counts(fetch, name);
-            let domains = counts.then(|| ((), trust_domains::of(&mesh, &object.spec.trust_domain_aliases)));
-            domains.into_iter().collect()
-        },
-    );
-    let (mesh, own) = (config.clone(), trust_domains::of(config, &[]));
-    let policies = graph.derive("authorization", inputs.policies, move |fetch, name, policy| {
-        let domains = fetch.get(domains, &()).unwrap_or(&own);
-        Some(authorization_from_policy(&mesh, domains, name, policy))
-    });
-    // Only selectors of policies that are sent, and nothing but the selectors: an edited rule wakes no Pod.
-    let selectors = graph.derive("selector", inputs.policies, move |fetch, name, policy| {
-        fetch.get(policies, name)?.value.as_ref()?;
-        authorization_policy::selector(policy).cloned()
-    });
-    let namespace_peers = graph.index("PeerAuthentications of namespaces", inputs.peers, |name, peer| {
-        let of_namespace = peer_authentication::selector(peer).is_none();
-        of_namespace.then(|| name.namespace.clone()).into_iter().collect()
-    });
-    let mesh = config.clone();
-    let converted = graph.derive(
-        "converted PeerAuthentication",
-        inputs.peers,
-        move |fetch, name, peer| {
-            Some(authorization_from_peer_authentication(
-                fetch,
-                &mesh,
-                namespace_peers,
-                name,
-                peer,
-            ))
-        },
-    );
-    let modes = graph.derive("selected mode", converted, |_, _, (_, mode): &Converted| {
-        mode.clone()
-    });
-    let mesh = config.clone();
-    let peers = graph.derive_many(
-        "policy of PeerAuthentication",
-        converted,
-        move |_, name, (own, _)| {
-            let shared = peer_authentication::static_strict(&mesh);
-            let name = peer_authentication::own_policy(name);
-            vec![
-                (name, own.clone()),
-                (shared.name.clone(), Derived::of(own.provenance.clone(), shared)),
-            ]
-        },
-    );
-    let lookups = PolicyLookups {
-        namespace_peers,
-        selected_modes: graph.index("modes by label", modes, move |name, mode: &SelectedMode| {
-            LabelKey::of_selector(&name.namespace, &mode.selector)
-                .into_iter()
-                .collect()
-        }),
-        selectors: graph.index("selectors by label", selectors, move |name, selector| {
-            LabelKey::of_selector(&name.namespace, selector)
-                .into_iter()
-                .collect()
-        }),
-    };
-    (policies, peers, lookups)
-}
-
-type Converted = (Derived<Authorization>, Option<SelectedMode>);
-
 /// What derivations stated, by object.
 pub(crate) fn collect_statuses<K, T>(graph: &Graph, of: Collection<K, Derived<T>>, into: &mut Statuses)
 where
     K: controlplane_collections::Key,
     Derived<T>: Value,
 {
-    for (_, derived) in sorted_values(graph, of) {
-        if !derived.status.is_empty() {
-            into.add(&derived.provenance, &derived.status);
-        }
+    let mut stated: Vec<_> = graph.iter(of).filter(|(_, d)| !d.status.is_empty()).collect();
+    stated.sort_by_key(|(key, _)| *key);
+    for (_, derived) in stated {
+        into.add(&derived.provenance, &derived.status);
     }
 }
 

@@ -14,6 +14,7 @@ use mesh_model::l7::{Bind, Route};
 use mesh_types::{NamespacedName, Strng, WorkloadUid};
 
 use super::bind::binds_from_listeners;
+use super::filter_status::FilterStatuses;
 use super::grants::GrantLookups;
 use super::grpc_route::routes_from_grpc_route;
 use super::hosts::HostLookups;
@@ -42,8 +43,8 @@ pub(crate) struct L7Inputs {
     tcp_routes: Collection<NamespacedName, TcpRoute>,
     virtual_services: Collection<NamespacedName, VirtualService>,
     grants: Collection<NamespacedName, ReferenceGrant>,
-    faults: Collection<NamespacedName, FaultFilter>,
-    processors: Collection<NamespacedName, ExternalProcessorFilter>,
+    pub(super) faults: Collection<NamespacedName, FaultFilter>,
+    pub(super) processors: Collection<NamespacedName, ExternalProcessorFilter>,
     secrets: Collection<NamespacedName, Secret>,
 }
 
@@ -55,6 +56,7 @@ pub(crate) struct L7Graph {
     binds: Collection<Strng, Derived<Scoped<Bind>>>,
     routes: Vec<Routes>,
     policies: PolicyGraph,
+    filters: FilterStatuses,
 }
 
 /// The routes of a kind, and which of them are attached to a listener.
@@ -126,6 +128,8 @@ impl L7Inputs {
             Kind::TlsRoute => graph.get(self.tls_routes, name).map(|o| &o.metadata),
             Kind::TcpRoute => graph.get(self.tcp_routes, name).map(|o| &o.metadata),
             Kind::VirtualService => graph.get(self.virtual_services, name).map(|o| &o.metadata),
+            Kind::FaultFilter => graph.get(self.faults, name).map(|o| &o.metadata),
+            Kind::ExternalProcessorFilter => graph.get(self.processors, name).map(|o| &o.metadata),
             _ => None,
         }
     }
@@ -183,6 +187,7 @@ impl L7Graph {
             workloads,
         };
         let policies = PolicyGraph::new(graph, config, &around);
+        let filters = FilterStatuses::new(graph, config, inputs, lookups);
         let routes = routes.into_iter().map(|routes| Routes {
             routes,
             by_listener: graph.index("routes by listener", routes, |_, route| listeners_of(route)),
@@ -195,6 +200,7 @@ impl L7Graph {
             binds,
             routes,
             policies,
+            filters,
         }
     }
 
@@ -271,6 +277,7 @@ impl L7Graph {
             collect_statuses(graph, routes.routes, into);
         }
         self.policies.statuses(graph, into);
+        self.filters.statuses(graph, into);
         for (name, derived) in sorted_values(graph, self.listeners) {
             let listeners = derived.value.iter().flatten();
             let listeners = listeners.map(|served| ListenerStatus {

@@ -42,8 +42,7 @@ pub(super) fn of_pod(
         };
         let service_name = NamespacedName::new(slice_name.namespace.clone(), service_name.clone());
         let service = fetch.get(lookups.inputs.services, &service_name);
-        let by_hand = service.filter(|s| s.spec.selector.is_empty() && !service::is_alias(s));
-        if let Some(service) = by_hand.filter(|_| names(slice, name, pod)) {
+        if let Some(service) = service.filter(|_| names(slice, name, pod)) {
             let ports = endpoint_slice::ports(slice, service);
             services.insert(service::hostname(config, &service_name), ports);
         }

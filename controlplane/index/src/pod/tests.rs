@@ -317,3 +317,40 @@ fn services_select_by_label_within_their_namespace_and_resolve_ports_per_pod() {
         "another instance, and a label less"
     );
 }
+
+#[test]
+fn a_slice_that_kubernetes_keeps_for_a_selector_computes_no_pod_anew() {
+    let slice = |service: &str, ready: bool| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {service}-1, namespace: shop, labels: {{kubernetes.io/service-name: {service}}}}}
+addressType: IPv4
+endpoints: [{{addresses: [10.0.0.1], conditions: {{ready: {ready}}}, targetRef: {{kind: Pod, namespace: shop, name: web}}}}]
+ports: [{{name: a, port: 8080}}]
+---
+"
+        )
+    };
+    let mut mesh = Mesh::of(&format!(
+        "{SERVICES}{}{}{}",
+        pod("shop/web", "labels: {app: web, tier: front}", CONTAINERS),
+        slice("web", true),
+        slice("by-hand", true)
+    ));
+    mesh.register("shop/web", registered("10.0.0.1"));
+    let before = mesh.index.workload_computations();
+    mesh.set(&slice("web", false));
+    assert_eq!(mesh.index.workload_computations(), before);
+    // Of a Service without a selector, the slice is what says which Pods are meant.
+    mesh.set(&slice("by-hand", false));
+    assert_eq!(mesh.index.workload_computations(), before + 1);
+    // It is one as soon as its Service loses its selector.
+    mesh.set("{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.1, ports: [{name: a, port: 80}]}}");
+    let ports = &mesh.pod("shop/web").services;
+    let of_web = ports.iter().find(|(name, _)| name.hostname.starts_with("web."));
+    assert_eq!(
+        of_web.map(|(_, ports)| ports.iter().copied().collect::<Vec<_>>()),
+        Some(vec![port(80, 8080)])
+    );
+}

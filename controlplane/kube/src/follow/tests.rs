@@ -38,7 +38,7 @@ async fn a_kind_that_comes_late_is_watched_within_a_moment_of_its_crd() {
             counted.send_modify(|n| *n += 1);
         }
     });
-    let mut news = pin!(follow(api.client(), peers(), changes));
+    let mut news = pin!(follow(api.client(), peers(), None, changes));
     assert_eq!(format!("{:?}", news.next().await), "Some(NotServed)");
     let crd = json!({"metadata": {"name": "peerauthentications.security.istio.io"}});
     let mesh = json!({"metadata": {"namespace": "istio-system", "name": "default"}});
@@ -62,7 +62,7 @@ async fn a_kind_whose_version_goes_away_is_followed_in_another() {
     api.put(&peers().resource("v1"), mesh.clone());
     api.put(&peers().resource("v1beta1"), mesh);
     let (_counted, changes) = watch::channel(0);
-    let mut news = pin!(follow(api.client(), peers(), changes));
+    let mut news = pin!(follow(api.client(), peers(), None, changes));
     for _ in 0..4 {
         news.next().await;
     }

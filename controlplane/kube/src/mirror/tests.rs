@@ -27,11 +27,15 @@ fn listed(names: &[&str]) -> Mirror {
 }
 
 fn list(mirror: &mut Mirror, names: &[&str]) -> Vec<ObjectChange> {
-    let mut changes = mirror.take(Event::ListBegins, &Scope::default());
+    let mut changes = mirror.take(Event::ListBegins, &Scope::default(), &mut Texts::default());
     for name in names {
-        changes.extend(mirror.take(Event::Listed(policy(name)), &Scope::default()));
+        changes.extend(mirror.take(
+            Event::Listed(policy(name)),
+            &Scope::default(),
+            &mut Texts::default(),
+        ));
     }
-    changes.extend(mirror.take(Event::ListEnds, &Scope::default()));
+    changes.extend(mirror.take(Event::ListEnds, &Scope::default(), &mut Texts::default()));
     changes
 }
 
@@ -50,8 +54,12 @@ fn what_a_complete_list_does_not_name_is_gone() {
 #[test]
 fn nothing_is_gone_while_a_list_is_incomplete() {
     let mut mirror = listed(&["a", "b"]);
-    mirror.take(Event::ListBegins, &Scope::default());
-    mirror.take(Event::Listed(policy("b")), &Scope::default());
+    mirror.take(Event::ListBegins, &Scope::default(), &mut Texts::default());
+    mirror.take(
+        Event::Listed(policy("b")),
+        &Scope::default(),
+        &mut Texts::default(),
+    );
     // The connection ended, and another list begins.
     let changes = list(&mut mirror, &["a", "b"]);
     assert_eq!(
@@ -63,12 +71,16 @@ fn nothing_is_gone_while_a_list_is_incomplete() {
 #[test]
 fn it_is_complete_after_the_first_list() {
     let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
-    mirror.take(Event::ListBegins, &Scope::default());
-    mirror.take(Event::Listed(policy("a")), &Scope::default());
+    mirror.take(Event::ListBegins, &Scope::default(), &mut Texts::default());
+    mirror.take(
+        Event::Listed(policy("a")),
+        &Scope::default(),
+        &mut Texts::default(),
+    );
     assert!(!mirror.is_complete());
-    mirror.take(Event::ListEnds, &Scope::default());
+    mirror.take(Event::ListEnds, &Scope::default(), &mut Texts::default());
     assert!(mirror.is_complete());
-    mirror.take(Event::ListBegins, &Scope::default());
+    mirror.take(Event::ListBegins, &Scope::default(), &mut Texts::default());
     assert!(mirror.is_complete(), "what was known is still known");
 }
 
@@ -76,8 +88,14 @@ fn it_is_complete_after_the_first_list() {
 fn a_broken_object_keeps_its_last_good_content() {
     let mut mirror = listed(&["a"]);
     let broken = |name| Event::Applied(object(name, r#"{"rulez": []}"#));
-    assert_eq!(mirror.take(broken("a"), &Scope::default()), []);
-    assert_eq!(mirror.take(broken("b"), &Scope::default()), []);
+    assert_eq!(
+        mirror.take(broken("a"), &Scope::default(), &mut Texts::default()),
+        []
+    );
+    assert_eq!(
+        mirror.take(broken("b"), &Scope::default(), &mut Texts::default()),
+        []
+    );
     let mut found: Vec<_> = mirror.broken().collect();
     found.sort_by(|x, y| x.object.cmp(&y.object));
     let told: Vec<_> = found
@@ -95,11 +113,19 @@ fn a_broken_object_keeps_its_last_good_content() {
     );
 
     assert_eq!(
-        said(&mirror.take(Event::Applied(policy("b")), &Scope::default())),
+        said(&mirror.take(
+            Event::Applied(policy("b")),
+            &Scope::default(),
+            &mut Texts::default()
+        )),
         ["set AuthorizationPolicy shop/b"]
     );
     assert_eq!(
-        said(&mirror.take(Event::Deleted(policy("a")), &Scope::default())),
+        said(&mirror.take(
+            Event::Deleted(policy("a")),
+            &Scope::default(),
+            &mut Texts::default()
+        )),
         ["removed AuthorizationPolicy shop/a"]
     );
     assert_eq!(mirror.broken().count(), 0);
@@ -108,8 +134,19 @@ fn a_broken_object_keeps_its_last_good_content() {
 #[test]
 fn a_broken_object_that_is_deleted_was_never_handed_on() {
     let mut mirror = listed(&[]);
-    mirror.take(Event::Applied(object("a", r#"{"rulez": []}"#)), &Scope::default());
-    assert_eq!(mirror.take(Event::Deleted(policy("a")), &Scope::default()), []);
+    mirror.take(
+        Event::Applied(object("a", r#"{"rulez": []}"#)),
+        &Scope::default(),
+        &mut Texts::default(),
+    );
+    assert_eq!(
+        mirror.take(
+            Event::Deleted(policy("a")),
+            &Scope::default(),
+            &mut Texts::default()
+        ),
+        []
+    );
     assert_eq!(mirror.broken().count(), 0);
 }
 
@@ -123,11 +160,19 @@ fn a_config_map_becomes_the_meshs_configuration_and_back() {
     let mut mirror = Mirror::new(Kind::ConfigMap);
     let mesh = r#"{"mesh": "rootNamespace: istio-system"}"#;
     assert_eq!(
-        said(&mirror.take(Event::Applied(map(mesh)), &Scope::default())),
+        said(&mirror.take(
+            Event::Applied(map(mesh)),
+            &Scope::default(),
+            &mut Texts::default()
+        )),
         ["set MeshConfig istio-system/istio"]
     );
     assert_eq!(
-        said(&mirror.take(Event::Applied(map("{}")), &Scope::default())),
+        said(&mirror.take(
+            Event::Applied(map("{}")),
+            &Scope::default(),
+            &mut Texts::default()
+        )),
         [
             "removed MeshConfig istio-system/istio",
             "set ConfigMap istio-system/istio"
@@ -157,10 +202,13 @@ fn an_object_that_turns_to_another_revision_is_gone() {
     };
     let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
     let set = ["set AuthorizationPolicy shop/a"];
-    assert_eq!(said(&mirror.take(of("green"), &scope)), [""; 0]);
-    assert_eq!(said(&mirror.take(of("blue"), &scope)), set);
     assert_eq!(
-        said(&mirror.take(of("green"), &scope)),
+        said(&mirror.take(of("green"), &scope, &mut Texts::default())),
+        [""; 0]
+    );
+    assert_eq!(said(&mirror.take(of("blue"), &scope, &mut Texts::default())), set);
+    assert_eq!(
+        said(&mirror.take(of("green"), &scope, &mut Texts::default())),
         ["removed AuthorizationPolicy shop/a"]
     );
 }
@@ -171,7 +219,7 @@ fn what_kubectl_notes_for_itself_is_not_kept() {
         "kubectl.kubernetes.io/last-applied-configuration": "{}", "k": "v"}}, "spec": {}}"#;
     let mut mirror = Mirror::new(Kind::AuthorizationPolicy);
     let object = serde_json::from_str(json).expect("JSON");
-    let changes = mirror.take(Event::Applied(object), &Scope::default());
+    let changes = mirror.take(Event::Applied(object), &Scope::default(), &mut Texts::default());
     let [ObjectChange::Set(_, object)] = &changes[..] else {
         panic!("{changes:?}");
     };
@@ -184,7 +232,7 @@ fn a_policy_that_never_was_good_is_taken_in_its_safe_direction_until_it_is() {
     let mut mirror = listed(&[]);
     let scope = Scope::default();
     let broken = || object("a", r#"{"action": "DENY", "rules": [{"form": []}]}"#);
-    let changes = mirror.take(Event::Applied(broken()), &scope);
+    let changes = mirror.take(Event::Applied(broken()), &scope, &mut Texts::default());
     let [ObjectChange::Set(_, handed)] = changes.as_slice() else {
         panic!("{changes:?}")
     };
@@ -200,10 +248,13 @@ fn a_policy_that_never_was_good_is_taken_in_its_safe_direction_until_it_is() {
     );
     // Broken in another way, of which nothing is left: nor is what was left before.
     let beyond = object("a", r#"{"selectors": {}, "rules": []}"#);
-    let changes = mirror.take(Event::Applied(beyond), &scope);
+    let changes = mirror.take(Event::Applied(beyond), &scope, &mut Texts::default());
     assert_eq!(said(&changes), ["removed AuthorizationPolicy shop/a"]);
-    mirror.take(Event::Applied(policy("a")), &scope);
+    mirror.take(Event::Applied(policy("a")), &scope, &mut Texts::default());
     assert_eq!(mirror.broken().count(), 0);
     // Now there is a last good content.
-    assert_eq!(mirror.take(Event::Applied(broken()), &scope), []);
+    assert_eq!(
+        mirror.take(Event::Applied(broken()), &scope, &mut Texts::default()),
+        []
+    );
 }

@@ -66,9 +66,14 @@ fn select_only(api: &FakeApi, label: &str) {
 
 impl Fixture {
     fn start(api: FakeApi) -> Self {
+        Self::start_with(api, &[])
+    }
+
+    fn start_with(api: FakeApi, secret_namespaces: &[&str]) -> Self {
         let settings = KubeSettings {
             root_namespace: "istio-system".into(),
             revision: "default".into(),
+            secret_namespaces: secret_namespaces.iter().map(ToString::to_string).collect(),
         };
         let source = KubeSource::new(api.client(), &settings);
         let board = source.board();
@@ -300,4 +305,47 @@ async fn namespaces_come_and_go_with_the_meshs_selectors() {
     source.until_there("Pod in/p").await;
     source.until_gone("Pod out/p").await;
     assert!(source.objects.contains_key("Pod istio-system/p"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_of_some_namespaces_are_read_without_a_right_to_those_of_others() {
+    let api = api();
+    for namespace in ["bank", "edge", "shop"] {
+        put(&api, Kind::Namespace, "", namespace, json!({}));
+        put(
+            &api,
+            Kind::Secret,
+            namespace,
+            "tls",
+            json!({"type": "kubernetes.io/tls"}),
+        );
+    }
+    let mut source = Fixture::start_with(api, &["shop", "edge", "shop"]);
+    source.until_known().await;
+    let secrets = |f: &Fixture| {
+        let keys = f.objects.keys().filter(|k| k.starts_with("Secret "));
+        keys.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(secrets(&source), ["Secret edge/tls", "Secret shop/tls"]);
+    let asked = source.api.requests();
+    let about_secrets = asked.iter().filter(|request| request.contains("/secrets"));
+    for request in about_secrets {
+        let of_one = ["/namespaces/shop/secrets", "/namespaces/edge/secrets"];
+        assert!(of_one.iter().any(|path| request.contains(path)), "{request}");
+    }
+    // What one namespace lists says nothing of another's.
+    source
+        .api
+        .remove(&watched(Kind::Secret), &ObjectName::new("edge", "tls"));
+    source.until_gone("Secret edge/tls").await;
+    source.api.forget_history();
+    put(
+        &source.api,
+        Kind::Secret,
+        "shop",
+        "more",
+        json!({"type": "kubernetes.io/tls"}),
+    );
+    source.until_there("Secret shop/more").await;
+    assert_eq!(secrets(&source), ["Secret shop/more", "Secret shop/tls"]);
 }

@@ -22,10 +22,14 @@ fn map(api: &FakeApi, namespace: &str) -> Option<String> {
     Some(object["data"][KEY].as_str()?.to_owned())
 }
 
-fn start(api: &FakeApi) -> watch::Sender<bool> {
+/// What is told whose duty it is, and what is trusted.
+type Told = (watch::Sender<bool>, watch::Sender<String>);
+
+fn start(api: &FakeApi) -> Told {
     let (told, ours) = watch::channel(true);
-    tokio::spawn(keep(api.client(), "root".to_owned(), ours));
-    told
+    let (trusted, roots) = watch::channel("root".to_owned());
+    tokio::spawn(keep(api.client(), roots, ours));
+    (told, trusted)
 }
 
 /// Time passes, and everything that waits for it happens.
@@ -67,7 +71,7 @@ async fn what_others_change_or_delete_is_put_back() {
 #[tokio::test(start_paused = true)]
 async fn only_whose_duty_it_is_writes() {
     let api = api();
-    let told = start(&api);
+    let (told, _trusted) = start(&api);
     a_while().await;
     told.send_replace(false);
     a_while().await;
@@ -77,6 +81,19 @@ async fn only_whose_duty_it_is_writes() {
     told.send_replace(true);
     a_while().await;
     assert_eq!(map(&api, "bank").as_deref(), Some("root"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_root_comes_to_every_namespace() {
+    let api = api();
+    namespace(&api, "bank");
+    let (_ours, trusted) = start(&api);
+    a_while().await;
+    trusted.send_replace("old and new".to_owned());
+    a_while().await;
+    for namespace in ["shop", "bank"] {
+        assert_eq!(map(&api, namespace).as_deref(), Some("old and new"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,3 +86,85 @@ fn a_mounted_authority_is_whole_or_an_error() {
     let root = mounted(dir.path(), now).expect("whole").expect("there");
     assert_eq!(root.certificate_pem().trim(), pems.certificate.trim());
 }
+
+/// An authority under a root, as an operator would mount it.
+struct Operator {
+    root: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Operator {
+    fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertifiedIssuer::self_signed(authority(name), key).unwrap();
+        Self { root }
+    }
+
+    fn mount(&self, dir: &Path, roots: &[&Self]) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = authority("intermediate").signed_by(&key, &self.root).unwrap();
+        let roots: String = roots.iter().map(|operator| operator.root.pem()).collect();
+        for (file, text) in [
+            ("ca-key.pem", key.serialize_pem()),
+            ("ca-cert.pem", certificate.pem()),
+            ("cert-chain.pem", certificate.pem()),
+            ("root-cert.pem", roots),
+        ] {
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+    }
+}
+
+fn authority(name: &str) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_mounted_authority_signs_without_a_restart_and_roots_add_up() {
+    let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (old, new) = (Operator::new("old"), Operator::new("new"));
+    old.mount(dir.path(), &[&old]);
+    let root = mounted(dir.path(), SystemTime::now())
+        .unwrap()
+        .expect("it is mounted");
+    let issuer = Arc::new(Issuer::new(root));
+    let signer = || issuer.root().intermediates()[0].clone();
+    let first = signer();
+    let (mount, public) = (dir.path().to_owned(), state.path().to_owned());
+    tokio::spawn(follow_mounted(mount, public, issuer.clone()));
+    sleep(LOOK * 2).await;
+    assert_eq!(signer(), first, "nothing changed");
+
+    old.mount(dir.path(), &[&old]);
+    sleep(LOOK * 2).await;
+    let second = signer();
+    assert_ne!(second, first, "a new intermediate under the same root");
+    assert_eq!(issuer.root().certificate_pem().trim(), old.root.pem().trim());
+
+    // Nonsense meanwhile changes nothing.
+    let good = std::fs::read(dir.path().join("ca-key.pem")).unwrap();
+    std::fs::write(dir.path().join("ca-key.pem"), "hello").unwrap();
+    sleep(LOOK * 2).await;
+    assert_eq!(signer(), second);
+    std::fs::write(dir.path().join("ca-key.pem"), good).unwrap();
+
+    new.mount(dir.path(), &[&new]);
+    sleep(LOOK * 2).await;
+    assert_ne!(signer(), second);
+    let trusted = issuer.root().certificate_pem().to_owned();
+    for root in [&old, &new] {
+        assert!(trusted.contains(root.root.pem().trim()), "{trusted}");
+    }
+    let public = std::fs::read_to_string(Root::public_path(state.path())).unwrap();
+    assert_eq!(public, trusted, "clients of this machine see it");
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    sleep(LOOK * 2).await;
+    assert_eq!(
+        issuer.root().certificate_pem(),
+        trusted,
+        "what is taken away stays in force"
+    );
+}

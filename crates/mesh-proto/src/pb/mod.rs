@@ -78,6 +78,11 @@ pub mod istio {
     }
 }
 pub mod lateen {
+    pub mod delivery {
+        pub mod v1 {
+            include!("lateen.delivery.v1.rs");
+        }
+    }
     pub mod l7 {
         pub mod v1 {
             include!("lateen.l7.v1.rs");

@@ -36,6 +36,17 @@ pub(super) struct Content {
     pub(super) scope: Scope,
 }
 
+/// A resource that is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublishedResource<'a> {
+    /// A hash of its body.
+    pub(super) version: u64,
+    /// When it changed last.
+    pub(super) sequence: u64,
+    /// Who may see it.
+    pub(super) scope: &'a Scope,
+}
+
 #[derive(Debug)]
 struct Entry {
     content: Content,
@@ -70,6 +81,18 @@ impl Table {
     pub(super) fn versions(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.resources.iter();
         all.map(|(name, entry)| (name.to_string(), version(entry.content.version)))
+    }
+
+    /// What is published now.
+    pub(super) fn published(&self) -> impl Iterator<Item = (&Arc<str>, PublishedResource<'_>)> {
+        self.resources.iter().map(|(name, entry)| {
+            let published = PublishedResource {
+                version: entry.content.version,
+                sequence: entry.sequence,
+                scope: &entry.content.scope,
+            };
+            (name, published)
+        })
     }
 
     /// Puts a resource in place; says whether that changed anything.

@@ -20,6 +20,7 @@ impl MeshGraph {
         collect_statuses(graph, self.lookups.entries.entries, &mut statuses);
         collect_statuses(graph, self.services, &mut statuses);
         collect_statuses(graph, self.policies, &mut statuses);
+        collect_statuses(graph, self.peer_statuses, &mut statuses);
         self.l7.statuses(graph, &mut statuses);
         self.gateway_statuses(&mut statuses);
         for (name, addresses) in graph.iter(self.inputs.allocations) {
@@ -128,6 +129,7 @@ impl MeshGraph {
             Kind::Pod => graph.get(inputs.pods, &name).map(|o| &o.metadata),
             Kind::Service => graph.get(inputs.services, &name).map(|o| &o.metadata),
             Kind::AuthorizationPolicy => graph.get(inputs.policies, &name).map(|o| &o.metadata),
+            Kind::PeerAuthentication => graph.get(inputs.peers, &name).map(|o| &o.metadata),
             Kind::ServiceEntry => graph.get(inputs.service_entries, &name).map(|o| &o.metadata),
             Kind::WorkloadEntry => graph.get(inputs.workload_entries, &name).map(|o| &o.metadata),
             Kind::Gateway => graph.get(inputs.gateways, &name).map(|o| &o.metadata),

@@ -1,0 +1,104 @@
+//! What only one of several replicas does in the cluster, each under a Lease of its own.
+
+use std::convert::Infallible;
+
+use anyhow::{Context, Result};
+use mesh_kube::KubeClient;
+use mesh_runtime::drain::DrainWatcher;
+use mesh_runtime::supervise::Tasks;
+use mesh_types::Identity;
+use tokio::sync::{mpsc, watch};
+
+use super::Keys;
+use crate::args::ServeArgs;
+use crate::cluster::duties::{self, Duty};
+use crate::cluster::untaint::{self, Untaint};
+use crate::cluster::{addresses, bundle, gateway_controller, status_writer};
+use crate::control::{Outputs, Question};
+use crate::delivery::gather::{self, OverTls, Replicas};
+
+/// Starts them.
+pub(super) struct Duties<'a> {
+    pub(super) args: &'a ServeArgs,
+    pub(super) client: &'a KubeClient,
+    pub(super) tasks: &'a Tasks,
+    pub(super) drained: &'a DrainWatcher,
+}
+
+impl Duties<'_> {
+    pub(super) fn start_all(
+        &self,
+        keys: &Keys,
+        outputs: &Outputs,
+        ask: &mpsc::Sender<Question>,
+    ) -> Result<()> {
+        let client = || self.client.clone();
+        let changed = || outputs.changed.subscribe();
+        let trusted = keys.issuer.trusted();
+        self.start(Duty::RootCertificate, |ours| {
+            bundle::keep(client(), trusted, ours)
+        })?;
+        let over_tls = OverTls {
+            issuer: keys.issuer.clone(),
+            replica: replica(self.args)?,
+            server_name: format!("istiod.{}.svc", self.args.root_namespace),
+            further_roots: self.args.serving_certificate.join("ca.crt"),
+        };
+        self.start(Duty::Statuses, |ours| {
+            let write = status_writer::keep(client(), ask.clone(), changed(), ours.clone());
+            let (board, told) = (outputs.deliveries.clone(), outputs.changed.clone());
+            let gather = gather::keep(client(), self.replicas(), board, over_tls, told, ours);
+            async move {
+                tokio::try_join!(write, gather)?;
+                Ok(())
+            }
+        })?;
+        if let Some(settings) = self.args.waypoints() {
+            self.start(Duty::Gateways, |ours| {
+                gateway_controller::keep(client(), settings, ask.clone(), changed(), ours)
+            })?;
+        }
+        self.start(Duty::Addresses, |ours| {
+            addresses::keep(client(), ask.clone(), changed(), ours)
+        })?;
+        if self.args.untaint_nodes {
+            let untaint = Untaint::of(self.args);
+            self.start(Duty::Untaint, |ours| untaint::keep(client(), untaint, ours))?;
+        }
+        Ok(())
+    }
+
+    /// Starts one, and asks for being the one who does it.
+    fn start<K: Future<Output = Result<(), Infallible>> + Send + 'static>(
+        &self,
+        duty: Duty,
+        keep: impl FnOnce(watch::Receiver<bool>) -> K,
+    ) -> Result<()> {
+        let me = instance()?;
+        let (namespace, drained) = (&self.args.root_namespace, self.drained.clone());
+        let (ours, keeping) = duties::ask_for(duty, self.client.clone(), namespace, &me, drained);
+        self.tasks.critical(format!("lease {}", duty.lease()), keeping);
+        self.tasks.critical(duty.lease(), keep(ours));
+        Ok(())
+    }
+
+    fn replicas(&self) -> Replicas {
+        Replicas {
+            namespace: self.args.root_namespace.clone(),
+            service: self.args.name.clone(),
+            port: self.args.listen.port(),
+        }
+    }
+}
+
+/// Another run is another one: a Lease that this one finds is not its own.
+pub(super) fn instance() -> Result<String> {
+    let host = nix::unistd::gethostname().context("host name")?;
+    Ok(format!("{}_{}", host.to_string_lossy(), std::process::id()))
+}
+
+/// Who replicas are to each other.
+pub(super) fn replica(args: &ServeArgs) -> Result<Identity> {
+    let (namespace, name) = (args.root_namespace.as_str(), args.name.as_str());
+    Identity::new(args.trust_domain.clone(), namespace, name).context("the control plane's own identity")
+}
