@@ -69,7 +69,7 @@ struct Fixture {
 
 impl Fixture {
     /// The first of these replicas gathers.
-    fn start(replicas: &[(&str, DeliveryBoard)]) -> Self {
+    async fn start(replicas: &[(&str, DeliveryBoard)]) -> Self {
         let api = FakeApi::new();
         let endpoints: Vec<_> = replicas
             .iter()
@@ -112,6 +112,8 @@ impl Fixture {
             Arc::new(changed),
             told,
         ));
+        // Between two rounds, as after any number of them.
+        sleep(ROUND / 2).await;
         Self {
             api,
             peers,
@@ -137,7 +139,7 @@ impl Fixture {
 }
 
 async fn rounds(count: u32) {
-    sleep(ROUND * count + ROUND / 2).await;
+    sleep(ROUND * count).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +148,8 @@ async fn proxies_of_all_replicas_are_told_of_together() {
         ("10.0.0.1", replica("a", 2, 2)),
         ("10.0.0.2", replica("b", 3, 1)),
         ("10.0.0.3", replica("c", 0, 0)),
-    ]);
+    ])
+    .await;
     assert_eq!(fixture.said(), None);
     rounds(1).await;
     assert_eq!(fixture.said().as_deref(), Some("Delivered 3/5 proxies"));
@@ -174,7 +177,7 @@ async fn proxies_of_all_replicas_are_told_of_together() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_does_not_answer_leaves_what_was_said() {
-    let fixture = Fixture::start(&[("10.0.0.1", replica("a", 1, 1)), ("10.0.0.2", replica("b", 1, 1))]);
+    let fixture = Fixture::start(&[("10.0.0.1", replica("a", 1, 1)), ("10.0.0.2", replica("b", 1, 1))]).await;
     rounds(1).await;
     assert_eq!(fixture.said().as_deref(), Some("Delivered 2/2 proxies"));
     fixture.peers.0.lock().remove(&IpAddr::from([10, 0, 0, 2]));
@@ -212,11 +215,11 @@ async fn replicas_are_asked_on_the_port_that_their_service_says() {
 
 #[tokio::test(start_paused = true)]
 async fn only_whose_duty_it_is_asks() {
-    let fixture = Fixture::start(&[("10.0.0.1", replica("a", 1, 1))]);
+    let fixture = Fixture::start(&[("10.0.0.1", replica("a", 1, 1))]).await;
     fixture.ours.send_replace(false);
     rounds(3).await;
     assert_eq!((fixture.requests(), fixture.said()), (0, None));
     fixture.ours.send_replace(true);
-    rounds(1).await;
+    rounds(2).await;
     assert_eq!(fixture.said().as_deref(), Some("Delivered 1/1 proxies"));
 }
