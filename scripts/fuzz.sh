@@ -23,7 +23,7 @@ while read -r name corpus; do
     mkdir -p "$out/$name"
     mkdir -p "$out/corpus/$name"
     if LATEEN_FUZZ=$name nice -n 10 "$program" "$out/corpus/$name" "$corpus" -max_total_time="$seconds" -timeout=20 \
-        -rss_limit_mb=2048 -max_len=8192 -artifact_prefix="$out/$name/" >"$out/$name.log" 2>&1; then
+        -rss_limit_mb=2048 -max_len=8192 -artifact_prefix="$out/$name/" >"$out/$name.log" 2>&1 </dev/null; then
         result=clean
     else
         result=FOUND

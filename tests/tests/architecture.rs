@@ -444,7 +444,17 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let top = ["crates", "ztunnel", "controlplane", "cni-plugin", "tests"].map(|d| root().join(d));
+    let top = [
+        "crates",
+        "ztunnel",
+        "waypoint",
+        "controlplane",
+        "cni-plugin",
+        "cli",
+        "images",
+        "tests",
+    ]
+    .map(|d| root().join(d));
     let files = top
         .iter()
         .flat_map(walkdir::WalkDir::new)

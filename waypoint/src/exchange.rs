@@ -30,8 +30,12 @@ pub struct Exchange {
     pub head: Parts,
     /// The authority that is asked for: `:authority`, or Host; the head carries neither.
     pub authority: HeaderValue,
+    /// The same as HTTP/2 gave it; it counts where it still is the same.
+    pub named: Option<http::uri::Authority>,
     /// Who asks, and for what.
     pub accepted: Arc<Accepted>,
+    /// The client's address, as applications are told it.
+    pub peer: HeaderValue,
     /// What was served when the request began: it is judged by nothing newer.
     pub snapshot: Arc<L7Snapshot>,
     /// What of it is for what is asked for: its routes.
@@ -125,6 +129,7 @@ pub(crate) fn view<'a>(head: &'a Parts, authority: &'a HeaderValue, accepted: &A
         path: head.uri.path(),
         query: head.uri.query(),
         headers: &head.headers,
+        metadata: head.extensions.get(),
     }
 }
 

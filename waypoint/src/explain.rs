@@ -134,6 +134,7 @@ pub fn explain(
         path: &path,
         query: asked.target.query(),
         headers: &headers,
+        metadata: None,
     };
     let routed = tables.route(&compiled, &frontend, &request, &client, &question.claims);
     let rule = routed.rule();

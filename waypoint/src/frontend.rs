@@ -186,7 +186,7 @@ fn of_workload(
 }
 
 /// Whether a binding means this gateway: by its Service's name, or by one of its addresses.
-fn means(view: &View, bound: &GatewayRef, gateway: &Gateway) -> bool {
+pub(crate) fn means(view: &View, bound: &GatewayRef, gateway: &Gateway) -> bool {
     match &bound.destination {
         GatewayDestination::Hostname(name) => *name == gateway.hostname,
         GatewayDestination::Address(address) => {

@@ -26,7 +26,7 @@ use mesh_telemetry::metrics::{Metrics, TICK};
 use mesh_telemetry::sink::Files;
 use mesh_telemetry::trace::span::Reporter;
 use mesh_types::Peer;
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::Level;
@@ -41,6 +41,7 @@ pub use reporting::Reporting;
 pub struct Telemetry {
     refused: IntCounterVec,
     on_trial: IntCounterVec,
+    elsewhere: IntCounter,
     buffered: IntGauge,
     observer: Option<Observer>,
     metrics: Metrics,
@@ -82,6 +83,14 @@ impl Telemetry {
                 .register(Box::new(counter.clone()))
                 .expect("one waypoint counts into a registry");
         }
+        let elsewhere = IntCounter::new(
+            "lateen_waypoint_other_network_total",
+            "Requests and connections without an endpoint, since all of their service's are in other networks",
+        )
+        .expect("constant names are valid");
+        registry
+            .register(Box::new(elsewhere.clone()))
+            .expect("one waypoint counts into a registry");
         let buffered = IntGauge::new(
             "lateen_waypoint_buffered_bytes",
             "Bytes of bodies that are held: to be sent again, to be copied, or because their client does not take them",
@@ -93,6 +102,7 @@ impl Telemetry {
         Self {
             refused,
             on_trial,
+            elsewhere,
             buffered,
             observer: None,
             metrics: Metrics::new(registry),

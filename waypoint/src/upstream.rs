@@ -7,6 +7,7 @@
 //! - [`registry`]: what all workers know together: limits, ejections, host names. [`names`] resolves those.
 //! - `rules`: what counts for a destination. `lookup`: who its endpoints are. `endpoint`: one of them.
 //! - `health`: endpoints are asked whether they are well.
+//! - `through`: a service behind its waypoint, for what comes from outside.
 //! - `session`: what keeps a client at one endpoint. Pure.
 //! - [`connect`]: a stream to an endpoint: TCP, or a tunnel in the mesh; `origination`: TLS on it.
 //! - [`http`]: connections that carry requests: kept, taken, found dead.
@@ -23,6 +24,7 @@ mod origination;
 pub mod registry;
 mod rules;
 pub(crate) mod session;
+mod through;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,7 +34,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesh_balance::Places;
+use mesh_model::l7::ServicePort;
 use mesh_model::l7::backend::Location;
+use mesh_model::{Service, lb};
 use mesh_runtime::supervise::Tasks;
 use mesh_state::l7::{L7Reader, L7Snapshot};
 use mesh_state::{Generation, StateReader, View};
@@ -45,7 +49,7 @@ pub use connect::{ConnectFailure, Tunnels};
 pub use endpoint::Endpoint;
 pub use registry::Registry;
 
-use crate::frontend::Gateway;
+use crate::frontend::{Frontend, Gateway};
 use crate::settings::Settings;
 
 /// What a worker knows of its destinations. Clones are the same.
@@ -157,10 +161,40 @@ impl Upstream {
         host: Option<&str>,
         address: Option<SocketAddr>,
     ) -> Rc<Cluster> {
+        self.reach(key, host, address, false).await
+    }
+
+    /// The same for what came in at `frontend`: at a gateway's listener a service may have to be reached through its
+    /// waypoint (`istio.io/ingress-use-waypoint`).
+    pub(crate) async fn destination_from(
+        &self,
+        frontend: &Frontend,
+        key: &ClusterKey,
+        host: Option<&str>,
+        address: Option<SocketAddr>,
+    ) -> Rc<Cluster> {
+        let outside = matches!(frontend, Frontend::Listener { .. });
+        self.reach(key, host, address, outside).await
+    }
+
+    async fn reach(
+        &self,
+        key: &ClusterKey,
+        host: Option<&str>,
+        address: Option<SocketAddr>,
+        outside: bool,
+    ) -> Rc<Cluster> {
         let cluster = match self.dynamic(key, host) {
             Some(key) => self.cluster(&key),
             None => self.cluster(key),
         };
+        if outside
+            && let ClusterKey::Service(at, _) = key
+            && let Some(service) = cluster.guarded()
+            && let Some(through) = self.through(at, &service)
+        {
+            return through;
+        }
         let cluster = match (cluster.is_passed_through(), key, address) {
             (true, ClusterKey::Service(at, subset), Some(address)) => {
                 let toward = Toward::Address(address);
@@ -181,6 +215,22 @@ impl Upstream {
         };
         let _ = timeout(self.shared.settings.connect_timeout, resolved).await;
         cluster
+    }
+
+    /// The waypoint that takes this one: drawn by the canary's share, or another one that is there. Nothing where none is
+    /// and the service may be reached without.
+    fn through(&self, at: &ServicePort, service: &Service) -> Option<Rc<Cluster>> {
+        let mut random = fastrand::Rng::new();
+        let (mut drawn, mut fail_open) = (None, true);
+        for gateway in lb::waypoints(service, &mut random) {
+            let cluster = self.cluster(&ClusterKey::Through(at.clone(), gateway.clone()));
+            if !cluster.is_empty() {
+                return Some(cluster);
+            }
+            fail_open &= gateway.fail_open;
+            drawn.get_or_insert(cluster);
+        }
+        drawn.filter(|_| !fail_open)
     }
 
     fn dynamic(&self, key: &ClusterKey, host: Option<&str>) -> Option<ClusterKey> {
@@ -223,7 +273,10 @@ impl Upstream {
                     cluster.refresh(&shared, seen);
                     shared.registry.names().keep(&cluster.names());
                     let used = cluster.close_idle(now, shared.settings.upstream_idle);
-                    let passing = matches!(key, ClusterKey::Host(..) | ClusterKey::Toward(..)) && !used;
+                    let passing = matches!(
+                        key,
+                        ClusterKey::Host(..) | ClusterKey::Toward(..) | ClusterKey::Through(..)
+                    ) && !used;
                     // Whoever uses it holds a reference.
                     !(cluster.is_empty() || passing) || Rc::strong_count(cluster) > 1
                 });

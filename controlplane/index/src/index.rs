@@ -1,5 +1,7 @@
 //! The way in and out: object and registration changes in, resources and assignments out.
 
+pub(crate) mod collected;
+mod elsewhere;
 pub(crate) mod graph;
 
 use std::net::IpAddr;

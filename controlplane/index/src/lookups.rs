@@ -222,6 +222,12 @@ impl NamespaceLookups {
         }
     }
 
+    /// The network of this cluster's addresses, outside of a derivation.
+    pub(crate) fn network_now(&self, graph: &Graph, root_namespace: &Strng) -> Strng {
+        let network = graph.get(self.networks, root_namespace);
+        network.map(|network| Strng::clone(network)).unwrap_or_default()
+    }
+
     /// The network of this cluster's addresses: what the root namespace's label says.
     pub(crate) fn network(&self, fetch: &Fetch<'_>, config: &MeshConfig) -> Strng {
         fetch

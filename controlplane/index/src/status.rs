@@ -117,6 +117,8 @@ pub enum ConditionType {
     WaypointMissing,
     /// ServiceEntry: who may know of it.
     VisibilityApplied,
+    /// Service, ServiceEntry: whether there is a way to all of its endpoints.
+    EndpointsReachable,
     /// ServiceEntry: whether its hosts are its own.
     HostsAccepted,
     /// Gateway, listener: whether it is one that this control plane serves. Route: whether it counts at a parent.
@@ -233,6 +235,8 @@ pub enum StatusReason {
     UnderWay,
     /// Some proxies refused it.
     RefusedByProxies,
+    /// Endpoints are in other networks.
+    OtherNetwork,
 }
 
 impl ConditionType {
@@ -243,6 +247,7 @@ impl ConditionType {
             Self::WaypointBound => "istio.io/WaypointBound",
             Self::WaypointMissing => "istio.io/WaypointMissing",
             Self::VisibilityApplied => "istio.io/VisibilityApplied",
+            Self::EndpointsReachable => "lateen.dev/EndpointsReachable",
             Self::HostsAccepted => "lateen.dev/HostsAccepted",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
@@ -307,6 +312,7 @@ impl StatusReason {
             Self::Delivered => "Delivered",
             Self::UnderWay => "UnderWay",
             Self::RefusedByProxies => "RefusedByProxies",
+            Self::OtherNetwork => "OtherNetwork",
         }
     }
 }

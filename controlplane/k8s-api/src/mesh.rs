@@ -58,7 +58,7 @@ pub struct MeshConfigSpec {
     pub connect_timeout: Option<IstioDuration>,
     /// TCP's own liveness check.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// An HBONE connection without a stream for so long ends; 1 h where absent.
+    /// An HBONE connection without a stream for so long ends; Istio's default is 1 h. It has no effect here.
     pub hbone_idle_timeout: Option<IstioDuration>,
     /// How long the client's first bytes are waited for.
     pub protocol_detection_timeout: Option<IstioDuration>,

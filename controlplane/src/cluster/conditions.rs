@@ -132,10 +132,11 @@ fn is_ours(kind: &str) -> bool {
 }
 
 /// Gateway API's own types are left out: on a Gateway or a route of another controller they are that one's.
-const OURS: [ConditionType; 7] = [
+const OURS: [ConditionType; 8] = [
     ConditionType::WaypointBound,
     ConditionType::WaypointMissing,
     ConditionType::VisibilityApplied,
+    ConditionType::EndpointsReachable,
     ConditionType::HostsAccepted,
     ConditionType::ZtunnelAccepted,
     ConditionType::WaypointAccepted,

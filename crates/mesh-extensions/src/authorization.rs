@@ -1,5 +1,6 @@
 //! May a request or connection pass? (`envoy.service.auth.v3.Authorization`)
 
+mod metadata;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderName;
+use serde_json::{Map, Value};
 
 use crate::headers::HeaderChange;
 
@@ -94,6 +96,8 @@ pub struct Allowed {
     pub query: Vec<(String, String)>,
     /// Query parameters that are not for the destination.
     pub remove_query: Vec<String>,
+    /// What is said of the request beside.
+    pub metadata: Map<String, Value>,
 }
 
 /// The answer to the client.
@@ -107,6 +111,8 @@ pub struct Denied {
     pub headers: Vec<HeaderChange>,
     /// Its body.
     pub body: String,
+    /// What is said of the request beside.
+    pub metadata: Map<String, Value>,
 }
 
 #[cfg(test)]

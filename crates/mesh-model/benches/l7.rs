@@ -287,6 +287,7 @@ fn request<'a>(authority: &'a str, path: &'a str, headers: &'a HeaderMap) -> Req
         path,
         query: None,
         headers,
+        metadata: None,
     }
 }
 

@@ -21,8 +21,10 @@ pub type TaskName = Cow<'static, str>;
 pub fn supervisor() -> (Tasks, Failures) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let tasks = Tasks {
-        failures: sender,
-        stopping: Arc::default(),
+        shared: Arc::new(Shared {
+            failures: sender,
+            stopping: AtomicBool::new(false),
+        }),
     };
     (tasks, Failures { receiver })
 }
@@ -31,8 +33,13 @@ pub fn supervisor() -> (Tasks, Failures) {
 /// runtime.
 #[derive(Clone, Debug)]
 pub struct Tasks {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     failures: mpsc::UnboundedSender<TaskFailure>,
-    stopping: Arc<AtomicBool>,
+    stopping: AtomicBool,
 }
 
 /// Yields the failures of critical tasks, and the panics of all.
@@ -124,7 +131,7 @@ impl Tasks {
 
     /// From now on a critical task may return.
     pub fn stopping(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.shared.stopping.store(true, Ordering::Release);
     }
 
     async fn watch_critical<E: Display>(self, name: TaskName, task: impl Future<Output = Result<(), E>>) {
@@ -132,15 +139,22 @@ impl Tasks {
         self.critical_ended(name, end);
     }
 
-    async fn watch_panic(self, name: TaskName, task: impl Future<Output = ()>) {
-        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-            self.fail(name, TaskEnd::Panicked(panic_text(&*panic)));
-        }
+    /// No `async fn`: that would have room for the task twice, as it came and as it is run, and each request of HTTP/2 is one.
+    fn watch_panic<F: Future<Output = ()>>(
+        self,
+        name: TaskName,
+        task: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        AssertUnwindSafe(task).catch_unwind().map(move |end| {
+            if let Err(panic) = end {
+                self.fail(name, TaskEnd::Panicked(panic_text(&*panic)));
+            }
+        })
     }
 
     fn critical_ended<E: Display>(&self, name: TaskName, end: Result<Result<(), E>, Box<dyn Any + Send>>) {
         match end {
-            Ok(Ok(())) if self.stopping.load(Ordering::Acquire) => {
+            Ok(Ok(())) if self.shared.stopping.load(Ordering::Acquire) => {
                 tracing::debug!(task = %name, "task finished");
             }
             Ok(Ok(())) => self.fail(name, TaskEnd::Returned),
@@ -153,7 +167,7 @@ impl Tasks {
         let failure = TaskFailure { name, why };
         tracing::error!("{failure}");
         // Nobody listens any more only when the process is on its way out.
-        let _ = self.failures.send(failure);
+        let _ = self.shared.failures.send(failure);
     }
 }
 

@@ -153,6 +153,7 @@ fn record<'a>(method: &'a Method, headers: &'a HeaderMap, end: &'a End) -> Recor
         upstream: Upstream::default(),
         route: None,
         trace: None,
+        metadata: None,
     }
 }
 

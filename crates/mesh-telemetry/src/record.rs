@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method, Version};
+use mesh_model::l7::request::Metadata;
 use mesh_model::workload::WorkloadType;
 use mesh_model::{Service, Workload};
 use mesh_types::{Identity, Strng};
@@ -52,6 +53,8 @@ pub struct Record<'a> {
     pub upstream: Upstream<'a>,
     /// The route and its rule.
     pub route: Option<&'a str>,
+    /// What those who were asked about it said of it.
+    pub metadata: Option<&'a Metadata>,
     /// The span that is reported of it, or would be.
     pub trace: Option<&'a SpanContext>,
 }

@@ -106,6 +106,7 @@ impl Story {
             },
             route: None,
             trace: None,
+            metadata: None,
         }
     }
 }

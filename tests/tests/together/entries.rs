@@ -91,6 +91,53 @@ fn whose_entries_are_seen() {
     assert_eq!(mesh.get("/").to("api.example.com:80").send().by(), "web-v1");
 }
 
+/// There is no way to other networks: such endpoints are left out, and everybody is told.
+#[test]
+fn endpoints_in_other_networks_are_left_out_and_told_of() {
+    let mesh = Together::shop(
+        "{apiVersion: lateen.dev/v1alpha1, kind: MeshConfig, metadata: {name: mesh, namespace: istio-system}, spec: \
+         {accessLogFile: /dev/stdout, accessLogFormat: \"%RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\\n\"}}",
+    );
+    let ip = mesh.of("web-v2").ip;
+    mesh.apply(&entry(
+        "far",
+        &format!(
+            "hosts: [far.example.com], {HTTP}, resolution: STATIC, workloadSelector: {{labels: {{app: far}}}}"
+        ),
+    ));
+    let at = |name: &str, network: &str| {
+        mesh.apply(&format!(
+            "{{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {{name: {name}, namespace: shop}}, spec: \
+             {{address: {ip}, labels: {{app: far}}{network}}}}}"
+        ));
+    };
+    let get = || mesh.get("/").to("far.example.com:80").send();
+    let told = || mesh.metrics().contains("lateen_waypoint_other_network_total 1");
+    let reachable = || mesh.conditions("ServiceEntry", "far", "lateen.dev/EndpointsReachable");
+    at("one", ", network: east");
+    assert_eq!((get().status, told()), (503, true));
+    let log = mesh.log(1);
+    assert!(
+        log[0].starts_with("UH in_other_networks,_to_which_there_is_no_way:_all_1"),
+        "{log:?}"
+    );
+    let said = reachable();
+    assert_eq!(
+        (said[0]["status"].as_str(), said[0]["reason"].as_str()),
+        (Some("False"), Some("OtherNetwork"))
+    );
+    assert!(
+        said[0]["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("1 of its endpoints") && m.contains("(east)"))
+    );
+    // One that is here takes everything, and the other one is still told of.
+    at("two", "");
+    assert_eq!((get().brief(), reachable().len()), ((200, "web-v2"), 1));
+    at("one", "");
+    assert_eq!((get().status, reachable().len(), told()), (200, 0, true));
+}
+
 #[test]
 fn an_egress_waypoint_serves_wildcards_by_host_and_server_name() {
     // `*.localhost` is resolved by nobody outside; that it leads to this machine is refused, and the host decides before.

@@ -234,6 +234,7 @@ fn a_provider_of_grpc_is_asked_on_envoys_wire() {
         status: Some(429),
         headers: vec![change("x-why", "because")],
         body: "slow down".to_owned(),
+        metadata: serde_json::Map::new(),
     };
     services::unary(at, move |_, message| {
         let check = Check::decode(&message).unwrap();
@@ -289,6 +290,79 @@ fn a_provider_of_grpc_is_asked_on_envoys_wire() {
     assert_eq!(mesh.get("/ask").header("x-key", "broken").send().status, 200);
 }
 
+// row: AuthorizationPolicy rules.when
+#[test]
+fn what_it_says_beside_counts_in_policies_and_logs() {
+    let (mesh, at) = stage(GRPC, "grpc");
+    services::unary(at, move |_, message| {
+        let check = Check::decode(&message).unwrap();
+        let headers = check.request.map(|request| request.headers).unwrap_or_default();
+        let said =
+            serde_json::json!({"tier": headers.get("x-tier"), "groups": ["a", "b"], "who": {"age": 7}});
+        let metadata = said.as_object().unwrap().clone();
+        Ok(match headers.contains_key("x-no") {
+            false => Checked::Allowed(Allowed {
+                metadata,
+                ..Allowed::default()
+            }),
+            true => Checked::Denied(Denied {
+                code: 7,
+                status: None,
+                headers: Vec::new(),
+                body: String::new(),
+                metadata,
+            }),
+        }
+        .encode())
+    });
+    mesh.apply(&provider(GRPC, "").replace(
+        "spec: {",
+        "spec: {accessLogFile: /dev/stdout, accessLogFormat: \"%RESPONSE_CODE% %DYNAMIC_METADATA(envoy.filters.http.ext_authz:tier)% \
+         %DYNAMIC_METADATA(envoy.filters.http.ext_authz:who)%\\n\", ",
+    ));
+    let rule = |action: &str, when: &str| {
+        mesh.apply(&format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: tier, namespace: shop}}, spec: \
+             {{targetRefs: [{{group: '', kind: Service, name: web}}], action: {action}, rules: [{{when: [{{key: \
+             'experimental.envoy.filters.http.ext_authz{when}}}]}}]}}}}"
+        ));
+    };
+    let status = |path: &str, tier: &str| mesh.get(path).header("x-tier", tier).send().status;
+    for (action, when, expected) in [
+        ("ALLOW", "[tier]', values: [gold]", [200, 403, 403]),
+        ("ALLOW", "[groups]', values: ['[b]']", [200, 200, 403]),
+        ("ALLOW", "[groups]', values: ['[c]']", [403, 403, 403]),
+        ("DENY", "[tier]', values: ['g*']", [403, 200, 200]),
+        ("DENY", "[tier]', notValues: [gold]", [200, 403, 403]),
+    ] {
+        rule(action, when);
+        // Nobody is asked about the last one.
+        let got = [
+            status("/ask", "gold"),
+            status("/ask", "tin"),
+            status("/free", "gold"),
+        ];
+        assert_eq!(got, expected, "{action} {when}");
+    }
+    mesh.remove("AuthorizationPolicy", "tier");
+    let before = mesh.log(15).len();
+    assert_eq!(status("/ask", "gold"), 200);
+    assert_eq!(
+        mesh.get("/ask")
+            .header("x-tier", "tin")
+            .header("x-no", "1")
+            .send()
+            .status,
+        403
+    );
+    assert_eq!(status("/free", "gold"), 200);
+    let log = mesh.log(before + 3);
+    assert_eq!(
+        log[before..],
+        ["200 gold {\"age\":7}", "403 tin {\"age\":7}", "200 - -"]
+    );
+}
+
 #[test]
 fn connections_can_be_asked_about_over_grpc_only() {
     let (mesh, at) = stage(GRPC, "grpc");
@@ -302,6 +376,7 @@ fn connections_can_be_asked_about_over_grpc_only() {
                 status: None,
                 headers: Vec::new(),
                 body: String::new(),
+                metadata: serde_json::Map::new(),
             })
             .encode(),
         })

@@ -40,11 +40,12 @@
 //! # Layout
 //! - this file: [`Together`]. - [`plane`]: the control plane's half. - [`proxy`]: the waypoint's half.
 //! - [`streams`]: xDS over gRPC. - [`backend`]: applications. - [`request`]: what is asked and answered.
-//! - [`wire`][]: connections.
+//! - [`wire`][]: connections. - `chat`: calls that are open both ways.
 
 #![expect(clippy::unwrap_used, reason = "this is test code outside of test functions")]
 
 pub(crate) mod backend;
+mod chat;
 mod plane;
 mod proxy;
 pub(crate) mod request;

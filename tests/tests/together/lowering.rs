@@ -126,6 +126,7 @@ fn ask(state: &StateReader, snapshot: &L7Snapshot) {
                 path,
                 query: None,
                 headers: &headers,
+                metadata: None,
             };
             let _ = tables.route(&compiled, &frontend, &request, &CLIENT, &Claims::none());
         }

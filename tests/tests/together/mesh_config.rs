@@ -236,6 +236,29 @@ fn the_client_is_whom_the_first_trusted_proxy_had_a_request_from() {
     ] {
         assert_eq!(status(lines), expected, "{lines:?}");
     }
+    // A Gateway says it for itself: on its own object, or on what it has made.
+    let own = |gateway: &str| {
+        mesh.apply(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: edge, namespace: shop{gateway}, listeners: \
+             [{{name: web, port: 80, protocol: HTTP}}]}}}}"
+        ));
+    };
+    let one = "proxy.istio.io/config: '{gatewayTopology: {numTrustedProxies: 1}}'";
+    for gateway in [
+        format!(", annotations: {{{one}}}}}, spec: {{gatewayClassName: lateen"),
+        format!("}}, spec: {{gatewayClassName: lateen, infrastructure: {{annotations: {{{one}}}}}"),
+    ] {
+        own(&gateway);
+        assert_eq!(status(&["9.9.9.9"]), 403, "{gateway}");
+        assert_eq!(status(&["9.9.9.9, 1.1.1.1"]), 200, "{gateway}");
+    }
+    // What says nothing of it, or cannot be read, leaves the mesh's number.
+    for text in ["{concurrency: 2}", "{gatewayTopology: "] {
+        own(&format!(
+            ", annotations: {{proxy.istio.io/config: '{text}'}}}}, spec: {{gatewayClassName: lateen"
+        ));
+        assert_eq!(status(&["9.9.9.9, 1.1.1.1"]), 403, "{text}");
+    }
     // The application is told all of it.
     let seen = mesh
         .get("/")

@@ -370,3 +370,58 @@ fn a_service_is_told_what_expressions_give() {
     assert_eq!(mesh.post("/", "").send().status, 200);
     assert_eq!(hits.lock().len(), 2, "of nothing it is told nothing");
 }
+
+/// Quotas: the mesh's own service counts, and is asked about what `when` says alone.
+// row: RateLimitPolicy global.limits
+#[test]
+fn a_quota_counts_what_its_condition_says() {
+    let mesh = Together::shop("");
+    let at = services::place(&mesh, "counter", "grpc");
+    mesh.apply(&format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: lateen-ratelimit, namespace: istio-system}}, spec: {{clusterIP: 10.96.8.1, ports: \
+         [{{name: grpc, port: 8081, targetPort: {}}}]}}}}\n---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: counter, \
+         namespace: istio-system, labels: {{kubernetes.io/service-name: lateen-ratelimit}}}}, addressType: IPv4, endpoints: [{{addresses: \
+         [{}]}}], ports: [{{name: grpc, port: {}}}]}}",
+        at.port(),
+        at.ip(),
+        at.port()
+    ));
+    let hits: Arc<Mutex<Vec<Hit>>> = Arc::default();
+    let log = hits.clone();
+    services::unary(at, move |_, message| {
+        let hit = Hit::decode(&message).unwrap();
+        let over_limit = hit
+            .descriptors
+            .iter()
+            .flatten()
+            .any(|(_, value)| value == "reads");
+        log.lock().push(hit);
+        let counted = Counted {
+            over_limit,
+            statuses: Vec::new(),
+            response_headers: Vec::new(),
+            request_headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        Ok(counted.encode())
+    });
+    mesh.apply(&policy(
+        "global: {failureMode: Closed, timeout: 10s, limits: [{name: reads, when: \"request.method == 'GET'\", requests: 5, unit: Day, by: [{header: \
+         x-user}]}, {name: writes, when: \"request.method == 'POST'\", requests: 5, unit: Day, by: [{header: x-user}]}]}",
+    ));
+    let asked = |ask: Ask<'_>| {
+        hits.lock().clear();
+        let status = ask.header("x-user", "a").send().status;
+        let names: Vec<String> = hits
+            .lock()
+            .iter()
+            .flat_map(|hit| hit.descriptors.clone())
+            .map(|d| d[0].1.clone())
+            .collect();
+        (status, names)
+    };
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+    assert_eq!(asked(mesh.get("/")), (429, names(&["reads"])));
+    assert_eq!(asked(mesh.post("/", "")), (200, names(&["writes"])));
+    assert_eq!(asked(mesh.ask("PUT", "/")), (200, names(&[])));
+}

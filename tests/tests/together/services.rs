@@ -43,7 +43,16 @@ pub(crate) fn streaming(at: SocketAddr, says: impl Fn(Bytes) -> Words + Send + S
     let says = Arc::new(says);
     serve(at, move |request| {
         let says = says.clone();
-        async move { converse(request, says) }
+        async move { converse(request, says, true) }
+    });
+}
+
+/// Says every message of every stream again, and never comes to an end.
+pub(crate) fn lingering(at: SocketAddr) {
+    let says = Arc::new(|word| Ok(vec![word]));
+    serve(at, move |request| {
+        let says = says.clone();
+        async move { converse(request, says, false) }
     });
 }
 
@@ -85,6 +94,7 @@ pub(crate) fn http(
 fn converse(
     request: Request<Incoming>,
     says: Arc<impl Fn(Bytes) -> Words + Send + Sync + 'static>,
+    ends: bool,
 ) -> Answer {
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut body = request.into_body();
@@ -106,7 +116,11 @@ fn converse(
                 }
             }
         }
-        let _ = sender.send(Ok(end(0)));
+        match ends {
+            true => drop(sender.send(Ok(end(0)))),
+            // Until whoever listens is gone.
+            false => sender.closed().await,
+        }
     });
     let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|frame| (frame, receiver))

@@ -296,3 +296,23 @@ fn rules_are_delegated() {
     ));
     check(&mesh, Via::Mesh, &[("GET /team/a", "v2"), ("GET /", "v1")]);
 }
+
+/// Nobody knows what clients are labelled with: such a match takes no request, and whoever wrote it is told.
+#[test]
+fn labels_of_clients_take_nobody_and_that_is_told() {
+    let mesh = Together::shop(&virtual_service(&format!(
+        "http: [{{match: [{{sourceLabels: {{app: client}}}}], {}}}, {{{}}}]",
+        to("v2"),
+        to("v1")
+    )));
+    assert_eq!(mesh.get("/").send().brief(), (200, "web-v1"));
+    let told = mesh.conditions("VirtualService", "web", "PartiallyInvalid");
+    assert!(
+        told.iter().any(|c| c["status"] == "True"
+            && c["message"]
+                .as_str()
+                .is_some_and(|m| m.contains("sourceLabels") && m.contains("takes no request"))),
+        "{}",
+        mesh.status("VirtualService", "web")
+    );
+}

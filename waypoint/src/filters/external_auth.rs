@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mesh_extensions::headers::HeaderChange;
 use mesh_model::l7::authorization::{ExternalAuth, ExternalAuthBody, ExternalAuthProtocol};
 use mesh_model::l7::filter::Filter as RuleFilter;
+use mesh_model::l7::request::Metadata;
 use mesh_types::Strng;
 
 use super::authorization::{Denied, client, local, named, requester};
@@ -39,7 +40,7 @@ pub(crate) struct OfRule;
 #[derive(Debug)]
 enum Answer {
     Allowed(Changes),
-    Denied(Box<LocalReply>),
+    Denied(Box<LocalReply>, Metadata),
 }
 
 /// What becomes of a request that may pass.
@@ -50,6 +51,7 @@ struct Changes {
     query: Vec<(String, String)>,
     remove_query: Vec<String>,
     answer: Vec<HeaderChange>,
+    metadata: Metadata,
 }
 
 /// Why nothing was answered.
@@ -194,7 +196,8 @@ async fn ask(exchange: &mut Exchange, provider: &ExternalAuth, policy: Strng) ->
             }
             ControlFlow::Continue(())
         }
-        Ok(Answer::Denied(reply)) => {
+        Ok(Answer::Denied(reply, metadata)) => {
+            said(exchange, metadata);
             exchange.story.policy = Some(policy);
             ControlFlow::Break(*reply)
         }
@@ -249,6 +252,7 @@ struct Sent {
 impl Changes {
     /// Says whether the request changed.
     fn apply(self, exchange: &mut Exchange) -> bool {
+        said(exchange, self.metadata);
         let headers = self.request.len() + self.remove.len();
         let changed = headers + self.query.len() + self.remove_query.len() > 0;
         for change in &self.request {
@@ -259,6 +263,20 @@ impl Changes {
         exchange.beside.extend(self.answer);
         changed
     }
+}
+
+/// What is said of a request beside the answer: policies and logs may ask for it.
+fn said(exchange: &mut Exchange, metadata: Metadata) {
+    if metadata.is_empty() {
+        return;
+    }
+    let known: Option<&Metadata> = exchange.head.extensions.get();
+    let all = match known {
+        Some(known) => known.and(metadata),
+        None => metadata,
+    };
+    exchange.story.metadata = Some(all.clone());
+    exchange.head.extensions.insert(all);
 }
 
 /// The answer to a client that may not pass.

@@ -14,9 +14,7 @@ impl Filter for Identity {
     async fn request(&self, exchange: &mut Exchange) -> Next {
         let headers = &mut exchange.head.headers;
         clean(headers);
-        if let Ok(peer) = HeaderValue::from_str(&exchange.accepted.client.peer.ip().to_string()) {
-            append(headers, &FORWARDED_FOR, &peer);
-        }
+        append(headers, &FORWARDED_FOR, &exchange.peer);
         if !headers.contains_key(FORWARDED_PROTO) {
             headers.insert(
                 FORWARDED_PROTO,
@@ -60,6 +58,10 @@ fn is_forgeable(name: &HeaderName) -> bool {
 
 /// Joins all that is there with commas: proxies may have written a line each.
 fn append(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
+    if !headers.contains_key(name) {
+        headers.insert(name, value.clone());
+        return;
+    }
     let lines = headers.get_all(name).iter().chain([value]);
     let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
     let joined = HeaderValue::from_bytes(&lines.join(&b','));

@@ -38,7 +38,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use mesh_model::l7::request::{Claims, split_authority};
@@ -69,6 +69,8 @@ use tail::Counted;
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) accepted: Arc<Accepted>,
+    /// Its client's address, as applications are told it.
+    peer: HeaderValue,
     /// Requests that have come.
     pub(crate) requests: Cell<u64>,
     /// Requests whose answers are not over.
@@ -197,6 +199,8 @@ fn begin(
         upgrade: prepared.upgrade,
         tunnel,
         expects: prepared.expects,
+        peer: connection.peer.clone(),
+        named: prepared.named,
         head: prepared.head,
         authority: prepared.authority,
         accepted,
@@ -240,6 +244,8 @@ impl Connection {
     fn new(worker: Rc<Worker>, accepted: Accepted) -> Self {
         Self {
             unsent: Rc::new(Unsent::new(&worker.memory)),
+            peer: HeaderValue::from_str(&accepted.client.peer.ip().to_string())
+                .expect("digits, letters and colons are a header value"),
             worker,
             accepted: Arc::new(accepted),
             requests: Cell::new(0),

@@ -274,7 +274,10 @@ async fn establish(
 ) -> Option<Reached> {
     let name = accepted.client.server_name.as_deref();
     let address = Some(accepted.client.destination);
-    let cluster = worker.upstream.destination(&forward.cluster, name, address).await;
+    let upstream = &worker.upstream;
+    let cluster = upstream
+        .destination_from(&accepted.frontend, &forward.cluster, name, address)
+        .await;
     story.upstream_cluster = Some(forward.cluster.of_bytes());
     let most = cluster.rules().and_then(|rules| rules.limits().max_connections);
     let Some(slot) = Slot::within(&cluster.common, most) else {
@@ -291,10 +294,12 @@ async fn establish(
         let ask = Ask {
             tried: &tried,
             hash,
+            stays: false,
             session: None,
             anywhere: true,
         };
         let Some(endpoint) = cluster.pick(&ask) else {
+            story.nobody_at(&cluster);
             story.flags.add(ResponseFlag::NoHealthyUpstream);
             story.details = "no_healthy_upstream";
             return None;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use mesh_model::Workload;
+use mesh_model::l7::request::Metadata;
 use mesh_telemetry::trace::SpanContext;
 use mesh_types::Strng;
 use tokio::time::Instant;
@@ -68,6 +69,8 @@ pub struct Report {
     pub audited: Option<Strng>,
     /// What policies on trial would have done.
     pub dry_run: Option<Strng>,
+    /// What those who were asked about it said of it.
+    pub metadata: Option<Metadata>,
     /// The headers of the answer, where somebody needs them.
     pub response_headers: Option<HeaderMap>,
     /// Its trailers, where somebody needs them.
@@ -135,6 +138,7 @@ impl Report {
             policy: None,
             audited: None,
             dry_run: None,
+            metadata: None,
             response_headers: None,
             trailers: None,
             trace: None,

@@ -99,6 +99,11 @@ impl Reporting {
         self.0.telemetry.refused(peer, reason);
     }
 
+    /// A request or connection has no endpoint, since all of its service's are in other networks.
+    pub(crate) fn elsewhere(&self) {
+        self.0.telemetry.elsewhere.inc();
+    }
+
     /// A policy on trial would have done this. `would` is the closed word for metrics.
     pub(crate) fn on_trial(&self, would: &'static str) {
         self.0.telemetry.on_trial.with_label_values(&[would]).inc();

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_balance::{Counter, Member, Outcome, Permit, Picker, Places};
-use mesh_model::AppProtocol;
+use mesh_balance::{Counter, Member, Outcome, Permit, Picker, Places, Settings};
 use mesh_model::l7::ServicePort;
 use mesh_model::l7::route::Destination;
+use mesh_model::l7::traffic::HashKey;
+use mesh_model::{AppProtocol, GatewayRef, Service};
 use mesh_types::{Strng, WorkloadUid};
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub enum ClusterKey {
     Service(ServicePort, Option<Strng>),
     /// One of the many that a service stands for.
     Toward(ServicePort, Option<Strng>, Toward),
+    /// A service's port, through its waypoint.
+    Through(ServicePort, GatewayRef),
     /// A port of a workload.
     Workload(WorkloadUid, SocketAddr),
     /// A backend, by its name.
@@ -63,6 +66,10 @@ struct Now {
     exists: bool,
     passed_through: bool,
     resolving: bool,
+    /// Endpoints in other networks, to which there is no way.
+    elsewhere: usize,
+    /// What comes from outside passes its waypoint.
+    guarded: Option<Arc<Service>>,
     names: Rc<[Strng]>,
     protocol: AppProtocol,
     rules: Option<Rc<Rules>>,
@@ -73,6 +80,16 @@ struct Now {
     sessions: HashMap<u64, usize>,
     /// Endpoints that take nothing new, by what sessions call them: those stay until they are gone.
     leaving: HashMap<u64, Rc<Endpoint>>,
+    /// Where keys of clients were kept when those that leave were still there; absent where that makes no difference.
+    before: Option<Before>,
+}
+
+/// Endpoints and those that leave, as keys were kept together before.
+struct Before {
+    picker: Picker,
+    endpoints: Vec<Rc<Endpoint>>,
+    /// From here on they leave.
+    leaving: usize,
 }
 
 /// What is known of a request when an endpoint is picked for it.
@@ -82,6 +99,8 @@ pub struct Ask<'a> {
     pub tried: &'a [Rc<Endpoint>],
     /// What is hashed, where equal keys are kept together.
     pub hash: Option<u64>,
+    /// Whoever it is hashed for was here before: an endpoint that takes nothing new may be theirs.
+    pub stays: bool,
     /// The endpoint that the client had, as its session calls it.
     pub session: Option<u64>,
     /// Another one may be in a place that is not next in turn.
@@ -123,6 +142,17 @@ impl Cluster {
         self.now.borrow().passed_through
     }
 
+    /// The service, where what comes from outside has to pass its waypoint.
+    pub(super) fn guarded(&self) -> Option<Arc<Service>> {
+        self.now.borrow().guarded.clone()
+    }
+
+    /// How many endpoints are in other networks, where it has no others.
+    pub(crate) fn only_elsewhere(&self) -> Option<usize> {
+        let now = self.now.borrow();
+        (now.elsewhere > 0 && now.endpoints.is_empty()).then_some(now.elsewhere)
+    }
+
     /// Its endpoints, well or not.
     #[must_use]
     pub fn endpoints(&self) -> Rc<[Rc<Endpoint>]> {
@@ -150,6 +180,14 @@ impl Cluster {
             if let Some(leaving) = now.leaving.get(&had).filter(|e| e.host.is_well(moment)) {
                 return Some(leaving.clone());
             }
+        }
+        if let Some(hash) = ask.hash.filter(|_| ask.stays && ask.tried.is_empty())
+            && let Some(kept) = now
+                .before
+                .as_mut()
+                .and_then(|before| before.pick(hash, &self.common))
+        {
+            return Some(kept);
         }
         let place = |tried: &Rc<Endpoint>| {
             let same = |endpoint: &Rc<Endpoint>| Arc::ptr_eq(&endpoint.host, &tried.host);
@@ -284,6 +322,7 @@ impl Cluster {
         // Endpoints that are gone take nothing new; what is under way there ends by itself.
         old.values().for_each(|gone| gone.http.retire());
         let settings = rules.balance(found.balancing.as_ref());
+        let settings_before = settings.clone();
         let same = now
             .picker
             .as_ref()
@@ -296,26 +335,72 @@ impl Cluster {
                 .any(|(a, b)| !Rc::ptr_eq(a, b))
         };
         if !same || changed || now.own != own || moved() {
-            let member = |endpoint: &Rc<Endpoint>| Member {
-                host: endpoint.host.clone(),
-                weight: endpoint.weight,
-                places: endpoint.places.clone(),
-            };
-            let members = endpoints.iter().map(member).collect();
+            let members = endpoints.iter().map(|endpoint| endpoint.member()).collect();
             now.picker = Some(Picker::new(settings, members, &own, &self.common.group, moment));
             let names = endpoints.iter().enumerate();
             now.sessions = names.map(|(at, e)| (session::name(e.host.key()), at)).collect();
             now.endpoints = endpoints.into();
             now.own = own;
         }
+        now.before = Before::of(now, &rules, settings_before, &self.common);
         (now.exists, now.resolving, now.protocol) = (true, found.resolving, found.protocol);
+        if self.common.tells_of_elsewhere(found.elsewhere) {
+            let left_out = found.elsewhere;
+            tracing::warn!(cluster = %self.name, left_out, "endpoints are in other networks, to which there is no way");
+        }
+        (now.elsewhere, now.guarded) = (found.elsewhere, found.guarded);
         now.passed_through = found.passed_through;
         now.names = found.names.into();
         now.rules = Some(rules);
     }
 }
 
+impl Before {
+    /// Nothing where no cookie is hashed, or nobody leaves.
+    fn of(now: &Now, rules: &Rules, settings: Settings, common: &Common) -> Option<Self> {
+        let by_cookie = matches!(rules.hash_key(), Some(HashKey::Cookie { .. }));
+        if !by_cookie || now.leaving.is_empty() {
+            return None;
+        }
+        let endpoints: Vec<_> = now
+            .endpoints
+            .iter()
+            .chain(now.leaving.values())
+            .cloned()
+            .collect();
+        let members = endpoints.iter().map(|endpoint| endpoint.member()).collect();
+        Some(Self {
+            picker: Picker::new(settings, members, &now.own, &common.group, common.now()),
+            leaving: now.endpoints.len(),
+            endpoints,
+        })
+    }
+
+    /// The endpoint that the key had, if that is one that leaves and is well.
+    fn pick(&mut self, hash: u64, common: &Common) -> Option<Rc<Endpoint>> {
+        let moment = common.now();
+        if self.picker.is_stale(&common.group, moment) {
+            self.picker.renew(&common.group, moment);
+        }
+        let ask = mesh_balance::Ask {
+            hash: Some(hash),
+            ..mesh_balance::Ask::default()
+        };
+        let picked = self.picker.pick(&ask, moment, &mut || fastrand::u64(..))?;
+        let had = self.endpoints.get(picked).filter(|_| picked >= self.leaving)?;
+        had.host.is_well(moment).then(|| had.clone())
+    }
+}
+
 impl Endpoint {
+    fn member(&self) -> Member {
+        Member {
+            host: self.host.clone(),
+            weight: self.weight,
+            places: self.places.clone(),
+        }
+    }
+
     fn new(
         found: Found,
         host: Arc<mesh_balance::Host>,
@@ -386,6 +471,7 @@ impl ClusterKey {
                     None => format!("inbound-vip|{port}|{protocol}|{host}"),
                 }
             }
+            Self::Through(at, _) => format!("inbound-vip|{}|{protocol}|{}", at.port, at.service.hostname),
             Self::Workload(..) => "encap".to_owned(),
             Self::Backend(name) | Self::Host(name, _) => name.to_string(),
         }

@@ -10,7 +10,7 @@ use mesh_model::l7::traffic::ProxyProtocolVersion;
 use mesh_net::proxy_protocol::Header;
 use mesh_net::{DialError, DialOptions, dial};
 use mesh_tls::CertSource;
-use mesh_types::{Authority, NextHop, Strng};
+use mesh_types::{NextHop, Strng};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -113,8 +113,8 @@ pub(crate) async fn connect_for(
             (Stream::from(stream), local)
         }
         Way::Tunnel(reach) => {
-            let request = ConnectRequest::to(Authority::from(endpoint.address));
-            let tunnel = timeout_at(until, shared.tunnels.tunnel(&reach.0, &request)).await;
+            let request = ConnectRequest::to(reach.target.clone());
+            let tunnel = timeout_at(until, shared.tunnels.tunnel(&reach.hop, &request)).await;
             let tunnel = tunnel.map_err(|_| ConnectFailure::TimedOut)??;
             let local = tunnel.local_address();
             (Stream::from(tunnel), local)

@@ -11,10 +11,11 @@ use mesh_model::{Service, Workload};
 use mesh_net::DialOptions;
 use mesh_state::l7::L7Snapshot;
 use mesh_tls::ExpectedPeers;
-use mesh_types::{NextHop, Strng, ports};
+use mesh_types::{Authority, NextHop, Strng, ports};
 
 use super::Shared;
 use super::http::HttpConnections;
+use super::lookup::Looking;
 use super::registry::Common;
 use super::rules::Rules;
 
@@ -49,9 +50,13 @@ pub(crate) enum Way {
     Tunnel(Box<Reach>),
 }
 
-/// Who is at the end of a tunnel.
+/// Who is at the end of a tunnel, and what is asked of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach(pub(crate) Hop);
+pub(crate) struct Reach {
+    pub(crate) hop: Hop,
+    /// The application, or the service behind a waypoint.
+    pub(crate) target: Authority,
+}
 
 impl PartialEq for Reach {
     fn eq(&self, other: &Self) -> bool {
@@ -60,9 +65,16 @@ impl PartialEq for Reach {
                 next,
                 source,
                 expected,
+                dial,
                 ..
-            } = &reach.0;
-            (*next, source.clone(), expected.clone(), reach.0.dial.clone())
+            } = &reach.hop;
+            (
+                *next,
+                source.clone(),
+                expected.clone(),
+                dial.clone(),
+                reach.target.clone(),
+            )
         };
         parts(self) == parts(other)
     }
@@ -100,29 +112,39 @@ impl Found {
     ) -> Self {
         let way = match workload.tunnel_protocol {
             TunnelProtocol::None => Way::Plain,
-            TunnelProtocol::Hbone => Way::Tunnel(Box::new(Reach(Hop {
-                next: NextHop::new(SocketAddr::new(address.ip(), ports::HBONE)),
-                netns: None,
-                dial: DialOptions {
-                    connect_timeout: rules
-                        .limits()
-                        .connect_timeout
-                        .unwrap_or(shared.settings.connect_timeout),
-                    ..DialOptions::default()
-                },
-                source: shared.identity.clone(),
-                expected: ExpectedPeers::identity_or(
-                    &workload.identity,
-                    service.iter().flat_map(|s| s.subject_alt_names.iter().cloned()),
-                ),
-                source_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                instance: workload.uid.clone(),
-            }))),
+            TunnelProtocol::Hbone => {
+                let next = SocketAddr::new(address.ip(), ports::HBONE);
+                Way::Tunnel(Box::new(Reach {
+                    hop: hop(workload, next, service, rules, shared),
+                    target: Authority::from(address),
+                }))
+            }
         };
         Self {
             workload: Some(workload.clone()),
             weight: workload.capacity.max(1),
             places: places(workload, snapshot),
+            way,
+            ..Self::plain(address)
+        }
+    }
+
+    /// A waypoint, as the way to `target`: it takes tunnels at `address`.
+    pub(super) fn through(
+        workload: &Arc<Workload>,
+        address: SocketAddr,
+        target: &Authority,
+        front: Option<&Service>,
+        looking: &Looking<'_>,
+    ) -> Self {
+        let way = Way::Tunnel(Box::new(Reach {
+            hop: hop(workload, address, front, looking.rules, looking.shared),
+            target: target.clone(),
+        }));
+        Self {
+            workload: Some(workload.clone()),
+            weight: workload.capacity.max(1),
+            places: places(workload, looking.snapshot),
             way,
             ..Self::plain(address)
         }
@@ -134,6 +156,29 @@ impl Found {
             Some(workload) => format!("{} {}", workload.uid, self.address).into(),
             None => self.address.to_string().into(),
         }
+    }
+}
+
+fn hop(
+    workload: &Workload,
+    next: SocketAddr,
+    service: Option<&Service>,
+    rules: &Rules,
+    shared: &Shared,
+) -> Hop {
+    let limit = rules.limits().connect_timeout;
+    let others = service.iter().flat_map(|s| s.subject_alt_names.iter().cloned());
+    Hop {
+        next: NextHop::new(next),
+        netns: None,
+        dial: DialOptions {
+            connect_timeout: limit.unwrap_or(shared.settings.connect_timeout),
+            ..DialOptions::default()
+        },
+        source: shared.identity.clone(),
+        expected: ExpectedPeers::identity_or(&workload.identity, others),
+        source_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        instance: workload.uid.clone(),
     }
 }
 

@@ -166,9 +166,9 @@ async fn probe(cluster: &Cluster, endpoint: &Endpoint, probe: &Probe, shared: &R
 
 fn host_of(cluster: &Cluster) -> Strng {
     match &cluster.key {
-        ClusterKey::Service(at, _) | ClusterKey::Toward(at, _, Toward::Address(_)) => {
-            at.service.hostname.clone()
-        }
+        ClusterKey::Service(at, _)
+        | ClusterKey::Through(at, _)
+        | ClusterKey::Toward(at, _, Toward::Address(_)) => at.service.hostname.clone(),
         ClusterKey::Host(_, host) | ClusterKey::Toward(_, _, Toward::Host(host)) => host.clone(),
         ClusterKey::Workload(_, address) => address.to_string().into(),
         ClusterKey::Backend(name) => name.clone(),

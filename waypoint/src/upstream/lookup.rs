@@ -14,7 +14,7 @@ use mesh_types::Strng;
 use super::cluster::Toward;
 use super::endpoint::Found;
 use super::rules::Rules;
-use super::{ClusterKey, Shared};
+use super::{ClusterKey, Shared, through};
 
 /// A destination that exists.
 pub(super) struct Destination {
@@ -30,6 +30,10 @@ pub(super) struct Destination {
     pub(super) names: Vec<Strng>,
     /// Some of those are not resolved yet.
     pub(super) resolving: bool,
+    /// Endpoints that are left out because they are in other networks.
+    pub(super) elsewhere: usize,
+    /// What comes from outside passes its waypoint.
+    pub(super) guarded: Option<Arc<Service>>,
 }
 
 /// What is looked at.
@@ -54,6 +58,8 @@ impl Looking<'_> {
                 destination.protocol = port.app_protocol;
                 destination.passed_through = service.load_balancing.mode == Mode::Passthrough;
                 destination.balancing = Some(service.load_balancing.clone());
+                let guarded = through::is_wanted(self.view, service, &self.shared.gateway);
+                destination.guarded = guarded.then(|| service.clone());
                 Some(destination)
             }
             ClusterKey::Toward(at, _, toward) => {
@@ -73,6 +79,13 @@ impl Looking<'_> {
                         Destination::new(port.app_protocol, endpoint.into_iter().collect())
                     }
                 };
+                destination.protocol = port.app_protocol;
+                Some(destination)
+            }
+            ClusterKey::Through(at, gateway) => {
+                let service = self.view.service_by_name(&at.service)?;
+                let port = service.ports.get(at.port)?;
+                let mut destination = through::endpoints(self, service, at.port, gateway);
                 destination.protocol = port.app_protocol;
                 Some(destination)
             }
@@ -101,8 +114,7 @@ impl Looking<'_> {
 
     fn of_service(&self, service: &Arc<Service>, port: u16) -> Destination {
         let mut destination = Destination::new(AppProtocol::Unknown, Vec::new());
-        let is_near =
-            |workload: &Workload| workload.network == self.shared.gateway.network && self.is_meant(workload);
+        let is_near = |workload: &Workload| self.is_near(workload) && self.is_meant(workload);
         let target_of = |endpoint: &Endpoint| {
             let mapped = endpoint.ports().get(port).and_then(|p| p.target_port);
             mapped.or_else(|| service.ports.get(port).and_then(|p| p.target_port))
@@ -116,7 +128,11 @@ impl Looking<'_> {
         destination.leaving.extend(leaving);
         for endpoint in self.view.endpoints(service).as_slice() {
             let workload = &endpoint.workload;
-            if workload.capacity == 0 || !is_near(workload) {
+            if workload.capacity == 0 || !self.is_meant(workload) {
+                continue;
+            }
+            if !self.is_near(workload) {
+                destination.elsewhere += 1;
                 continue;
             }
             let Some(target) = target_of(endpoint) else {
@@ -136,6 +152,11 @@ impl Looking<'_> {
             }
         }
         destination
+    }
+
+    /// Whether it is in this network: there is no way to others.
+    pub(super) fn is_near(&self, workload: &Workload) -> bool {
+        workload.network == self.shared.gateway.network
     }
 
     /// Whether a subset has it. Of a workload whose labels nobody told, nothing is guessed.
@@ -172,7 +193,7 @@ impl Looking<'_> {
 }
 
 impl Destination {
-    fn new(protocol: AppProtocol, endpoints: Vec<Found>) -> Self {
+    pub(super) fn new(protocol: AppProtocol, endpoints: Vec<Found>) -> Self {
         Self {
             protocol,
             balancing: None,
@@ -181,11 +202,13 @@ impl Destination {
             passed_through: false,
             names: Vec::new(),
             resolving: false,
+            elsewhere: 0,
+            guarded: None,
         }
     }
 }
 
-fn address(workload: &Workload, service: &Service) -> Option<IpAddr> {
+pub(super) fn address(workload: &Workload, service: &Service) -> Option<IpAddr> {
     let mut accepted = workload
         .addresses
         .iter()

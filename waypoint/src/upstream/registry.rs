@@ -32,6 +32,8 @@ pub(crate) struct Common {
     pub(crate) ended: Notify,
     /// Some worker asks the endpoints whether they are well.
     checked: AtomicBool,
+    /// It was said that endpoints are in other networks.
+    told: AtomicBool,
     beginning: Instant,
 }
 
@@ -82,6 +84,7 @@ impl Registry {
                 group: Arc::default(),
                 ended: Notify::new(),
                 checked: AtomicBool::new(false),
+                told: AtomicBool::new(false),
                 beginning: self.inner.beginning,
             })
         });
@@ -107,6 +110,11 @@ impl Common {
     /// The time as balancers count it.
     pub(crate) fn now(&self) -> Moment {
         Moment::after(self.beginning.elapsed())
+    }
+
+    /// So many endpoints are in other networks: whether that is to be said, which it is once as long as there are any.
+    pub(crate) fn tells_of_elsewhere(&self, endpoints: usize) -> bool {
+        !self.told.swap(endpoints > 0, Ordering::Relaxed) && endpoints > 0
     }
 
     /// The duty to ask the endpoints, if nobody has it.

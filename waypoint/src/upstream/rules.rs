@@ -48,7 +48,8 @@ impl Rules {
                 (place.with_service(at.clone()), subset.as_ref())
             }
             ClusterKey::Backend(name) | ClusterKey::Host(name, _) => (place.with_backend(name.clone()), None),
-            ClusterKey::Workload(..) => (place, None),
+            // What is said of a service is its waypoint's to do.
+            ClusterKey::Workload(..) | ClusterKey::Through(..) => (place, None),
         };
         let found = EffectiveDestination::towards(snapshot, &place, subset);
         let unknown_subset = found.is_err();
@@ -202,7 +203,7 @@ fn host(key: &ClusterKey) -> Option<&Strng> {
             Some(&at.service.hostname)
         }
         ClusterKey::Host(_, host) | ClusterKey::Toward(_, _, Toward::Host(host)) => Some(host),
-        ClusterKey::Workload(..) | ClusterKey::Backend(_) => None,
+        ClusterKey::Workload(..) | ClusterKey::Backend(_) | ClusterKey::Through(..) => None,
     }
 }
 

@@ -148,6 +148,7 @@ fn who_it_denies_is_told_what_it_says() {
                 status,
                 headers: vec![change(header("x-why"), "because", HeaderAction::Overwrite)],
                 body: "not you".to_owned(),
+                metadata: serde_json::Map::new(),
             })
         };
         let address = lab.open_plain("shop", 80);
@@ -260,6 +261,7 @@ fn connections_are_asked_about_too() {
                 status: None,
                 headers: Vec::new(),
                 body: String::new(),
+                metadata: serde_json::Map::new(),
             })
             .encode(),
         ));

@@ -225,6 +225,7 @@ fn a_span_reaches_its_collector_between_its_parent_and_its_child() {
                 tags: Vec::new(),
                 not_by_request_id: false,
                 no_istio_tags: false,
+                path_limit: 0,
             }),
         )]);
         let came = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

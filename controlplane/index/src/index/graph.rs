@@ -9,6 +9,7 @@ use controlplane_k8s_api::core::Pod;
 use mesh_model::{Address, Authorization, Service, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
+use super::collected::collect_conditions;
 use super::{AssignmentChange, Changes, ConditionChanges, ResourceChange};
 use crate::assignment::{Assignment, AssignmentKey, assignment_from_pod};
 use crate::config::MeshConfig;
@@ -19,7 +20,6 @@ use crate::lookups::{EntryLookups, Inputs, Lookups, WorkloadLookups};
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
-use crate::status::Statuses;
 use crate::waypoint::binding::GATEWAY_NAME;
 use crate::waypoint::only;
 use crate::workload_entry::{self, workload_from_workload_entry};
@@ -266,44 +266,6 @@ fn add_services(
         },
     );
     (of_services, of_entries)
-}
-
-/// What derivations stated, by object.
-pub(crate) fn collect_statuses<K, T>(graph: &Graph, of: Collection<K, Derived<T>>, into: &mut Statuses)
-where
-    K: controlplane_collections::Key,
-    Derived<T>: Value,
-{
-    let mut stated: Vec<_> = graph.iter(of).filter(|(_, d)| !d.status.is_empty()).collect();
-    stated.sort_by_key(|(key, _)| *key);
-    for (_, derived) in stated {
-        into.add(&derived.provenance, &derived.status);
-    }
-}
-
-/// What derivations found, by object.
-pub(crate) fn collect_conditions<K, T>(
-    graph: &Graph,
-    of: Collection<K, Derived<T>>,
-    into: &mut Vec<(ObjectKey, Condition)>,
-) where
-    K: controlplane_collections::Key,
-    Derived<T>: Value,
-{
-    for (_, derived) in graph.iter(of) {
-        let conditions = derived.conditions.iter();
-        into.extend(conditions.map(|c| (derived.provenance.clone(), c.clone())));
-    }
-}
-
-/// The entries of a collection in the order of keys, so that what is said about one object keeps its order.
-pub(crate) fn sorted_values<K: controlplane_collections::Key, V: Value>(
-    graph: &Graph,
-    of: Collection<K, V>,
-) -> Vec<(&K, &Arc<V>)> {
-    let mut all: Vec<_> = graph.iter(of).collect();
-    all.sort_by_key(|(key, _)| *key);
-    all
 }
 
 /// A collection's entries whose value is another one than at the last look; what is said about them goes apart.

@@ -68,7 +68,7 @@ impl FilterStatuses {
 
     pub(super) fn statuses(&self, graph: &Graph, into: &mut Statuses) {
         for statuses in self.0 {
-            crate::index::graph::collect_statuses(graph, statuses, into);
+            crate::index::collected::collect_statuses(graph, statuses, into);
         }
     }
 }

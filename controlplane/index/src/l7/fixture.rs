@@ -127,6 +127,7 @@ impl Asked<'_> {
             path,
             query,
             headers: &self.headers,
+            metadata: None,
         };
         let client = self.client();
         let selected = table.select(&request, &client, &self.claims);

@@ -27,9 +27,8 @@ use super::virtual_service::routes_from_virtual_service;
 use super::{L7Changes, Scoped, account};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
-use crate::index::graph::{
-    collect_conditions, collect_statuses, condition_changes, resources, sorted_values,
-};
+use crate::index::collected::{collect_conditions, collect_statuses, sorted_values};
+use crate::index::graph::{condition_changes, resources};
 use crate::index::{ConditionChanges, ResourceChange};
 use crate::lookups::{EntryLookups, Lookups};
 use crate::status::{ListenerStatus, Statuses};

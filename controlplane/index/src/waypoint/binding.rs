@@ -166,14 +166,22 @@ pub(crate) fn bind(
     let around = of_namespace.filter(|_| inherited);
     // The opt-out belongs to the level that asks for the waypoint; what the object itself says counts in any case.
     let fail_open = own.fail_open.or_else(|| around?.fail_open).unwrap_or(false);
+    let ingress = own.ingress.or_else(|| of_namespace?.ingress);
+    let ingress = ingress.filter(|_| target.traffic == Traffic::Service);
     let address = match choose(fetch, config, lookups, target, &name, inherited) {
         Ok(Some(waypoint)) => reference(waypoint, fail_open),
         Ok(None) => return Binding::default(),
-        Err(obstacle) => return refused(obstacle, &name, fail_open),
+        Err(obstacle) => {
+            // Gateways must not go past it either.
+            let ingress = ingress == Some(true) && !fail_open;
+            return Binding {
+                ingress,
+                ..refused(obstacle, &name, fail_open)
+            };
+        }
     };
     let mut message = format!("connections pass waypoint {name}");
     let mut gateways = vec![name.clone()];
-    let ingress = own.ingress.or_else(|| of_namespace?.ingress);
     let mut weighted = Vec::new();
     if target.traffic == Traffic::Service {
         match ingress {
@@ -209,7 +217,7 @@ pub(crate) fn bind(
         waypoint: Some(address),
         weighted,
         gateways,
-        ingress: target.traffic == Traffic::Service && ingress == Some(true),
+        ingress: ingress == Some(true),
         status: Some(StatusCondition::new(
             ConditionType::WaypointBound,
             true,

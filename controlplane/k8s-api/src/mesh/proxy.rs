@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use mesh_types::Strng;
 use serde::Deserialize;
 
+use crate::decode;
+use crate::kinds::UnknownFields;
 use crate::networking::ClientTls;
 use crate::telemetry::CustomTag;
+use crate::tree::{Tree, Value};
 use crate::value::IstioDuration;
 
 /// Settings of proxies.
@@ -29,6 +32,21 @@ pub struct DefaultConfig {
     pub connection_settings: Option<ConnectionSettings>,
     /// Variables that proxies get; read by name.
     pub proxy_metadata: BTreeMap<Strng, Strng>,
+}
+
+impl DefaultConfig {
+    /// What the annotation `proxy.istio.io/config` says: the same settings, of one proxy. What has no meaning is passed over.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, with its field.
+    pub fn of_annotation(text: &str) -> Result<Self, String> {
+        let tree = Tree::parse(text, 0).map_err(|e| e.reason.to_string())?;
+        if matches!(tree.value, Value::Null) {
+            return Ok(Self::default());
+        }
+        let spec = decode::decode(&tree, UnknownFields::Warned, &mut Vec::new());
+        spec.map_err(|e| format!("{}: {}", e.path, e.reason))
+    }
 }
 
 /// Traces.

@@ -55,7 +55,7 @@ pub struct HttpPool {
     pub max_requests_per_connection: u32,
     /// Retries at once.
     pub max_retries: u32,
-    /// A connection without a request for so long ends; 1 h where absent.
+    /// A connection without a request for so long ends; 60 s where absent (Envoy: 1 h).
     pub idle_timeout: Option<IstioDuration>,
     /// Whether HTTP/2 is spoken where the client does not.
     pub h2_upgrade_policy: H2UpgradePolicy,

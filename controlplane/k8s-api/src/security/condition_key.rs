@@ -33,6 +33,9 @@ pub enum ConditionKey {
     DestinationPort,
     /// `connection.sni`: the host that the TLS handshake names.
     ConnectionSni,
+    /// `experimental.envoy.filters.http.ext_authz[name]`: what those who were asked about a request (action CUSTOM) said
+    /// of it in `dynamic_metadata`.
+    ExternalAuth(Strng),
     /// `experimental.envoy.filters.…`: what a filter of Envoy's says, which there is none of here.
     EnvoyFilter(Strng),
 }
@@ -70,6 +73,11 @@ impl ConditionKey {
             return brackets(rest).map(Self::RequestClaim);
         }
         let filter = key.strip_prefix("experimental.envoy.filters.")?;
+        if let Some(rest) = filter.strip_prefix("http.ext_authz")
+            && let Some([name]) = brackets(rest).as_deref()
+        {
+            return Some(Self::ExternalAuth(name.clone()));
+        }
         (!filter.is_empty()).then(|| Self::EnvoyFilter(filter.into()))
     }
 
@@ -84,6 +92,7 @@ impl ConditionKey {
                 | Self::RequestPresenter
                 | Self::RequestClaim(_)
                 | Self::RequestHeader(_)
+                | Self::ExternalAuth(_)
                 | Self::EnvoyFilter(_)
         )
     }

@@ -31,6 +31,11 @@ pub(crate) fn check() -> Check {
     }
 }
 
+fn said() -> Map<String, Value> {
+    let said = serde_json::json!({"tier": "gold", "groups": ["a", null, {"n": 1.5, "whole": 7}], "is": true});
+    said.as_object().unwrap().clone()
+}
+
 pub(crate) fn answers() -> Vec<Checked> {
     let change = |name, action| HeaderChange {
         name,
@@ -49,18 +54,21 @@ pub(crate) fn answers() -> Vec<Checked> {
             response_headers: vec![change(header(), HeaderAction::AddIfAbsent)],
             query: vec![("a".to_owned(), "b".to_owned())],
             remove_query: vec!["token".to_owned()],
+            metadata: said(),
         }),
         Checked::Denied(Denied {
             code: 7,
             status: Some(418),
             headers: vec![change(header(), HeaderAction::OverwriteIfPresent)],
             body: "no".to_owned(),
+            metadata: said(),
         }),
         Checked::Denied(Denied {
             code: 16,
             status: None,
             headers: Vec::new(),
             body: String::new(),
+            metadata: Map::new(),
         }),
     ]
 }
@@ -106,7 +114,8 @@ fn an_answer_of_a_status_alone_is_read() {
             code: 7,
             status: None,
             headers: Vec::new(),
-            body: String::new()
+            body: String::new(),
+            metadata: Map::new(),
         })
     );
 }

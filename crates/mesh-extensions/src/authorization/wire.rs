@@ -10,7 +10,9 @@ use mesh_proto::envoy::r#type::v3::HttpStatus;
 use mesh_proto::google::protobuf::Timestamp;
 use mesh_proto::google::rpc;
 use prost::Message as _;
+use serde_json::{Map, Value};
 
+use super::metadata;
 use super::{Allowed, Check, Checked, CheckedBody, CheckedRequest, Denied, Peer};
 use crate::Misunderstood;
 use crate::headers::{MOST_CHANGES, changes, changes_to_wire, removals};
@@ -62,7 +64,7 @@ impl Checked {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         use pb::check_response::HttpResponse;
-        let (code, response) = match self {
+        let (code, response, said) = match self {
             Self::Allowed(allowed) => {
                 let parameter = |(key, value): &(String, String)| core::QueryParameter {
                     key: key.clone(),
@@ -76,7 +78,7 @@ impl Checked {
                     query_parameters_to_remove: allowed.remove_query.clone(),
                     dynamic_metadata: None,
                 };
-                (0, HttpResponse::OkResponse(response))
+                (0, HttpResponse::OkResponse(response), &allowed.metadata)
             }
             Self::Denied(denied) => {
                 let response = pb::DeniedHttpResponse {
@@ -84,7 +86,11 @@ impl Checked {
                     headers: changes_to_wire(&denied.headers),
                     body: denied.body.clone(),
                 };
-                (denied.code, HttpResponse::DeniedResponse(response))
+                (
+                    denied.code,
+                    HttpResponse::DeniedResponse(response),
+                    &denied.metadata,
+                )
             }
         };
         let message = pb::CheckResponse {
@@ -93,7 +99,7 @@ impl Checked {
                 ..rpc::Status::default()
             }),
             http_response: Some(response),
-            dynamic_metadata: None,
+            dynamic_metadata: (!said.is_empty()).then(|| metadata::to_wire(said)),
         };
         message.encode_to_vec().into()
     }
@@ -106,10 +112,14 @@ impl Checked {
         use pb::check_response::HttpResponse;
         let message = pb::CheckResponse::decode(message).map_err(|_| Misunderstood::message())?;
         let code = message.status.map_or(0, |status| status.code);
+        let said = message.dynamic_metadata.map(metadata::to_json);
         if code == 0 {
             return match message.http_response {
-                Some(HttpResponse::OkResponse(response)) => allowed(response).map(Self::Allowed),
-                None => Ok(Self::Allowed(Allowed::default())),
+                Some(HttpResponse::OkResponse(response)) => allowed(response, said).map(Self::Allowed),
+                None => Ok(Self::Allowed(Allowed {
+                    metadata: said.unwrap_or_default(),
+                    ..Allowed::default()
+                })),
                 Some(HttpResponse::DeniedResponse(_)) => Err(Misunderstood::new(
                     "status",
                     "says that it may pass, and denied_response that it may not",
@@ -130,11 +140,14 @@ impl Checked {
             status: status.transpose()?,
             headers: changes(&response.headers, MOST_CHANGES)?,
             body: response.body,
+            metadata: said.unwrap_or_default(),
         }))
     }
 }
 
-fn allowed(response: pb::OkHttpResponse) -> Result<Allowed, Misunderstood> {
+/// `said` counts before what the answer says by its older name.
+fn allowed(response: pb::OkHttpResponse, said: Option<Map<String, Value>>) -> Result<Allowed, Misunderstood> {
+    let said = said.or_else(|| response.dynamic_metadata.map(metadata::to_json));
     let queries = [
         response.query_parameters_to_set.len(),
         response.query_parameters_to_remove.len(),
@@ -149,6 +162,7 @@ fn allowed(response: pb::OkHttpResponse) -> Result<Allowed, Misunderstood> {
         response_headers: changes(&response.response_headers_to_add, MOST_CHANGES)?,
         query: query.map(|parameter| (parameter.key, parameter.value)).collect(),
         remove_query: response.query_parameters_to_remove,
+        metadata: said.unwrap_or_default(),
     })
 }
 

@@ -66,6 +66,7 @@ pub fn request(data: &[u8]) {
         path: &path,
         query,
         headers: &headers,
+        metadata: None,
     });
 }
 

@@ -137,6 +137,8 @@ pub enum TextAttribute {
     Claim(Vec<Strng>),
     /// `connection.sni`
     ServerName,
+    /// `experimental.envoy.filters.http.ext_authz[name]`: what those who were asked about the request said of it.
+    ExternalAuth(Strng),
 }
 
 /// An attribute that is an address.

@@ -2,6 +2,7 @@
 //! body is seen.
 
 mod claims;
+mod metadata;
 mod query;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use http::{HeaderMap, Method};
 use mesh_types::{Identity, Strng};
 
 pub use claims::Claims;
+pub use metadata::Metadata;
 
 /// A request's head.
 ///
@@ -30,6 +32,8 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// What those who were asked about it said beside.
+    pub metadata: Option<&'a Metadata>,
 }
 
 /// Who sent a request or opened a connection.

@@ -92,6 +92,8 @@ pub struct Tracing {
     pub not_by_request_id: bool,
     /// Spans have no tags of Istio's.
     pub no_istio_tags: bool,
+    /// Bytes of a path in a tag; 256 where 0.
+    pub path_limit: u32,
 }
 
 /// Where spans go.

@@ -166,7 +166,7 @@ pub struct ConnectionLimits {
     pub max_requests_per_connection: Option<u32>,
     /// Retries at once.
     pub max_retries: Option<u32>,
-    /// A connection without a request for so long ends; 1 h.
+    /// A connection without a request for so long ends; 60 s.
     pub http_idle_timeout: Option<Duration>,
     /// Streams at once on one HTTP/2 connection.
     pub max_concurrent_streams: Option<u32>,

@@ -436,7 +436,7 @@ pub struct IpCondition {
 /// An attribute that is a text; several values of one match if any does.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TextAttribute {
-    #[prost(oneof = "text_attribute::Attribute", tags = "1, 2, 3")]
+    #[prost(oneof = "text_attribute::Attribute", tags = "1, 2, 3, 4")]
     pub attribute: ::core::option::Option<text_attribute::Attribute>,
 }
 /// Nested message and enum types in `TextAttribute`.
@@ -452,6 +452,9 @@ pub mod text_attribute {
         /// `request.auth.claims[a][b]`
         #[prost(message, tag = "3")]
         Claim(super::ClaimPath),
+        /// `experimental.envoy.filters.http.ext_authz\[name\]`: what external authorization said in its `dynamic_metadata`.
+        #[prost(string, tag = "4")]
+        ExternalAuth(::prost::alloc::string::String),
     }
 }
 /// What a text may be, and what it may not be.
@@ -1929,6 +1932,9 @@ pub struct Tracing {
     /// Spans have no tags of Istio's.
     #[prost(bool, tag = "7")]
     pub no_istio_tags: bool,
+    /// Bytes of a path in a tag; 256 where 0.
+    #[prost(uint32, tag = "8")]
+    pub path_limit: u32,
 }
 /// Where spans go.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2247,7 +2253,7 @@ pub struct ConnectionLimits {
     /// Retries at once.
     #[prost(uint32, optional, tag = "9")]
     pub max_retries: ::core::option::Option<u32>,
-    /// A connection without a request for so long ends. Absent: 1 h.
+    /// A connection without a request for so long ends. Absent: 60 s.
     #[prost(message, optional, tag = "10")]
     pub http_idle_timeout: ::core::option::Option<
         super::super::super::google::protobuf::Duration,

@@ -29,6 +29,22 @@ async fn a_panic_is_a_failure_of_any_task() {
     assert_eq!(failure.why, TaskEnd::Panicked("boom 1".to_owned()));
 }
 
+/// Whoever starts a task for each request pays for each byte of it.
+#[tokio::test]
+async fn a_task_takes_hardly_more_room_than_it_needs() {
+    let (tasks, _failures) = supervisor();
+    let large = std::array::from_fn::<_, 128, _>(|_| String::new());
+    let task = async move {
+        tokio::task::yield_now().await;
+        drop(large);
+    };
+    let (own, watched) = (
+        size_of_val(&task),
+        size_of_val(&tasks.watch_panic("large".into(), task)),
+    );
+    assert!(watched <= own + 64, "{watched} bytes for {own}");
+}
+
 #[tokio::test]
 async fn local_tasks_are_watched_too() {
     let (tasks, mut failures) = supervisor();

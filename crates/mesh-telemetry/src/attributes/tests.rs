@@ -123,6 +123,7 @@ fn every_attribute_is_the_same_everywhere() {
                 tags: vec![("asked".into(), TraceTag::Formatted(operator.into()))],
                 not_by_request_id: false,
                 no_istio_tags: true,
+                path_limit: 0,
             },
             |_| None,
         );

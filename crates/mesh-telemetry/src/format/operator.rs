@@ -47,6 +47,8 @@ pub(crate) enum Argument {
     Attribute(Attribute),
     Expression(Box<Expression>),
     Constant(Box<str>),
+    /// What external authorization said, under these names, each inside the one before.
+    Metadata(Box<[Box<str>]>),
     Nothing,
 }
 
@@ -165,9 +167,8 @@ impl Operator {
                 Ok(Self::Text(A::Expression(Box::new(expression)), None))
             }
             "FILTER_STATE" => Ok(Self::Text(filter_state(argument)?, None)),
-            // There is no metadata of filters here; what asks for it reads as absent.
             "DYNAMIC_METADATA" => match argument {
-                Some(_) => Ok(Self::Text(A::Nothing, None)),
+                Some(argument) => Ok(Self::Text(metadata(argument), None)),
                 None => Err(Some("it takes the name of a filter")),
             },
             _ => Err(None),
@@ -290,6 +291,11 @@ impl Argument {
                 Err(_) => false,
             },
             Self::Constant(text) => put(out, Some(text)),
+            Self::Metadata(path) => match record.metadata.and_then(|said| said.get(&path[..])) {
+                None => false,
+                Some(serde_json::Value::String(text)) => put(out, Some(&text)),
+                Some(other) => write!(out, "{other}").is_ok(),
+            },
             Self::Nothing => false,
         }
     }
@@ -390,6 +396,15 @@ fn constant(text: Option<String>) -> Argument {
 fn hostname() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned())
+}
+
+/// What a filter said of the request: external authorization is the only one here that does; others read as absent.
+fn metadata(argument: &str) -> Argument {
+    let mut parts = argument.split(':');
+    match parts.next() {
+        Some("envoy.filters.http.ext_authz") => Argument::Metadata(parts.map(Box::from).collect()),
+        _ => Argument::Nothing,
+    }
 }
 
 /// The objects that Istio's filters leave: the two workloads, whole or by field.

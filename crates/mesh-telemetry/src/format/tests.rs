@@ -4,6 +4,7 @@ use super::*;
 use crate::flags::{ResponseFlag, ResponseFlags};
 use crate::record::{Response, Upstream};
 use crate::testing::{Story, address};
+use mesh_model::l7::request::Metadata;
 
 fn line(format: &LogFormat, record: &Record<'_>) -> String {
     let mut out = Vec::new();
@@ -14,6 +15,36 @@ fn line(format: &LogFormat, record: &Record<'_>) -> String {
 fn custom(text: &str) -> String {
     let story = Story::new();
     Template::compile(text).unwrap().text(&story.record())
+}
+
+/// As Envoy writes it: texts as they are, anything else as JSON.
+#[test]
+fn what_external_authorization_said() {
+    let story = Story::new();
+    let said = serde_json::json!({"tier": "gold", "who": {"age": 7.5, "name": "bob"}, "groups": ["a"]});
+    let metadata = Metadata::new(said.as_object().unwrap().clone());
+    let record = Record {
+        metadata: Some(&metadata),
+        ..story.record()
+    };
+    for (path, expected) in [
+        (":tier", "gold"),
+        (":who:name", "bob"),
+        (":who", "{\"age\":7.5,\"name\":\"bob\"}"),
+        (":groups", "[\"a\"]"),
+        (":tier:name", "-"),
+        (":nothing", "-"),
+        (":tier):2", "go"),
+        (
+            "",
+            "{\"groups\":[\"a\"],\"tier\":\"gold\",\"who\":{\"age\":7.5,\"name\":\"bob\"}}",
+        ),
+    ] {
+        let end = if path.contains(')') { "%" } else { ")%" };
+        let operator = format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz{path}{end}");
+        let template = Template::compile(&operator).unwrap();
+        assert_eq!(template.text(&record), expected, "{operator}");
+    }
 }
 
 /// A line of a real Istio proxy.
@@ -128,6 +159,7 @@ fn operators() {
         ("%FILTER_STATE(downstream_peer:FIELD:namespace)%", "default"),
         ("%FILTER_STATE(upstream_peer:FIELD:workload)%", "ratings-v1"),
         ("%DYNAMIC_METADATA(istio.mixer:status)%", "-"),
+        ("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:tier)%", "-"),
         (
             "%CEL(request.method + ' ' + source.workload)%",
             "GET productpage-v1",

@@ -114,6 +114,15 @@ impl Tracer {
         needs.fold(Needs::default(), Needs::and)
     }
 
+    /// Whoever asks says how long a path is: as much as a tag holds of it.
+    fn shortened<'p>(&self, path: &'p str) -> &'p str {
+        let limit = match self.tracing.path_limit {
+            0 => PATH_LIMIT,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        &path[..path.floor_char_boundary(limit)]
+    }
+
     /// The span of a finished request; only what is sampled has one.
     #[must_use]
     pub fn span(&self, record: &Record<'_>, reporter: &Reporter) -> Option<Span> {
@@ -123,7 +132,8 @@ impl Tracer {
             tags.put("component", "proxy");
             tags.put("node_id", &*reporter.node);
             tags.some("guid:x-request-id", request.id);
-            let url = format!("{}://{}{}", request.scheme, request.authority, request.path);
+            let path = self.shortened(request.path);
+            let url = format!("{}://{}{path}", request.scheme, request.authority);
             tags.put("http.url", url);
             tags.put("http.method", request.method.as_str());
             tags.put("downstream_cluster", "-");
@@ -145,7 +155,7 @@ impl Tracer {
             tags.put("upstream_address", address.to_string());
         }
         if let (Some(status), Some(request)) = (record.response.grpc_status, &record.request) {
-            tags.put("grpc.path", request.path);
+            tags.put("grpc.path", self.shortened(request.path));
             tags.put("grpc.authority", request.authority);
             tags.put("grpc.status_code", status.to_string());
         }
@@ -180,6 +190,9 @@ impl Tracer {
         })
     }
 }
+
+/// Envoy's.
+const PATH_LIMIT: usize = 256;
 
 /// What was done, as Istio names it: the service with its port, and everything below.
 fn operation(record: &Record<'_>) -> Strng {

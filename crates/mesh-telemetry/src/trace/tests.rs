@@ -23,6 +23,7 @@ fn tracing(exporter: Option<TraceExporter>, sampling: u32) -> Tracing {
         tags: Vec::new(),
         not_by_request_id: false,
         no_istio_tags: false,
+        path_limit: 0,
     }
 }
 

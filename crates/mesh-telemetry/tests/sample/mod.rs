@@ -78,5 +78,6 @@ pub(crate) fn record<'a>(source: &'a End, destination: &'a End, service: &'a Ser
         },
         route: Some("default"),
         trace: None,
+        metadata: None,
     }
 }

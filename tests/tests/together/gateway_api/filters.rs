@@ -1,8 +1,13 @@
 //! What rules do to requests and answers.
 
+use mesh_model::l7::PolicyKind;
+use mesh_model::l7::authorization::{Action, Authorization, Condition, Rule, TextAttribute, Values};
+use mesh_xds::{Change, TypeUrl};
+
 use super::{both, edge};
 use crate::cases::{Via, ask, check, http_route, http_route_of, third, under};
 use crate::harness::Together;
+use crate::services;
 
 // row: HTTPRoute rules.filters.requestHeaderModifier
 #[test]
@@ -452,4 +457,71 @@ fn other_origins() {
     );
     assert_eq!(all.header("access-control-allow-methods"), Some("DELETE"));
     assert_eq!(all.header("access-control-allow-credentials"), Some("true"));
+}
+
+/// Whoever is sent elsewhere is asked about, counted, and kept out, as everybody else.
+#[test]
+fn a_redirect_is_behind_what_its_rule_and_policies_say() {
+    let mesh = Together::shop("");
+    let at = services::place(&mesh, "keeper", "http");
+    services::http(at, |request| {
+        let status = if request.headers().contains_key("x-key") {
+            200
+        } else {
+            418
+        };
+        http::Response::builder()
+            .status(status)
+            .body(bytes::Bytes::new())
+            .expect("an answer")
+    });
+    let redirect = "{type: RequestRedirect, requestRedirect: {hostname: elsewhere.example}}";
+    mesh.apply(&http_route(&format!(
+        "{{matches: [{{path: {{value: /asked}}}}], filters: [{{type: ExternalAuth, externalAuth: {{protocol: HTTP, backendRef: {{name: keeper, port: 80}}, \
+         http: {{allowedHeaders: [x-key]}}}}}}, {redirect}]}}, {{name: limited, matches: [{{path: {{value: /limited}}}}], filters: [{redirect}]}}, \
+         {{name: closed, matches: [{{path: {{value: /closed}}}}], filters: [{redirect}]}}, {}",
+        "{backendRefs: [{name: web-v1, port: 80}]}"
+    )));
+    let limit = |name: &str, rule: &str| {
+        format!(
+            "{{apiVersion: lateen.dev/v1alpha1, kind: RateLimitPolicy, metadata: {{name: {name}, namespace: shop}}, spec: {{targetRefs: [{{group: \
+             gateway.networking.k8s.io, kind: HTTPRoute, name: web, sectionName: {rule}}}], local: {{limits: [{{requests: 1, interval: 1h}}]}}}}}}"
+        )
+    };
+    mesh.apply(&limit("limited", "limited"));
+    let get = |path: &str| {
+        let answer = mesh.get(path).send();
+        (answer.status, answer.header("location").map(str::to_owned))
+    };
+    let sent = |path: &str| (302, Some(format!("http://elsewhere.example{path}")));
+    assert_eq!(get("/asked"), (418, None));
+    assert_eq!(mesh.get("/asked").header("x-key", "good").send().status, 302);
+    assert_eq!(
+        [get("/limited"), get("/limited")],
+        [sent("/limited"), (429, None)]
+    );
+    assert_eq!(get("/closed"), sent("/closed"));
+    // A policy of this rule that the proxy does not understand: nobody gets past it, and others are not concerned.
+    mesh.apply(&limit("later", "closed"));
+    let key = "RateLimitPolicy/shop/later/rate-limit";
+    let mut poison = (**mesh.l7().policy(key).expect("it is there")).clone();
+    poison.object.name.name = "new".into();
+    mesh.remove("RateLimitPolicy", "later");
+    assert_eq!(get("/closed"), sent("/closed"));
+    poison.kind = PolicyKind::Authorization(Authorization {
+        action: Action::Deny,
+        rules: vec![Rule {
+            when: vec![Condition::Text(
+                TextAttribute::RequestHeader("no header".into()),
+                Values::default(),
+            )],
+            ..Rule::default()
+        }],
+        dry_run: false,
+    });
+    let change = Change::upsert(TypeUrl::POLICY, poison.key().as_str(), poison.encode())
+        .for_gateways(["shop/waypoint"]);
+    assert_eq!(mesh.inject(vec![change]).len(), 1);
+    assert_eq!((get("/closed"), get("/open").0), ((503, None), 200));
+    assert_eq!(mesh.get("/asked").header("x-key", "good").send().status, 302);
 }

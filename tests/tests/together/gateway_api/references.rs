@@ -1,7 +1,7 @@
 //! What rules refer to: backends that are not there, those of other namespaces, and what is spoken with them.
 
 use super::edge;
-use crate::cases::{Via, check, http_route, http_route_of, under};
+use crate::cases::{Via, check, http_route, http_route_of, to, under};
 use crate::harness::Together;
 
 #[test]
@@ -117,4 +117,74 @@ fn services_without_addresses_or_selectors_are_backends_too() {
         "{matches: [{path: {type: PathPrefix, value: /headless}}], backendRefs: [{name: headless, port: 8080}]}, {backendRefs: [{name: manual, port: 80}]}",
     ));
     check(&mesh, Via::Mesh, &[("GET /headless", "v1"), ("GET /", "v2")]);
+}
+/// `istio.io/ingress-use-waypoint`: what comes from outside is sent to the service's waypoint, or nowhere.
+#[test]
+fn what_comes_from_outside_passes_the_waypoint() {
+    let edge = edge(", {name: bytes, port: 9000, protocol: TCP}");
+    let guard = |name: &str, weight: &str| {
+        edge.apply(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {name}, namespace: shop}}, spec: \
+             {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}}}\n---\n\
+             {{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: shop}}, spec: {{clusterIP: 10.96.255.{weight}, \
+             selector: {{gateway.networking.k8s.io/gateway-name: {name}}}, ports: [{{name: mesh, port: 15008, appProtocol: hbone}}]}}}}"
+        ));
+        edge.mesh_backend(
+            &format!("{name}-0"),
+            &format!("gateway.networking.k8s.io/gateway-name: {name}"),
+        )
+    };
+    edge.apply(&http_route_of(
+        "web",
+        "{name: edge, sectionName: web}",
+        "",
+        &format!("{{{}}}", to("v1")),
+    ));
+    edge.apply("{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {name: web, namespace: shop}, spec: {parentRefs: [{name: edge, sectionName: bytes}], rules: [{backendRefs: [{name: web-v1, port: 9000}]}]}}");
+    let get = || edge.get("/").at(80).send();
+    let bind =
+        |labels: &str, annotations: &str| edge.service_with("web-v1", "version: v1", labels, annotations);
+    let greeted = || !edge.connect_at(9000).read_until("\n").is_empty();
+    assert_eq!((get().brief(), greeted()), ((200, "web-v1"), true));
+    // Asked for, and there is none: nobody goes past it, unless the Service says so.
+    let asked = "istio.io/use-waypoint: guard, istio.io/ingress-use-waypoint: 'true'";
+    bind(asked, "");
+    assert_eq!((get().status, greeted()), (503, false));
+    bind(asked, "lateen.dev/waypoint-fail-open: 'true'");
+    assert_eq!(get().brief(), (200, "web-v1"));
+    bind(asked, "");
+    guard("guard", "11");
+    let target = edge.target("web-v1:80");
+    assert_eq!(get().brief(), (200, "guard-0"));
+    let peers = edge.peers_of("guard-0");
+    assert!(
+        peers
+            .iter()
+            .any(|peer| *peer == format!("spiffe://cluster.local/ns/shop/sa/edge for {target}")),
+        "{peers:?}"
+    );
+    assert!(greeted());
+    let bytes = edge.target("web-v1:9000");
+    assert!(
+        edge.peers_of("guard-0")
+            .iter()
+            .any(|peer| peer.ends_with(&format!("for {bytes}")))
+    );
+    // Without the label, and where it says no, as ever.
+    bind("istio.io/use-waypoint: guard", "");
+    assert_eq!(get().brief(), (200, "web-v1"));
+    bind(
+        "istio.io/use-waypoint: guard, istio.io/ingress-use-waypoint: 'false'",
+        "",
+    );
+    assert_eq!(get().brief(), (200, "web-v1"));
+    // The canary takes its share of requests; where only one of both is there, it takes all.
+    guard("next", "12");
+    let both = format!("{asked}, istio.io/use-waypoint-canary: next");
+    bind(&both, "istio.io/use-waypoint-canary-weight: '100'");
+    assert_eq!(get().brief(), (200, "next-0"));
+    edge.deregister("next-0");
+    assert_eq!(get().brief(), (200, "guard-0"));
+    edge.deregister("guard-0");
+    assert_eq!((get().status, greeted()), (503, false));
 }

@@ -216,6 +216,10 @@ impl<'a> Conn<'a> {
         Ok((Self::new(self.mesh, stream), shown))
     }
 
+    pub(super) fn mesh(&self) -> &'a Together {
+        self.mesh
+    }
+
     pub(super) fn into_stream(self) -> Pin<Box<dyn Io>> {
         self.stream
     }
@@ -265,7 +269,7 @@ pub(super) async fn handshake(stream: impl Io + 'static, two: bool) -> Result<Se
 }
 
 #[derive(Clone)]
-struct LocalExecutor;
+pub(super) struct LocalExecutor;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, task: F) {
@@ -285,7 +289,7 @@ pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr, pee
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                spawn_local(end_connection(stream, certificate.clone(), peers.clone()));
+                spawn_local(end_connection(stream, certificate.clone(), ip, peers.clone()));
             }
         });
     };
@@ -295,15 +299,24 @@ pub(super) fn end_tunnels(certificate: Arc<WorkloadCertificate>, ip: IpAddr, pee
         .unwrap();
 }
 
-async fn end_connection(stream: TcpStream, certificate: Arc<WorkloadCertificate>, peers: Peers) {
+async fn end_connection(stream: TcpStream, certificate: Arc<WorkloadCertificate>, ip: IpAddr, peers: Peers) {
     let (options, budget) = (HboneOptions::default(), ReceiveBudget::default());
     let Ok(mut connection) = serve_tls(stream, certificate.server_config(), &options, &budget).await else {
         return;
     };
     peers.lock().push(connection.peer().to_string());
     while let Some(Ok(tunnel)) = connection.next().await {
-        let Authority::Ip(to) = tunnel.request.authority.clone() else {
+        let Authority::Ip(asked) = tunnel.request.authority.clone() else {
             continue;
+        };
+        // Somebody else's address: it is a waypoint, which here leads to the application beside it.
+        let to = match asked.ip() == ip {
+            true => asked,
+            false => {
+                peers.lock().push(format!("{} for {asked}", connection.peer()));
+                let bytes = asked.port() == 9000;
+                SocketAddr::new(ip, if bytes { 9000 } else { 8080 })
+            }
         };
         spawn_local(async move {
             match TcpStream::connect(to).await {

@@ -225,3 +225,46 @@ fn a_collector_that_is_away_holds_nobody_up() {
     });
     assert!(super::value(&dropped) > 0, "{dropped}");
 }
+
+/// What the mesh's configuration says of spans, where no Telemetry says otherwise.
+// row: MeshConfig defaultConfig.tracing.maxPathTagLength
+// row: MeshConfig defaultConfig.tracing.enableIstioTags
+#[test]
+fn the_meshs_configuration_says_what_tags_hold() {
+    let mesh = Together::shop("");
+    mesh.service("collector", "app: collector");
+    mesh.backend("collector", "app: collector").answers(202);
+    let tracing = |tracing: &str| {
+        mesh.apply(&config(&format!(
+            "extensionProviders: [{{name: zipkin, zipkin: {{service: collector.shop.svc.cluster.local, port: 80}}}}], \
+             defaultProviders: {{tracing: [zipkin]}}, defaultConfig: {{tracing: {{sampling: 100{tracing}}}}}"
+        )));
+    };
+    tracing("");
+    let long = format!("/{}", "a".repeat(300));
+    mesh.get(&long).send();
+    tracing(", maxPathTagLength: 5, enableIstioTags: false");
+    mesh.get("/abcdefg").send();
+    let all = spans(&mesh, 2);
+    let usual = of(&all, &long[..256]);
+    assert_eq!(usual["tags"]["istio.source_namespace"], "shop", "{usual}");
+    let short = of(&all, "/abcd");
+    assert_eq!(short["tags"]["istio.source_namespace"], Value::Null, "{short}");
+    // What cannot be done is said.
+    let told = |spec: &str| {
+        mesh.apply(&config(spec));
+        mesh.status("MeshConfig", "istio-system/mesh").to_string()
+    };
+    for (spec, field) in [
+        ("enableTracing: true", "spec.enableTracing"),
+        (
+            "defaultConfig: {tracing: {tlsSettings: {mode: SIMPLE}}}",
+            "spec.defaultConfig.tracing.tlsSettings",
+        ),
+    ] {
+        let status = told(spec);
+        assert!(status.contains(&format!("{field}: has no effect")), "{status}");
+    }
+    let status = told("enableTracing: false");
+    assert!(!status.contains("enableTracing"), "{status}");
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{raw, read_head, rule};
 use crate::harness::{Conn, Together};
+use crate::services;
 
 const DENY: &str = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: no-more, namespace: shop}, spec: \
                     {targetRefs: [{group: '', kind: Service, name: raw}], action: DENY, rules: [{from: [{source: {serviceAccounts: \
@@ -161,4 +162,64 @@ fn a_client_of_grpc_waits_no_longer_than_it_wants_to() {
     assert_eq!((end.code, end.answer.by()), (14, ""));
     let log = mesh.log(1);
     assert!(log[0].contains(" UT "), "{log:?}");
+}
+
+// row: HTTPRoute rules.timeouts.request
+#[test]
+fn a_call_that_is_open_both_ways_is_cut_once_its_client_has_said_all_and_not_before() {
+    let mesh = Together::shop("");
+    services::lingering(services::place(&mesh, "chat", "grpc"));
+    mesh.apply(
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: chat, namespace: shop}, spec: {parentRefs: \
+         [{group: '', kind: Service, name: chat}], rules: [{timeouts: {request: 1s}, backendRefs: [{name: chat, port: 80}]}]}}",
+    );
+    let mut chat = mesh.connect("chat:80").chat("chat", "/chat.Chat/Talk", "one");
+    assert_eq!(chat.hears().as_deref(), Some("one"));
+    // Longer than a request may take.
+    mesh.block_on(async { tokio::time::sleep(Duration::from_millis(1500)).await });
+    chat.say("two");
+    assert_eq!(chat.hears().as_deref(), Some("two"));
+    chat.finish();
+    assert_eq!(chat.hears(), None);
+    let log = mesh.log(1);
+    assert!(
+        log[0].contains(" UT ") || log[0].contains("response_timeout"),
+        "{log:?}"
+    );
+}
+
+/// Nobody answers at all: a listener that takes no connections, whose queue is full.
+// row: HTTPRoute rules.timeouts.request
+#[test]
+fn time_runs_while_nobody_answers_the_first_packet() {
+    let mesh = Together::shop("");
+    let backend = mesh.backend("hole", "app: hole");
+    let at = std::net::SocketAddr::new(backend.ip, 7009);
+    let options = mesh_net::ListenOptions {
+        backlog: 1,
+        ..mesh_net::ListenOptions::new(at)
+    };
+    let _listener = mesh_net::listen(&options).expect("the port is free");
+    let waiting: Vec<_> = (0..8)
+        .map_while(|_| std::net::TcpStream::connect_timeout(&at, Duration::from_millis(300)).ok())
+        .collect();
+    assert!(waiting.len() < 8, "the queue is full");
+    mesh.apply(
+        "{apiVersion: v1, kind: Service, metadata: {name: hole, namespace: shop}, spec: {clusterIP: 10.96.1.9, selector: {app: hole}, \
+         ports: [{name: http, port: 80, targetPort: 7009}]}}",
+    );
+    mesh.apply(
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: hole, namespace: shop}, spec: {parentRefs: \
+         [{group: '', kind: Service, name: hole}], rules: [{timeouts: {request: 1s}, backendRefs: [{name: hole, port: 80}]}]}}",
+    );
+    for ask in [mesh.get("/"), mesh.post("/", "some body")] {
+        assert_eq!(ask.to("hole:80").send().status, 504);
+    }
+    let log = mesh.log(2);
+    assert!(log.iter().all(|line| line.contains(" 504 UT ")), "{log:?}");
+    // Where no rule says how long, connectTimeout ends it.
+    mesh.remove("HTTPRoute", "hole");
+    mesh.apply(&rule("hole", "connectionPool: {tcp: {connectTimeout: 500ms}}"));
+    assert_eq!(mesh.get("/").to("hole:80").send().status, 503);
+    drop(waiting);
 }

@@ -104,3 +104,29 @@ fn a_rule_may_ask_for_it() {
     let set = set.header("set-cookie").unwrap();
     assert!(set.starts_with("sid=") && set.contains("Max-Age=3600"), "{set}");
 }
+
+/// A cookie that is hashed stays at an endpoint that is about to end, too; whoever has none yet does not get there.
+#[test]
+fn a_hashed_cookie_stays_where_it_is_until_its_endpoint_is_gone() {
+    for table in ["", ", maglev: {tableSize: 5003}"] {
+        let mesh = Together::shop(&super::rule(
+            "web",
+            &format!(
+                "loadBalancer: {{consistentHash: {{httpCookie: {{name: user, path: /, ttl: 60s}}{table}}}}}"
+            ),
+        ));
+        let first = mesh.get("/").send();
+        let (home, held) = (first.by().to_owned(), cookie(&first).expect("it begins"));
+        let again = || mesh.get("/").header("cookie", &held).send().by().to_owned();
+        assert!((0..5).all(|_| again() == home));
+        mesh.apply(&ending(&home, home.trim_start_matches("web-")));
+        for _ in 0..10 {
+            assert_eq!(again(), home, "{table}");
+            assert_ne!(mesh.get("/").send().by(), home, "{table}");
+        }
+        // It does not answer any more: nobody waits for it.
+        mesh.deregister(&home);
+        mesh.remove("Pod", &home);
+        assert_ne!(again(), home, "{table}");
+    }
+}

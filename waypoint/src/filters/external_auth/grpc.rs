@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Version;
 use mesh_extensions::authorization::{CHECK, Check, Checked, CheckedBody, CheckedRequest, Peer};
 use mesh_model::l7::authorization::ExternalAuth;
+use mesh_model::l7::request::Metadata;
 
 use super::{Answer, AskError, Changes, Sent, denied};
 use crate::connection::Accepted;
@@ -32,8 +33,12 @@ pub(super) async fn ask(
             query: allowed.query,
             remove_query: allowed.remove_query,
             answer: allowed.response_headers,
+            metadata: Metadata::new(allowed.metadata),
         }),
-        Checked::Denied(answer) => Answer::Denied(denied(answer.status, &answer.headers, answer.body.into())),
+        Checked::Denied(answer) => Answer::Denied(
+            denied(answer.status, &answer.headers, answer.body.into()),
+            Metadata::new(answer.metadata),
+        ),
     })
 }
 

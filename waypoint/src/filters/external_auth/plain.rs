@@ -6,6 +6,7 @@ use http::{Request, StatusCode, Uri};
 use mesh_extensions::headers::HeaderChange;
 use mesh_model::l7::TextMatch;
 use mesh_model::l7::authorization::{ExternalAuth, ExternalAuthProtocol};
+use mesh_model::l7::request::Metadata;
 
 use super::grpc::PARTIAL;
 use super::{Answer, AskError, Changes, Sent, denied, overwrites};
@@ -77,7 +78,8 @@ pub(super) async fn ask(
         status if status.is_server_error() => Err(CallError::Status(status).into()),
         status => {
             let told = on_deny(headers, downstream_headers_on_deny);
-            Ok(Answer::Denied(denied(Some(status.as_u16()), &told, called.body)))
+            let reply = denied(Some(status.as_u16()), &told, called.body);
+            Ok(Answer::Denied(reply, Metadata::default()))
         }
     }
 }

@@ -63,6 +63,7 @@ fn view<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Request<'a> {
         path: uri.path(),
         query: uri.query(),
         headers,
+        metadata: None,
     }
 }
 

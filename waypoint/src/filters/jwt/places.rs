@@ -108,6 +108,7 @@ fn clear_query(name: &str, uri: &mut Uri) {
             path: "",
             query: Some(pair),
             headers: &headers,
+            metadata: None,
         };
         only.query_parameters().any(|(key, _)| key == name)
     };

@@ -64,7 +64,10 @@ pub(super) async fn forward(
     let host = exchange.authority.to_str().ok();
     let address = Some(exchange.accepted.client.destination);
     let upstream = &exchange.worker.upstream;
-    let cluster = upstream.destination(&forward.cluster, host, address).await;
+    let frontend = &exchange.accepted.frontend;
+    let cluster = upstream
+        .destination_from(frontend, &forward.cluster, host, address)
+        .await;
     exchange.story.upstream_cluster = Some(cluster.name().clone());
     exchange.story.route = Some(
         forward
@@ -92,7 +95,7 @@ pub(super) async fn forward(
         rule: forward.rule.clone(),
         per_try: forward.retry.per_try_timeout.or(forward.timeouts.per_try),
         retry: forward.retry.clone(),
-        counted: vec![Held::Permit(permit)],
+        counted: held(permit),
         sticky,
         cluster,
         permit: (exchange.expects && body.is_some()).then(body::Permit::default),
@@ -122,6 +125,7 @@ impl Forwarding {
         let mut retrying: Option<Permit> = None;
         loop {
             let Some(endpoint) = self.pick() else {
+                exchange.story.nobody_at(&self.cluster);
                 return Err(LocalReply::no_healthy_upstream());
             };
             exchange.story.asking(&endpoint);
@@ -197,6 +201,7 @@ impl Forwarding {
                 false => &[],
             },
             hash: self.sticky.hash,
+            stays: self.sticky.stays,
             session: self.sticky.session(),
             anywhere: self.retry.remote_localities,
         })
@@ -318,6 +323,13 @@ impl Forwarding {
         self.tried.push(failed);
         sleep(pause).await;
     }
+}
+
+/// With room for what comes with an endpoint.
+fn held(permit: Permit) -> Vec<Held> {
+    let mut held = Vec::with_capacity(3);
+    held.push(Held::Permit(permit));
+    held
 }
 
 /// What a try says about its endpoint; nothing where it was never asked, or where the client broke off.

@@ -7,7 +7,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, StatusCode, Uri, Version};
 use mesh_model::l7::edit;
 use mesh_model::l7::policy::PathNormalization;
@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) head: Parts,
     /// The authority that is asked for.
     pub(crate) authority: HeaderValue,
+    /// The same, where the target names it.
+    pub(crate) named: Option<Authority>,
     /// Whether it is one of gRPC.
     pub(crate) grpc: bool,
     /// The protocol to change to.
@@ -104,6 +106,7 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
         }
         None => false,
     };
+    let named = head.uri.authority().cloned();
     head.uri = match head.uri.path_and_query() {
         Some(path) => Uri::from(path.clone()),
         None => Uri::from_static("/"),
@@ -111,6 +114,7 @@ pub(crate) fn prepare(mut head: Parts) -> Result<Prepared, Box<Malformed>> {
     Ok(Prepared {
         head,
         authority,
+        named,
         grpc,
         upgrade,
         expects,

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::forward::{request, version};
 use crate::body::{Body, Replay};
+use crate::connection::Accepted;
 use crate::exchange::Exchange;
 use crate::filters::edits::Outgoing;
 use crate::route::{Forward, Rule};
@@ -38,12 +39,13 @@ pub(super) fn send(exchange: &Exchange, outgoing: &Outgoing, forward: &Forward, 
         }
         let limit = forward.timeouts.request.filter(|limit| !limit.is_zero());
         let limit = limit.unwrap_or(settings.mirror_timeout);
+        let accepted = exchange.accepted.clone();
         exchange
             .worker
             .tasks
             .spawn_local("copy of a request", async move {
                 // Whatever becomes of it, nobody is told.
-                let _ = timeout(limit, deliver(upstream, key, version, copy)).await;
+                let _ = timeout(limit, deliver(upstream, &accepted, key, version, copy)).await;
             });
     }
 }
@@ -92,8 +94,16 @@ fn shadowed(host: &str) -> String {
     }
 }
 
-async fn deliver(upstream: Upstream, key: ClusterKey, version: HttpVersion, copy: Request<Body>) {
-    let cluster = upstream.destination(&key, None, None).await;
+async fn deliver(
+    upstream: Upstream,
+    accepted: &Accepted,
+    key: ClusterKey,
+    version: HttpVersion,
+    copy: Request<Body>,
+) {
+    let cluster = upstream
+        .destination_from(&accepted.frontend, &key, None, None)
+        .await;
     let (Some(_permit), Some(endpoint)) = (cluster.begin(), cluster.pick(&Ask::default())) else {
         return;
     };

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mesh_model::l7::session::Session;
+use mesh_model::l7::traffic::HashKey;
 
 use crate::exchange::Exchange;
 use crate::route::Rule;
@@ -15,6 +16,8 @@ use crate::upstream::{Cluster, Endpoint};
 pub(super) struct Sticky {
     /// What is hashed.
     pub(super) hash: Option<u64>,
+    /// It is that of a cookie which the client had: it stays where it was as long as that is there.
+    pub(super) stays: bool,
     session: Option<(Session, Option<Held>)>,
     /// Which of the rule's destinations it is, where there are several.
     share: Option<u16>,
@@ -48,6 +51,7 @@ impl Sticky {
                 source: exchange.accepted.client.peer.addr().ip(),
             };
             let (hash, made) = session::hash(key, &asked, fastrand::u64(..));
+            sticky.stays = matches!(key, HashKey::Cookie { .. }) && made.is_none();
             sticky.hash = hash;
             sticky.told.extend(made.map(|made| (header::SET_COOKIE, made)));
         }

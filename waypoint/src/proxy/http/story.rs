@@ -18,7 +18,7 @@ use crate::filters::identity::request_id;
 use crate::flags::ResponseFlag;
 use crate::reply::LocalReply;
 use crate::telemetry::{Call, Report, Reporting, RequestLine};
-use crate::upstream::Endpoint;
+use crate::upstream::{Cluster, Endpoint};
 
 /// A report that is going to be made. Dropped without [`Story::complete`], the client went away.
 #[derive(Debug)]
@@ -122,6 +122,18 @@ impl Story {
         if let Some(call) = &self.call {
             call.goes_to(endpoint.workload.as_ref());
         }
+    }
+
+    /// Nobody may be asked: told and counted where that is because all are in other networks.
+    pub(crate) fn nobody_at(&mut self, cluster: &Cluster) {
+        let Some(elsewhere) = cluster.only_elsewhere() else {
+            return;
+        };
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.elsewhere();
+        }
+        let why = format!("in other networks, to which there is no way: all {elsewhere} endpoints");
+        self.upstream_failure = Some(why);
     }
 
     /// What is asked for. The context of its trace goes on in these headers, which are those that go to the endpoint.

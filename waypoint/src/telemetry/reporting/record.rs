@@ -127,6 +127,7 @@ impl Reporting {
                 attempts: report.attempts,
             },
             route: report.route.as_deref(),
+            metadata: report.metadata.as_ref(),
             trace: report.trace.as_ref(),
         };
         then(&record, &destination, service.as_ref())

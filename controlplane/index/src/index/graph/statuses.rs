@@ -5,7 +5,9 @@ use std::sync::Arc;
 use controlplane_k8s_api::{Kind, Metadata, ObjectKey};
 use mesh_types::{NamespacedName, Strng};
 
-use super::{MeshGraph, collect_statuses};
+use super::MeshGraph;
+use crate::index::collected::collect_statuses;
+use crate::index::elsewhere;
 use crate::status::{ConditionType, ListenerStatus, ObjectStatus, StatusReason, Statuses};
 use crate::waypoint::deployment::{NotRendered, plan};
 use crate::waypoint::{WaypointPlan, Waypoints, classes, deployment, served};
@@ -19,6 +21,14 @@ impl MeshGraph {
         collect_statuses(graph, self.lookups.base.waypoints, &mut statuses);
         collect_statuses(graph, self.lookups.entries.entries, &mut statuses);
         collect_statuses(graph, self.services, &mut statuses);
+        let namespaces = self.lookups.base.namespaces;
+        elsewhere::collect(
+            graph,
+            &namespaces.network_now(graph, &self.config.root_namespace),
+            [self.workload_entries, self.entry_endpoints],
+            [self.services, self.entry_services],
+            &mut statuses,
+        );
         collect_statuses(graph, self.policies, &mut statuses);
         collect_statuses(graph, self.peer_statuses, &mut statuses);
         self.l7.statuses(graph, &mut statuses);

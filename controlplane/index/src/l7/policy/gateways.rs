@@ -3,10 +3,11 @@
 use controlplane_collections::{Collection, Fetch, Graph, Index};
 use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
+use controlplane_k8s_api::mesh::{DefaultConfig, Topology};
 use mesh_model::l7::policy::PolicyKind;
 use mesh_types::{NamespacedName, Strng};
 
-use crate::derived::Derived;
+use crate::derived::{Condition, ConditionReason, Derived};
 use crate::l7::account;
 use crate::l7::listeners::AttachPoint;
 use crate::lookups::Lookups;
@@ -117,6 +118,28 @@ pub(super) fn forward_client_identity(gateway: &Gateway, class: Option<&GatewayC
     Some(PolicyKind::ForwardClientIdentity(value == "true"))
 }
 
+/// How many proxies in front of this Gateway's are believed, where its own settings say so; they count before the mesh's. A
+/// text that cannot be read leaves those in force, and is told.
+pub(super) fn trusted_proxies(gateway: &Gateway, conditions: &mut Vec<Condition>) -> Option<PolicyKind> {
+    let of_proxies = gateway.spec.infrastructure.as_ref();
+    let of_proxies = of_proxies.and_then(|infrastructure| infrastructure.annotations.get(PROXY_CONFIG));
+    let text = of_proxies.or_else(|| gateway.metadata.annotations.get(PROXY_CONFIG))?;
+    match DefaultConfig::of_annotation(text) {
+        // Without a word about it the mesh's number stays: 0 is what nobody wrote.
+        Ok(config) if config.gateway_topology == Topology::default() => None,
+        Ok(config) => Some(PolicyKind::TrustedProxies(
+            config.gateway_topology.num_trusted_proxies,
+        )),
+        Err(why) => {
+            let message = format!("{why}: what the mesh says counts");
+            conditions.push(Condition::at(ConditionReason::Invalid, PROXY_CONFIG, message));
+            None
+        }
+    }
+}
+
+/// On Gateways and Pods: settings of their proxies (Istio).
+const PROXY_CONFIG: &str = "proxy.istio.io/config";
 /// On Pods of a Gateway.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const CLIENT_IDENTITY: &str = "ambient.istio.io/xfcc-include-client-identity";

@@ -386,21 +386,21 @@ pub(super) fn gateway(
     gateway: &Gateway,
 ) -> Vec<LoweredPolicy> {
     let served = lowering.lookups.gateways.get(lowering.fetch, lowering.name);
-    let kind = gateways::forward_client_identity(gateway, class);
-    let Some(kind) = kind.filter(|_| served.is_some()) else {
+    let mut conditions = Vec::new();
+    let kinds: Vec<PolicyKind> = gateways::forward_client_identity(gateway, class)
+        .into_iter()
+        .chain(gateways::trusted_proxies(gateway, &mut conditions))
+        .collect();
+    if served.is_none() || (kinds.is_empty() && conditions.is_empty()) {
         return Vec::new();
-    };
+    }
     let attachment = Attachment {
         targets: vec![Target::Gateway(lowering.name.clone())],
         gateways: [lowering.name.clone()].into(),
         // Its status is another's.
         ..Attachment::default()
     };
-    lowering.policies(
-        &gateway.metadata,
-        attachment,
-        Content::new(vec![kind], Vec::new()),
-    )
+    lowering.policies(&gateway.metadata, attachment, Content::new(kinds, conditions))
 }
 
 /// Nothing of it reaches proxies.

@@ -182,6 +182,13 @@ fn without_effect(config: &MeshConfig, spec: &MeshConfigSpec, conditions: &mut V
                 .iter()
                 .any(|name| name != "prometheus"),
         ),
+        (
+            "defaultConfig.tracing.tlsSettings",
+            defaults
+                .tracing
+                .as_ref()
+                .is_some_and(|t| t.tls_settings.is_some()),
+        ),
         ("hboneIdleTimeout", spec.hbone_idle_timeout.is_some()),
         (
             "protocolDetectionTimeout",

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mesh_types::Identity;
 
 use super::{IpAttribute, TextAttribute};
-use crate::l7::request::{Claims, Client, Local, Request};
+use crate::l7::request::{Claims, Client, Local, Metadata, Request};
 
 /// Who asks for what.
 #[derive(Debug)]
@@ -97,12 +97,17 @@ impl<'a> Subject<'a> {
                 TextAttribute::Audiences => self.claims.is_some_and(|c| c.audiences().any(|a| is(&a))),
                 TextAttribute::Presenter => is_some(self.claims.and_then(Claims::presenter)),
                 TextAttribute::Claim(path) => self.claims.is_some_and(|c| c.values(path).any(|v| is(&v))),
+                TextAttribute::ExternalAuth(name) => self.metadata().is_some_and(|m| m.texts(name).any(&is)),
                 TextAttribute::ServerName => self
                     .client
                     .server_name
                     .is_some_and(|name| is(&name.to_ascii_lowercase())),
             },
         }
+    }
+
+    fn metadata(&self) -> Option<&'a Metadata> {
+        self.request?.metadata
     }
 
     pub(super) fn path(&self) -> Option<&'a str> {
@@ -170,7 +175,8 @@ impl Text {
                 TextAttribute::RequestPrincipal
                 | TextAttribute::Audiences
                 | TextAttribute::Presenter
-                | TextAttribute::Claim(_),
+                | TextAttribute::Claim(_)
+                | TextAttribute::ExternalAuth(_),
             ) => known == Known::Request,
             Self::Attribute(
                 TextAttribute::SourceNamespace

@@ -10,7 +10,7 @@ use mesh_types::{Identity, NamespacedName};
 
 use super::*;
 use crate::l7::ObjectRef;
-use crate::l7::request::{Claims, Client, Local, Request};
+use crate::l7::request::{Claims, Client, Local, Metadata, Request};
 
 fn policy(name: &str) -> ObjectRef {
     ObjectRef {
@@ -99,6 +99,7 @@ struct Sent {
     remote: IpAddr,
     server_name: Option<String>,
     claims: Claims,
+    metadata: Option<Metadata>,
     local: Local,
 }
 
@@ -113,6 +114,7 @@ fn get(path: &str) -> Sent {
         remote: "192.0.2.1".parse().unwrap(),
         server_name: None,
         claims: Claims::none(),
+        metadata: None,
         local: Local {
             address: "10.96.0.1".parse().unwrap(),
             port: 80,
@@ -132,6 +134,11 @@ impl Sent {
         self
     }
 
+    fn with_metadata(mut self, said: serde_json::Value) -> Self {
+        self.metadata = Some(Metadata::new(said.as_object().unwrap().clone()));
+        self
+    }
+
     fn request(&self) -> Request<'_> {
         Request {
             method: &self.method,
@@ -140,6 +147,7 @@ impl Sent {
             path: &self.path,
             query: None,
             headers: &self.headers,
+            metadata: self.metadata.as_ref(),
         }
     }
 

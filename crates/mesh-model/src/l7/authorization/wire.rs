@@ -170,6 +170,8 @@ impl Wire for TextAttribute {
                 .map(Self::RequestHeader)
                 .field("request_header"),
             Attribute::Claim(m) => Wire::from_wire(m).map(Self::Claim).field("claim"),
+            Attribute::ExternalAuth(name) if name.is_empty() => Err(Problem::Missing).field("external_auth"),
+            Attribute::ExternalAuth(name) => Ok(Self::ExternalAuth(name.into())),
         }
     }
 
@@ -187,6 +189,7 @@ impl Wire for TextAttribute {
             Self::Presenter => named(pb::NamedAttribute::Presenter),
             Self::Claim(path) => Attribute::Claim(path.to_wire()),
             Self::ServerName => named(pb::NamedAttribute::ServerName),
+            Self::ExternalAuth(name) => Attribute::ExternalAuth(name.to_string()),
         };
         pb::TextAttribute {
             attribute: Some(attribute),

@@ -115,5 +115,6 @@ fn request(headers: &HeaderMap) -> Request<'_> {
         path: "/a",
         query: Some("b=c"),
         headers,
+        metadata: None,
     }
 }

@@ -151,6 +151,7 @@ impl Sent {
             path: &self.path,
             query: self.query.as_deref(),
             headers: &self.headers,
+            metadata: None,
         }
     }
 

@@ -336,6 +336,7 @@ fields! {
     MetricOverride { metric, disabled, tags }
     Tracing {
         exporter, sampling: percent, disabled, no_propagation, tags, not_by_request_id, no_istio_tags,
+        path_limit: percent,
     }
     Distribution {
         from, to: |d: &mut Dice| {

@@ -489,6 +489,7 @@ fn kinds() -> Vec<PolicyKind> {
         ],
         not_by_request_id: true,
         no_istio_tags: true,
+        path_limit: 64,
     };
     vec![
         PolicyKind::Authorization(authorization()),
@@ -550,6 +551,7 @@ pub(crate) fn authorization() -> Authorization {
         Condition::Text(TextAttribute::RequestHeader("x-user".into()), values("a")),
         Condition::Text(TextAttribute::Claim(texts(["a", "b"])), values("a")),
         Condition::Text(TextAttribute::ServerName, Values::default()),
+        Condition::Text(TextAttribute::ExternalAuth("tier".into()), values("a")),
         Condition::Ip(IpAttribute::Destination, ips()),
         Condition::DestinationPort(ports()),
         Condition::Unknown("experimental.envoy.filters.a".into()),

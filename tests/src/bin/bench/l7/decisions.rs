@@ -118,6 +118,7 @@ fn request<'a>(path: &'a str, headers: &'a HeaderMap) -> Request<'a> {
         path,
         query: None,
         headers,
+        metadata: None,
     }
 }
 

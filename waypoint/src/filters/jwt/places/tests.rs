@@ -26,6 +26,7 @@ impl Asked {
             path: self.uri.path(),
             query: self.uri.query(),
             headers: &self.headers,
+            metadata: None,
         };
         place.find(&request).into_iter().map(Cow::into_owned).collect()
     }

@@ -35,6 +35,7 @@ fn found(rules: &TokenRules, headers: &[(&str, String)]) -> Result<usize, Refusa
         path: "/",
         query: None,
         headers: &map,
+        metadata: None,
     };
     rules.find(&request).map(|found| found.len())
 }

@@ -31,6 +31,7 @@ fn values(entries: &[rate_limit::DescriptorEntry], with_request: bool) -> Option
         path: "/a",
         query: Some("b"),
         headers: &headers,
+        metadata: None,
     };
     let claims = json!({"sub": "eve", "groups": ["x", "y"]});
     let claims = Claims::new(claims.as_object().unwrap().clone(), &[]);

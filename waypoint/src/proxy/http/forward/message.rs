@@ -1,5 +1,6 @@
 //! A request as an endpoint gets it.
 
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use http_body::Body as _;
 use mesh_model::AppProtocol;
@@ -50,16 +51,21 @@ pub(in crate::proxy::http) fn request(
         }
         HttpVersion::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            *request.uri_mut() = absolute(&parts.uri, authority);
+            *request.uri_mut() = absolute(&parts.uri, authority, exchange.named.as_ref());
         }
     }
     request
 }
 
-fn absolute(path: &Uri, authority: &HeaderValue) -> Uri {
+/// `named` is what the client's own request gave, read already.
+fn absolute(path: &Uri, authority: &HeaderValue, named: Option<&Authority>) -> Uri {
+    let named = named.filter(|named| named.as_str().as_bytes() == authority.as_bytes());
     let mut parts = path.clone().into_parts();
     parts.scheme = Some(http::uri::Scheme::HTTP);
-    parts.authority = http::uri::Authority::try_from(authority.as_bytes()).ok();
+    parts.authority = match named {
+        Some(named) => Some(named.clone()),
+        None => Authority::try_from(authority.as_bytes()).ok(),
+    };
     // Without an authority (HTTP/1.0) it stays a path; the multiplexer then sends none.
     Uri::from_parts(parts).unwrap_or_else(|_| path.clone())
 }

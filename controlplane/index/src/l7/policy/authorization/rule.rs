@@ -143,6 +143,7 @@ fn condition(around: &Around<'_>, when: &security::Condition, at: &mut At<'_>) -
         ConditionKey::RequestPresenter => TextAttribute::Presenter,
         ConditionKey::RequestClaim(path) => TextAttribute::Claim(path),
         ConditionKey::ConnectionSni => TextAttribute::ServerName,
+        ConditionKey::ExternalAuth(name) => TextAttribute::ExternalAuth(name),
     };
     let values = at.needed(when, |at, any, none| match attribute {
         TextAttribute::SourcePrincipal => {
@@ -150,6 +151,11 @@ fn condition(around: &Around<'_>, when: &security::Condition, at: &mut At<'_>) -
         }
         TextAttribute::SourceServiceAccount => at.values("values", any, none, |text| {
             service_account(text, around.namespace)
+        }),
+        // In brackets it is an element of a list; elements and texts are asked alike.
+        TextAttribute::ExternalAuth(_) => at.values("values", any, none, |value| {
+            let inside = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+            text::starred(inside.unwrap_or(value))
         }),
         _ => at.values("values", any, none, text::starred),
     });

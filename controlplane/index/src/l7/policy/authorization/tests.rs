@@ -141,8 +141,25 @@ fn every_attribute_of_a_condition() {
     }
     let port = rule("{when: [{key: destination.port, notValues: ['8080']}]}");
     assert!(matches!(&port.when[0], Condition::DestinationPort(values) if values.none == [8080]));
-    let filter = rule("{when: [{key: experimental.envoy.filters.x, values: [y]}]}");
-    assert!(matches!(&filter.when[0], Condition::Unknown(_)));
+    for key in [
+        "x",
+        "http.ext_authz",
+        "http.ext_authz[a][b]",
+        "http.ext_authz[]",
+        "network.mysql_proxy[a.b]",
+    ] {
+        let filter = rule(&format!(
+            "{{when: [{{key: 'experimental.envoy.filters.{key}', values: [y]}}]}}"
+        ));
+        assert!(matches!(&filter.when[0], Condition::Unknown(_)), "{key}");
+    }
+    let said =
+        rule("{when: [{key: 'experimental.envoy.filters.http.ext_authz[tier]', values: ['[v*]', w]}]}");
+    let Condition::Text(TextAttribute::ExternalAuth(name), values) = &said.when[0] else {
+        panic!("{said:?}")
+    };
+    assert_eq!(name, "tier");
+    assert_eq!(values.any, [TextMatch::Prefix("v".into()), exact("w")]);
 }
 
 #[test]

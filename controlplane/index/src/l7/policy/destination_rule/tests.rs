@@ -1,5 +1,6 @@
 use controlplane_k8s_api::Kind;
 use mesh_model::l7::policy::PolicyKind;
+use mesh_model::l7::tls::BackendTls;
 use mesh_model::l7::traffic::{Balancer, TrafficRules};
 
 use crate::l7::policy::fixture::{Sent, object};
@@ -197,4 +198,48 @@ fn the_mesh_fills_in_what_a_rule_leaves_out() {
     );
     sent.set(&mesh("4s"));
     assert_eq!(sent.told.len(), 2, "the mesh's own, and the rule's");
+}
+
+/// One rule, two gateways in two namespaces: each shows the certificate that is a Secret of its own namespace.
+#[test]
+fn a_secret_is_looked_for_in_each_gateways_namespace() {
+    let route = object(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        "shop/r",
+        "{parentRefs: [{group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: ledger, namespace: bank, port: 80}]}]}",
+    );
+    let secret = |namespace: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: mine, namespace: {namespace}}}, stringData: {{tls.crt: of-{namespace}, tls.key: k}}}}\n---\n"
+        )
+    };
+    let mutual = "trafficPolicy: {tls: {mode: MUTUAL, credentialName: mine}}";
+    let shown = |sent: &Sent| -> Vec<(Vec<String>, String)> {
+        let keys = sent
+            .keys()
+            .into_iter()
+            .filter(|key| key.starts_with("DestinationRule/bank/d/traffic"));
+        let shown = keys.map(|key| {
+            let PolicyKind::Traffic(rules) = sent.kind(key) else {
+                panic!("{key}")
+            };
+            let what = match rules.settings.tls.as_ref().expect("TLS") {
+                BackendTls::On(on) => {
+                    let chain = &on.certificate.as_ref().expect("a certificate").chain;
+                    String::from_utf8_lossy(chain).into_owned()
+                }
+                _ => "nothing".to_owned(),
+            };
+            (sent.gateways(key), what)
+        });
+        let mut shown: Vec<_> = shown.collect();
+        shown.sort();
+        shown
+    };
+    let of = |gateway: &str, what: &str| (vec![gateway.to_owned()], what.to_owned());
+    let mut sent = Sent::of(&(route + &rule("bank/d", "ledger", mutual) + &secret("bank") + &secret("shop")));
+    assert_eq!(shown(&sent), [of("bank/wp", "of-bank"), of("shop/wp", "of-shop")]);
+    sent.remove(Kind::Secret, "shop/mine");
+    assert_eq!(shown(&sent), [of("bank/wp", "of-bank"), of("shop/wp", "nothing")]);
 }

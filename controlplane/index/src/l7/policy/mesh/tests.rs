@@ -112,7 +112,7 @@ fn one_configuration_of_the_root_namespace_counts() {
 
 #[test]
 fn what_has_no_effect_is_told_by_its_field() {
-    let spec = "enableTracing: true, discoverySelectors: [{matchLabels: {a: b}}], trustDomain: other, rootNamespace: istio-system, trustDomainAliases: ['*.x'], outboundTrafficPolicy: {mode: REGISTRY_ONLY}, extensionProviders: [{name: z, zipkin: {service: a.example.com, port: 1, timeout: 1s}}]";
+    let spec = "enableTracing: true, defaultConfig: {tracing: {tlsSettings: {mode: SIMPLE}}}, discoverySelectors: [{matchLabels: {a: b}}], trustDomain: other, rootNamespace: istio-system, trustDomainAliases: ['*.x'], outboundTrafficPolicy: {mode: REGISTRY_ONLY}, extensionProviders: [{name: z, zipkin: {service: a.example.com, port: 1, timeout: 1s}}]";
     let sent = Sent::of(&mesh("istio-system/mesh", spec));
     let told = sent.conditions(Kind::MeshConfig, "istio-system/mesh");
     let fields: Vec<&str> = told.iter().map(|told| told.split(": ").next().unwrap()).collect();
@@ -121,6 +121,7 @@ fn what_has_no_effect_is_told_by_its_field() {
         [
             "spec.trustDomain",
             "spec.enableTracing",
+            "spec.defaultConfig.tracing.tlsSettings",
             "spec.outboundTrafficPolicy",
             "spec.discoverySelectors",
             "spec.trustDomainAliases[0]",

@@ -22,6 +22,8 @@ pub(crate) struct Tracer {
     tags: BTreeMap<Strng, CustomTag>,
     not_by_request_id: bool,
     no_istio_tags: bool,
+    /// Bytes of a path in a tag.
+    path_limit: u32,
 }
 
 impl Tracer {
@@ -39,6 +41,8 @@ impl Tracer {
             tags: tracing
                 .map(|tracing| tracing.custom_tags.clone())
                 .unwrap_or_default(),
+            no_istio_tags: tracing.and_then(|tracing| tracing.enable_istio_tags) == Some(false),
+            path_limit: tracing.map_or(0, |tracing| tracing.max_path_tag_length),
             ..Self::default()
         }
     }
@@ -96,6 +100,7 @@ impl Tracer {
             tags,
             not_by_request_id: self.not_by_request_id,
             no_istio_tags: self.no_istio_tags,
+            path_limit: self.path_limit,
         }
     }
 }

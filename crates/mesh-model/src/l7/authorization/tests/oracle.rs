@@ -128,6 +128,11 @@ impl Reader<'_> {
                 claims.presenter().iter().map(|p| (*p).to_owned()).collect(),
             ),
             TextAttribute::Claim(path) => (false, claims.values(path).map(|v| v.into_owned()).collect()),
+            TextAttribute::ExternalAuth(name) => {
+                let said = self.sent.metadata.as_ref().and_then(|m| m.get(&[name.as_str()]));
+                let texts = said.iter().filter_map(|v| v.as_str());
+                (false, texts.map(str::to_owned).collect())
+            }
             TextAttribute::ServerName => (
                 true,
                 self.sent.server_name.iter().map(|n| n.to_lowercase()).collect(),

@@ -226,6 +226,31 @@ fn conditions_on_tokens() {
 }
 
 #[test]
+fn what_external_authorization_said() {
+    let said = serde_json::json!({"tier": "gold", "groups": ["a", "b", 7], "n": 7});
+    let sent = get("/").with_metadata(said);
+    let of = |name: &str, values| when(Condition::Text(TextAttribute::ExternalAuth(name.into()), values));
+    for (name, value, expected) in [
+        ("tier", "gold", YES),
+        ("tier", "go*", YES),
+        ("tier", "silver", NO),
+        ("groups", "b", YES),
+        ("groups", "c", NO),
+        // Envoy compares texts with texts only.
+        ("n", "7", NO),
+        ("groups", "7", NO),
+        ("nothing", "*", NO),
+    ] {
+        let rule = of(name, any([text(value)]));
+        assert_eq!(sent.matches(&rule), expected, "{rule:?}");
+        assert_eq!(get("/").matches(&rule), NO, "nobody was asked: {rule:?}");
+        assert_eq!(sent.connection_matches(&rule), FAIL, "{rule:?}");
+    }
+    let not_gold = of("tier", none([text("gold")]));
+    assert_eq!((sent.matches(&not_gold), get("/").matches(&not_gold)), (NO, YES));
+}
+
+#[test]
 fn other_conditions() {
     let sent = Sent {
         server_name: Some("Shop.Example".to_owned()),

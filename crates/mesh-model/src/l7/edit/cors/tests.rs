@@ -148,6 +148,7 @@ fn decide(rules: &Cors, method: Method, of: &[(&'static str, &'static str)]) -> 
         path: "/",
         query: None,
         headers: &headers,
+        metadata: None,
     };
     cors(rules, &request)
 }

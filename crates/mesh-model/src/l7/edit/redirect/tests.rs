@@ -146,6 +146,7 @@ fn send(to: &Redirect, asked: &str, matched: Option<&str>, local_port: u16) -> R
         path: uri.path(),
         query: uri.query(),
         headers: &headers,
+        metadata: None,
     };
     let matched = matched.map(|path| HttpMatch {
         path: Some(PathMatch::Segments(path.into())),

@@ -20,6 +20,7 @@ impl Wire for Tracing {
             tags: items("tags", &m.tags, tag)?,
             not_by_request_id: m.not_by_request_id,
             no_istio_tags: m.no_istio_tags,
+            path_limit: m.path_limit,
         })
     }
 
@@ -32,6 +33,7 @@ impl Wire for Tracing {
             tags: self.tags.iter().map(tag_to_wire).collect(),
             not_by_request_id: self.not_by_request_id,
             no_istio_tags: self.no_istio_tags,
+            path_limit: self.path_limit,
         }
     }
 }
