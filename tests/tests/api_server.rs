@@ -112,7 +112,7 @@ fn the_api_server_takes_every_crd(kubectl: &Kubectl) -> Result<()> {
 
 /// Server-side apply finds no field that it would set otherwise.
 fn charts_applied_twice_change_nothing(kubectl: &Kubectl) -> Result<()> {
-    for namespace in ["istio-system", "shop"] {
+    for namespace in ["istio-system", "shop", "edge"] {
         kubectl.run(&["create", "namespace", namespace])?;
     }
     for golden in ["default", "l4-only", "openshift", "configured"] {

@@ -359,10 +359,7 @@ fn what_it_says_beside_counts_in_policies_and_logs() {
     let mut log = mesh.log(before + 3).split_off(before);
     // Each thread writes its own.
     log.sort();
-    assert_eq!(
-        log,
-        ["200 - -", "200 gold {\"age\":7}", "403 tin {\"age\":7}"]
-    );
+    assert_eq!(log, ["200 - -", "200 gold {\"age\":7}", "403 tin {\"age\":7}"]);
 }
 
 #[test]
