@@ -29,10 +29,7 @@ impl GatewayApi {
         let suite = tools.conformance(sources, say)?;
         tools.echo_servers(sources, say)?;
         let module = sources.join("conformance");
-        tools.once(CRDS, &module, || {
-            let dir = tools.module(&module, "sigs.k8s.io/gateway-api")?;
-            fs::write(tools.path(CRDS), crds(&dir.join("config/crd/standard"))?).context(CRDS)
-        })?;
+        crds(tools, sources)?;
         tools.once(MANIFESTS, &module, || {
             let dir = tools.module(&module, "sigs.k8s.io/gateway-api/conformance")?;
             let manifests = fs::read(dir.join("mesh/manifests.yaml")).context("the suite's pods")?;
@@ -90,8 +87,21 @@ impl GatewayApi {
     }
 }
 
+/// The file with the CRDs of the standard channel, of the suite's version; to be called outside the private namespaces.
+///
+/// # Errors
+/// Fails when the module cannot be fetched.
+pub fn crds(tools: &Tools, sources: &Path) -> Result<PathBuf> {
+    let module = sources.join("conformance");
+    tools.once(CRDS, &module, || {
+        let dir = tools.module(&module, "sigs.k8s.io/gateway-api")?;
+        fs::write(tools.path(CRDS), joined(&dir.join("config/crd/standard"))?).context(CRDS)
+    })?;
+    Ok(tools.path(CRDS))
+}
+
 /// All YAML of a folder, as one text.
-fn crds(dir: &Path) -> Result<String> {
+fn joined(dir: &Path) -> Result<String> {
     let listed = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
     let mut paths = listed
         .map(|entry| Ok(entry?.path()))

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use images::{COMPONENTS, Image};
 
-use super::Cluster;
+use super::{Cluster, Kubectl};
 use crate::ip::Namespace;
 use crate::products::Products;
 
@@ -85,12 +85,32 @@ impl Lateen {
         said(at_home(command), arguments)
     }
 
+    /// What a script prints in which `lateen`, `helm` and `kubectl` are in the path, as somebody would type it.
+    ///
+    /// # Errors
+    /// Fails where one of its commands does, with what it wrote.
+    pub fn shell(&self, script: &str, kubectl: &Kubectl) -> Result<String> {
+        let programs = [self.program.as_path(), &self.helm, kubectl.program()];
+        let mut path: Vec<PathBuf> = programs
+            .iter()
+            .filter_map(|p| p.parent().map(Path::to_owned))
+            .collect();
+        path.extend(std::env::split_paths(
+            &std::env::var_os("PATH").unwrap_or_default(),
+        ));
+        let path = std::env::join_paths(path).context("the path")?;
+        let mut command = self.namespace.command("bash");
+        command.args(["-e", "-u", "-o", "pipefail", "-c", script]);
+        command.env("PATH", path).env("KUBECONFIG", &self.config);
+        said(at_home(command), &[])
+    }
+
     /// The command itself, for what runs longer.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command(&self.program);
         command.args(arguments).arg("--kubeconfig").arg(&self.config);
-        if let Some("install" | "upgrade" | "uninstall") = arguments.first().copied() {
+        if let Some("install" | "upgrade" | "uninstall" | "verify-install") = arguments.first().copied() {
             command.arg("--helm").arg(&self.helm);
         }
         at_home(command)

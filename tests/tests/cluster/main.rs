@@ -5,19 +5,22 @@
 //! Kubernetes is built once; where either is missing, one line says what was left out.
 
 mod enrolment;
+mod getting_started;
 mod host;
 mod mesh;
 mod outages;
 mod removal;
 mod security;
 mod traffic;
+mod waypoint;
 mod workloads;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use lab::cluster::mesh::find_helm;
-use lab::cluster::{Tools, tools};
+use lab::cluster::{Tools, gateway_api, tools};
 use lab::products::Products;
 use lab::world::{self, Rights};
 use tokio::time::Instant;
@@ -40,9 +43,11 @@ fn main() -> ExitCode {
         security::TESTS,
         workloads::TESTS,
         outages::TESTS,
+        waypoint::TESTS,
         removal::TESTS,
         host::LAST,
         removal::LAST,
+        getting_started::LAST,
     ]
     .concat();
     let chosen: Vec<_> = tests
@@ -78,6 +83,8 @@ fn main() -> ExitCode {
 fn run(tests: &[Test]) -> Result<bool> {
     let products = Products::beside_me()?;
     let tools = Tools::of_tests()?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+    let gateway_api = gateway_api::crds(&tools, &sources).context("Gateway API's CRDs")?;
     if world::enter()? != Rights::Root {
         println!(
             "!! LEFT OUT: {} tests on a Kubernetes cluster: they need the machine's root",
@@ -88,7 +95,7 @@ fn run(tests: &[Test]) -> Result<bool> {
     world::end_at_signals(|code| code)?;
     println!("\nrunning {} tests", tests.len());
     let start = Instant::now();
-    let mut mesh = Mesh::start(&tools, &products).context("the mesh is not installed")?;
+    let mut mesh = Mesh::start(&tools, &products, gateway_api).context("the mesh is not installed")?;
     println!("the mesh is installed ({:.1}s)", start.elapsed().as_secs_f64());
     let mut failures = Vec::new();
     for test in tests {

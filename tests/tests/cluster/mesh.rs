@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(crate) struct Mesh {
     pub(crate) cluster: Cluster,
     pub(crate) kubectl: Kubectl,
     pub(crate) lateen: Lateen,
+    /// The CRDs of Gateway API, which no chart brings.
+    pub(crate) gateway_api: PathBuf,
     app: PathBuf,
 }
 
@@ -37,7 +39,7 @@ pub(crate) struct Pod {
 
 impl Mesh {
     /// A cluster on which `lateen install` has put the mesh.
-    pub(crate) fn start(tools: &Tools, products: &Products) -> Result<Self> {
+    pub(crate) fn start(tools: &Tools, products: &Products, gateway_api: PathBuf) -> Result<Self> {
         let helm = mesh::find_helm().context("helm")?;
         let made = {
             let products = products.clone();
@@ -54,10 +56,16 @@ impl Mesh {
             kubectl: cluster.kubectl(),
             lateen: Lateen::beside(&cluster, products, &helm),
             cluster,
+            gateway_api,
             app,
         };
         mesh.install().map_err(|error| error.context(mesh.tell()))?;
         Ok(mesh)
+    }
+
+    /// The lab's own program.
+    pub(crate) fn app_program(&self) -> &Path {
+        &self.app
     }
 
     /// Installs the mesh by `lateen install`, which waits until it runs.
