@@ -13,8 +13,8 @@ use controlplane_kube::resources::{WATCHED, Watched};
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Written};
 use mesh_types::{NamespacedName, Strng};
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::duties;
@@ -56,12 +56,8 @@ impl Writer<'_> {
     async fn keep_while_ours(&mut self, ask: &mpsc::Sender<Question>, changed: &mut Receiver<u64>) {
         loop {
             changed.mark_unchanged();
-            let (answer, answered) = oneshot::channel();
-            if ask.send(Question::UnrecordedAddresses(answer)).await.is_err() {
-                // The loop is gone only while the process ends.
-                std::future::pending::<()>().await;
-            }
-            let all_written = self.write_all(answered.await.unwrap_or_default()).await;
+            let unrecorded = duties::answer(ask, Question::UnrecordedAddresses).await;
+            let all_written = self.write_all(unrecorded).await;
             if all_written {
                 if changed.changed().await.is_err() {
                     std::future::pending::<()>().await;

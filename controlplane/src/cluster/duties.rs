@@ -8,7 +8,9 @@ use std::time::Duration;
 use mesh_kube::lease::driver::{Settings, hold};
 use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::control::Question;
 
 /// Something that one replica does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,19 @@ pub async fn ends(ours: &mut watch::Receiver<bool>) {
     if ours.wait_for(|ours| !*ours).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// What the control loop answers.
+pub async fn answer<T: Default>(
+    ask: &mpsc::Sender<Question>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> T {
+    let (answer, answered) = oneshot::channel();
+    if ask.send(question(answer)).await.is_err() {
+        // The loop is gone only while the process ends.
+        std::future::pending::<()>().await;
+    }
+    answered.await.unwrap_or_default()
 }
 
 /// As upstream's Leases.

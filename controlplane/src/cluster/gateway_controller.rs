@@ -18,10 +18,11 @@ use futures_util::stream::{Stream, StreamExt as _, select_all};
 use mesh_kube::write::Part as Whole;
 use mesh_kube::{Apply, KubeClient, KubeError, News, ObjectName, Resource, Selection, watch};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::cluster::duties;
 use crate::control::Question;
 use children::{Child, ChildKey, Children, Owner, Step};
 
@@ -39,10 +40,7 @@ pub async fn keep(
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
     loop {
-        // Whoever told us ends with the process.
-        if ours.wait_for(|ours| *ours).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        duties::begins(&mut ours).await;
         let controller = Controller {
             client: &client,
             settings: &settings,
@@ -51,12 +49,9 @@ pub async fn keep(
             told: HashSet::new(),
             foreign_classes: HashSet::new(),
         };
-        let over = tokio::select! {
-            ended = ours.wait_for(|ours| !*ours) => ended.is_err(),
-            () = controller.keep_while_ours(&ask, &mut changed) => false,
-        };
-        if over {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            () = duties::ends(&mut ours) => {}
+            () = controller.keep_while_ours(&ask, &mut changed) => {}
         }
     }
 }
@@ -114,12 +109,7 @@ impl Controller<'_> {
             if !self.children.are_known() {
                 continue;
             }
-            let (answer, answered) = oneshot::channel();
-            if ask.send(Question::Waypoints(answer)).await.is_err() {
-                // The loop is gone only while the process ends.
-                std::future::pending::<()>().await;
-            }
-            if let Ok(Some(waypoints)) = answered.await {
+            if let Some(waypoints) = duties::answer(ask, Question::Waypoints).await {
                 let again = self.reconcile(&waypoints).await;
                 due = again.map(|after| Instant::now() + after);
             }

@@ -12,11 +12,12 @@ use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Written};
 use mesh_types::Strng;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::conditions::{flattened, merged};
+use crate::cluster::duties;
 use crate::cluster::gateway_api;
 use crate::control::Question;
 
@@ -31,22 +32,16 @@ pub async fn keep(
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
     loop {
-        // Whoever told us ends with the process.
-        if ours.wait_for(|ours| *ours).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        duties::begins(&mut ours).await;
         let mut writer = Writer {
             client: &client,
             // Whoever had the duty before may have written something else.
             written: HashMap::new(),
             resources: HashMap::new(),
         };
-        let over = tokio::select! {
-            ended = ours.wait_for(|ours| !*ours) => ended.is_err(),
-            () = writer.keep_while_ours(&ask, &mut changed) => false,
-        };
-        if over {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            () = duties::ends(&mut ours) => {}
+            () = writer.keep_while_ours(&ask, &mut changed) => {}
         }
     }
 }
@@ -62,12 +57,7 @@ impl Writer<'_> {
     async fn keep_while_ours(&mut self, ask: &mpsc::Sender<Question>, changed: &mut Receiver<u64>) {
         loop {
             changed.mark_unchanged();
-            let (answer, answered) = oneshot::channel();
-            if ask.send(Question::KnownStatuses(answer)).await.is_err() {
-                // The loop is gone only while the process ends.
-                std::future::pending::<()>().await;
-            }
-            let all_written = match answered.await.unwrap_or_default() {
+            let all_written = match duties::answer(ask, Question::KnownStatuses).await {
                 Some(statuses) => self.write_all(statuses).await,
                 None => true,
             };

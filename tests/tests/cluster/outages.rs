@@ -291,7 +291,7 @@ fn leader_killed(mesh: &mut Mesh) -> Result<()> {
 
 impl Mesh {
     /// Waits until a rollout has ended.
-    fn rolled_out(&self, namespace: &str, what: &str) -> Result<()> {
+    pub(crate) fn rolled_out(&self, namespace: &str, what: &str) -> Result<()> {
         let status = ["-n", namespace, "rollout", "status", what, "--timeout=120s"];
         self.kubectl.run(&status).map(drop)
     }

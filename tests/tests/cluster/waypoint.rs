@@ -138,18 +138,9 @@ fn of_a_namespace(mesh: &mut Mesh) -> Result<()> {
     mesh.eventually("all of it is v2's", || Ok(shop.share("v2")? == SOME))?;
 
     let load = Load::start(mesh, &shop.client, shop.echo, 20, "through the waypoint")?;
-    let deployment = ["-n", "boutique", "rollout", "restart", "deployment/waypoint"];
-    let rolled = mesh.kubectl.run(&deployment).and_then(|_| {
-        let status = [
-            "-n",
-            "boutique",
-            "rollout",
-            "status",
-            "deployment/waypoint",
-            "--timeout=120s",
-        ];
-        mesh.kubectl.run(&status)
-    });
+    let restart = ["-n", "boutique", "rollout", "restart", "deployment/waypoint"];
+    let rolled = mesh.kubectl.run(&restart);
+    let rolled = rolled.and_then(|_| mesh.rolled_out("boutique", "deployment/waypoint"));
     let ledger = load.finish()?;
     rolled?;
     println!(
