@@ -69,6 +69,7 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
         lab.config().remove(&spec.file())?;
         let secret = secret.stop();
         println!("tenant {n}: {secret}");
+        all_over(&mut trace, &secret)?;
         secrets.push(secret);
     }
     let steady = steady.context("no tenants")?.stop();
@@ -83,6 +84,21 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
     ensure!(answers > TENANTS * 40, "only {answers} answers");
     ensure!(seen.found.is_empty(), "{:#?}", seen.found);
     ensure!(seen.frames > 1000, "{seen:?}");
+    Ok(())
+}
+
+/// Waits until the client's proxy has given up every attempt that came to nothing.
+///
+/// A connection to an address that is nobody's is dialled in the clear, as without a mesh. While the kernel still tries,
+/// the next tenant may answer before the client's proxy can know of it: no proxy can hold that back, so the address
+/// passes on only when nothing is on its way to the tenant before.
+fn all_over(trace: &mut Trace, ledger: &Ledger) -> Result<()> {
+    for attempt in &ledger.attempts {
+        let (Err(_), Some(from)) = (&attempt.outcome, attempt.from) else {
+            continue;
+        };
+        trace.expect(0, &[("direction", "outbound"), ("src.addr", &from.to_string())])?;
+    }
     Ok(())
 }
 
