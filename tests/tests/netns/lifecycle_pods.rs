@@ -38,8 +38,11 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
     let mut trace = Trace::follow(lab)?;
     let mut steady: Option<Load> = None;
     let mut addresses = None;
-    let (mut secrets, mut settled_times) = (Vec::new(), Vec::new());
+    let (mut secrets, mut settled_times): (Vec<Ledger>, _) = (Vec::new(), Vec::new());
     for (n, canary) in canaries.iter().enumerate() {
+        if let Some(before) = secrets.last() {
+            all_over(&mut trace, before)?;
+        }
         if let Some((v4, v6)) = addresses {
             lab.nodes()[1].give_next(&[v4, v6])?;
         }
@@ -69,7 +72,6 @@ fn address_reuse(lab: &mut Lab) -> Result<()> {
         lab.config().remove(&spec.file())?;
         let secret = secret.stop();
         println!("tenant {n}: {secret}");
-        all_over(&mut trace, &secret)?;
         secrets.push(secret);
     }
     let steady = steady.context("no tenants")?.stop();
