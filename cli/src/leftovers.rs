@@ -55,13 +55,21 @@ pub async fn find(cluster: &Asked) -> anyhow::Result<Vec<Leftover>> {
     }
     left.extend(definitions(&crds, &users));
     let named = |name: &str| ObjectName::new(system, name);
-    if client.find::<Value>(&SECRETS, &named(ROOT_KEY)).await?.is_some() {
-        left.push(Leftover {
-            resource: SECRETS,
-            name: named(ROOT_KEY),
-            why: "the root of all certificates and its key: a new installation goes on with it".to_owned(),
-            way: Way::Delete,
-        });
+    for (secret, why) in [
+        (
+            ROOT_KEY,
+            "the root of all certificates and its key: a new installation goes on with it",
+        ),
+        (ROOTS_BEFORE, "roots of earlier authorities, and until when they are trusted"),
+    ] {
+        if client.find::<Value>(&SECRETS, &named(secret)).await?.is_some() {
+            left.push(Leftover {
+                resource: SECRETS,
+                name: named(secret),
+                why: why.to_owned(),
+                way: Way::Delete,
+            });
+        }
     }
     let maps = list(client, &CONFIG_MAPS, None, None).await?;
     left.extend(made(&CONFIG_MAPS, &maps, |name| name == ROOT));
@@ -244,6 +252,8 @@ const LABELS: [&str; 3] = [
     "istio.io/use-waypoint-namespace",
 ];
 const ROOT_KEY: &str = "istio-ca-secret";
+/// Roots of earlier authorities.
+const ROOTS_BEFORE: &str = "lateen-trusted-roots";
 const ROOT: &str = "istio-ca-root-cert";
 const BUNDLE: &str = "istio.io:istiod-ca:root-cert";
 /// Of every duty that one replica does.

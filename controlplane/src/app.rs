@@ -16,6 +16,7 @@ use controlplane_ca::issuer::Issuer;
 use controlplane_ca::node_authorizer::NodePolicy;
 use controlplane_ca::root::Root;
 use controlplane_ca::serving;
+use controlplane_ca::succession::Succession;
 use controlplane_ca::token::{TokenKey, TokenSubject};
 use controlplane_kube::{KubeSettings, KubeSource};
 use futures_util::Stream;
@@ -38,7 +39,8 @@ use tonic::transport::server::Router;
 
 use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, Source, TokenArgs};
-use crate::cluster::root;
+use crate::cluster::root::keeper::Keeper;
+use crate::cluster::root::{self, record};
 use crate::cluster::tokens::TokenJudge;
 use crate::config::source::ConfigSource;
 use crate::control::{Control, Outputs, Stores};
@@ -194,9 +196,15 @@ pub async fn start(
     };
     let (ask, questions) = mpsc::channel(1);
     if let Some(client) = &client {
-        let issuer = authority.issuer.clone();
-        let (mounted, state) = (args.cacerts.clone(), args.state_dir.clone());
-        tasks.critical("cacerts", root::follow_mounted(mounted, state, issuer));
+        let keeper = Keeper::new(
+            client.clone(),
+            &args.root_namespace,
+            args.cacerts.clone(),
+            args.state_dir.clone(),
+            authority.issuer.clone(),
+            authority.known.clone(),
+        );
+        tasks.critical("authority", keeper.keep());
         let duties = Duties {
             args,
             client,
@@ -249,6 +257,8 @@ pub async fn start(
 /// Keys and those who use them.
 struct Keys {
     issuer: Arc<Issuer>,
+    /// Who signed before, in a cluster.
+    known: Succession,
     authenticator: Authenticator,
     tls: ServingTls,
 }
@@ -256,8 +266,11 @@ struct Keys {
 impl Keys {
     async fn load(args: &ServeArgs, client: Option<&KubeClient>) -> Result<Self> {
         let now = SystemTime::now();
-        let root = match client {
-            None => Root::load_or_create(&args.state_dir, &args.trust_domain, now)?,
+        let (root, known) = match client {
+            None => {
+                let root = Root::load_or_create(&args.state_dir, &args.trust_domain, now)?;
+                (root, Succession::default())
+            }
             Some(client) => cluster_root(args, client, now).await?,
         };
         let issuer = Arc::new(Issuer::new(root));
@@ -267,20 +280,27 @@ impl Keys {
         Ok(Self {
             tls: ServingTls::new(issuer.clone(), names, args.serving_certificate.clone(), now)?,
             issuer,
+            known,
             authenticator: Authenticator::new(tokens, args.trust_domain.clone()),
         })
     }
 }
 
-/// What the operator mounted, or the Secret that replicas share.
-async fn cluster_root(args: &ServeArgs, client: &KubeClient, now: SystemTime) -> Result<Root> {
+/// What the operator mounted, or the Secret that replicas share; and whom it succeeds.
+async fn cluster_root(
+    args: &ServeArgs,
+    client: &KubeClient,
+    now: SystemTime,
+) -> Result<(Root, Succession)> {
     let mounted = root::mounted(&args.cacerts, now).map_err(|e| anyhow!("{e}"))?;
     let found = match mounted {
         Some(mounted) => mounted,
         None => root::load_or_create(client, &args.root_namespace, &args.trust_domain, now).await?,
     };
+    let known = record::begin(client, &args.root_namespace, &found, now).await;
+    let found = found.trusting(known.trusted(now), now);
     found.publish(&args.state_dir)?;
-    Ok(found)
+    Ok((found, known))
 }
 
 fn open_files(args: &ServeArgs) -> Result<Option<ConfigSource>> {
@@ -373,7 +393,7 @@ fn services(
         outputs.pods.clone(),
     );
     let authority = Authority::new(keys.issuer.clone(), policy, nodes);
-    let authority = CountedAuthority::new(authority, keys.issuer.root().not_after(), registry);
+    let authority = CountedAuthority::new(authority, keys.issuer.clone(), registry);
     let register = RegisterServer::new(
         outputs.assignments.clone(),
         keys.authenticator.clone(),

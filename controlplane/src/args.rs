@@ -162,6 +162,19 @@ pub struct ServeArgs {
     /// The network of waypoints whose Gateway names none.
     #[arg(long, env = "NETWORK", value_name = "NAME", default_value = "")]
     pub network: String,
+    /// Have workloads behind a waypoint let in nobody else, but whom an ALLOW policy lets in.
+    #[arg(
+        long,
+        env = "PILOT_AUTO_ALLOW_WAYPOINT_POLICY",
+        action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new(),
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        value_name = "BOOL"
+    )]
+    pub allow_from_waypoints: bool,
     /// Take a taint off nodes once the mesh's agent on them is ready.
     #[arg(
         long,

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`tokens`]: whether a service account's token is to be believed.
-//! - [`root`]: the mesh's root, in a Secret that all replicas share, or as an operator mounted it.
+//! - [`root`]: the mesh's root, in a Secret that all replicas share, or as an operator mounted it; who signed before.
 //! - [`bundle`]: the root's certificate, where pods find it.
 //! - [`conditions`]: the status that an object is to have, [`gateway_api`]: in Gateway API's shapes (pure).
 //!   [`status_writer`]: writes it.

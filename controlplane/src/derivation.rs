@@ -73,6 +73,7 @@ impl Derivation {
             cluster_domain: args.domain.as_str().into(),
             root_namespace: args.root_namespace.as_str().into(),
             selects_namespaces: args.source == Some(Source::Kube),
+            allow_from_waypoints: args.allow_from_waypoints,
             ..MeshConfig::default()
         };
         let rate_limit_service = format!("{}/{RATE_LIMIT_SERVICE}", config.root_namespace);

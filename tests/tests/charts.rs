@@ -64,6 +64,7 @@ controlplane:
   meshConfig: {accessLogFile: /dev/stdout, trustDomainAliases: [old.example.com]}
   features:
     clusterTrustBundle: true
+    allowFromWaypoints: true
     untaint: {enabled: true}
     secretNamespaces: [edge, shop]
   podMonitor: {enabled: true, labels: {release: prometheus}}
@@ -329,6 +330,33 @@ fn containers_have_no_more_than_they_need() {
     }
 }
 
+/// Nobody starts with an empty directory where the root is to be: a kubelet looks at one again after a minute or more, and at
+/// a mount that failed within seconds. Who speaks to the API server alone has neither the root nor a token for the control
+/// plane.
+#[test]
+fn whoever_needs_the_root_starts_with_it() {
+    let Some(helm) = helm() else { return };
+    for install in INSTALLS {
+        let mut mounted = Vec::new();
+        for object in objects(&helm.render("lateen", install.values)) {
+            let volumes = object["spec"]["template"]["spec"]["volumes"].as_array();
+            for volume in volumes.map(Vec::as_slice).unwrap_or_default() {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                if volume["configMap"]["name"] == "istio-ca-root-cert" {
+                    let optional = &volume["configMap"]["optional"];
+                    assert!(optional.is_null(), "{}: {name}", install.name);
+                    mounted.push((name, "root"));
+                } else if volume.to_string().contains("serviceAccountToken") {
+                    mounted.push((name, "token"));
+                }
+            }
+        }
+        let expected = [("ztunnel", "root"), ("ztunnel", "token")];
+        let mounted: Vec<_> = mounted.iter().map(|(name, what)| (name.as_str(), *what)).collect();
+        assert_eq!(mounted, expected, "{}", install.name);
+    }
+}
+
 /// What `helm test` runs may ask nobody anything, and tries both what has to pass and what must not.
 #[test]
 fn helm_test_has_no_rights_and_tries_both_ways() {
@@ -453,6 +481,7 @@ fn values_that_there_are_not_are_refused() {
         ("controlplane", "replicaCount=0"),
         ("controlplane", "trustedNodeAccounts={ztunnel}"),
         ("cni", "dnsCapture=sometimes"),
+        ("cni", "xdsAddress=istiod.istio-system.svc:15012"),
         ("cni", "cniBinDir=opt/cni/bin"),
         ("ztunnel", "digest=latest"),
         ("ztunnel", "global.platform=gkee"),

@@ -22,6 +22,11 @@ use mesh_types::Identity;
 use mesh_xds::{ApplyBatch, Batch, ClientConfig, NodeInfo, Rejected, TypeUrl};
 use serde_json::Value;
 
+#[path = "control_plane/others.rs"]
+mod others;
+#[path = "control_plane/roots.rs"]
+mod roots;
+
 /// A test, named by a sentence.
 struct Test {
     name: &'static str,
@@ -61,6 +66,10 @@ const TESTS: &[Test] = &[
     Test {
         name: "a_gateway_becomes_what_runs_it_and_what_became_of_routes_is_written",
         run: a_gateway_becomes_what_runs_it_and_what_became_of_routes_is_written,
+    },
+    Test {
+        name: "another_secret_signs_without_a_restart_and_the_old_root_outlives_them",
+        run: roots::another_secret_signs_without_a_restart_and_the_old_root_outlives_them,
     },
 ];
 
@@ -638,7 +647,7 @@ fn a_gateway_becomes_what_runs_it_and_what_became_of_routes_is_written(bench: &m
         !holds(&gateway["status"], "Programmed", "Programmed"),
         "{gateway}"
     );
-    Ok(())
+    others::nobody_is_fought(bench, &plane)
 }
 
 /// Settings by reference count from when they are there, and not any more when nobody names them.
@@ -699,7 +708,8 @@ fn somebody_elses_entries(bench: &Bench, plane: &Plane) -> Result<()> {
         ours[0]["controllerName"] == "istio.io/gateway-controller"
             && ours[0]["parentRef"]["kind"] == "Service"
             && holds(&ours[0], "Accepted", "Accepted")
-            && holds(&ours[0], "ResolvedRefs", "ResolvedRefs"),
+            && holds(&ours[0], "ResolvedRefs", "ResolvedRefs")
+            && says(&ours[0], "ResolvedWaypoints", "False", "MissingUseWaypointLabel"),
         "{ours:?}"
     );
     let theirs = r#"{"controllerName": "example.org/gateways", "parentRef": {"name": "edge"}, "conditions": [
@@ -778,6 +788,8 @@ fn file_of(bench: &Bench, text: &str) -> Result<String> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(90);
+/// In which whoever answers to every change would have done so.
+const QUIET: Duration = Duration::from_secs(5);
 /// As long as an upgrade of an API server may take.
 const OUTAGE: Duration = Duration::from_secs(60);
 /// Where the planes' network namespace is found on the wire.

@@ -48,10 +48,12 @@ fn cluster() -> (FakeApi, Asked) {
         &NAMESPACES,
         json!({"metadata": {"name": "other", "labels": {"team": "b"}}}),
     );
-    api.put(
-        &SECRETS,
-        json!({"metadata": {"name": ROOT_KEY, "namespace": "istio-system"}}),
-    );
+    for name in [ROOT_KEY, ROOTS_BEFORE] {
+        api.put(
+            &SECRETS,
+            json!({"metadata": {"name": name, "namespace": "istio-system"}}),
+        );
+    }
     for (namespace, name) in [("shop", ROOT), ("shop", "mine")] {
         api.put(
             &CONFIG_MAPS,
@@ -85,6 +87,7 @@ async fn what_is_left_is_listed_with_what_uses_it() {
             "Namespace shop",
             "CustomResourceDefinition peerauthentications.security.istio.io",
             "Secret istio-system/istio-ca-secret",
+            "Secret istio-system/lateen-trusted-roots",
             "ConfigMap shop/istio-ca-root-cert",
             "Lease istio-system/lateen-status",
         ]

@@ -13,7 +13,7 @@ use super::{Found, Wanted};
 /// Makes a waypoint, or changes the one of this name.
 ///
 /// # Errors
-/// Fails with what is wrong with the way, our rights or the object; [`mesh_kube::KubeError::Conflict`] when somebody else's
+/// Fails with what is wrong with the way, our rights or the object; [`mesh_kube::KubeError::Owned`] when somebody else's
 /// fields would be taken over and `overwrite` does not allow it.
 pub async fn apply(client: &KubeClient, wanted: &Wanted, overwrite: bool) -> anyhow::Result<()> {
     let name = name(wanted);

@@ -20,6 +20,8 @@ pub struct Issuer {
     root: RwLock<Arc<Root>>,
     /// What is trusted, PEM.
     trusted: watch::Sender<String>,
+    /// The longest life that was given.
+    longest: watch::Sender<Duration>,
 }
 
 /// A certificate, ready to be sent.
@@ -60,6 +62,7 @@ impl Issuer {
     pub fn new(root: Root) -> Self {
         Self {
             trusted: watch::Sender::new(root.certificate_pem().to_owned()),
+            longest: watch::Sender::new(DEFAULT_TTL),
             root: RwLock::new(Arc::new(root)),
         }
     }
@@ -76,10 +79,16 @@ impl Issuer {
         self.trusted.subscribe()
     }
 
-    /// Signs with another root from now on. What was trusted stays trusted beside it: certificates that it stands for are in
-    /// use until they end.
-    pub fn replace(&self, root: Root, now: SystemTime) {
-        let root = root.trusting_too(self.root().certificate_pem(), now);
+    /// The longest life that a workload's certificate was given since the start, the default at least: as long may what is
+    /// signed now be in use.
+    #[must_use]
+    pub fn longest(&self) -> watch::Receiver<Duration> {
+        self.longest.subscribe()
+    }
+
+    /// Signs with another root from now on, or with the same while something else is trusted beside it: that is
+    /// [`crate::succession`]'s to say.
+    pub fn replace(&self, root: Root) {
         let trusted = root.certificate_pem().to_owned();
         *self.root.write() = Arc::new(root);
         self.trusted.send_replace(trusted);
@@ -108,7 +117,17 @@ impl Issuer {
         ];
         let root = self.root();
         let life = lifetime(ttl, now, root.not_after())?;
+        // Before it is signed: whoever remembers it is never behind what is in use.
+        self.note(life.not_after.duration_since(now).unwrap_or_default());
         sign(&root, vec![SanType::URI(uri)], usages, &key, life)
+    }
+
+    fn note(&self, given: Duration) {
+        self.longest.send_if_modified(|longest| {
+            let grows = given > *longest;
+            *longest = given.max(*longest);
+            grows
+        });
     }
 
     /// A server certificate for these names.

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`secret_file`]: a secret made once in the state directory, whoever else starts at the same moment.
 //! - [`root`]: the self-signed root.
+//! - [`succession`]: which roots of earlier authorities are still trusted, and until when (pure).
 //! - [`issuer`]: what a certificate says, and its signature (control-plane.md, "Signing contract").
 //! - [`serving`]: the control plane's own server certificate.
 //! - [`token`]: node tokens, in the shape of Kubernetes' bound service-account tokens. [`token::cluster`]: those
@@ -29,4 +30,5 @@ pub mod root;
 pub mod secret_file;
 pub mod serving;
 mod signing_key;
+pub mod succession;
 pub mod token;

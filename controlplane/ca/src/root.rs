@@ -5,6 +5,7 @@
 //! certificate.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mesh_types::TrustDomain;
@@ -20,11 +21,13 @@ use crate::random;
 use crate::secret_file::{self, SecretFileError};
 use crate::signing_key::{AuthorityKey, P256Key};
 
-/// The mesh's root: signs every certificate.
-#[derive(Debug)]
+/// The mesh's root: signs every certificate. Clones are the same one.
+#[derive(Clone, Debug)]
 pub struct Root {
-    issuer: Issuer<'static, AuthorityKey>,
-    /// What is trusted.
+    issuer: Arc<Issuer<'static, AuthorityKey>>,
+    /// What stands for what it signs, PEM each.
+    own: Vec<String>,
+    /// What is trusted: that, and others beside it.
     certificate_pem: String,
     /// From what signs up to what is trusted, PEM each; none where that is the same.
     intermediates: Vec<String>,
@@ -114,21 +117,36 @@ impl Root {
             root.intermediates.extend(above);
         }
         root.certificate_pem = trusted.concat();
+        root.own = trusted;
         Ok(root)
     }
 
-    /// The same authority, with others (PEM) trusted beside it; those that have ended are left out.
+    /// The same authority, with these others (PEM) trusted beside it, and nothing else; those that have ended are left out.
     #[must_use]
-    pub fn trusting_too(mut self, others: &str, now: SystemTime) -> Self {
-        let mut trusted = blocks(&self.certificate_pem).unwrap_or_default();
-        for other in blocks(others).unwrap_or_default() {
-            let known = trusted.iter().any(|own| own.trim() == other.trim());
-            if !known && end_of(&other).is_some_and(|end| now < end) {
+    pub fn trusting<'a>(&self, others: impl IntoIterator<Item = &'a str>, now: SystemTime) -> Self {
+        let mut trusted = self.own.clone();
+        let others = others.into_iter().flat_map(|o| blocks(o).unwrap_or_default());
+        for other in others {
+            if !trusted.contains(&other) && end_of(&other).is_some_and(|end| now < end) {
                 trusted.push(other);
             }
         }
-        self.certificate_pem = trusted.concat();
-        self
+        Self {
+            certificate_pem: trusted.concat(),
+            ..self.clone()
+        }
+    }
+
+    /// What stands for what this authority signs: the roots above it, or its own certificate; PEM each.
+    #[must_use]
+    pub fn own(&self) -> &[String] {
+        &self.own
+    }
+
+    /// Whether it signs with the same certificate under the same roots.
+    #[must_use]
+    pub fn is_same_authority(&self, other: &Self) -> bool {
+        self.own == other.own && self.intermediates == other.intermediates
     }
 
     /// Whether something that is trusted here is among these (PEM) too.
@@ -174,10 +192,12 @@ impl Root {
             .map_err(|e| format!("holds no certificate: {e}"))?;
         let not_after = check(&certificate, &key, now)?;
         let certificate_pem = pem_block(content).ok_or("holds no certificate")?.to_owned();
+        let own = blocks(&certificate_pem)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|e| format!("the certificate cannot be read: {e}"))?;
         Ok(Self {
-            issuer,
+            issuer: Arc::new(issuer),
+            own,
             certificate_pem,
             intermediates: Vec::new(),
             not_after,
@@ -211,7 +231,7 @@ impl std::fmt::Debug for AuthorityPems {
 }
 
 /// The certificates of a PEM text, each on its own.
-fn blocks(pem: &str) -> Result<Vec<String>, String> {
+pub(crate) fn blocks(pem: &str) -> Result<Vec<String>, String> {
     let mut rest = pem;
     let mut found = Vec::new();
     while let Some(block) = pem_block(rest) {
@@ -223,7 +243,7 @@ fn blocks(pem: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-fn end_of(pem: &str) -> Option<SystemTime> {
+pub(crate) fn end_of(pem: &str) -> Option<SystemTime> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
     Some(parsed.validity().not_after.to_datetime().into())

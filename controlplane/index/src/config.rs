@@ -22,6 +22,8 @@ pub struct MeshConfig {
     /// Whether policies with the annotation `istio.io/dry-run` are sent, to be reported and not enforced. Proxies before
     /// ztunnel 1.29 would enforce them.
     pub dry_run_policies: bool,
+    /// Whether workloads behind a waypoint let in nobody else, but whom a policy allows.
+    pub allow_from_waypoints: bool,
     /// Who may know of ServiceEntries, where the mesh's configuration does not say (`serviceEntryVisibility`): the first
     /// rule that fits the namespace counts; without one, everybody.
     pub service_entry_visibility: Vec<VisibilityRule>,
@@ -58,6 +60,7 @@ impl Default for MeshConfig {
             root_namespace: "istio-system".into(),
             excluded_namespaces: BTreeSet::from(["kube-system".into()]),
             dry_run_policies: false,
+            allow_from_waypoints: false,
             service_entry_visibility: Vec::new(),
             selects_namespaces: false,
         }

@@ -25,6 +25,7 @@ use crate::peer_authentication::SelectedMode;
 use crate::registration::Claimed;
 use crate::service;
 use crate::service_entry::{self, Entry, entry_from_service_entry};
+use crate::waypoint::before::BeforeLookups;
 use crate::waypoint::binding::Wish;
 use crate::waypoint::{Waypoint, waypoint_from_gateway};
 
@@ -94,6 +95,7 @@ pub(crate) struct EntryLookups {
 pub(crate) struct WorkloadLookups {
     pub(crate) base: Lookups,
     pub(crate) entries: EntryLookups,
+    pub(crate) before: BeforeLookups,
     pub(crate) policies: PolicyLookups,
 }
 

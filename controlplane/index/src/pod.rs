@@ -20,7 +20,7 @@ use crate::ownership::{
 use crate::peer_authentication;
 use crate::registration::{Redirection, Registration};
 use crate::status::Stated;
-use crate::waypoint::Traffic;
+use crate::waypoint::{Traffic, allow};
 use crate::waypoint::binding::{Target, bind_workload, complaint};
 
 /// The workload of a Pod: nothing while it has no address, and once it ended.
@@ -76,6 +76,16 @@ pub(crate) fn workload_from_pod(
         hidden: false,
     };
     let binding = bind_workload(fetch, config, base, &target);
+    let services = services::of_pod(fetch, config, lookups, name, pod, &mut conditions);
+    let mut authorization_policies =
+        authorization_policies(fetch, config, &lookups.policies, &name.namespace, labels);
+    authorization_policies.extend(allow::policies_of(
+        fetch,
+        config,
+        lookups,
+        &binding.guards,
+        services.keys(),
+    ));
     let workload = Workload {
         addresses,
         network: base.namespaces.network(fetch, config),
@@ -97,14 +107,8 @@ pub(crate) fn workload_from_pod(
         workload_name,
         waypoint: binding.waypoint,
         application_tunnel: binding.application_tunnel,
-        authorization_policies: authorization_policies(
-            fetch,
-            config,
-            &lookups.policies,
-            &name.namespace,
-            labels,
-        ),
-        services: services::of_pod(fetch, config, lookups, name, pod, &mut conditions),
+        authorization_policies,
+        services,
         ..Workload::new(uid, name.name.clone(), identity)
     };
     conditions.extend(complaint(binding.status.as_ref()));

@@ -125,6 +125,8 @@ pub enum ConditionType {
     Accepted,
     /// Route, listener: whether everything that it refers to is there and may be used.
     ResolvedRefs,
+    /// Route, at a service: whether there is a waypoint that carries it out.
+    ResolvedWaypoints,
     /// Route: some of its parts are left out.
     PartiallyInvalid,
     /// Listener: whether another one stands in its way.
@@ -159,6 +161,10 @@ pub enum StatusReason {
     CanaryInvalidWeight,
     /// The canary is the primary waypoint itself.
     CanarySameAsPrimary,
+    /// There is a waypoint that carries it out.
+    ResolvedWaypoints,
+    /// Nobody asks for a waypoint there.
+    MissingUseWaypointLabel,
     /// A wildcard host means nothing to a node proxy.
     NoWaypointForWildcardService,
     /// How endpoints are raced is a waypoint's business.
@@ -252,6 +258,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
             Self::ResolvedRefs => "ResolvedRefs",
+            Self::ResolvedWaypoints => "ResolvedWaypoints",
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::Conflicted => "Conflicted",
             Self::ZtunnelAccepted => "ZtunnelAccepted",
@@ -274,6 +281,8 @@ impl StatusReason {
             Self::CrossNamespaceWaypointForbidden => "CrossNamespaceWaypointForbidden",
             Self::CanaryInvalidWeight => "CanaryInvalidWeight",
             Self::CanarySameAsPrimary => "CanarySameAsPrimary",
+            Self::ResolvedWaypoints => "ResolvedWaypoints",
+            Self::MissingUseWaypointLabel => "MissingUseWaypointLabel",
             Self::NoWaypointForWildcardService => "NoWaypointForWildcardService",
             Self::NoWaypointForRacingConnectStrategy => "NoWaypointForRacingConnectStrategy",
             Self::Public => "Public",

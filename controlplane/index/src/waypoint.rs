@@ -1,9 +1,12 @@
 //! Which Gateways are waypoints, where they are found, and whom they serve (Istio documentation, "Configure waypoint
 //! proxies").
 //!
-//! [`classes`] says whose Gateways are ours, [`binding`] what the labels of everybody else have to do with them, [`only`]
-//! who is kept from going past them, [`deployment`] what a cluster is to run for them, [`served`] where that is found.
+//! [`classes`] says whose Gateways are ours, [`binding`] what the labels of everybody else have to do with them, [`before`] what
+//! that comes to for each host, [`only`] and [`allow`] who is kept from going past them, [`deployment`] what a cluster is to run
+//! for them, [`served`] where that is found.
 
+pub(crate) mod allow;
+pub(crate) mod before;
 pub(crate) mod binding;
 pub mod classes;
 pub mod deployment;
@@ -97,7 +100,10 @@ pub(crate) fn waypoint_from_gateway(
         ConditionType::Accepted,
         true,
         StatusReason::Accepted,
-        "it is a waypoint",
+        match config.allow_from_waypoints {
+            true => "it is a waypoint; who stands behind it lets in nobody else, but whom a policy allows",
+            false => "it is a waypoint",
+        },
     );
     let waypoint = Waypoint {
         address,
@@ -145,8 +151,8 @@ fn traffic(gateway: &Gateway, class: Option<&GatewayClass>, conditions: &mut Vec
 }
 
 /// What the Gateway's status says: a host name, which outlives addresses, else an address. Without a status (a Gateway
-/// from a file) its Service, as soon as there is one that speaks HBONE; until then the name that the Service will have,
-/// at which nobody answers.
+/// from a file), and where that is about the world outside, its Service, as soon as there is one that speaks HBONE; until
+/// then the name that the Service will have, at which nobody answers.
 fn address(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
@@ -156,7 +162,12 @@ fn address(
     gateway: &Gateway,
 ) -> (GatewayRef, Option<String>) {
     let reference = |destination| GatewayRef::new(destination, ports::HBONE);
-    let of_status = gateway.status.addresses.iter().filter(|a| !a.value.is_empty());
+    let by_name = NamespacedName::new(name.namespace.clone(), deployment::name_of(gateway));
+    let service = fetch.get(inputs.services, &by_name);
+    let service = service.filter(|service| served::speaks_hbone(service));
+    let outside = !deployment::is_unmanaged(gateway) && service.is_some_and(served::is_for_outside);
+    let of_status = gateway.status.addresses.iter();
+    let of_status = of_status.filter(|a| !outside && !a.value.is_empty());
     let hostname = of_status.clone().find(|a| a.kind == HOSTNAME);
     if let Some(hostname) = hostname {
         let hostname = mesh_types::NamespacedHostname::new(name.namespace.clone(), hostname.value.clone());
@@ -169,13 +180,10 @@ fn address(
         let address = NetworkAddress::new(namespaces.network(fetch, config), ip);
         return (reference(GatewayDestination::Address(address)), None);
     }
-    let name = &NamespacedName::new(name.namespace.clone(), deployment::name_of(gateway));
-    let hostname = service::hostname(config, name);
-    let service = fetch.get(inputs.services, name);
-    let service = service.filter(|service| served::speaks_hbone(service));
+    let hostname = service::hostname(config, &by_name);
     let unready = service.is_none().then(|| {
         let port = ports::HBONE;
-        format!("its status has no address, and there is no Service {name} with port {port}")
+        format!("its status has no address, and there is no Service {by_name} with port {port}")
     });
     (reference(GatewayDestination::Hostname(hostname)), unready)
 }

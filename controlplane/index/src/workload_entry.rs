@@ -23,8 +23,8 @@ use crate::pod::{REDIRECTION, TUNNEL_LABEL, authorization_policies};
 use crate::service;
 use crate::service_entry::target_port;
 use crate::status::Stated;
-use crate::waypoint::Traffic;
 use crate::waypoint::binding::{Target, bind_workload, complaint};
+use crate::waypoint::{Traffic, allow};
 
 /// The workload of a WorkloadEntry.
 pub(crate) fn workload_from_workload_entry(
@@ -126,6 +126,20 @@ pub(crate) fn workload_of(
         true => bind_workload(fetch, config, &lookups.base, &target(endpoint)),
         false => Default::default(),
     };
+    let mut policies = authorization_policies(
+        fetch,
+        config,
+        &lookups.policies,
+        endpoint.namespace,
+        endpoint.labels,
+    );
+    policies.extend(allow::policies_of(
+        fetch,
+        config,
+        lookups,
+        &binding.guards,
+        services.keys(),
+    ));
     let workload = Workload {
         account_implied: spec.service_account.is_empty(),
         addresses,
@@ -147,13 +161,7 @@ pub(crate) fn workload_of(
         canonical_revision: label(&CANONICAL_REVISION_LABELS).unwrap_or_else(|| DEFAULT_REVISION.into()),
         workload_type: WorkloadType::Pod,
         workload_name: endpoint.workload_name.clone(),
-        authorization_policies: authorization_policies(
-            fetch,
-            config,
-            &lookups.policies,
-            endpoint.namespace,
-            endpoint.labels,
-        ),
+        authorization_policies: policies,
         services,
         // 0 is what an absent weight reads as.
         capacity: spec.weight.max(1),

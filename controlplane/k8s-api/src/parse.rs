@@ -197,6 +197,7 @@ impl<'a> Envelope<'a> {
             Kind::Service => Object::Service(Service {
                 metadata,
                 spec: self.spec(kind)?,
+                status: self.status()?,
             }),
             Kind::ServiceAccount => Object::ServiceAccount(ServiceAccount { metadata }),
             Kind::ConfigMap => return self.config_map(metadata),

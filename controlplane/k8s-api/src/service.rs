@@ -16,6 +16,34 @@ pub struct Service {
     pub metadata: Metadata,
     /// What it is to be.
     pub spec: ServiceSpec,
+    /// What became of it.
+    pub status: ServiceStatus,
+}
+
+/// What became of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// What a load balancer gave it.
+    pub load_balancer: LoadBalancerStatus,
+}
+
+/// What a load balancer gave a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerStatus {
+    /// Where it is found from outside; empty until there is something.
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+/// Where a load balancer is found: at an address, by a host name, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerIngress {
+    /// The address.
+    pub ip: Strng,
+    /// The host name.
+    pub hostname: Strng,
 }
 
 /// What a Service is to be.

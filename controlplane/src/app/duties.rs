@@ -36,7 +36,7 @@ impl Duties<'_> {
         let changed = || outputs.changed.subscribe();
         let trusted = keys.issuer.trusted();
         self.start(Duty::RootCertificate, |ours| {
-            bundle::keep(client(), trusted, ours)
+            bundle::keep(client(), self.args.root_namespace.clone(), trusted, ours)
         })?;
         let over_tls = OverTls {
             issuer: keys.issuer.clone(),

@@ -16,12 +16,14 @@ use tokio::time::{Instant, sleep_until};
 use crate::cluster::duties;
 use crate::cluster::listed::Listed;
 
-/// Keeps what pods trust (PEM) in every namespace, for as long as the duty is ours. Runs for good.
+/// Keeps what pods trust (PEM) in every namespace, in the mesh's own first: its proxies start with it. For as long as the
+/// duty is ours. Runs for good.
 ///
 /// # Errors
 /// Never; the type is the supervisor's.
 pub async fn keep(
     client: KubeClient,
+    root_namespace: String,
     mut roots: Receiver<String>,
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
@@ -30,22 +32,20 @@ pub async fn keep(
         let root = roots.borrow_and_update().clone();
         tokio::select! {
             () = duties::ends(&mut ours) => {}
-            () = keep_while_ours(&client, &root) => {}
+            () = keep_while_ours(&client, &root_namespace, &root) => {}
             // Begins anew with what is trusted now. Whoever signs is here until the process ends.
             Ok(()) = roots.changed() => {}
         }
     }
 }
 
-async fn keep_while_ours(client: &KubeClient, root: &str) {
-    if let Err(e) = bundle(client, root).await {
-        tracing::warn!("ClusterTrustBundle: {e}");
-    }
+async fn keep_while_ours(client: &KubeClient, root_namespace: &str, root: &str) {
     let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={NAME}"));
     let mut maps = watch::<RootMap>(client, maps);
     let mut namespaces = watch::<Meta>(client, Selection::all(NAMESPACES.clone()).metadata_only());
-    let mut spread = Spread::new(root);
+    let mut spread = Spread::new(root_namespace, root);
     let mut retry = None;
+    let mut bundled = false;
     loop {
         let again = retry.unwrap_or_else(Instant::now);
         tokio::select! {
@@ -67,6 +67,13 @@ async fn keep_while_ours(client: &KubeClient, root: &str) {
                     retry = Some(Instant::now() + RETRY);
                     break;
                 }
+            }
+        }
+        // After the namespaces: an API server without such bundles says so late, and nobody starts with one.
+        if !bundled && spread.is_known() {
+            bundled = true;
+            if let Err(e) = bundle(client, root).await {
+                tracing::warn!("ClusterTrustBundle: {e}");
             }
         }
     }
@@ -108,6 +115,8 @@ async fn bundle(client: &KubeClient, root: &str) -> Result<(), KubeError> {
 #[derive(Debug)]
 struct Spread {
     root: String,
+    /// Served first.
+    first: String,
     namespaces: Listed<bool>,
     /// Whether each one's ConfigMap says what it has to.
     maps: Listed<bool>,
@@ -136,9 +145,10 @@ struct Metadata {
 }
 
 impl Spread {
-    fn new(root: &str) -> Self {
+    fn new(first: &str, root: &str) -> Self {
         Self {
             root: root.to_owned(),
+            first: first.to_owned(),
             namespaces: Listed::default(),
             maps: Listed::default(),
         }
@@ -163,9 +173,14 @@ impl Spread {
         self.maps.known.insert(namespace.to_owned(), true);
     }
 
+    /// Whether everything was listed once.
+    fn is_known(&self) -> bool {
+        self.namespaces.is_complete() && self.maps.is_complete()
+    }
+
     /// The namespaces that need a ConfigMap and have none, or one that says something else.
     fn lacking(&self) -> Vec<String> {
-        if !self.namespaces.is_complete() || !self.maps.is_complete() {
+        if !self.is_known() {
             return Vec::new();
         }
         let staying = self.namespaces.known.iter().filter(|(_, stays)| **stays);
@@ -173,7 +188,10 @@ impl Spread {
             .map(|(name, _)| name)
             .filter(|name| !LEFT_OUT.contains(&name.as_str()));
         let lacking = names.filter(|name| self.maps.known.get(*name) != Some(&true));
-        lacking.cloned().collect()
+        let mut lacking: Vec<String> = lacking.cloned().collect();
+        // Stable: the others stay in their order.
+        lacking.sort_by_key(|name| *name != self.first);
+        lacking
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes of Gateways of our classes what runs them: an account, a Deployment, a Service, and what settings ask for beside.
 //!
 //! One replica applies (server-side, as a field manager of its own), whenever what is wanted or what is there differs from
-//! what was applied. Nothing is forced: a field that somebody else took stays theirs, and is told of. Objects that are no
+//! what was applied. Nothing is forced: a field that somebody else took stays theirs and is told of ([`fields`]). Objects that are no
 //! Gateway's of this name are never touched; those of a Gateway that is gone go with it, by their owner. Which objects there
 //! are and whose is [`children`]'s to say (pure).
 
@@ -27,6 +27,7 @@ use crate::control::Question;
 use children::{Child, ChildKey, Children, Owner, Step};
 
 pub mod children;
+pub mod fields;
 
 /// Keeps what Gateways become as it is to be, for as long as the duty is ours. Runs for good.
 ///
@@ -245,25 +246,41 @@ impl Controller<'_> {
             }
             Step::Apply => {}
         }
-        let result = self
-            .client
-            .apply::<Value>(resource, &name, Whole::Main, HOW, &rendered.object)
-            .await;
-        let object = match result {
-            Ok(object) => object,
-            Err(KubeError::Conflict(why)) => {
-                self.tell(format!(
-                    "{key}: fields that somebody else set are left to them: {why}"
-                ));
-                self.note(key, rendered, seen);
-                return Ok(None);
-            }
-            Err(e) => return Err(e),
+        let Some(object) = self.apply_what_is_ours(key, &name, &rendered.object).await? else {
+            self.note(key, rendered, seen);
+            return Ok(None);
         };
         if let Ok(child) = serde_json::from_value::<Child>(object) {
             let version = child.version();
             self.children.put(key.clone(), child);
             self.note(key, rendered, version);
+        }
+        Ok(None)
+    }
+
+    /// Applies an object but for fields that somebody else took; nothing where they cannot be told from the rest.
+    async fn apply_what_is_ours(
+        &mut self,
+        key: &ChildKey,
+        name: &ObjectName,
+        wanted: &Value,
+    ) -> Result<Option<Value>, KubeError> {
+        let resource = resource(key.part);
+        let mut ours = wanted.clone();
+        for _ in 0..TRIES {
+            let applied = self.client.apply::<Value>(resource, name, Whole::Main, HOW, &ours);
+            let (message, owned) = match applied.await {
+                Ok(object) => return Ok(Some(object)),
+                Err(KubeError::Owned { message, fields }) => (message, fields),
+                Err(e) => return Err(e),
+            };
+            self.tell(format!(
+                "{key}: fields that somebody else set are left to them: {message}"
+            ));
+            match fields::without(&ours, &owned) {
+                Some(rest) => ours = rest,
+                None => break,
+            }
         }
         Ok(None)
     }
@@ -345,6 +362,8 @@ const HOW: Apply = Apply {
 /// What changes together is made together.
 const TOGETHER: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);
+/// The first says what others own; somebody may take more meanwhile.
+const TRIES: usize = 3;
 /// For Gateway API to be there, or a name to be free.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Complaints that are remembered.

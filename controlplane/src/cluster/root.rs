@@ -1,21 +1,21 @@
 //! The mesh's root, in a Secret that all replicas share: whoever comes first makes it, the others read it.
+//!
+//! [`keeper`] follows it, and what an operator mounts instead; [`record`] is what replicas know of earlier ones.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use controlplane_ca::issuer::Issuer;
 use controlplane_ca::root::{AuthorityPems, Root};
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource};
 use mesh_types::TrustDomain;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
+
+pub mod keeper;
+pub mod record;
 
 /// Why there is no root to sign with.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,13 @@ pub async fn load_or_create(
             }
             found => found?,
         };
-        let unusable = |reason| ClusterRootError::Unusable {
-            secret: secret.clone(),
-            reason,
-        };
-        let pems = read(&found).map_err(unusable)?;
-        return Root::from_pems(&pems, now).map_err(unusable);
+        return authority_of(&found, now).map_err(|reason| ClusterRootError::Unusable { secret, reason });
     }
+}
+
+/// The authority of a Secret of upstream's shape.
+fn authority_of(secret: &Value, now: SystemTime) -> Result<Root, String> {
+    Root::from_pems(&read(secret)?, now)
 }
 
 /// What an operator mounted (Istio's Secret `cacerts`, or one of type `kubernetes.io/tls` such as cert-manager keeps); nothing
@@ -97,56 +97,6 @@ pub fn mounted(dir: &Path, now: SystemTime) -> Result<Option<Root>, String> {
     };
     let root = Root::from_pems(&pems, now).map_err(|e| format!("{}: {e}", dir.display()))?;
     Ok(Some(root))
-}
-
-/// Signs with what an operator mounts anew, without a restart. What was trusted stays trusted beside it. Runs for good.
-///
-/// # Errors
-/// Never; the type is the supervisor's.
-pub async fn follow_mounted(dir: PathBuf, state_dir: PathBuf, issuer: Arc<Issuer>) -> Result<(), Infallible> {
-    let mut before = content(&dir);
-    loop {
-        sleep(LOOK).await;
-        let now = content(&dir);
-        if now == before {
-            continue;
-        }
-        before = now;
-        let time = SystemTime::now();
-        match mounted(&dir, time) {
-            Ok(Some(root)) => take_over(root, &dir, &state_dir, &issuer, time),
-            Ok(None) => tracing::warn!(
-                "{}: there is no authority any more; what was there goes on signing",
-                dir.display()
-            ),
-            // Files that are written one after the other are right in the end.
-            Err(e) => tracing::error!("{e}; what was there before goes on signing"),
-        }
-    }
-}
-
-fn take_over(root: Root, dir: &Path, state_dir: &Path, issuer: &Issuer, now: SystemTime) {
-    if !root.shares_trust_with(issuer.root().certificate_pem()) {
-        tracing::warn!(
-            "{}: signs under roots that nobody was told of before: proxies trust them with their next certificates.              Mount both roots first, and the new authority when half of a certificate's life is over",
-            dir.display()
-        );
-    }
-    issuer.replace(root, now);
-    if let Err(e) = issuer.root().publish(state_dir) {
-        tracing::error!("{e}");
-    }
-    tracing::info!("{}: another authority signs from now on", dir.display());
-}
-
-/// What the files of a directory say, by name; nothing of what cannot be read.
-fn content(dir: &Path) -> BTreeMap<OsString, Zeroizing<Vec<u8>>> {
-    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let read = |file: std::fs::DirEntry| {
-        let content = std::fs::read(file.path()).ok()?;
-        Some((file.file_name(), Zeroizing::new(content)))
-    };
-    files.filter_map(read).collect()
 }
 
 async fn find_or_create(
@@ -221,8 +171,6 @@ const TYPE: &str = "istio.io/ca-root";
 const CERTIFICATE: &str = "ca-cert.pem";
 const KEY: &str = "ca-key.pem";
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// Mounted Secrets change within a minute or two of their change; nobody waits for these seconds.
-const LOOK: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,15 @@
 //! Signing, counted. The names are istiod's (control-plane.md, 3.2).
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use controlplane_ca::authority::Authority;
 use controlplane_ca::caller::Caller;
+use controlplane_ca::issuer::Issuer;
 use controlplane_ca::node_authorizer::NodeWorkloads;
 use mesh_certs::{Issue, Order, Refused};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// An authority whose answers are counted.
@@ -22,13 +26,19 @@ struct Counts {
     refused: IntCounterVec,
 }
 
+/// When what signs now ends.
+struct RootEnd {
+    issuer: Arc<Issuer>,
+    gauge: IntGauge,
+}
+
 impl<W> CountedAuthority<W> {
-    /// Counts in `registry`, which also shows when the root ends.
+    /// Counts in `registry`, which also shows when the root that signs ends.
     ///
     /// # Panics
     /// Panics when the registry has these metrics already.
     #[must_use]
-    pub fn new(authority: Authority<W>, root_end: SystemTime, registry: &Registry) -> Self {
+    pub fn new(authority: Authority<W>, issuer: Arc<Issuer>, registry: &Registry) -> Self {
         let counter = |name, help| IntCounter::new(name, help).expect("constant names are valid");
         let refused = Opts::new("lateen_ca_refused_total", "Signing requests refused, by reason");
         let root = IntGauge::new(
@@ -46,12 +56,11 @@ impl<W> CountedAuthority<W> {
             ),
             refused: IntCounterVec::new(refused, &["reason"]).expect("constant names are valid"),
         };
-        let root = root.expect("constant names are valid");
-        let end = root_end
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        root.set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
-        let collectors: [Box<dyn prometheus::core::Collector>; 4] = [
+        let root = RootEnd {
+            issuer,
+            gauge: root.expect("constant names are valid"),
+        };
+        let collectors: [Box<dyn Collector>; 4] = [
             Box::new(root),
             Box::new(counts.requests.clone()),
             Box::new(counts.issued.clone()),
@@ -63,6 +72,19 @@ impl<W> CountedAuthority<W> {
                 .expect("each is registered once, here");
         }
         Self { authority, counts }
+    }
+}
+
+impl Collector for RootEnd {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let end = self.issuer.root().not_after();
+        let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.gauge.set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
+        self.gauge.collect()
     }
 }
 

@@ -29,9 +29,17 @@ pub enum KubeError {
     /// There is an object of this name.
     #[error("exists already: {0}")]
     AlreadyExists(String),
-    /// Somebody else changed it meanwhile, or owns what we would apply.
+    /// Somebody else changed it meanwhile.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// Somebody else owns some of what we would apply.
+    #[error("conflict: {message}")]
+    Owned {
+        /// What the API server says.
+        message: String,
+        /// What it is: paths such as `.spec.containers[name="proxy"].image`.
+        fields: Vec<String>,
+    },
     /// What was known of a list is too old to go on from.
     #[error("too old: {0}")]
     Expired(String),
@@ -66,7 +74,7 @@ impl KubeError {
             Self::NotConfigured(_) | Self::Unauthorized(_) => Fault::Configuration,
             Self::Forbidden(_) => Fault::Rights,
             Self::Unreachable(_) | Self::Busy(_) | Self::BadAnswer(_) => Fault::Server,
-            Self::AlreadyExists(_) | Self::Conflict(_) | Self::Expired(_) => Fault::Race,
+            Self::AlreadyExists(_) | Self::Conflict(_) | Self::Owned { .. } | Self::Expired(_) => Fault::Race,
             Self::NotFound(_) | Self::Refused(_) => Fault::Request,
         }
     }
@@ -81,6 +89,7 @@ impl KubeError {
             | Self::NotFound(_)
             | Self::AlreadyExists(_)
             | Self::Conflict(_)
+            | Self::Owned { .. }
             | Self::Expired(_)
             | Self::Refused(_)
             | Self::BadAnswer(_) => false,
@@ -96,6 +105,10 @@ impl KubeError {
         } else {
             one_line(&told.message)
         };
+        let fields = told.owned();
+        if status == StatusCode::CONFLICT && !fields.is_empty() {
+            return Self::Owned { message, fields };
+        }
         Self::of(status.as_u16(), &told.reason, message)
     }
 
@@ -145,6 +158,30 @@ pub(crate) struct Told {
     pub(crate) reason: String,
     #[serde(default)]
     pub(crate) message: String,
+    #[serde(default)]
+    details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Details {
+    #[serde(default)]
+    causes: Option<Vec<Cause>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+    field: String,
+}
+
+impl Told {
+    /// The fields that other managers own (Kubernetes, "Server-Side Apply", "Conflicts").
+    fn owned(&self) -> Vec<String> {
+        let causes = self.details.iter().flat_map(|details| &details.causes).flatten();
+        let owned = causes.filter(|cause| cause.reason == OWNED);
+        owned.map(|cause| cause.field.clone()).collect()
+    }
 }
 
 /// An error with its causes: those of connections say nothing by themselves.
@@ -177,6 +214,8 @@ fn one_line(text: &str) -> String {
     line
 }
 
+/// Why something cannot be applied.
+const OWNED: &str = "FieldManagerConflict";
 /// Bytes.
 const MAX_LINE: usize = 600;
 

@@ -1,5 +1,5 @@
 //! An API server in memory, for tests: objects, resource versions, pages, watches with a history, writes with their
-//! races, and the ways in which a real one goes away. What it stores is JSON; it validates nothing.
+//! races and the managers of fields, and the ways in which a real one goes away. What it stores is JSON; it validates nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use crate::client::KubeClient;
 use crate::resource::{ObjectName, Resource};
 use store::Store;
 
+mod owners;
 mod store;
 
 /// An API server. Clones are the same one.
@@ -115,7 +116,7 @@ impl FakeApi {
         let path = resource.path(None);
         let mut state = self.state.lock();
         state.served.insert(path.clone());
-        state.store.put(&path, object);
+        state.store.put(&path, object, SOMEBODY);
         drop(state);
         self.wake();
     }
@@ -377,3 +378,6 @@ fn respond(status: StatusCode, text: String) -> Answer {
     *response.status_mut() = status;
     response
 }
+
+/// The field manager of what tests put there.
+pub const SOMEBODY: &str = "somebody";

@@ -16,7 +16,7 @@ use crate::resource::{ObjectName, Resource, escape};
 pub struct Apply {
     /// The field manager: what it applied before and does not apply now is taken away.
     pub manager: &'static str,
-    /// Takes fields over from other managers; without it, theirs give [`KubeError::Conflict`].
+    /// Takes fields over from other managers; without it, theirs give [`KubeError::Owned`].
     pub force: bool,
 }
 
@@ -75,7 +75,7 @@ impl KubeClient {
     /// Server-side apply: makes an object, or changes those of its fields that are named.
     ///
     /// # Errors
-    /// [`KubeError::Conflict`] when another manager owns a field; else what is wrong with the way, our rights or the
+    /// [`KubeError::Owned`] when another manager owns a field; else what is wrong with the way, our rights or the
     /// object.
     pub async fn apply<T: DeserializeOwned>(
         &self,

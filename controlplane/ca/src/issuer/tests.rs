@@ -132,7 +132,7 @@ fn another_root_signs_from_then_on_and_both_are_trusted() {
     let other = tempfile::tempdir().unwrap();
     let root = Root::load_or_create(other.path(), &mesh_types::TrustDomain::default(), at(NOW)).unwrap();
     let new = root.certificate_pem().to_owned();
-    issuer.replace(root, at(NOW));
+    issuer.replace(root.trusting([old.as_str()], at(NOW)));
     let issued = issuer
         .issue(&identity(), &key.subject_public_key_info(), HOUR, at(NOW))
         .unwrap();
@@ -151,12 +151,15 @@ fn another_root_signs_from_then_on_and_both_are_trusted() {
 }
 
 #[test]
-fn a_root_that_has_ended_is_not_trusted_beside_a_new_one() {
-    let issuer = issuer();
-    let late = at(NOW) + Duration::from_secs(3651 * 24 * 3600);
-    let other = tempfile::tempdir().unwrap();
-    let root = Root::load_or_create(other.path(), &mesh_types::TrustDomain::default(), late).unwrap();
-    let new = root.certificate_pem().trim_end().to_owned();
-    issuer.replace(root, late);
-    assert_eq!(issuer.root().certificate_pem().trim_end(), new);
+fn the_longest_life_that_was_given_is_known() {
+    let (issuer, key) = (issuer(), KeyPair::generate().unwrap());
+    let mut longest = issuer.longest();
+    let give = |ttl| issuer.issue(&identity(), &key.subject_public_key_info(), ttl, at(NOW)).unwrap();
+    give(HOUR);
+    assert_eq!(*longest.borrow_and_update(), DEFAULT_TTL, "the default at least");
+    give(DEFAULT_TTL * 7);
+    assert!(longest.has_changed().unwrap());
+    assert_eq!(*longest.borrow_and_update(), DEFAULT_TTL * 7);
+    give(DEFAULT_TTL * 2);
+    assert!(!longest.has_changed().unwrap());
 }

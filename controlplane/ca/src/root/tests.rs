@@ -148,3 +148,25 @@ fn what_is_made_for_others_is_a_root() {
     assert_eq!(root.certificate_pem().trim(), pems.certificate.trim());
     assert!(root.intermediates().is_empty());
 }
+
+#[test]
+fn others_are_trusted_beside_it_each_once_and_while_they_last() {
+    let make = || {
+        let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
+        Root::from_pems(&pems, at(NOW)).unwrap()
+    };
+    let (root, other, third) = (make(), make(), make());
+    let [others, thirds] = [&other, &third].map(Root::certificate_pem);
+    let both = root.trusting([others, root.certificate_pem(), others], at(NOW));
+    assert_eq!(both.certificate_pem(), [root.own(), other.own()].concat().concat());
+    assert_eq!(both.own(), root.own());
+    assert!(both.is_same_authority(&root) && !both.is_same_authority(&other));
+    let another = both.trusting([thirds], at(NOW));
+    assert_eq!(
+        another.certificate_pem(),
+        [root.own(), third.own()].concat().concat(),
+        "what is not named is not trusted any more"
+    );
+    let late = root.trusting([others], at(NOW) + LIFETIME);
+    assert_eq!(late.certificate_pem(), root.own().concat());
+}

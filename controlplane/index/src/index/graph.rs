@@ -20,8 +20,9 @@ use crate::lookups::{EntryLookups, Inputs, Lookups, WorkloadLookups};
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
+use crate::waypoint::before::BeforeLookups;
 use crate::waypoint::binding::GATEWAY_NAME;
-use crate::waypoint::only;
+use crate::waypoint::{allow, only};
 use crate::workload_entry::{self, workload_from_workload_entry};
 use policies::{Policies, add_policies};
 
@@ -46,8 +47,8 @@ pub(super) struct MeshGraph {
     policies: Policies,
     peers: Policies,
     peer_statuses: Collection<NamespacedName, Derived<()>>,
-    /// Policies of Namespaces that let only their waypoint in.
-    guards: Policies,
+    /// Policies of Namespaces that let only their waypoint in, and of waypoints.
+    guards: [Policies; 2],
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
     assignments_by_node: Index<Strng, AssignmentKey, Derived<Assignment>>,
     assignments_by_account: Index<Account, AssignmentKey, Derived<Assignment>>,
@@ -65,10 +66,15 @@ impl MeshGraph {
         let base = Lookups::new(&mut graph, &config, inputs);
         let entries = EntryLookups::new(&mut graph, &config, base);
         let added = add_policies(&mut graph, &config, base);
-        let guards = only::add_policies(&mut graph, &config, base);
+        let guards = [
+            only::add_policies(&mut graph, &config, base),
+            allow::add_policies(&mut graph, &config, base),
+        ];
+        let before = BeforeLookups::new(&mut graph, &config, base, entries);
         let lookups = WorkloadLookups {
             base,
             entries,
+            before,
             policies: added.lookups,
         };
         let (workloads, endpoints, workload_entries, entry_endpoints) =
@@ -77,8 +83,7 @@ impl MeshGraph {
         let l7 = L7Graph::new(
             &mut graph,
             &config,
-            base,
-            entries,
+            lookups,
             [workloads, workload_entries, entry_endpoints],
         );
         let mesh = config.clone();
@@ -138,7 +143,7 @@ impl MeshGraph {
         let of_kubernetes = service_resources(graph, self.services, told);
         let of_entries = service_resources(graph, self.entry_services, told);
         changes.addresses.extend(handed_over(of_entries, of_kubernetes));
-        for collection in [self.policies, self.peers, self.guards] {
+        for collection in [self.policies, self.peers].into_iter().chain(self.guards) {
             let policies = resources(graph, collection, told, Authorization::clone);
             changes.authorizations.extend(policies);
         }
@@ -179,7 +184,9 @@ impl MeshGraph {
         collect_conditions(graph, self.entry_services, &mut conditions);
         collect_conditions(graph, self.policies, &mut conditions);
         collect_conditions(graph, self.peers, &mut conditions);
-        collect_conditions(graph, self.guards, &mut conditions);
+        for guards in self.guards {
+            collect_conditions(graph, guards, &mut conditions);
+        }
         collect_conditions(graph, self.assignments, &mut conditions);
         self.l7.conditions(graph, &mut conditions);
         // Stable: the conditions of one object stay in their order.

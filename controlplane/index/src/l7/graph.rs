@@ -30,7 +30,7 @@ use crate::derived::{Condition, Derived};
 use crate::index::collected::{collect_conditions, collect_statuses, sorted_values};
 use crate::index::graph::{condition_changes, resources};
 use crate::index::{ConditionChanges, ResourceChange};
-use crate::lookups::{EntryLookups, Lookups};
+use crate::lookups::WorkloadLookups;
 use crate::status::{ListenerStatus, Statuses};
 
 /// What is filled from outside, beside what the rest of the graph has.
@@ -138,10 +138,10 @@ impl L7Graph {
     pub(crate) fn new(
         graph: &mut Graph,
         config: &Arc<MeshConfig>,
-        base: Lookups,
-        entries: EntryLookups,
+        around: WorkloadLookups,
         workloads: [Collection<WorkloadUid, Derived<Workload>>; 3],
     ) -> Self {
+        let WorkloadLookups { base, entries, .. } = around;
         let inputs = L7Inputs::new(graph);
         let grants = GrantLookups::new(graph, inputs.grants);
         let of_listeners = ListenerLookups {
@@ -165,7 +165,7 @@ impl L7Graph {
             binds_from_listeners(name, listeners)
         });
         let lookups = RouteLookups {
-            hosts: HostLookups::new(graph, config, base, entries),
+            hosts: HostLookups::new(graph, config, &around),
             entries,
             namespaces: base.namespaces,
             grants,

@@ -1,6 +1,5 @@
 //! Services as routes see them: which ports they have, who may mean them by their names, and whose waypoints serve them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use controlplane_collections::{Collection, Fetch, Graph, Index};
@@ -11,8 +10,12 @@ use mesh_model::service::Visibility;
 use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 
 use crate::config::MeshConfig;
-use crate::lookups::{EntryLookups, Lookups};
+use crate::lookups::{EntryLookups, WorkloadLookups};
 use crate::service;
+use crate::status::StatusCondition;
+use crate::waypoint::before::BeforeLookups;
+
+pub(crate) use crate::waypoint::before::Gateways;
 
 /// What a route needs to know of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +33,6 @@ pub(crate) struct HostPort {
     pub(crate) name: Strng,
 }
 
-/// The Gateways whose proxies serve something.
-pub(crate) type Gateways = BTreeSet<NamespacedName>;
-
 type Hosts = Collection<NamespacedHostname, Host>;
 
 /// Services, by name, and who serves them.
@@ -43,18 +43,16 @@ pub(crate) struct HostLookups {
     entries_by_host: Index<Strng, NamespacedHostname, Host>,
     services_below: Index<Strng, NamespacedHostname, Host>,
     entries_below: Index<Strng, NamespacedHostname, Host>,
-    services_served: Collection<NamespacedHostname, Gateways>,
-    entries_served: Collection<NamespacedHostname, Gateways>,
+    before: BeforeLookups,
 }
 
 impl HostLookups {
     pub(crate) fn new(
         graph: &mut Graph,
         config: &Arc<MeshConfig>,
-        lookups: Lookups,
-        entries: EntryLookups,
+        lookups: &WorkloadLookups,
     ) -> Self {
-        let inputs = lookups.inputs;
+        let (inputs, entries, before) = (lookups.base.inputs, lookups.entries, lookups.before);
         let mesh = config.clone();
         let of_services = graph.derive_many("host", inputs.services, move |_, name, service| {
             let host = of_service(service).map(|host| (service::hostname(&mesh, name), host));
@@ -65,24 +63,6 @@ impl HostLookups {
             inputs.service_entries,
             move |fetch, name, entry| of_entry(fetch, entries, name, entry),
         );
-        let mesh = config.clone();
-        let services_served = graph.derive_many("serving", inputs.services, move |fetch, name, service| {
-            let binding = service::binding(fetch, &mesh, &lookups, name, service);
-            served(service::hostname(&mesh, name), &binding.gateways)
-                .into_iter()
-                .collect()
-        });
-        let entries_served = graph.derive_many(
-            "serving of a ServiceEntry",
-            entries.entries,
-            move |_, _, derived| {
-                let facts = derived.value.iter();
-                facts
-                    .flat_map(|f| f.hosts.iter().map(|h| (h.name.clone(), &f.binding.gateways)))
-                    .filter_map(|(host, gateways)| served(host, gateways))
-                    .collect()
-            },
-        );
         let by_host = |name: &NamespacedHostname, _: &Host| vec![name.hostname.clone()];
         let below = |name: &NamespacedHostname, _: &Host| suffixes(&name.hostname);
         Self {
@@ -91,8 +71,7 @@ impl HostLookups {
             entries_by_host: graph.index("entries' hosts by name", of_entries, by_host),
             services_below: graph.index("hosts by domain", of_services, below),
             entries_below: graph.index("entries' hosts by domain", of_entries, below),
-            services_served,
-            entries_served,
+            before,
         }
     }
 
@@ -146,8 +125,17 @@ impl HostLookups {
 
     /// Whose proxies serve a service.
     pub(crate) fn serving<'a>(&self, fetch: &Fetch<'a>, name: &NamespacedHostname) -> Option<&'a Gateways> {
-        let of_service = fetch.get(self.services_served, name);
-        of_service.or_else(|| fetch.get(self.entries_served, name))
+        let gateways = &self.before.get(fetch, name)?.gateways;
+        (!gateways.is_empty()).then_some(gateways)
+    }
+
+    /// What came of a service's wish for a waypoint; nothing where it has none.
+    pub(crate) fn bound<'a>(
+        &self,
+        fetch: &Fetch<'a>,
+        name: &NamespacedHostname,
+    ) -> Option<&'a StatusCondition> {
+        self.before.get(fetch, name)?.bound.as_ref()
     }
 }
 
@@ -211,11 +199,6 @@ fn of_entry(
     };
     let hosts = facts.hosts.iter();
     hosts.map(|h| (h.name.clone(), host(h.canonical))).collect()
-}
-
-fn served(host: NamespacedHostname, gateways: &[NamespacedName]) -> Option<(NamespacedHostname, Gateways)> {
-    let gateways: Gateways = gateways.iter().cloned().collect();
-    (!gateways.is_empty()).then_some((host, gateways))
 }
 
 /// `.b.c`, `.c` and nothing of `a.b.c`: what is behind the star of every wildcard that it is below.

@@ -59,8 +59,15 @@ pub(crate) fn routes(
 ) -> Vec<LoweredRoute> {
     let mut said = Said::default();
     let mut sides: BTreeMap<Side, (Vec<usize>, Attached)> = BTreeMap::new();
+    let mut waypoints_of = Vec::new();
     for (i, parent) in parent_refs.iter().enumerate() {
-        match parents::resolve(lowering, parent, hostnames) {
+        let resolved = parents::resolve(lowering, parent, hostnames);
+        if let Ok(attached) = &resolved
+            && let Some(waypoints) = &attached.waypoints
+        {
+            waypoints_of.push((i, waypoints.clone()));
+        }
+        match resolved {
             Ok(attached) => match sides.get_mut(&attached.side) {
                 Some((refs, together)) => {
                     refs.push(i);
@@ -107,6 +114,9 @@ pub(crate) fn routes(
         }
         said.conditions.extend(findings.conditions());
         lowered.push((route.key(), Scoped::of(route, attached.gateways)));
+    }
+    for (i, waypoints) in waypoints_of {
+        said.state(lowering, &parent_refs[i], waypoints);
     }
     said.with(lowering, lowered)
 }

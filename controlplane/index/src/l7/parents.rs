@@ -13,7 +13,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 use super::hosts::{Gateways, Host};
 use super::listeners::AttachPoint;
 use super::lowering::Lowering;
-use crate::status::{Parent, StatusReason};
+use crate::status::{ConditionType, Parent, StatusCondition, StatusReason};
 
 /// Which routes of an object belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub(crate) struct Attached {
     pub(crate) parents: Vec<RouteParent>,
     /// Whose proxies serve it.
     pub(crate) gateways: Gateways,
+    /// Whether there is a waypoint before the services that are meant; nothing of Gateways.
+    pub(crate) waypoints: Option<StatusCondition>,
 }
 
 /// Why a parent takes it not.
@@ -101,6 +103,7 @@ fn to_services(
     let mut parents = Vec::with_capacity(services.len());
     let mut gateways = Gateways::new();
     let mut own = true;
+    let mut waypoints: Option<StatusCondition> = None;
     for (name, host) in services {
         let at = port_of(parent, host)
             .map_err(|what| nothing(format!("{} {} has no port {what}", parent.kind, parent.name)))?;
@@ -114,12 +117,35 @@ fn to_services(
         let serving = lowering.lookups.hosts.serving(lowering.fetch, name);
         own &= is_own(&lowering.name.namespace, name, serving);
         gateways.extend(serving.into_iter().flatten().cloned());
+        let resolved = waypoint_of(lowering.lookups.hosts.bound(lowering.fetch, name), name);
+        // Of several, the first that has none.
+        if waypoints.as_ref().is_none_or(|known| known.holds && !resolved.holds) {
+            waypoints = Some(resolved);
+        }
     }
     Ok(Attached {
         side: if own { Side::Own } else { Side::Consumer },
         parents,
         gateways,
+        waypoints,
     })
+}
+
+/// Whether somebody carries out what is attached to a service.
+fn waypoint_of(bound: Option<&StatusCondition>, service: &NamespacedHostname) -> StatusCondition {
+    let (holds, reason, message) = match bound {
+        None => (
+            false,
+            StatusReason::MissingUseWaypointLabel,
+            format!(
+                "{} asks for no waypoint, nor does its Namespace (istio.io/use-waypoint): nobody carries the route out",
+                service.hostname
+            ),
+        ),
+        Some(bound) if bound.holds => (true, StatusReason::ResolvedWaypoints, bound.message.clone()),
+        Some(bound) => (false, bound.reason, bound.message.clone()),
+    };
+    StatusCondition::new(ConditionType::ResolvedWaypoints, holds, reason, message)
 }
 
 /// Whether routes of a namespace are for all clients of a service.
@@ -197,6 +223,7 @@ fn to_gateway(
         side: Side::Gateway,
         parents,
         gateways: Gateways::from([name.clone()]),
+        waypoints: None,
     })
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Binding {
     pub(crate) weighted: Vec<WeightedWaypoint>,
     /// The waypoint and its canary, ready or not: what they need to know is sent to them before connections are.
     pub(crate) gateways: Vec<NamespacedName>,
+    /// Those of them whose proxies alone may be let in: nobody is sent past them on purpose.
+    pub(crate) guards: Vec<NamespacedName>,
     /// Gateways for traffic from outside use it too.
     pub(crate) ingress: bool,
     /// What its author should know; nothing where no waypoint is asked for.
@@ -81,6 +83,8 @@ pub(crate) struct WorkloadBinding {
     pub(crate) waypoint: Option<GatewayRef>,
     /// It is an instance of a waypoint, and takes connections in this form.
     pub(crate) application_tunnel: Option<ApplicationTunnel>,
+    /// The waypoints whose proxies alone may be let in.
+    pub(crate) guards: Vec<NamespacedName>,
     /// What its author should know; nothing where no waypoint is asked for.
     pub(crate) status: Option<StatusCondition>,
 }
@@ -102,6 +106,7 @@ pub(crate) fn bind_workload(
     WorkloadBinding {
         waypoint: binding.waypoint,
         application_tunnel: None,
+        guards: binding.guards,
         status: binding.status,
     }
 }
@@ -213,9 +218,13 @@ pub(crate) fn bind(
             }
         }
     }
+    if config.allow_from_waypoints && !fail_open {
+        message += "; node proxies before what it leads to let in nobody else, but whom a policy allows";
+    }
     Binding {
         waypoint: Some(address),
         weighted,
+        guards: if fail_open { Vec::new() } else { gateways.clone() },
         gateways,
         ingress: ingress == Some(true),
         status: Some(StatusCondition::new(
@@ -291,12 +300,14 @@ fn refused(obstacle: Obstacle, name: &NamespacedName, fail_open: bool) -> Bindin
         ),
     };
     let message = format!("{}: {consequence}", obstacle.message);
+    let gateways: Vec<NamespacedName> = obstacle
+        .is_temporary()
+        .then(|| name.clone())
+        .into_iter()
+        .collect();
     Binding {
-        gateways: obstacle
-            .is_temporary()
-            .then(|| name.clone())
-            .into_iter()
-            .collect(),
+        guards: if fail_open { Vec::new() } else { gateways.clone() },
+        gateways,
         waypoint: (!fail_open).then_some(obstacle.unreachable),
         status: Some(StatusCondition::new(
             ConditionType::WaypointBound,

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use controlplane_k8s_api::gateway::Gateway;
-use controlplane_k8s_api::service::Service;
+use controlplane_k8s_api::service::{Service, ServiceType};
 use mesh_types::{NamespacedName, ports};
 
 use super::deployment;
@@ -12,8 +12,8 @@ use crate::config::MeshConfig;
 use crate::service;
 use crate::status::{ConditionType, GivenAddress, ServedGateway, StatusCondition, StatusReason};
 
-/// Where a Gateway is found, given its Service. Addresses come first, its name after them, as in Istio: who prefers the
-/// one or the other takes it.
+/// Where a Gateway is found, given its Service: where its load balancer is, if it is to have one, else inside the cluster.
+/// Addresses come first, names after them, as in Istio: who prefers the one or the other takes it.
 pub(crate) fn at(
     config: &MeshConfig,
     gateway: &Gateway,
@@ -34,6 +34,11 @@ pub(crate) fn at(
     let Some(service) = service.filter(|service| speaks_hbone(service)) else {
         return ServedGateway::default();
     };
+    if is_for_outside(service) {
+        return ServedGateway {
+            addresses: outside(service),
+        };
+    }
     let spec = &service.spec;
     let mut ips: Vec<IpAddr> = spec.cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     if ips.is_empty() {
@@ -46,13 +51,48 @@ pub(crate) fn at(
     }
 }
 
+/// What a load balancer gave a Service.
+fn outside(service: &Service) -> Vec<GivenAddress> {
+    let ingress = &service.status.load_balancer.ingress;
+    let ips = ingress.iter().filter_map(|given| given.ip.parse().ok());
+    let names = ingress.iter().filter(|given| !given.hostname.is_empty());
+    let mut addresses: Vec<GivenAddress> = ips.map(GivenAddress::Ip).collect();
+    addresses.extend(names.map(|given| GivenAddress::Hostname(given.hostname.clone())));
+    // One for each port, or for each zone.
+    let mut seen = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        if !seen.contains(&address) {
+            seen.push(address);
+        }
+    }
+    // More are not taken (Gateway API, "GatewayStatus").
+    seen.truncate(MOST_ADDRESSES);
+    seen
+}
+
+/// Whether a Service is to be found from outside of the cluster.
+pub(super) fn is_for_outside(service: &Service) -> bool {
+    service.spec.kind == ServiceType::LoadBalancer
+}
+
 /// Whether proxies can reach a Gateway that runs in a cluster, given how many of its pods are ready: its own status says
 /// what we wrote there earlier.
-pub(crate) fn programmed(served: &ServedGateway, service: &NamespacedName, ready: usize) -> StatusCondition {
+pub(crate) fn programmed(
+    served: &ServedGateway,
+    name: &NamespacedName,
+    service: Option<&Service>,
+    ready: usize,
+) -> StatusCondition {
     let (holds, reason, message) = match (served.addresses.is_empty(), ready) {
         (true, _) => {
             let port = ports::HBONE;
-            let message = format!("there is no Service {service} with port {port}");
+            let message = match service.filter(|service| speaks_hbone(service)) {
+                None => format!("there is no Service {name} with port {port}"),
+                Some(_) => format!(
+                    "no load balancer has given Service {name} an address yet; proxies of the mesh reach it at the Service \
+                     meanwhile"
+                ),
+            };
             (false, StatusReason::AddressNotAssigned, message)
         }
         (false, 0) => (
@@ -73,6 +113,8 @@ pub(crate) fn programmed(served: &ServedGateway, service: &NamespacedName, ready
 pub(super) fn speaks_hbone(service: &Service) -> bool {
     service.spec.ports.iter().any(|port| port.port == ports::HBONE) && !service::is_alias(service)
 }
+
+const MOST_ADDRESSES: usize = 16;
 
 #[cfg(test)]
 mod tests;

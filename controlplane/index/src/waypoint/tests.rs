@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture::{Mesh, pod, registered};
-use crate::status::ObjectStatus;
+use crate::status::{GivenAddress, ObjectStatus};
 
 fn gateway(metadata: &str, spec: &str, status: &str) -> String {
     format!(
@@ -88,6 +88,43 @@ fn a_host_name_in_the_status_counts_before_an_address() {
         waypoint_of(&mesh, "shop/web"),
         Some(&GatewayRef::new(expected, 15008))
     );
+}
+
+/// Where a load balancer is says nothing of where the mesh finds it.
+#[test]
+fn proxies_reach_a_waypoint_with_a_load_balancer_at_its_service() {
+    let outside = "addresses: [{type: IPAddress, value: 192.0.2.7}, {type: Hostname, value: edge.example.org}]";
+    let balanced = SERVICE.replace("clusterIP", "type: LoadBalancer, clusterIP");
+    let inside = GatewayDestination::Hostname(mesh_types::NamespacedHostname::new(
+        "shop",
+        "wp.shop.svc.cluster.local",
+    ));
+    let inside = GatewayRef::new(inside, 15008);
+    let gateway = gateway("uid: u-1", &of_class("istio-waypoint"), outside);
+    let mut mesh = Mesh::of(&(gateway + &balanced + CLIENT));
+    assert_eq!(waypoint_of(&mesh, "shop/web"), Some(&inside));
+    let (addresses, programmed) = found(&mesh);
+    assert!(addresses.is_empty() && !programmed, "it was given nothing yet");
+    assert!(is_bound(&mesh), "which is none of the mesh's business");
+    let given = balanced.replace(
+        "---",
+        "status: {loadBalancer: {ingress: [{ip: 192.0.2.7, ipMode: VIP}, {hostname: edge.example.org}]}}\n---",
+    );
+    mesh.set(&given);
+    let (addresses, _) = found(&mesh);
+    let expected = [
+        GivenAddress::Ip("192.0.2.7".parse().unwrap()),
+        GivenAddress::Hostname("edge.example.org".into()),
+    ];
+    assert_eq!(addresses, expected);
+    assert_eq!(waypoint_of(&mesh, "shop/web"), Some(&inside));
+}
+
+/// What the Gateway's status is to say: its addresses, and whether it is programmed.
+fn found(mesh: &Mesh) -> (Vec<GivenAddress>, bool) {
+    let status = status_of(mesh).expect("it has a status");
+    let programmed = status.condition(ConditionType::Programmed).is_some_and(|c| c.holds);
+    (status.served.expect("it is ours").addresses, programmed)
 }
 
 #[test]

@@ -28,7 +28,7 @@ type Told = (watch::Sender<bool>, watch::Sender<String>);
 fn start(api: &FakeApi) -> Told {
     let (told, ours) = watch::channel(true);
     let (trusted, roots) = watch::channel("root".to_owned());
-    tokio::spawn(keep(api.client(), roots, ours));
+    tokio::spawn(keep(api.client(), "mesh".to_owned(), roots, ours));
     (told, trusted)
 }
 
@@ -52,6 +52,22 @@ async fn every_namespace_has_it_and_those_that_come_later_too() {
     a_while().await;
     assert_eq!(map(&api, "bank").as_deref(), Some("root"));
     assert_eq!(writes(&api), 2, "nothing is written twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mesh_itself_has_it_first() {
+    let api = api();
+    for name in ["bank", "mesh", "zoo"] {
+        namespace(&api, name);
+    }
+    let _ours = start(&api);
+    a_while().await;
+    let patches = api.requests();
+    let of = |namespace: &str| {
+        let path = format!("PATCH /api/v1/namespaces/{namespace}/configmaps");
+        patches.iter().position(|r| r.starts_with(&path)).expect("it is written")
+    };
+    assert!(of("mesh") < of("bank") && of("mesh") < of("shop"), "{patches:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,7 +145,7 @@ async fn what_is_taken_away_or_changed_is_put_right_and_what_is_not_asked_for_is
     a_while().await;
     let mut deployment = fixture.object(Part::Deployment).expect("it is made again");
     assert_eq!(deployment["spec"]["replicas"], 2);
-    deployment["spec"]["replicas"] = json!(0);
+    drop(deployment["spec"].as_object_mut().expect("fields").remove("replicas"));
     fixture.api.put(resource(Part::Deployment), deployment);
     a_while().await;
     let deployment = fixture.object(Part::Deployment).expect("it is there");
@@ -172,6 +172,70 @@ async fn what_is_somebody_elses_is_left_alone() {
         fixture.object(Part::Deployment).is_some(),
         "its owner takes it along, nobody else"
     );
+}
+
+/// Another controller that takes a field as often as it changes: it keeps it, and nobody answers back.
+#[tokio::test(start_paused = true)]
+async fn a_field_that_somebody_else_took_is_theirs_and_the_rest_is_ours() {
+    let fixture = Fixture::start(|_| {}, WITH_SETTINGS);
+    a_while().await;
+    let before = fixture.applied();
+    for replicas in 5..10 {
+        let mut deployment = fixture.object(Part::Deployment).expect("it is there");
+        deployment["spec"]["replicas"] = json!(replicas);
+        deployment["metadata"]["annotations"]["example.org/scaled"] = json!("yes");
+        fixture.api.put(resource(Part::Deployment), deployment);
+        sleep(Duration::from_secs(30)).await;
+        let deployment = fixture.object(Part::Deployment).expect("it is there");
+        assert_eq!(deployment["spec"]["replicas"], replicas);
+        assert_eq!(deployment["metadata"]["annotations"]["example.org/scaled"], "yes");
+    }
+    let tries = fixture.applied() - before;
+    assert!(tries <= 2 * 5, "{tries} tries: a change is looked at, and that is all");
+    // What they did not take follows the Gateway.
+    fixture.say(&WITH_SETTINGS.replace("team: edge", "team: core")).await;
+    let deployment = fixture.object(Part::Deployment).expect("it is there");
+    assert_eq!(deployment["metadata"]["labels"]["team"], "core");
+    assert_eq!(deployment["spec"]["replicas"], 9);
+    // And what they give back is ours again.
+    let mut deployment = fixture.object(Part::Deployment).expect("it is there");
+    drop(deployment["spec"].as_object_mut().expect("fields").remove("replicas"));
+    fixture.api.put(resource(Part::Deployment), deployment);
+    a_while().await;
+    let deployment = fixture.object(Part::Deployment).expect("it is there");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+}
+
+/// Not by a label of their own making, not by an owner of another kind: whatever bears the name and no Gateway's label.
+#[tokio::test(start_paused = true)]
+async fn objects_and_gateways_of_others_are_never_written() {
+    let theirs = |part: Part| {
+        let kind = resource(part).kind.to_string();
+        json!({"kind": kind, "metadata": {"namespace": "shop", "name": "waypoint", "labels": {"app": "mine"}}, "spec": {"x": "y"}})
+    };
+    let foreign = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop, uid: u-2}
+spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+";
+    let both = [Part::Deployment, Part::Service];
+    let yaml = format!("{foreign}{GATEWAY}");
+    let fixture = Fixture::start(|api| both.iter().for_each(|p| api.put(resource(*p), theirs(*p))), &yaml);
+    let at_first = both.map(|part| fixture.object(part));
+    for i in 0..5 {
+        // Whatever happens around them.
+        fixture.say(&yaml.replace("port: 15008", &format!("port: {}", 15008 + i))).await;
+        sleep(Duration::from_secs(30)).await;
+    }
+    assert_eq!(both.map(|part| fixture.object(part)), at_first);
+    assert!(fixture.object(Part::ServiceAccount).is_some(), "the rest of ours is made");
+    let edge = |request: &String| request.contains("/edge");
+    assert!(!fixture.api.requests().iter().any(edge), "a Gateway of another class is none of our business");
+    let writes = fixture.api.requests();
+    let of_theirs = writes.iter().filter(|r| r.contains("/deployments/waypoint") || r.contains("/services/waypoint"));
+    assert!(of_theirs.clone().all(|r| r.starts_with("GET")), "{:?}", of_theirs.collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

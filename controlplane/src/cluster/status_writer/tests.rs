@@ -114,3 +114,101 @@ async fn an_outage_delays_a_write_and_nothing_else() {
     a_while().await;
     assert_eq!(fixture.condition(), "False");
 }
+
+static GATEWAYS: Resource =
+    Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
+static ROUTES: Resource =
+    Resource::namespaced("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute");
+/// A waypoint with a load balancer, a pod of it, and a route for a service behind nobody.
+const OUTSIDE: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, uid: u-1, generation: 3}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: waypoint, namespace: shop}
+spec: {type: LoadBalancer, clusterIP: 10.96.0.9, ports: [{name: mesh, port: 15008}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: waypoint-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
+spec: {nodeName: n1}
+status: {podIP: 10.0.0.9, conditions: [{type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec: {parentRefs: [{group: '', kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}
+";
+
+/// What an index says of objects.
+fn derived(yaml: &str) -> Vec<ObjectStatus> {
+    use controlplane_index::{Index, MeshConfig, ObjectChange};
+
+    let mut index = Index::new(MeshConfig::default());
+    let objects = controlplane_k8s_api::parse(yaml).into_iter();
+    index.apply(objects.map(|object| ObjectChange::Set(object.expect("it is well-formed").value)));
+    index.statuses()
+}
+
+/// The status and the reason of a condition.
+fn told(conditions: &Value, kind: &str) -> (String, String) {
+    let all = conditions.as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = all.iter().find(|c| c["type"] == kind).unwrap_or(&Value::Null);
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_waypoint() {
+    let fixture = Fixture::start();
+    let gateway = json!({"metadata": {"namespace": "shop", "name": "waypoint", "uid": "u-1", "generation": 3}});
+    fixture.api.put(&GATEWAYS, gateway);
+    let parents = json!([{"group": "", "kind": "Service", "name": "cart"}]);
+    let route = json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"parentRefs": parents}});
+    fixture.api.put(&ROUTES, route);
+    let status = |resource: &Resource, name: &str| {
+        let object = fixture.api.object(resource, &ObjectName::new("shop", name));
+        object.expect("it is there")["status"].clone()
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+
+    fixture.say(derived(OUTSIDE)).await;
+    let waiting = status(&GATEWAYS, "waypoint");
+    assert_eq!(waiting["addresses"], Value::Null);
+    assert_eq!(told(&waiting["conditions"], "Programmed"), pair("False", "AddressNotAssigned"));
+    assert_eq!(told(&waiting["conditions"], "Accepted"), pair("True", "Accepted"));
+    let parent = &status(&ROUTES, "cart")["parents"][0];
+    assert_eq!(told(&parent["conditions"], "Accepted"), pair("True", "Accepted"));
+    assert_eq!(
+        told(&parent["conditions"], "ResolvedWaypoints"),
+        pair("False", "MissingUseWaypointLabel")
+    );
+
+    let given = OUTSIDE
+        .replace(
+            "ports: [{name: mesh, port: 15008}]}",
+            "ports: [{name: mesh, port: 15008}]}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}}",
+        )
+        .replace(
+            "{name: cart, namespace: shop}\nspec: {clusterIP",
+            "{name: cart, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}\nspec: {clusterIP",
+        );
+    fixture.say(derived(&given)).await;
+    let there = status(&GATEWAYS, "waypoint");
+    assert_eq!(there["addresses"], json!([{"type": "IPAddress", "value": "192.0.2.7"}]));
+    assert_eq!(told(&there["conditions"], "Programmed"), pair("True", "Programmed"));
+    assert_eq!(there["conditions"][0]["observedGeneration"], 3);
+    let parent = &status(&ROUTES, "cart")["parents"][0];
+    assert_eq!(
+        told(&parent["conditions"], "ResolvedWaypoints"),
+        pair("True", "ResolvedWaypoints")
+    );
+}

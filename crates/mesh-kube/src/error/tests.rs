@@ -35,3 +35,17 @@ fn rights_are_asked_for_again() {
     assert_eq!(error.fault(), Fault::Rights);
     assert!(error.is_worth_retrying());
 }
+
+#[test]
+fn fields_of_others_are_named() {
+    let body = br#"{"kind":"Status","code":409,"reason":"Conflict","message":"Apply failed with 1 conflict","details":
+        {"causes":[{"reason":"FieldManagerConflict","message":"conflict with \"kubectl\"","field":".spec.replicas"}]}}"#;
+    let error = KubeError::of_answer(StatusCode::CONFLICT, body);
+    let owned = KubeError::Owned {
+        message: "Apply failed with 1 conflict".into(),
+        fields: vec![".spec.replicas".into()],
+    };
+    assert_eq!(error, owned);
+    assert!(!error.is_worth_retrying());
+    assert_eq!(error.fault(), Fault::Race);
+}

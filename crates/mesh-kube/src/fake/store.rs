@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Answer, Query, Target, failure, success};
+use super::owners::Owners;
+use super::{Answer, Query, Target, failure, respond, success};
 use crate::resource::ObjectName;
 
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct Store {
     version: u64,
     /// What happened up to here is forgotten.
     forgotten: u64,
+    owners: Owners,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,15 @@ struct Happened {
 }
 
 impl Store {
-    pub(super) fn put(&mut self, resource: &str, mut object: Value) {
+    /// Makes of an object what it is to be; what changes is from then on this manager's.
+    pub(super) fn put(&mut self, resource: &str, object: Value, manager: &str) {
+        let name = name_of(&object);
+        let before = self.get(resource, &name).cloned().unwrap_or_default();
+        self.owners.updated((resource, &name), &before, &object, manager);
+        self.store(resource, object);
+    }
+
+    fn store(&mut self, resource: &str, mut object: Value) {
         let name = name_of(&object);
         let before = self.get(resource, &name).cloned();
         self.version += 1;
@@ -53,6 +63,7 @@ impl Store {
         let Some(mut gone) = gone else {
             return false;
         };
+        self.owners.forget((resource, name));
         self.version += 1;
         gone["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.note(resource, "DELETED", &gone);
@@ -98,15 +109,7 @@ impl Store {
         match *method {
             Method::GET if target.name.is_none() => self.list(target, query),
             Method::POST => self.create(target, sent),
-            Method::PATCH if query.has("fieldManager") => {
-                let mut object = self
-                    .get(&target.resource, &name)
-                    .cloned()
-                    .unwrap_or_else(|| json!({}));
-                merge(&mut object, &sent);
-                self.put(&target.resource, object);
-                self.answer(target, &name)
-            }
+            Method::PATCH if query.has("fieldManager") => self.apply(target, &name, query, &sent),
             _ if self.get(&target.resource, &name).is_none() => {
                 failure(404, "NotFound", &format!("{name} not found"))
             }
@@ -114,7 +117,7 @@ impl Store {
             Method::PATCH => {
                 let mut object = self.get(&target.resource, &name).cloned().unwrap_or_default();
                 merge(&mut object, &sent);
-                self.put(&target.resource, object);
+                self.put(&target.resource, object, WRITER);
                 self.answer(target, &name)
             }
             Method::DELETE => self.delete(target, &name, &sent),
@@ -151,7 +154,7 @@ impl Store {
         if self.get(&target.resource, &name).is_some() {
             return failure(409, "AlreadyExists", &format!("{name} already exists"));
         }
-        self.put(&target.resource, sent);
+        self.put(&target.resource, sent, WRITER);
         self.answer(target, &name)
     }
 
@@ -170,7 +173,29 @@ impl Store {
         if let Some(status) = status.get("status") {
             object["status"] = status.clone();
         }
-        self.put(&target.resource, object);
+        self.put(&target.resource, object, WRITER);
+        self.answer(target, name)
+    }
+
+    /// Server-side apply: of fields that others own and have otherwise, it is a conflict.
+    fn apply(&mut self, target: &Target, name: &ObjectName, query: &Query, sent: &Value) -> Answer {
+        let manager = query.text("fieldManager").unwrap_or_default();
+        let force = query.text("force") == Some("true");
+        let of = (target.resource.as_str(), name);
+        let before = self.get(&target.resource, name).cloned();
+        let mut object = before.clone().unwrap_or_else(|| json!({}));
+        let conflicts = self.owners.conflicts(of, &object, sent, manager);
+        if !force && !conflicts.is_empty() {
+            return owned(&conflicts);
+        }
+        for path in self.owners.applied(of, sent, manager, force) {
+            remove_field(&mut object, &path);
+        }
+        merge(&mut object, sent);
+        // What changes nothing gives no new version.
+        if before.as_ref() != Some(&object) {
+            self.store(&target.resource, object);
+        }
         self.answer(target, name)
     }
 
@@ -219,7 +244,32 @@ fn name_of(object: &Value) -> ObjectName {
     ObjectName::new(text("namespace"), text("name"))
 }
 
-/// RFC 7396; where applying differs from it, tests do not look.
+/// The answer to who applies what others own.
+fn owned(conflicts: &[(String, String)]) -> Answer {
+    let texts = conflicts.iter().map(|(field, owner)| format!("conflict with {owner:?}: {field}"));
+    let texts: Vec<String> = texts.collect();
+    let message = format!("Apply failed with {} conflicts: {}", texts.len(), texts.join(", "));
+    let causes = conflicts.iter().zip(&texts).map(|((field, _), text)| {
+        json!({"reason": "FieldManagerConflict", "message": text, "field": field})
+    });
+    let causes: Vec<Value> = causes.collect();
+    let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": message,
+        "details": {"causes": causes}});
+    respond(StatusCode::CONFLICT, status.to_string())
+}
+
+fn remove_field(object: &mut Value, path: &[String]) {
+    let Some((last, above)) = path.split_last() else { return };
+    let above = above.iter().try_fold(object, |object, key| object.get_mut(key));
+    if let Some(Value::Object(fields)) = above {
+        fields.remove(last);
+    }
+}
+
+/// Who writes without saying who he is.
+const WRITER: &str = "writer";
+
+/// RFC 7396; where applying differs from it otherwise, tests do not look.
 fn merge(object: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         object.clone_from(patch);

@@ -78,7 +78,8 @@ impl MeshGraph {
             let status = into.of(&key);
             let at = served::at(&self.config, gateway, &service, found);
             if meta.uid.is_some() && !deployment::is_unmanaged(gateway) {
-                let programmed = served::programmed(&at, &service, self.ready_pods(&plan.name()));
+                let ready = self.ready_pods(&plan.name());
+                let programmed = served::programmed(&at, &service, found, ready);
                 let known = status.conditions.iter_mut();
                 let known = known.filter(|condition| condition.kind == programmed.kind);
                 known.for_each(|condition| condition.clone_from(&programmed));

@@ -97,7 +97,8 @@ fn destinations_that_cannot_be_used_take_their_share() {
         status,
         [
             "web Accepted=true/Accepted",
-            "web ResolvedRefs=false/BackendNotFound"
+            "web ResolvedRefs=false/BackendNotFound",
+            "web ResolvedWaypoints=true/ResolvedWaypoints",
         ]
     );
 }
@@ -185,6 +186,7 @@ fn filters_become_what_they_do() {
             "web Accepted=true/Accepted",
             "web ResolvedRefs=false/BackendNotFound",
             "web PartiallyInvalid=true/UnsupportedValue",
+            "web ResolvedWaypoints=true/ResolvedWaypoints",
         ]
     );
 }

@@ -32,7 +32,8 @@ fn tls_goes_by_its_server_name() {
         mesh.parents(Kind::TlsRoute, "shop/r"),
         [
             "web Accepted=true/Accepted",
-            "web ResolvedRefs=false/BackendNotFound"
+            "web ResolvedRefs=false/BackendNotFound",
+            "web ResolvedWaypoints=true/ResolvedWaypoints",
         ]
     );
 }

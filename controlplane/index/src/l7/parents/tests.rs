@@ -168,6 +168,7 @@ fn a_route_attaches_to_every_listener_that_takes_it() {
         [
             "web Accepted=true/Accepted",
             "web ResolvedRefs=true/ResolvedRefs",
+            "web ResolvedWaypoints=true/ResolvedWaypoints",
             "edge Accepted=true/Accepted",
             "edge ResolvedRefs=true/ResolvedRefs",
         ]
@@ -261,4 +262,26 @@ fn a_route_of_the_waypoints_namespace_is_for_everybody() {
     );
     assert_eq!(mesh.route("HTTPRoute/shop/r").consumer, None);
     assert_eq!(mesh.route_gateways("HTTPRoute/shop/r"), ["shop/waypoint"]);
+}
+
+/// Of Gateways there is nothing to say: they carry routes out themselves.
+#[test]
+fn a_route_is_told_whether_there_is_a_waypoint_before_its_parent() {
+    let ledger = "{group: '', kind: Service, name: ledger, namespace: bank}";
+    let mut mesh = Mesh::of(&format!("{SHOP}{}", route("r", ledger, RULE)));
+    let bound_to = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: bank, labels: {{istio.io/use-waypoint: {name}, \
+             istio.io/use-waypoint-namespace: shop}}}}}}"
+        )
+    };
+    let told = |mesh: &Mesh| mesh.parents(Kind::HttpRoute, "shop/r").pop().expect("it is the last");
+    let missing = "ledger ResolvedWaypoints=false/MissingUseWaypointLabel";
+    assert_eq!(told(&mesh), missing);
+    mesh.set(&bound_to("none-such"));
+    assert_eq!(told(&mesh), "ledger ResolvedWaypoints=false/WaypointIsNotReady");
+    mesh.set(&bound_to("waypoint"));
+    assert_eq!(told(&mesh), "ledger ResolvedWaypoints=false/AttachmentDenied");
+    mesh.set(&bound_to("none"));
+    assert_eq!(told(&mesh), missing);
 }
