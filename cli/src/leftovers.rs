@@ -60,7 +60,10 @@ pub async fn find(cluster: &Asked) -> anyhow::Result<Vec<Leftover>> {
             ROOT_KEY,
             "the root of all certificates and its key: a new installation goes on with it",
         ),
-        (ROOTS_BEFORE, "roots of earlier authorities, and until when they are trusted"),
+        (
+            ROOTS_BEFORE,
+            "roots of earlier authorities, and until when they are trusted",
+        ),
     ] {
         if client.find::<Value>(&SECRETS, &named(secret)).await?.is_some() {
             left.push(Leftover {

@@ -287,11 +287,7 @@ impl Keys {
 }
 
 /// What the operator mounted, or the Secret that replicas share; and whom it succeeds.
-async fn cluster_root(
-    args: &ServeArgs,
-    client: &KubeClient,
-    now: SystemTime,
-) -> Result<(Root, Succession)> {
+async fn cluster_root(args: &ServeArgs, client: &KubeClient, now: SystemTime) -> Result<(Root, Succession)> {
     let mounted = root::mounted(&args.cacerts, now).map_err(|e| anyhow!("{e}"))?;
     let found = match mounted {
         Some(mounted) => mounted,

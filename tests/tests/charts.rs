@@ -352,7 +352,10 @@ fn whoever_needs_the_root_starts_with_it() {
             }
         }
         let expected = [("ztunnel", "root"), ("ztunnel", "token")];
-        let mounted: Vec<_> = mounted.iter().map(|(name, what)| (name.as_str(), *what)).collect();
+        let mounted: Vec<_> = mounted
+            .iter()
+            .map(|(name, what)| (name.as_str(), *what))
+            .collect();
         assert_eq!(mounted, expected, "{}", install.name);
     }
 }

@@ -20,8 +20,8 @@ use crate::ownership::{
 use crate::peer_authentication;
 use crate::registration::{Redirection, Registration};
 use crate::status::Stated;
-use crate::waypoint::{Traffic, allow};
 use crate::waypoint::binding::{Target, bind_workload, complaint};
+use crate::waypoint::{Traffic, allow};
 
 /// The workload of a Pod: nothing while it has no address, and once it ended.
 pub(crate) fn workload_from_pod(

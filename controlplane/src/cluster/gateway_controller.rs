@@ -268,7 +268,9 @@ impl Controller<'_> {
         let resource = resource(key.part);
         let mut ours = wanted.clone();
         for _ in 0..TRIES {
-            let applied = self.client.apply::<Value>(resource, name, Whole::Main, HOW, &ours);
+            let applied = self
+                .client
+                .apply::<Value>(resource, name, Whole::Main, HOW, &ours);
             let (message, owned) = match applied.await {
                 Ok(object) => return Ok(Some(object)),
                 Err(KubeError::Owned { message, fields }) => (message, fields),

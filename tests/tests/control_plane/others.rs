@@ -23,10 +23,28 @@ fn get(bench: &Bench, kind: &str, name: &str) -> Option<Value> {
 fn a_field_of_somebody_elses(bench: &Bench, plane: &Plane) -> Result<()> {
     let kubectl = bench.api.kubectl();
     let image = r#"{"spec": {"template": {"spec": {"containers": [{"name": "istio-proxy", "image": "example.org/other:1"}]}}}}"#;
-    let deployment = ["patch", "deployment", "waypoint", "-n", "shop", "--field-manager=other", "-p", image];
+    let deployment = [
+        "patch",
+        "deployment",
+        "waypoint",
+        "-n",
+        "shop",
+        "--field-manager=other",
+        "-p",
+        image,
+    ];
     kubectl.run(&deployment)?;
     let labels = r#"{"spec": {"infrastructure": {"labels": {"team": "edge"}}}}"#;
-    kubectl.run(&["patch", "gateway", "waypoint", "-n", "shop", "--type=merge", "-p", labels])?;
+    kubectl.run(&[
+        "patch",
+        "gateway",
+        "waypoint",
+        "-n",
+        "shop",
+        "--type=merge",
+        "-p",
+        labels,
+    ])?;
     let deployment = bench.until(plane, "the rest follows the Gateway", || {
         get(bench, "deployment", "waypoint").filter(|d| d["metadata"]["labels"]["team"] == "edge")
     })?;
@@ -46,7 +64,9 @@ fn objects_of_somebody_elses(bench: &Bench, plane: &Plane) -> Result<()> {
     kubectl.apply(THEIRS)?;
     let before = [get(bench, "deployment", "ledger"), get(bench, "gateway", "edge")];
     kubectl.apply(&WAYPOINT.replace("name: waypoint", "name: ledger"))?;
-    bench.until(plane, "the rest of another Gateway is made", || get(bench, "service", "ledger"))?;
+    bench.until(plane, "the rest of another Gateway is made", || {
+        get(bench, "service", "ledger")
+    })?;
     bench.until(plane, "what is missing is told of", || {
         let gateway = get(bench, "gateway", "ledger")?;
         says(&gateway["status"], "Programmed", "False", "Pending").then_some(())
@@ -54,11 +74,16 @@ fn objects_of_somebody_elses(bench: &Bench, plane: &Plane) -> Result<()> {
     let after = [get(bench, "deployment", "ledger"), get(bench, "gateway", "edge")];
     ensure!(before == after, "{before:?}\n{after:?}");
     for object in after.iter().flatten() {
-        let managers = object["metadata"]["managedFields"].as_array().context("managers")?;
+        let managers = object["metadata"]["managedFields"]
+            .as_array()
+            .context("managers")?;
         let ours = |entry: &Value| entry["manager"].as_str().is_some_and(|m| m.starts_with("lateen"));
         ensure!(!managers.iter().any(ours), "{managers:?}");
     }
-    ensure!(get(bench, "service", "edge").is_none(), "a Gateway of another class became something");
+    ensure!(
+        get(bench, "service", "edge").is_none(),
+        "a Gateway of another class became something"
+    );
     Ok(())
 }
 
@@ -76,16 +101,30 @@ fn a_load_balancer(bench: &Bench, plane: &Plane) -> Result<()> {
     ensure!(service["spec"]["type"] == "LoadBalancer", "{service}");
     // As a cloud's controller would.
     let given = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"hostname": "edge.example.org"}]}}}"#;
-    let patch = ["patch", "service", "waypoint", "-n", "shop", "--subresource=status", "--type=merge", "-p", given];
+    let patch = [
+        "patch",
+        "service",
+        "waypoint",
+        "-n",
+        "shop",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        given,
+    ];
     kubectl.run(&patch)?;
     let gateway = bench.until(plane, "it is programmed", || {
-        get(bench, "gateway", "waypoint").filter(|gateway| holds(&gateway["status"], "Programmed", "Programmed"))
+        get(bench, "gateway", "waypoint")
+            .filter(|gateway| holds(&gateway["status"], "Programmed", "Programmed"))
     })?;
     let addresses = gateway["status"]["addresses"].as_array().context("addresses")?;
     let shown: Vec<_> = addresses.iter().map(|a| (&a["type"], &a["value"])).collect();
     let expected = [("IPAddress", "192.0.2.7"), ("Hostname", "edge.example.org")];
     ensure!(
-        shown.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected.map(|(k, v)| (Some(k), Some(v)))),
+        shown
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .eq(expected.map(|(k, v)| (Some(k), Some(v)))),
         "{addresses:?}"
     );
     Ok(())

@@ -18,17 +18,30 @@ pub(super) fn another_secret_signs_without_a_restart_and_the_old_root_outlives_t
     let (certificate, key) = authority()?;
     // As an operator would.
     let patch = json!({"stringData": {"ca-cert.pem": certificate, "ca-key.pem": key}}).to_string();
-    let secret = ["patch", "secret", "istio-ca-secret", "-n", "istio-system", "--type=merge", "-p", &patch];
+    let secret = [
+        "patch",
+        "secret",
+        "istio-ca-secret",
+        "-n",
+        "istio-system",
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
     kubectl.run(&secret)?;
     let both = |plane: &Plane| {
         let trusted = trusted(plane).ok()?;
         (trusted.contains(certificate.trim()) && trusted.contains(&old)).then_some(())
     };
     for plane in [&first, &second] {
-        bench.until(plane, "the new root is trusted beside the old one", || both(plane))?;
+        bench.until(plane, "the new root is trusted beside the old one", || {
+            both(plane)
+        })?;
     }
     let spread = || {
-        let map = kubectl.get(&["configmap", "istio-ca-root-cert", "-n", "shop"]).ok()?;
+        let map = kubectl
+            .get(&["configmap", "istio-ca-root-cert", "-n", "shop"])
+            .ok()?;
         let text = map["data"]["root-cert.pem"].as_str()?.to_owned();
         (text.contains(certificate.trim()) && text.contains(&old)).then_some(())
     };
@@ -38,7 +51,11 @@ pub(super) fn another_secret_signs_without_a_restart_and_the_old_root_outlives_t
     first.process.terminate(PATIENCE)?;
     second.process.terminate(PATIENCE)?;
     let third = bench.plane(9)?;
-    ensure!(both(&third).is_some(), "a restart forgot the old root: {}", trusted(&third)?);
+    ensure!(
+        both(&third).is_some(),
+        "a restart forgot the old root: {}",
+        trusted(&third)?
+    );
 
     // Somebody who lost the old key ends the trust in it at once.
     kubectl.run(&["delete", "secret", "lateen-trusted-roots", "-n", "istio-system"])?;
@@ -65,7 +82,10 @@ fn signing(bench: &Bench) -> Result<String> {
         "-o",
         "go-template={{index .data \"ca-cert.pem\" | base64decode}}",
     ])?;
-    ensure!(text.contains("BEGIN CERTIFICATE"), "there is no authority: {text}");
+    ensure!(
+        text.contains("BEGIN CERTIFICATE"),
+        "there is no authority: {text}"
+    );
     Ok(text.trim().to_owned())
 }
 
@@ -73,7 +93,9 @@ fn signing(bench: &Bench) -> Result<String> {
 fn authority() -> Result<(String, String)> {
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "another root");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "another root");
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     params.not_before = (SystemTime::now() - Duration::from_secs(60)).into();

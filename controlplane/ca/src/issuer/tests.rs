@@ -154,7 +154,11 @@ fn another_root_signs_from_then_on_and_both_are_trusted() {
 fn the_longest_life_that_was_given_is_known() {
     let (issuer, key) = (issuer(), KeyPair::generate().unwrap());
     let mut longest = issuer.longest();
-    let give = |ttl| issuer.issue(&identity(), &key.subject_public_key_info(), ttl, at(NOW)).unwrap();
+    let give = |ttl| {
+        issuer
+            .issue(&identity(), &key.subject_public_key_info(), ttl, at(NOW))
+            .unwrap()
+    };
     give(HOUR);
     assert_eq!(*longest.borrow_and_update(), DEFAULT_TTL, "the default at least");
     give(DEFAULT_TTL * 7);

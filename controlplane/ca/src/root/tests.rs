@@ -158,7 +158,10 @@ fn others_are_trusted_beside_it_each_once_and_while_they_last() {
     let (root, other, third) = (make(), make(), make());
     let [others, thirds] = [&other, &third].map(Root::certificate_pem);
     let both = root.trusting([others, root.certificate_pem(), others], at(NOW));
-    assert_eq!(both.certificate_pem(), [root.own(), other.own()].concat().concat());
+    assert_eq!(
+        both.certificate_pem(),
+        [root.own(), other.own()].concat().concat()
+    );
     assert_eq!(both.own(), root.own());
     assert!(both.is_same_authority(&root) && !both.is_same_authority(&other));
     let another = both.trusting([thirds], at(NOW));

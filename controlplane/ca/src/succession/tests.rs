@@ -64,7 +64,11 @@ fn an_authority_that_was_replaced_while_nobody_looked_is_trusted_too() {
     let kept = Succession::default().begin(&old, &[], DAY, at(NOW));
     let started = kept.begin(&new, &[], DAY, at(NOW + 60));
     assert_eq!(trusted(&started, at(NOW + 60)), sorted(&[&old, &new]));
-    assert_eq!(started.begin(&new, &[], DAY, at(NOW + 120)), started, "another restart");
+    assert_eq!(
+        started.begin(&new, &[], DAY, at(NOW + 120)),
+        started,
+        "another restart"
+    );
 }
 
 #[test]
@@ -105,5 +109,10 @@ fn nobody_is_trusted_past_its_own_end() {
     assert_eq!(succession.retired[&short[0]], at(NOW + 3600));
     let late = Succession::default().begin(&new, &short, DAY, at(NOW + 3600));
     assert!(late.retired.is_empty());
-    assert!(Succession::default().begin(&new, &["nonsense".to_owned()], DAY, at(NOW)).retired.is_empty());
+    assert!(
+        Succession::default()
+            .begin(&new, &["nonsense".to_owned()], DAY, at(NOW))
+            .retired
+            .is_empty()
+    );
 }

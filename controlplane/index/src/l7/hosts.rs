@@ -47,11 +47,7 @@ pub(crate) struct HostLookups {
 }
 
 impl HostLookups {
-    pub(crate) fn new(
-        graph: &mut Graph,
-        config: &Arc<MeshConfig>,
-        lookups: &WorkloadLookups,
-    ) -> Self {
+    pub(crate) fn new(graph: &mut Graph, config: &Arc<MeshConfig>, lookups: &WorkloadLookups) -> Self {
         let (inputs, entries, before) = (lookups.base.inputs, lookups.entries, lookups.before);
         let mesh = config.clone();
         let of_services = graph.derive_many("host", inputs.services, move |_, name, service| {

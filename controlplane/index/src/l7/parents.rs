@@ -119,7 +119,10 @@ fn to_services(
         gateways.extend(serving.into_iter().flatten().cloned());
         let resolved = waypoint_of(lowering.lookups.hosts.bound(lowering.fetch, name), name);
         // Of several, the first that has none.
-        if waypoints.as_ref().is_none_or(|known| known.holds && !resolved.holds) {
+        if waypoints
+            .as_ref()
+            .is_none_or(|known| known.holds && !resolved.holds)
+        {
             waypoints = Some(resolved);
         }
     }

@@ -37,7 +37,10 @@ pub(crate) fn add_policies(
             let principal = format!("{domain}/ns/{}/sa/{account}", name.namespace);
             Derived::of(provenance(name), policy(name, principal))
         });
-        policy.map(|policy| (policy_of(name), policy)).into_iter().collect()
+        policy
+            .map(|policy| (policy_of(name), policy))
+            .into_iter()
+            .collect()
     })
 }
 

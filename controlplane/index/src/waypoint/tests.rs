@@ -93,7 +93,8 @@ fn a_host_name_in_the_status_counts_before_an_address() {
 /// Where a load balancer is says nothing of where the mesh finds it.
 #[test]
 fn proxies_reach_a_waypoint_with_a_load_balancer_at_its_service() {
-    let outside = "addresses: [{type: IPAddress, value: 192.0.2.7}, {type: Hostname, value: edge.example.org}]";
+    let outside =
+        "addresses: [{type: IPAddress, value: 192.0.2.7}, {type: Hostname, value: edge.example.org}]";
     let balanced = SERVICE.replace("clusterIP", "type: LoadBalancer, clusterIP");
     let inside = GatewayDestination::Hostname(mesh_types::NamespacedHostname::new(
         "shop",
@@ -123,7 +124,9 @@ fn proxies_reach_a_waypoint_with_a_load_balancer_at_its_service() {
 /// What the Gateway's status is to say: its addresses, and whether it is programmed.
 fn found(mesh: &Mesh) -> (Vec<GivenAddress>, bool) {
     let status = status_of(mesh).expect("it has a status");
-    let programmed = status.condition(ConditionType::Programmed).is_some_and(|c| c.holds);
+    let programmed = status
+        .condition(ConditionType::Programmed)
+        .is_some_and(|c| c.holds);
     (status.served.expect("it is ours").addresses, programmed)
 }
 

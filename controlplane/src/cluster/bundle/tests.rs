@@ -65,7 +65,10 @@ async fn the_mesh_itself_has_it_first() {
     let patches = api.requests();
     let of = |namespace: &str| {
         let path = format!("PATCH /api/v1/namespaces/{namespace}/configmaps");
-        patches.iter().position(|r| r.starts_with(&path)).expect("it is written")
+        patches
+            .iter()
+            .position(|r| r.starts_with(&path))
+            .expect("it is written")
     };
     assert!(of("mesh") < of("bank") && of("mesh") < of("shop"), "{patches:?}");
 }

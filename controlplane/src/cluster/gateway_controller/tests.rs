@@ -145,7 +145,12 @@ async fn what_is_taken_away_or_changed_is_put_right_and_what_is_not_asked_for_is
     a_while().await;
     let mut deployment = fixture.object(Part::Deployment).expect("it is made again");
     assert_eq!(deployment["spec"]["replicas"], 2);
-    drop(deployment["spec"].as_object_mut().expect("fields").remove("replicas"));
+    drop(
+        deployment["spec"]
+            .as_object_mut()
+            .expect("fields")
+            .remove("replicas"),
+    );
     fixture.api.put(resource(Part::Deployment), deployment);
     a_while().await;
     let deployment = fixture.object(Part::Deployment).expect("it is there");
@@ -191,15 +196,25 @@ async fn a_field_that_somebody_else_took_is_theirs_and_the_rest_is_ours() {
         assert_eq!(deployment["metadata"]["annotations"]["example.org/scaled"], "yes");
     }
     let tries = fixture.applied() - before;
-    assert!(tries <= 2 * 5, "{tries} tries: a change is looked at, and that is all");
+    assert!(
+        tries <= 2 * 5,
+        "{tries} tries: a change is looked at, and that is all"
+    );
     // What they did not take follows the Gateway.
-    fixture.say(&WITH_SETTINGS.replace("team: edge", "team: core")).await;
+    fixture
+        .say(&WITH_SETTINGS.replace("team: edge", "team: core"))
+        .await;
     let deployment = fixture.object(Part::Deployment).expect("it is there");
     assert_eq!(deployment["metadata"]["labels"]["team"], "core");
     assert_eq!(deployment["spec"]["replicas"], 9);
     // And what they give back is ours again.
     let mut deployment = fixture.object(Part::Deployment).expect("it is there");
-    drop(deployment["spec"].as_object_mut().expect("fields").remove("replicas"));
+    drop(
+        deployment["spec"]
+            .as_object_mut()
+            .expect("fields")
+            .remove("replicas"),
+    );
     fixture.api.put(resource(Part::Deployment), deployment);
     a_while().await;
     let deployment = fixture.object(Part::Deployment).expect("it is there");
@@ -222,20 +237,37 @@ spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTT
 ";
     let both = [Part::Deployment, Part::Service];
     let yaml = format!("{foreign}{GATEWAY}");
-    let fixture = Fixture::start(|api| both.iter().for_each(|p| api.put(resource(*p), theirs(*p))), &yaml);
+    let fixture = Fixture::start(
+        |api| both.iter().for_each(|p| api.put(resource(*p), theirs(*p))),
+        &yaml,
+    );
     let at_first = both.map(|part| fixture.object(part));
     for i in 0..5 {
         // Whatever happens around them.
-        fixture.say(&yaml.replace("port: 15008", &format!("port: {}", 15008 + i))).await;
+        fixture
+            .say(&yaml.replace("port: 15008", &format!("port: {}", 15008 + i)))
+            .await;
         sleep(Duration::from_secs(30)).await;
     }
     assert_eq!(both.map(|part| fixture.object(part)), at_first);
-    assert!(fixture.object(Part::ServiceAccount).is_some(), "the rest of ours is made");
+    assert!(
+        fixture.object(Part::ServiceAccount).is_some(),
+        "the rest of ours is made"
+    );
     let edge = |request: &String| request.contains("/edge");
-    assert!(!fixture.api.requests().iter().any(edge), "a Gateway of another class is none of our business");
+    assert!(
+        !fixture.api.requests().iter().any(edge),
+        "a Gateway of another class is none of our business"
+    );
     let writes = fixture.api.requests();
-    let of_theirs = writes.iter().filter(|r| r.contains("/deployments/waypoint") || r.contains("/services/waypoint"));
-    assert!(of_theirs.clone().all(|r| r.starts_with("GET")), "{:?}", of_theirs.collect::<Vec<_>>());
+    let of_theirs = writes
+        .iter()
+        .filter(|r| r.contains("/deployments/waypoint") || r.contains("/services/waypoint"));
+    assert!(
+        of_theirs.clone().all(|r| r.starts_with("GET")),
+        "{:?}",
+        of_theirs.collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(start_paused = true)]

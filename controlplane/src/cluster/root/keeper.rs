@@ -158,7 +158,10 @@ impl Keeper {
                  Both roots first, and the new authority when half of a certificate's life is over"
             );
         }
-        let left = before.own().iter().filter(|root_before| !root.own().contains(root_before));
+        let left = before
+            .own()
+            .iter()
+            .filter(|root_before| !root.own().contains(root_before));
         self.unsaid.get_or_insert_default().extend(left.cloned());
         tracing::info!("{from}: another authority signs from now on");
         self.replace(root.trusting([before.certificate_pem()], SystemTime::now()));
@@ -194,7 +197,10 @@ impl Keeper {
         };
         let next = root.trusting(known.trusted(now), now);
         if next.certificate_pem() != root.certificate_pem() {
-            tracing::info!(roots = next.certificate_pem().matches(BEGIN).count(), "other roots are trusted");
+            tracing::info!(
+                roots = next.certificate_pem().matches(BEGIN).count(),
+                "other roots are trusted"
+            );
             self.replace(next);
         }
     }
@@ -217,7 +223,9 @@ impl Keeper {
 
 impl std::fmt::Debug for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper").field("known", &self.known).finish_non_exhaustive()
+        f.debug_struct("Keeper")
+            .field("known", &self.known)
+            .finish_non_exhaustive()
     }
 }
 

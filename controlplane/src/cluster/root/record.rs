@@ -67,7 +67,9 @@ pub(super) async fn change(
         if found.is_some() && next == known {
             return Ok(next);
         }
-        let version = found.as_ref().and_then(|secret| secret["metadata"].get("resourceVersion"));
+        let version = found
+            .as_ref()
+            .and_then(|secret| secret["metadata"].get("resourceVersion"));
         let object = object(&name, version, &next);
         let written = match version {
             None => client.create::<Value>(&SECRETS, namespace, &object).await,
@@ -89,7 +91,9 @@ pub(super) async fn change(
 pub(super) fn read(secret: &Value) -> Result<Succession, String> {
     let data = secret["data"][KEY].as_str();
     let data = data.ok_or_else(|| format!("data.{KEY} is missing"))?;
-    let bytes = BASE64.decode(data).map_err(|_| format!("data.{KEY} is not base64"))?;
+    let bytes = BASE64
+        .decode(data)
+        .map_err(|_| format!("data.{KEY} is not base64"))?;
     let written: Written = serde_json::from_slice(&bytes).map_err(|e| format!("data.{KEY}: {e}"))?;
     let one = |pem: &String| {
         let mut found = Succession::certificates(pem)?;
@@ -119,7 +123,12 @@ fn object(name: &ObjectName, version: Option<&Value>, known: &Succession) -> Val
     let written = Written {
         signing: known.signing.clone(),
         // Up, where it is no whole number: nobody is forgotten too soon.
-        longest_lifetime_seconds: known.longest.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+        longest_lifetime_seconds: known
+            .longest
+            .as_millis()
+            .div_ceil(1000)
+            .try_into()
+            .unwrap_or(u64::MAX),
         retired: retired.collect(),
     };
     let mut metadata = json!({
@@ -143,7 +152,11 @@ fn object(name: &ObjectName, version: Option<&Value>, known: &Succession) -> Val
 fn text(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let whole = time.replace_nanosecond(0).unwrap_or(time);
-    let whole = if whole < time { whole + time::Duration::SECOND } else { whole };
+    let whole = if whole < time {
+        whole + time::Duration::SECOND
+    } else {
+        whole
+    };
     whole.format(&Rfc3339).unwrap_or_default()
 }
 

@@ -115,10 +115,8 @@ async fn an_outage_delays_a_write_and_nothing_else() {
     assert_eq!(fixture.condition(), "False");
 }
 
-static GATEWAYS: Resource =
-    Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
-static ROUTES: Resource =
-    Resource::namespaced("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute");
+static GATEWAYS: Resource = Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
+static ROUTES: Resource = Resource::namespaced("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute");
 /// A waypoint with a load balancer, a pod of it, and a route for a service behind nobody.
 const OUTSIDE: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -169,7 +167,8 @@ fn told(conditions: &Value, kind: &str) -> (String, String) {
 #[tokio::test(start_paused = true)]
 async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_waypoint() {
     let fixture = Fixture::start();
-    let gateway = json!({"metadata": {"namespace": "shop", "name": "waypoint", "uid": "u-1", "generation": 3}});
+    let gateway =
+        json!({"metadata": {"namespace": "shop", "name": "waypoint", "uid": "u-1", "generation": 3}});
     fixture.api.put(&GATEWAYS, gateway);
     let parents = json!([{"group": "", "kind": "Service", "name": "cart"}]);
     let route = json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"parentRefs": parents}});
@@ -183,7 +182,10 @@ async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_way
     fixture.say(derived(OUTSIDE)).await;
     let waiting = status(&GATEWAYS, "waypoint");
     assert_eq!(waiting["addresses"], Value::Null);
-    assert_eq!(told(&waiting["conditions"], "Programmed"), pair("False", "AddressNotAssigned"));
+    assert_eq!(
+        told(&waiting["conditions"], "Programmed"),
+        pair("False", "AddressNotAssigned")
+    );
     assert_eq!(told(&waiting["conditions"], "Accepted"), pair("True", "Accepted"));
     let parent = &status(&ROUTES, "cart")["parents"][0];
     assert_eq!(told(&parent["conditions"], "Accepted"), pair("True", "Accepted"));
@@ -203,8 +205,14 @@ async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_way
         );
     fixture.say(derived(&given)).await;
     let there = status(&GATEWAYS, "waypoint");
-    assert_eq!(there["addresses"], json!([{"type": "IPAddress", "value": "192.0.2.7"}]));
-    assert_eq!(told(&there["conditions"], "Programmed"), pair("True", "Programmed"));
+    assert_eq!(
+        there["addresses"],
+        json!([{"type": "IPAddress", "value": "192.0.2.7"}])
+    );
+    assert_eq!(
+        told(&there["conditions"], "Programmed"),
+        pair("True", "Programmed")
+    );
     assert_eq!(there["conditions"][0]["observedGeneration"], 3);
     let parent = &status(&ROUTES, "cart")["parents"][0];
     assert_eq!(

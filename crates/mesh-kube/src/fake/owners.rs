@@ -57,7 +57,9 @@ impl Owners {
     ) -> Vec<Vec<String>> {
         let fields = self.0.entry((of.0.to_owned(), of.1.clone())).or_default();
         let applied = leaves(applied);
-        let left = fields.iter().filter(|(path, owner)| *owner == manager && !applied.contains_key(*path));
+        let left = fields
+            .iter()
+            .filter(|(path, owner)| *owner == manager && !applied.contains_key(*path));
         let left: Vec<Vec<String>> = left.map(|(path, _)| path.clone()).collect();
         left.iter().for_each(|path| drop(fields.remove(path)));
         for path in applied.into_keys() {

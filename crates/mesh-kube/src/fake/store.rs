@@ -246,12 +246,19 @@ fn name_of(object: &Value) -> ObjectName {
 
 /// The answer to who applies what others own.
 fn owned(conflicts: &[(String, String)]) -> Answer {
-    let texts = conflicts.iter().map(|(field, owner)| format!("conflict with {owner:?}: {field}"));
+    let texts = conflicts
+        .iter()
+        .map(|(field, owner)| format!("conflict with {owner:?}: {field}"));
     let texts: Vec<String> = texts.collect();
-    let message = format!("Apply failed with {} conflicts: {}", texts.len(), texts.join(", "));
-    let causes = conflicts.iter().zip(&texts).map(|((field, _), text)| {
-        json!({"reason": "FieldManagerConflict", "message": text, "field": field})
-    });
+    let message = format!(
+        "Apply failed with {} conflicts: {}",
+        texts.len(),
+        texts.join(", ")
+    );
+    let causes = conflicts
+        .iter()
+        .zip(&texts)
+        .map(|((field, _), text)| json!({"reason": "FieldManagerConflict", "message": text, "field": field}));
     let causes: Vec<Value> = causes.collect();
     let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": message,
         "details": {"causes": causes}});
@@ -259,7 +266,9 @@ fn owned(conflicts: &[(String, String)]) -> Answer {
 }
 
 fn remove_field(object: &mut Value, path: &[String]) {
-    let Some((last, above)) = path.split_last() else { return };
+    let Some((last, above)) = path.split_last() else {
+        return;
+    };
     let above = above.iter().try_fold(object, |object, key| object.get_mut(key));
     if let Some(Value::Object(fields)) = above {
         fields.remove(last);

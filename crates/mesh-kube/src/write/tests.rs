@@ -60,23 +60,34 @@ async fn what_somebody_else_set_is_taken_over_by_force_only_and_what_is_not_appl
     api.serve(&MAPS);
     let client = api.client();
     let apply = async |force, object: Value| {
-        let how = Apply { manager: "lateen-test", force };
-        client.apply::<Value>(&MAPS, &name(), Part::Main, how, &object).await
+        let how = Apply {
+            manager: "lateen-test",
+            force,
+        };
+        client
+            .apply::<Value>(&MAPS, &name(), Part::Main, how, &object)
+            .await
     };
     let with = |data: Value| {
         let mut object = map("one");
         object["data"] = data;
         object
     };
-    apply(false, with(json!({"k": "one", "l": "two"}))).await.expect("it is new");
+    apply(false, with(json!({"k": "one", "l": "two"})))
+        .await
+        .expect("it is new");
     let first = api.object(&MAPS, &name()).expect("there");
-    apply(false, with(json!({"k": "one", "l": "two"}))).await.expect("it is ours");
+    apply(false, with(json!({"k": "one", "l": "two"})))
+        .await
+        .expect("it is ours");
     assert_eq!(api.object(&MAPS, &name()), Some(first), "nothing changed");
     api.put(&MAPS, with(json!({"k": "theirs", "l": "two", "m": "more"})));
     let refused = apply(false, with(json!({"k": "one", "l": "two"}))).await;
     let error = refused.expect_err("a conflict").to_string();
     assert!(error.contains(r#"conflict with "somebody": .data.k"#), "{error}");
-    let object = apply(false, with(json!({"k": "theirs"}))).await.expect("the same is no conflict");
+    let object = apply(false, with(json!({"k": "theirs"})))
+        .await
+        .expect("the same is no conflict");
     assert_eq!(object["data"], json!({"k": "theirs", "m": "more"}));
     let object = apply(true, with(json!({"k": "one"}))).await.expect("taken over");
     assert_eq!(object["data"], json!({"k": "one", "m": "more"}));

@@ -275,7 +275,11 @@ fn a_route_is_told_whether_there_is_a_waypoint_before_its_parent() {
              istio.io/use-waypoint-namespace: shop}}}}}}"
         )
     };
-    let told = |mesh: &Mesh| mesh.parents(Kind::HttpRoute, "shop/r").pop().expect("it is the last");
+    let told = |mesh: &Mesh| {
+        mesh.parents(Kind::HttpRoute, "shop/r")
+            .pop()
+            .expect("it is the last")
+    };
     let missing = "ledger ResolvedWaypoints=false/MissingUseWaypointLabel";
     assert_eq!(told(&mesh), missing);
     mesh.set(&bound_to("none-such"));

@@ -54,7 +54,10 @@ fn who_stands_behind_a_waypoint_lets_it_in_and_nobody_else() {
         let mesh = mesh(true, service, of_pod);
         assert!(mesh.policies.contains_key(POLICY));
         assert!(admits(&mesh, Some(WAYPOINT)), "{service} {of_pod}");
-        assert!(!admits(&mesh, Some(SOMEBODY)) && !admits(&mesh, None), "{service} {of_pod}");
+        assert!(
+            !admits(&mesh, Some(SOMEBODY)) && !admits(&mesh, None),
+            "{service} {of_pod}"
+        );
     }
 }
 
@@ -65,7 +68,11 @@ fn nothing_changes_for_who_asks_for_no_waypoint_or_where_nobody_asked_for_this()
     let not_asked = mesh(false, BOUND, "");
     assert!(admits(&not_asked, Some(SOMEBODY)));
     assert!(!not_asked.policies.contains_key(POLICY));
-    assert!(!message(&not_asked).contains("nobody else"), "{}", message(&not_asked));
+    assert!(
+        !message(&not_asked).contains("nobody else"),
+        "{}",
+        message(&not_asked)
+    );
 }
 
 #[test]
@@ -81,7 +88,8 @@ fn authors_let_others_in_beside_it() {
 
 #[test]
 fn who_may_go_past_the_waypoint_is_let_in() {
-    let fail_open = "labels: {istio.io/use-waypoint: wp}, annotations: {lateen.dev/waypoint-fail-open: 'true'}";
+    let fail_open =
+        "labels: {istio.io/use-waypoint: wp}, annotations: {lateen.dev/waypoint-fail-open: 'true'}";
     let mesh = mesh(true, fail_open, "");
     assert!(admits(&mesh, Some(SOMEBODY)));
     assert!(!message(&mesh).contains("nobody else"), "{}", message(&mesh));
@@ -98,7 +106,10 @@ fn the_policy_goes_with_its_waypoint_and_follows_its_account() {
     assert!(!admits(&mesh, Some(WAYPOINT)));
     mesh.remove(controlplane_k8s_api::Kind::Gateway, "shop/wp");
     assert!(mesh.policies.is_empty());
-    assert!(mesh.pod("shop/web").authorization_policies.is_empty(), "none that nobody knows");
+    assert!(
+        mesh.pod("shop/web").authorization_policies.is_empty(),
+        "none that nobody knows"
+    );
 }
 
 /// The waypoint's own pods take connections from everybody.

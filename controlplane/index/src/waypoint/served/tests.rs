@@ -80,11 +80,24 @@ fn what_runs_in_a_cluster_is_programmed_while_there_is_a_service_and_a_ready_pod
     ] {
         let served = at(&MeshConfig::default(), &Gateway::default(), &name(), service);
         let condition = programmed(&served, &name(), service, ready);
-        assert_eq!((condition.holds, condition.reason), expected, "{}", condition.message);
+        assert_eq!(
+            (condition.holds, condition.reason),
+            expected,
+            "{}",
+            condition.message
+        );
     }
-    let served = at(&MeshConfig::default(), &Gateway::default(), &name(), Some(&waiting));
+    let served = at(
+        &MeshConfig::default(),
+        &Gateway::default(),
+        &name(),
+        Some(&waiting),
+    );
     let message = programmed(&served, &name(), Some(&waiting), 1).message;
-    assert!(message.contains("no load balancer has given Service shop/waypoint"), "{message}");
+    assert!(
+        message.contains("no load balancer has given Service shop/waypoint"),
+        "{message}"
+    );
 }
 
 /// A Service of type LoadBalancer, with what it was given.
@@ -102,7 +115,11 @@ fn balanced(given: &[(&str, &str)]) -> Service {
 #[test]
 fn a_gateway_with_a_load_balancer_is_found_at_it() {
     let gateway = Gateway::default();
-    assert_eq!(found(&gateway, Some(&balanced(&[]))), [""; 0], "none was given yet");
+    assert_eq!(
+        found(&gateway, Some(&balanced(&[]))),
+        [""; 0],
+        "none was given yet"
+    );
     let given = [
         ("192.0.2.7", ""),
         ("", "edge.example.org"),

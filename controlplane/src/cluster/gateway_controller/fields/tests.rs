@@ -23,8 +23,14 @@ fn the_fields_that_are_named_are_left_out_and_nothing_else() {
     let containers = ".spec.template.spec.containers";
     for (path, pointer) in [
         (".spec.replicas".to_owned(), "/spec/replicas"),
-        (".metadata.labels.istio.io/rev".to_owned(), "/metadata/labels/istio.io~1rev"),
-        (".metadata.labels.istio.io".to_owned(), "/metadata/labels/istio.io"),
+        (
+            ".metadata.labels.istio.io/rev".to_owned(),
+            "/metadata/labels/istio.io~1rev",
+        ),
+        (
+            ".metadata.labels.istio.io".to_owned(),
+            "/metadata/labels/istio.io",
+        ),
         (
             format!("{containers}[name=\"proxy\"].image"),
             "/spec/template/spec/containers/1/image",

@@ -28,7 +28,9 @@ impl Replica {
         let (client, now) = (api.client(), SystemTime::now());
         let root = match mounted(mount.path(), now).unwrap() {
             Some(root) => root,
-            None => load_or_create(&client, SYSTEM, &TrustDomain::default(), now).await.unwrap(),
+            None => load_or_create(&client, SYSTEM, &TrustDomain::default(), now)
+                .await
+                .unwrap(),
         };
         let known = record::begin(&client, SYSTEM, &root, now).await;
         let issuer = Arc::new(Issuer::new(root.trusting(known.trusted(now), now)));
@@ -126,7 +128,10 @@ async fn nonsense_and_nothing_change_nothing() {
     let signer = replica.signer();
     let name = ObjectName::new(SYSTEM, NAME);
     let metadata = serde_json::json!({"namespace": SYSTEM, "name": NAME});
-    api.put(&SECRETS, serde_json::json!({"metadata": metadata, "data": {"ca-cert.pem": "!"}}));
+    api.put(
+        &SECRETS,
+        serde_json::json!({"metadata": metadata, "data": {"ca-cert.pem": "!"}}),
+    );
     a_while().await;
     api.remove(&SECRETS, &name);
     a_while().await;
@@ -193,7 +198,10 @@ async fn a_longer_life_is_remembered_before_it_is_needed() {
     let week = Duration::from_secs(7 * 24 * 3600);
     let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
     let identity = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
-    replica.issuer.issue(&identity, &spki, week, SystemTime::now()).unwrap();
+    replica
+        .issuer
+        .issue(&identity, &spki, week, SystemTime::now())
+        .unwrap();
     a_while().await;
     assert_eq!(recorded(&api).longest, week);
     drop(replica);

@@ -21,7 +21,11 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(first.signing, known.signing);
     assert_eq!(first.longest, known.longest);
     let (read_until, until) = (first.retired.values().next(), known.retired.values().next());
-    assert_eq!(*read_until.unwrap(), *until.unwrap() + Duration::from_millis(750), "rounded up");
+    assert_eq!(
+        *read_until.unwrap(),
+        *until.unwrap() + Duration::from_millis(750),
+        "rounded up"
+    );
     let second = read(&object(&name, None, &first)).expect("it can be read");
     assert_eq!(second, first);
 }
