@@ -54,7 +54,10 @@ impl Replica {
 
     fn signer(&self) -> String {
         let root = self.issuer.root();
-        root.intermediates().first().unwrap_or(&root.own()[0]).clone()
+        root.intermediates()
+            .first()
+            .unwrap_or_else(|| &root.own()[0])
+            .clone()
     }
 }
 
