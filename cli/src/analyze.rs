@@ -6,13 +6,17 @@
 //!
 //! # Layout
 //! - this file: what the derivation says, and selectors. [`code`]: what messages are about.
-//! - `objects`: what the derivation has no reason to say, and an author should know. [`live`]: what only a running mesh
-//!   shows. [`cluster`]: asks one.
+//! - `objects`: what the derivation has no reason to say, and an author should know; of annotations in `annotations`, of
+//!   Services and whom they choose in `services`. [`live`]: what only a running mesh shows. [`cluster`]: asks one.
+//!   [`contexts`]: what differs between clusters.
 
+mod annotations;
 pub mod cluster;
 mod code;
+pub mod contexts;
 pub mod live;
 mod objects;
+mod services;
 
 use std::collections::BTreeMap;
 
@@ -97,7 +101,9 @@ pub fn analyze(validated: &Validated, config: &MeshConfig) -> Analysis {
     let said = derived(&objects, config)
         .into_iter()
         .chain(selectors(&objects, config))
-        .chain(objects::judge(&objects, config));
+        .chain(objects::judge(&objects, config))
+        .chain(annotations::judge(&objects))
+        .chain(services::judge(&objects, &validated.makers));
     messages.extend(said.map(|(code, object, text)| Message {
         code,
         place: places.get(&object).cloned().unwrap_or_default(),

@@ -29,7 +29,7 @@ pub struct CommandLine {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print which version this is, and with `--remote` that of a part of the mesh.
+    /// Print which version this is, and beside it those of the control plane and of the proxies.
     Version(VersionArgs),
     /// Look at each object of some files by itself: is it what its kind asks for?
     Validate(ValidateArgs),
@@ -96,10 +96,13 @@ pub struct Place {
 /// Which versions.
 #[derive(Clone, Debug, Args)]
 pub struct VersionArgs {
-    /// Ask a node's proxy as well.
+    /// Only this program's own version; nobody is asked.
+    #[arg(long, conflicts_with = "remote")]
+    pub client: bool,
+    /// The mesh has to answer; otherwise a cluster that cannot be asked is no failure.
     #[arg(long)]
     pub remote: bool,
-    /// The proxy, where it is in no cluster.
+    /// A proxy, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
 }
@@ -133,6 +136,9 @@ pub struct AnalyzeArgs {
     /// The namespace of mesh-wide policies.
     #[arg(long, value_name = "NAMESPACE", default_value = "istio-system")]
     pub root_namespace: String,
+    /// Further contexts of the kubeconfig, whose Services are compared with the cluster's.
+    #[arg(long, value_name = "CONTEXT", value_delimiter = ',')]
+    pub remote_contexts: Vec<String>,
 }
 
 /// Whom to ask.
@@ -184,6 +190,9 @@ pub struct ExplainArgs {
     /// The ztunnel of the client's node, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
+    /// A file, or a directory, with the PeerAuthentications and the destination's Pod, where they are in no cluster.
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// The admin port of the destination's waypoint [default: in a cluster, its pod is asked]
     #[arg(long, value_name = "URL")]
     pub waypoint_url: Option<String>,
@@ -373,6 +382,14 @@ Exit codes:
   1  what was asked for was done, and something is not well
   2  the command line is wrong
   3  it could not be done: somebody who had to be asked did not answer or refused, or a file cannot be read";
+
+impl Place {
+    /// Whether none is named: the cluster is asked.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.url.is_none() && self.file.is_none()
+    }
+}
 
 impl WaypointArgs {
     /// The waypoint, in the namespace that the cluster's access names where none is named here.

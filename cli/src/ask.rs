@@ -13,11 +13,22 @@ use std::time::Duration;
 
 use ::http::{Method, Uri};
 use anyhow::{Context as _, anyhow, bail};
+use controlplane_index::MeshConfig;
+use futures_util::{StreamExt as _, stream};
+use mesh_kube::ObjectName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::analyze;
 use crate::args::{Cluster, ExplainArgs, NodeArgs, Place, WaypointRoutesArgs};
+use crate::exit::Failure;
+use crate::explain::blame::{self, Authentications, Blame};
 use crate::explain::{Connection, Explained};
+use crate::files;
+use crate::status::lifetimes::Lifetimes;
+use crate::status::{Certificates, Status};
+use crate::validate::validate;
+use crate::version::Versions;
 use cluster::Asked;
 
 /// How each replica of the control plane, or the one that was named, says its clients stand.
@@ -38,6 +49,66 @@ pub async fn syncz(place: &Place, cluster: &Cluster) -> anyhow::Result<Value> {
         }
     }
     Ok(all.into())
+}
+
+/// How each proxy stands, and how long its certificates are good: each is asked itself, as far as it can be.
+///
+/// # Errors
+/// Fails as [`syncz`] does; not where a proxy does not answer.
+pub async fn status(place: &Place, cluster: &Cluster, now: i64) -> Result<Status, Failure> {
+    let page = syncz(place, cluster).await?;
+    let status = Status::read(&page).map_err(Failure::answer)?;
+    let mut certificates = Certificates {
+        others: "only proxies in a cluster are asked".to_owned(),
+        now,
+        ..Certificates::default()
+    };
+    if place.is_nowhere() {
+        let cluster = Asked::connect(cluster).await?;
+        let asked = stream::iter(status.names()).map(async |name| {
+            let lifetimes = lifetimes(&cluster, &name).await;
+            let shown = format!("{}.{}", name.name, name.namespace);
+            (
+                shown,
+                lifetimes.unwrap_or_else(|why| Lifetimes::Unknown(format!("{why:#}"))),
+            )
+        });
+        certificates.of = asked.buffer_unordered(AT_ONCE).collect().await;
+    }
+    Ok(status.with(certificates))
+}
+
+/// Which versions the replicas of the control plane and its proxies are of, or the proxy that was named.
+///
+/// # Errors
+/// Fails as [`syncz`] does, and after some seconds.
+pub async fn versions(place: &Place, cluster: &Cluster) -> anyhow::Result<Versions> {
+    if let Some(page) = named(place, "/config_dump").await? {
+        return Ok(Versions::of_proxy(&page));
+    }
+    let asked = async {
+        let cluster = Asked::connect(cluster).await?;
+        let mut versions = Versions::default();
+        for pod in cluster.control_planes().await? {
+            let line = cluster.page(&pod, MONITORING, "/version").await?;
+            versions.control_plane(&pod.shown(), &text(line));
+            let path = "/debug/syncz";
+            versions.clients(&json(&cluster.page(&pod, MONITORING, path).await?, path)?);
+        }
+        Ok(versions)
+    };
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    asked.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", PATIENCE.as_secs())))
+}
+
+/// What a proxy says of its certificates. Upstream's, and older ones of ours, have no page of them alone.
+async fn lifetimes(cluster: &Asked, proxy: &ObjectName) -> anyhow::Result<Lifetimes> {
+    if let Ok(page) = cluster.page_of(proxy, ADMIN, "/certificates").await {
+        return Ok(Lifetimes::read(&json(&page, "/certificates")?)?);
+    }
+    let page = cluster.page_of(proxy, ADMIN, "/config_dump").await?;
+    let found = Lifetimes::of_dump(&json(&page, "/config_dump")?);
+    found.context("it does not say")
 }
 
 /// What the ztunnel of a node knows, or the proxy that was named.
@@ -91,7 +162,8 @@ pub async fn waypoint_dumps(
     Ok(pages)
 }
 
-/// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked.
+/// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked. Where a
+/// PeerAuthentication refuses, which one it is.
 ///
 /// # Errors
 /// Fails as [`syncz`] does, and when an answer is not what this version understands.
@@ -102,7 +174,7 @@ pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Ex
         Some(page) => page,
         None => {
             let cluster = asked.insert(Asked::connect(cluster).await?);
-            let pod = cluster.ztunnel_of(&args.from).await?;
+            let pod = cluster.ztunnel_for(&args.from).await?;
             json(&cluster.page(&pod, ADMIN, &path).await?, &path)?
         }
     };
@@ -117,7 +189,35 @@ pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Ex
     } else {
         None
     };
-    Explained::of(&ztunnel, waypoint.as_ref()).context("an answer")
+    let blame = blame_of(args, cluster, asked.as_ref(), &connection).await?;
+    Explained::of(&ztunnel, waypoint.as_ref(), blame).context("an answer")
+}
+
+/// The PeerAuthentication that refuses a connection, as far as the objects are there to look at.
+async fn blame_of(
+    args: &ExplainArgs,
+    cluster: &Cluster,
+    asked: Option<&Asked>,
+    connection: &Connection,
+) -> anyhow::Result<Option<Blame>> {
+    let config = MeshConfig {
+        root_namespace: cluster.system.as_str().into(),
+        ..MeshConfig::default()
+    };
+    let denial = connection
+        .denial()
+        .filter(|denial| blame::is_about(denial, &config));
+    let Some(denial) = denial else {
+        return Ok(None);
+    };
+    let mut objects = validate(&files::read(&args.files)?);
+    if let Some(asked) = asked {
+        let live = analyze::cluster::authentications(asked.client(), &denial.workload).await;
+        // Who may not read them is told what the policy's name says.
+        objects = objects.over(live.unwrap_or_default());
+    }
+    let objects = objects.objects.iter().map(|(_, object)| &object.value);
+    Ok(Authentications::among(objects, &denial.workload, config).blame(&denial))
 }
 
 /// A page of the waypoint that a connection meets.
@@ -170,10 +270,7 @@ fn text(bytes: Vec<u8>) -> String {
 fn question(args: &ExplainArgs, connection: &Connection) -> String {
     let host = args.to.rsplit_once(':').map_or("", |(host, _)| host);
     let headers = args.headers.join("\n");
-    let mut asked = vec![
-        ("to", connection.authority.as_str()),
-        ("from", &connection.identity),
-    ];
+    let mut asked = vec![("to", connection.authority()), ("from", &connection.identity)];
     if let (Some(method), Some(path)) = (&args.method, &args.path) {
         asked.extend([
             ("method", method.as_str()),
@@ -249,6 +346,8 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
+/// How many proxies are asked at a time.
+const AT_ONCE: usize = 16;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The control plane's pages.
 pub(crate) const MONITORING: u16 = 15014;

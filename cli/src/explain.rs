@@ -1,6 +1,12 @@
 //! What would become of a connection or a request, hop by hop, and which object says so. Pure: what ztunnel and the
 //! waypoint answered goes in, steps come out.
+//!
+//! # Layout
+//! - this file: the steps. [`blame`]: which PeerAuthentication refuses what comes in the clear.
 
+pub mod blame;
+
+use blame::Blame;
 use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +18,8 @@ use crate::output::{Table, View, list};
 pub struct Explained {
     steps: Vec<Step>,
     passes: Passes,
+    /// What to do, where something is known that helps.
+    remedy: Option<String>,
     data: Value,
 }
 
@@ -38,12 +46,25 @@ struct Step {
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
     client: String,
-    /// Who the client proves to be.
+    /// Who the client proves to be; empty for one outside of the mesh.
     pub identity: String,
     to: String,
+    /// Older proxies say nothing of it.
+    #[serde(default = "inside")]
+    client_in_mesh: bool,
+    #[serde(flatten)]
+    leg: Leg,
+}
+
+/// A part of the way: to the destination, or to its waypoint and from there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Leg {
     goes: String,
     #[serde(default)]
     address: String,
+    #[serde(default)]
+    destination: Option<String>,
     #[serde(default)]
     service: Option<String>,
     #[serde(default)]
@@ -51,12 +72,13 @@ pub struct Connection {
     #[serde(default)]
     waypoint: bool,
     #[serde(default)]
+    behind: Option<Box<Self>>,
+    #[serde(default)]
     past: Option<String>,
     #[serde(default)]
     policies: Option<Policies>,
-    /// What the tunnel is asked for.
     #[serde(default)]
-    pub authority: String,
+    authority: String,
     #[serde(default)]
     expected: Vec<String>,
     #[serde(default)]
@@ -65,11 +87,30 @@ pub struct Connection {
     host: String,
 }
 
+fn inside() -> bool {
+    true
+}
+
+/// A workload that a policy of the mesh keeps a connection from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The policy, as proxies are told it: `<namespace>/<name>`.
+    pub policy: String,
+    /// The client, where it is a workload: `<namespace>/<name>`.
+    pub client: Option<ObjectName>,
+    /// The workload.
+    pub workload: ObjectName,
+    /// Its port.
+    pub port: u16,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 struct Policies {
     allowed: bool,
     #[serde(default)]
     by: Option<String>,
+    #[serde(default)]
+    policy: Option<String>,
     #[serde(default)]
     reason: Option<String>,
 }
@@ -99,7 +140,7 @@ impl Connection {
     /// The waypoints that may decide, by the identities that must be there: a Gateway's proxies run as an account of its
     /// name.
     pub fn waypoints(&self) -> impl Iterator<Item = ObjectName> {
-        self.expected.iter().filter_map(|identity| {
+        self.leg.expected.iter().filter_map(|identity| {
             let mut parts = identity.rsplit('/');
             let (name, sa, namespace, ns) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
             (sa == "sa" && ns == "ns").then(|| ObjectName::new(namespace, name))
@@ -109,50 +150,89 @@ impl Connection {
     /// Whether a waypoint decides about the rest.
     #[must_use]
     pub fn meets_waypoint(&self) -> bool {
-        self.waypoint
+        self.leg.waypoint
+    }
+
+    /// What the tunnel is asked for.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.leg.authority
+    }
+
+    /// What refuses it at the destination's own proxy, where one policy does.
+    #[must_use]
+    pub fn denial(&self) -> Option<Denial> {
+        let leg = self.leg.last();
+        let policies = leg.policies.as_ref().filter(|policies| !policies.allowed)?;
+        let (_, port) = leg.destination.as_deref()?.rsplit_once(':')?;
+        Some(Denial {
+            policy: policies.policy.clone()?,
+            client: named(&self.client),
+            workload: named(leg.workload.as_deref()?)?,
+            port: port.parse().ok()?,
+        })
     }
 }
 
+/// The name in a workload's uid: `Kubernetes//Pod/shop/cart-1`.
+fn named(uid: &str) -> Option<ObjectName> {
+    let mut parts = uid.rsplit('/');
+    let (name, namespace) = (parts.next()?, parts.next()?);
+    Some(ObjectName::new(namespace, name))
+}
+
 impl Explained {
-    /// Puts the answers together.
+    /// Puts the answers together; `blame` is the PeerAuthentication that refuses, where one does.
     ///
     /// # Errors
     /// Fails when one of them is not what it should be.
-    pub fn of(ztunnel: &Value, waypoint: Option<&Value>) -> Result<Self, serde_json::Error> {
+    pub fn of(
+        ztunnel: &Value,
+        waypoint: Option<&Value>,
+        blame: Option<Blame>,
+    ) -> Result<Self, serde_json::Error> {
         let connection = Connection::read(ztunnel)?;
         let mut steps = vec![connection.leaves()];
-        let mut passes = if connection.goes == "refused" {
-            Passes::No
-        } else {
-            Passes::Yes
-        };
-        if connection.waypoint {
-            passes = match waypoint {
+        let mut passes = Passes::Yes;
+        if connection.leg.waypoint {
+            let (does, because) = ("not asked", "--waypoint-url names no waypoint to ask");
+            match waypoint {
                 None => {
-                    steps.push(Step {
-                        at: "waypoint".to_owned(),
-                        does: "not asked".to_owned(),
-                        because: "--waypoint-url names no waypoint to ask".to_owned(),
-                    });
-                    Passes::Unknown
+                    passes = Passes::Unknown;
+                    steps.push(Step::new("waypoint", does, because));
                 }
                 Some(page) => {
                     let waypoint = Waypoint::deserialize(page)?;
-                    let allowed = waypoint.allowed;
+                    if !waypoint.allowed {
+                        passes = Passes::No;
+                    }
                     steps.extend(waypoint.steps());
-                    if allowed { passes } else { Passes::No }
                 }
-            };
-        } else if let Some(policies) = &connection.policies {
-            steps.push(connection.arrives(policies));
-            if !policies.allowed {
+            }
+        }
+        let last = connection.leg.last();
+        if last.goes == "refused" {
+            if connection.leg.waypoint {
+                steps.push(Step::new("waypoint", "refused", &last.reason));
+            }
+            passes = Passes::No;
+        } else if passes != Passes::No && !last.waypoint {
+            // What follows a refusal does not happen.
+            steps.extend(last.arrives(blame.as_ref()));
+            if last.policies.as_ref().is_some_and(|policies| !policies.allowed) {
                 passes = Passes::No;
             }
+        }
+        let refused_by = blame.filter(|_| passes == Passes::No);
+        let mut data = json!({ "ztunnel": ztunnel, "waypoint": waypoint });
+        if let Some(blame) = &refused_by {
+            data["refusedBy"] = blame.data();
         }
         Ok(Self {
             steps,
             passes,
-            data: json!({ "ztunnel": ztunnel, "waypoint": waypoint }),
+            remedy: refused_by.map(|blame| blame.remedy),
+            data,
         })
     }
 
@@ -175,6 +255,9 @@ impl Explained {
             Passes::Unknown => ("unknown", "whether it passes is for the waypoint to say"),
         };
         table.foot(line);
+        if let Some(remedy) = &self.remedy {
+            table.foot(format!("what helps: {remedy}"));
+        }
         let mut data = self.data.clone();
         data["passes"] = word.into();
         View { table, data }
@@ -184,57 +267,80 @@ impl Explained {
 impl Connection {
     /// At the client's node.
     fn leaves(&self) -> Step {
-        let does = match self.goes.as_str() {
+        let leg = &self.leg;
+        let does = match leg.goes.as_str() {
             "passthrough" => format!("goes to {} as it is", self.to),
-            "plain" => format!("goes plain to {}", self.address),
-            "tunnel" if self.waypoint => format!(
-                "tunnel to the waypoint at {}, for {}",
-                self.address, self.authority
-            ),
-            "tunnel" => format!("tunnel to {}, for {}", self.address, self.authority),
-            "needsName" => format!("{} is resolved first", self.host),
+            "plain" => format!("goes in the clear to {}", leg.address),
+            "tunnel" if leg.waypoint => {
+                format!("tunnel to the waypoint at {}, for {}", leg.address, leg.authority)
+            }
+            "tunnel" => format!("tunnel to {}, for {}", leg.address, leg.authority),
+            "needsName" => format!("{} is resolved first", leg.host),
             "refused" => "refused".to_owned(),
             other => other.to_owned(),
         };
         let mut because: Vec<String> = Vec::new();
-        because.extend(self.service.as_ref().map(|service| format!("service {service}")));
+        if !self.client_in_mesh {
+            because.push("the client is outside of the mesh".to_owned());
+        }
+        because.extend(leg.service.as_ref().map(|service| format!("service {service}")));
         because.extend(
-            self.workload
+            leg.workload
                 .as_ref()
                 .map(|workload| format!("workload {workload}")),
         );
-        because.extend(self.past.clone());
-        if !self.expected.is_empty() {
-            because.push(format!("{} must be there", list(&self.expected)));
+        because.extend(leg.past.clone());
+        if !leg.expected.is_empty() {
+            because.push(format!("{} must be there", list(&leg.expected)));
         }
-        if !self.reason.is_empty() {
-            because.push(self.reason.clone());
+        if !leg.reason.is_empty() {
+            because.push(leg.reason.clone());
         }
         if because.is_empty() {
             because.push("the mesh does not know the address".to_owned());
         }
-        Step {
-            at: format!("ztunnel of {}", self.client),
-            does,
-            because: because.join("; "),
-        }
+        let at = match self.client_in_mesh {
+            true => format!("ztunnel of {}", self.client),
+            false => self.client.clone(),
+        };
+        Step::new(at, does, because.join("; "))
+    }
+}
+
+impl Leg {
+    /// What comes last: that to the destination.
+    fn last(&self) -> &Self {
+        self.behind.as_deref().unwrap_or(self)
     }
 
-    /// At the destination's node.
-    fn arrives(&self, policies: &Policies) -> Step {
+    /// At the destination's node; nothing where the mesh does not know the destination.
+    fn arrives(&self, blame: Option<&Blame>) -> Option<Step> {
+        let workload = self.workload.as_deref()?;
+        let Some(policies) = &self.policies else {
+            let because = "it is outside of the mesh: nobody asks policies there";
+            return Some(Step::new(workload, "taken as it comes", because));
+        };
+        let at = format!("ztunnel of {workload}");
+        if let Some(blame) = blame.filter(|_| !policies.allowed) {
+            return Some(Step::new(at, "refused: it comes without mutual TLS", &blame.text));
+        }
         let default = if policies.allowed {
             "no ALLOW policy applies"
         } else {
             "a policy"
         };
         let because = policies.by.as_ref().or(policies.reason.as_ref());
-        Step {
-            at: format!(
-                "ztunnel of {}",
-                self.workload.as_deref().unwrap_or("the destination")
-            ),
-            does: if policies.allowed { "allowed" } else { "denied" }.to_owned(),
-            because: because.cloned().unwrap_or_else(|| default.to_owned()),
+        let does = if policies.allowed { "allowed" } else { "denied" };
+        Some(Step::new(at, does, because.map_or(default, String::as_str)))
+    }
+}
+
+impl Step {
+    fn new(at: impl Into<String>, does: impl Into<String>, because: impl Into<String>) -> Self {
+        Self {
+            at: at.into(),
+            does: does.into(),
+            because: because.into(),
         }
     }
 }

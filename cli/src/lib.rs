@@ -13,10 +13,10 @@
 //! - [`status`]: how the control plane's clients stand (pure). [`node`]: what a node's proxy knows (pure).
 //! - [`precheck`]: whether a cluster can take the mesh (pure). [`verify`]: whether what runs is what was installed (pure).
 //! - [`install`]: installs, upgrades and removes the mesh, by helm. [`leftovers`]: what stays behind.
-//! - [`check`]: what such looks found. [`objects`]: objects of any kind, rendered and live.
+//! - [`clock`]: times as parts of the mesh write them. [`check`]: what such looks found. [`objects`]: objects of any kind, rendered and live.
 //! - [`waypoint`]: makes, lists, shows and deletes waypoints. [`authz`]: which policies decide about a pod (pure).
 //! - [`token`]: tokens of service accounts. [`bug_report`]: what is to be known of a mesh that is not well, without secrets.
-//! - [`output`]: tables, JSON and YAML.
+//! - [`version`]: what runs in which version (pure). [`output`]: tables, JSON and YAML.
 
 pub mod analyze;
 pub mod args;
@@ -24,6 +24,7 @@ pub mod ask;
 pub mod authz;
 pub mod bug_report;
 pub mod check;
+pub mod clock;
 pub mod exit;
 pub mod explain;
 pub mod files;
@@ -37,14 +38,16 @@ pub mod status;
 pub mod token;
 pub mod validate;
 pub mod verify;
+pub mod version;
 pub mod waypoint;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use clap::CommandFactory as _;
-use serde_json::json;
+use controlplane_k8s_api::Object;
 
 use analyze::Analysis;
 use args::{AnalyzeArgs, AuthzCommand, Cluster, Command, CommandLine};
@@ -52,7 +55,8 @@ use ask::cluster::Asked;
 use exit::{Done, Failure};
 use install::{Target, Task, steps};
 use node::What;
-use output::{Format, Table, View};
+use output::Format;
+use version::Versions;
 
 /// Runs a command to its end; prints what it says, and one line on standard error where it failed.
 #[must_use]
@@ -78,11 +82,14 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
     let (format, cluster) = (line.output, &line.cluster);
     match &line.command {
         Command::Version(args) => {
-            let remote = match args.remote {
-                true => Some(ask::dump(&args.place, cluster, None).await?["version"].take()),
-                false => None,
+            let versions = match args.client {
+                true => Versions::default(),
+                false => match ask::versions(&args.place, cluster).await {
+                    Err(why) if !args.remote && args.place.is_nowhere() => Versions::unknown(&why),
+                    versions => versions?,
+                },
             };
-            version(remote).print(format)?;
+            versions.view().print(format)?;
             Ok(Done::Good)
         }
         Command::Validate(args) => {
@@ -97,10 +104,9 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             Ok(Done::unless(found.reaches(args.failure_threshold)))
         }
         Command::Status(args) => {
-            let page = ask::syncz(&args.place, cluster).await?;
-            let status = status::Status::read(&page).map_err(Failure::answer)?;
+            let status = ask::status(&args.place, cluster, now()).await?;
             status.view().print(format)?;
-            Ok(Done::unless(status.is_refused()))
+            Ok(Done::unless(!status.is_well()))
         }
         Command::Node(args) if args.what == What::Log => {
             node::logs(&ask::logging(args, cluster).await?).print(format)?;
@@ -192,11 +198,38 @@ async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analy
     }
     let asked = Asked::connect(cluster).await?;
     let objects = objects.over(analyze::cluster::objects(asked.client()).await?);
+    let mut clusters = vec![(
+        cluster
+            .context
+            .clone()
+            .unwrap_or_else(|| "this cluster".to_owned()),
+        {
+            let services = objects
+                .objects
+                .iter()
+                .filter_map(|(_, object)| match &object.value {
+                    Object::Service(service) => Some(service.clone()),
+                    _ => None,
+                });
+            services.collect()
+        },
+    )];
+    for context in &args.remote_contexts {
+        let there = Cluster {
+            context: Some(context.clone()),
+            ..cluster.clone()
+        };
+        let there = Asked::connect(&there)
+            .await
+            .with_context(|| format!("context {context}"))?;
+        clusters.push((context.clone(), analyze::cluster::services(there.client()).await?));
+    }
     let mut found = analyze::analyze(&objects, &args.config());
     found.add(analyze::live::judge(
         &analyze::cluster::look(&asked).await?,
         &objects,
     ));
+    found.add(analyze::contexts::compare(&clusters));
     Ok(found)
 }
 
@@ -208,20 +241,13 @@ fn target(cluster: &Cluster) -> Target<'_> {
     }
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{line}").context("standard output")
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-fn version(remote: Option<serde_json::Value>) -> View {
-    let client = env!("CARGO_PKG_VERSION");
-    let mut table = Table::new(["COMPONENT", "VERSION"]);
-    table.row(["client".to_owned(), client.to_owned()]);
-    let mut data = json!({ "client": client });
-    if let Some(remote) = remote {
-        let component = remote["component"].as_str().unwrap_or("unknown").to_owned();
-        let version = remote["version"].as_str().unwrap_or("unknown").to_owned();
-        table.row([component.clone(), version.clone()]);
-        data[component] = version.into();
-    }
-    View { table, data }
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{line}").context("standard output")
 }

@@ -48,7 +48,7 @@ impl View {
         io::stdout().write_all(text.as_bytes()).context("standard output")
     }
 
-    fn text(&self, format: Format) -> anyhow::Result<String> {
+    pub(crate) fn text(&self, format: Format) -> anyhow::Result<String> {
         match format {
             Format::Table => Ok(self.table.text()),
             Format::Json => Ok(format!("{:#}\n", self.data)),

@@ -1,5 +1,14 @@
-//! How each proxy stands with the control plane (`/debug/syncz`). Pure.
+//! How each proxy stands with the control plane (`/debug/syncz`), and how long its certificates are good. Pure.
+//!
+//! # Layout
+//! - this file: what was sent, taken and refused. [`lifetimes`]: certificates.
 
+pub mod lifetimes;
+
+use std::collections::BTreeMap;
+
+use lifetimes::Lifetimes;
+use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,6 +19,18 @@ use crate::output::{Table, View};
 pub struct Status {
     proxies: Vec<Proxy>,
     data: Value,
+    certificates: Certificates,
+}
+
+/// What proxies said of their certificates, and when.
+#[derive(Clone, Debug, Default)]
+pub struct Certificates {
+    /// By the proxy's name, `<name>.<namespace>`.
+    pub of: BTreeMap<String, Lifetimes>,
+    /// Why nobody else was asked.
+    pub others: String,
+    /// Seconds since 1970.
+    pub now: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -56,7 +77,28 @@ impl Status {
         Ok(Self {
             proxies,
             data: page.clone(),
+            certificates: Certificates::default(),
         })
+    }
+
+    /// The same, with what proxies said of their certificates.
+    #[must_use]
+    pub fn with(mut self, certificates: Certificates) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// The proxies, by the names that they said.
+    pub fn names(&self) -> impl Iterator<Item = ObjectName> {
+        let nodes = self.proxies.iter().filter_map(|proxy| proxy.node.as_ref());
+        nodes.map(|node| ObjectName::new(&node.namespace, &node.name))
+    }
+
+    /// Whether all proxies take what they are sent, and none of their certificates has ended.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let Certificates { of, now, .. } = &self.certificates;
+        !self.is_refused() && !of.values().any(|lifetimes| lifetimes.has_ended(*now))
     }
 
     /// Whether some proxy refuses what it was sent.
@@ -82,9 +124,21 @@ impl Status {
     /// For people and programs.
     #[must_use]
     pub fn view(&self) -> View {
-        let mut table = Table::new(["PROXY", "KIND", "NODE", "TYPE", "STATE", "BEHIND", "REFUSALS"])
-            .or("no proxy is connected");
+        let mut table = Table::new([
+            "PROXY",
+            "KIND",
+            "NODE",
+            "TYPE",
+            "STATE",
+            "SYNCED",
+            "BEHIND",
+            "REFUSALS",
+            "CERTIFICATE ENDS",
+        ])
+        .or("no proxy is connected");
+        let Certificates { now, .. } = self.certificates;
         for proxy in &self.proxies {
+            let lifetimes = self.lifetimes(&proxy.name());
             for subscription in &proxy.subscriptions {
                 let node = proxy.node.as_ref();
                 table.row([
@@ -93,8 +147,10 @@ impl Status {
                     node.map_or("-", |node| &node.node).to_owned(),
                     short(&subscription.type_url).to_owned(),
                     subscription.standing().as_str().to_owned(),
+                    subscription.acknowledged.to_string(),
                     subscription.behind().to_string(),
                     subscription.refusals.to_string(),
+                    lifetimes.cell(now),
                 ]);
                 if let Some(refused) = &subscription.refused {
                     let of = short(&subscription.type_url);
@@ -102,19 +158,34 @@ impl Status {
                 }
             }
         }
+        let mut data = self.data.clone();
+        for proxy in data.as_array_mut().into_iter().flatten() {
+            let node = Node::deserialize(&proxy["node"]).ok();
+            proxy["certificates"] = self.lifetimes(&name_of(node.as_ref())).data(now);
+        }
         View {
             table,
-            data: json!({ "proxies": self.data }),
+            data: json!({ "proxies": data }),
         }
+    }
+
+    fn lifetimes(&self, name: &str) -> Lifetimes {
+        let Certificates { of, others, .. } = &self.certificates;
+        let known = of.get(name).cloned();
+        known.unwrap_or_else(|| Lifetimes::Unknown(others.clone()))
     }
 }
 
 impl Proxy {
     fn name(&self) -> String {
-        match &self.node {
-            Some(node) => format!("{}.{}", node.name, node.namespace),
-            None => "(has not said who it is)".to_owned(),
-        }
+        name_of(self.node.as_ref())
+    }
+}
+
+fn name_of(node: Option<&Node>) -> String {
+    match node {
+        Some(node) => format!("{}.{}", node.name, node.namespace),
+        None => "(has not said who it is)".to_owned(),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use controlplane_k8s_api::{IgnoredReason, Located, Object, ParseError, parse};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::files::Source;
+use crate::objects;
 use crate::output::{Table, View};
 
 /// What was found.
@@ -15,6 +16,8 @@ pub struct Validated {
     pub objects: Vec<(String, Located<Object>)>,
     /// What is wrong, and what probably is.
     pub faults: Vec<Fault>,
+    /// What makes Pods, as it is written: the mesh itself needs none of it.
+    pub makers: Vec<Value>,
 }
 
 /// Something that is wrong with one object, or probably is.
@@ -43,9 +46,22 @@ pub fn validate(sources: &[Source]) -> Validated {
                 Err(error) => found.faults.push(Fault::of(&source.name, &error, true)),
             }
         }
+        if MAKERS.iter().any(|kind| source.text.contains(kind)) {
+            // What is no YAML was told above.
+            let written = objects::read(&source.text).unwrap_or_default();
+            found.makers.extend(written.into_iter().filter(is_maker));
+        }
     }
     found
 }
+
+/// Whether this makes Pods.
+#[must_use]
+pub fn is_maker(object: &Value) -> bool {
+    object["apiVersion"] == "apps/v1" && MAKERS.iter().any(|kind| object["kind"] == *kind)
+}
+
+const MAKERS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
 impl Validated {
     /// These and, of the others, those that are not among these.
@@ -60,6 +76,10 @@ impl Validated {
         self.objects.extend(
             others_objects.filter(|(_, object)| !named.contains(&object.value.reference().to_string())),
         );
+        let known: BTreeSet<String> = self.makers.iter().map(objects::shown).collect();
+        let others_makers = others.makers.into_iter();
+        self.makers
+            .extend(others_makers.filter(|maker| !known.contains(&objects::shown(maker))));
         let others_faults = others.faults.into_iter();
         self.faults
             .extend(others_faults.filter(|fault| !named.contains(&fault.object)));

@@ -59,7 +59,9 @@ async fn status_is_asked_over_http_and_refusals_are_told_by_the_exit_code() {
         .await;
         assert_eq!(output.status.code(), Some(code), "{}", err(&output));
         let printed: Value = serde_json::from_str(&out(&output)).unwrap();
-        assert_eq!(printed["proxies"], page);
+        let mut expected = page;
+        expected[0]["certificates"] = json!({"unknown": "only proxies in a cluster are asked"});
+        assert_eq!(printed["proxies"], expected);
     }
 }
 
@@ -161,4 +163,30 @@ async fn without_a_cluster_the_way_to_ask_without_one_is_said() {
         error.contains("/nowhere/kubeconfig") && error.contains("--url"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_version_is_told_without_a_mesh_unless_the_mesh_has_to_answer() {
+    let nowhere = ["--kubeconfig", "/nowhere/kubeconfig"];
+    let output = lateen(&[&["version"][..], &nowhere].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let text = out(&output);
+    assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+    assert!(
+        text.contains("the mesh was not asked") && text.contains("/nowhere/kubeconfig"),
+        "{text}"
+    );
+    let output = lateen(&[&["version", "--client"][..], &nowhere].concat()).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!out(&output).contains("was not asked"));
+    let output = lateen(&[&["version", "--remote"][..], &nowhere].concat()).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(out(&output), "");
+    let page = json!({"version": {"component": "ztunnel", "version": "9.9.9"}});
+    let output = serving("/config_dump", page, async |url| {
+        lateen(&["version", "--url", &url]).await
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out(&output).contains("9.9.9"), "{}", out(&output));
 }

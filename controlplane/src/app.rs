@@ -39,6 +39,7 @@ use tonic::transport::server::Router;
 
 use crate::address_store::AddressStore;
 use crate::args::{ServeArgs, Source, TokenArgs};
+use crate::build;
 use crate::cluster::root::keeper::Keeper;
 use crate::cluster::root::{self, record};
 use crate::cluster::tokens::TokenJudge;
@@ -58,7 +59,7 @@ use crate::serve::admission::XdsAdmission;
 use crate::serve::certificates::CountedAuthority;
 use crate::serve::tls::ServingTls;
 use crate::sources::{SourceBatch, Sources, Which};
-use duties::{Duties, instance, replica};
+use duties::{Duties, host, instance, replica};
 
 mod duties;
 
@@ -183,11 +184,13 @@ pub async fn start(
         authority.authenticator = authority.authenticator.with_cluster(judge.clone());
         tasks.critical("token-keys", judge.keep_keys());
     }
-    let xds = XdsServer::new(
+    let xds = XdsServer::called(
+        build::identifier(&host()?),
         outputs.cache.clone(),
         XdsAdmission {
             authenticator: authority.authenticator.clone(),
             gateways: outputs.gateways.clone(),
+            root_namespace: args.root_namespace.clone(),
         },
     );
     outputs.deliveries = {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! # Layout
-//! - [`app`]: wiring, and nothing else. [`args`]: the command line.
+//! - [`app`]: wiring, and nothing else. [`args`]: the command line. [`build`]: which version this is, as istioctl reads it.
 //! - [`config`]: the directory of YAML files, with its last good content. [`sources`]: files and API server together.
 //! - [`control`]: the loop that changes anything; the only owner of the next four.
 //! - [`delivery`]: how many proxies have what an object became, over all replicas.
@@ -30,6 +30,7 @@ pub mod address_claims;
 pub mod address_store;
 pub mod app;
 pub mod args;
+pub mod build;
 pub mod cluster;
 pub mod config;
 pub mod control;

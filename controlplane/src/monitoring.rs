@@ -1,5 +1,10 @@
 //! Port 15014: metrics and health for everybody, `/status`, debug pages and the log filter for this machine only
 //! (control-plane.md, 2.10): they show who runs where and what may talk to what.
+//!
+//! # Layout
+//! - this file: the pages and gauges. `syncz`: how xDS clients stand, in our words and istiod's.
+
+mod syncz;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +28,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::build;
 use crate::config::files::ContentState;
 use crate::config::source::StatusBoard;
 use crate::control::Question;
@@ -120,6 +126,9 @@ fn health(views: &Views) -> Routes {
         .get("/readyz", "whether everything is loaded", move |_| {
             std::future::ready(ready(&views))
         })
+        .get("/version", "which version this is", |_| {
+            std::future::ready(admin::text(StatusCode::OK, build::line()))
+        })
 }
 
 /// What is missing is named: the operator who asks wants to mend it.
@@ -196,7 +205,7 @@ fn debug(views: &Views) -> Routes {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))
         })
         .get("/debug/syncz", "how each xDS client stands", move |_| {
-            std::future::ready(admin::json(StatusCode::OK, &xds.subscribers()))
+            std::future::ready(admin::json(StatusCode::OK, &syncz::page(&xds.subscribers())))
         })
         .get(
             "/debug/resources",

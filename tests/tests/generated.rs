@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 34] = [
+const FILES: [&str; 35] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
     "istio/ca.proto",
+    "envoy/client_status.proto",
     "envoy/discovery.proto",
     "envoy/external_auth.proto",
     "envoy/external_processor.proto",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use mesh_certs::CertManager;
 use mesh_model::l7::Policy;
 use mesh_runtime::admin::{Routes, json, text};
 use mesh_runtime::signals::StopRequest;
@@ -30,6 +31,8 @@ pub struct Shown {
     pub l7: L7Reader,
     /// Key sets that are elsewhere.
     pub key_sets: KeySets,
+    /// The proxy's own certificate.
+    pub certs: CertManager,
     /// The control plane's stream.
     pub xds: ClientHandle,
     /// The gateway that this is a proxy of.
@@ -113,10 +116,11 @@ pub const BUILD: BuildInfo = BuildInfo {
     },
 };
 
-/// `GET /config_dump`, `GET /explain` and `POST /quitquitquit`.
+/// `GET /config_dump`, `GET /explain`, `GET /certificates` and `POST /quitquitquit`.
 #[must_use]
 pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
     let about = shown.clone();
+    let lifetimes = mesh_dataplane::certificates::routes(shown.certs.clone());
     Routes::new()
         .get(
             "/explain",
@@ -151,4 +155,5 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
             stop.request();
             std::future::ready(text(StatusCode::OK, "shutdown now\n"))
         })
+        .merge(lifetimes)
 }

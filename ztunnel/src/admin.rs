@@ -1,6 +1,7 @@
-//! The admin server's pages: `/config_dump`, `/explain`, `/quitquitquit`, and those of the libraries.
+//! The admin server's pages: `/config_dump`, `/explain`, `/listeners`, `/quitquitquit`, and those of the libraries.
 
 mod certificates;
+mod listeners;
 
 use std::sync::Arc;
 
@@ -77,10 +78,12 @@ pub const BUILD: BuildInfo = BuildInfo {
     },
 };
 
-/// `GET /config_dump`, `GET /explain` and `POST /quitquitquit`.
+/// `GET /config_dump`, `GET /explain`, `GET /listeners`, `GET /certificates` and `POST /quitquitquit`.
 #[must_use]
 pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
     let state = shown.state.clone();
+    let lifetimes = mesh_dataplane::certificates::routes(shown.certs.clone());
+    let pods = shown.pods.clone();
     Routes::new()
         .get(
             "/explain",
@@ -110,4 +113,10 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
             stop.request();
             std::future::ready(text(StatusCode::OK, "shutdown now\n"))
         })
+        .get(
+            "/listeners",
+            "which ports the pods of this node listen on",
+            move |_| std::future::ready(json(StatusCode::OK, &listeners::dump(&pods))),
+        )
+        .merge(lifetimes)
 }

@@ -1,6 +1,12 @@
 //! What would become of a connection, without making it: `GET /explain`. It asks what connections ask: the same plan, and
 //! at the far end the same policies.
+//!
+//! # Layout
+//! - this file: connections that a proxy of the mesh makes. `outside`: connections of whoever has none.
 
+mod outside;
+
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,9 +14,10 @@ use mesh_model::Workload;
 use mesh_model::authz::{self, Connection, Verdict};
 use mesh_model::lb::Random;
 use mesh_model::service::VirtualAddress;
+use mesh_model::workload::TunnelProtocol;
 use mesh_runtime::admin;
 use mesh_state::{StateReader, View};
-use mesh_types::OrigDst;
+use mesh_types::{Identity, OrigDst};
 use serde::Serialize;
 
 use crate::outbound::plan::{self, Answer, Names, Need, Plan, Target, Via, plan};
@@ -51,9 +58,12 @@ pub enum Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
-    /// The client's uid.
+    /// The client's uid; its address where the mesh knows nobody there.
     pub client: String,
-    /// Who the client proves to be.
+    /// Whether a proxy of the mesh carries what the client sends. What others send arrives in the clear, without an
+    /// identity, and past every waypoint.
+    pub client_in_mesh: bool,
+    /// Who the client proves to be; empty for one outside of the mesh.
     pub identity: String,
     /// The address that is dialled.
     pub to: SocketAddr,
@@ -104,12 +114,19 @@ pub struct Hop {
     /// The workload's uid. Another connection may be given another one of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// Where the application is; nothing of a waypoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<SocketAddr>,
     /// Whether this is the destination's waypoint, which decides about the rest.
     pub waypoint: bool,
+    /// What follows behind the waypoint, where that lets it pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Box<Goes>>,
     /// Why the destination's waypoint is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub past: Option<String>,
-    /// What the policies of the workload say; nothing of a waypoint, which has policies of its own.
+    /// What the policies of the workload say; nothing of a waypoint, which has policies of its own, and of workloads
+    /// outside of the mesh, where nobody asks them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
 }
@@ -123,6 +140,9 @@ pub struct Policies {
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The policy that refuses, `<namespace>/<name>`, where a single one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -139,29 +159,63 @@ pub fn explain(
 ) -> Result<Explained, String> {
     state.query(|view| {
         let client = question.from.find(view)?;
-        let to = question.to.find(view, &client)?;
-        let asked = plan::Question {
-            client: &client,
-            to: OrigDst::new(to),
-            avoid: &[],
-            names: &Names::new(),
-            waypoint_unreachable: false,
-        };
+        let is_inside = client.as_ref().is_some_and(|client| is_in_mesh(client));
+        let sender = client
+            .clone()
+            .unwrap_or_else(|| Arc::new(outside::stranger(&question.from)));
+        let to = question.to.find(view, &sender)?;
         Ok(Explained {
-            client: client.uid.to_string(),
-            identity: client.identity.to_string(),
+            client: match &client {
+                Some(client) => client.uid.to_string(),
+                None => question.from.to_string(),
+            },
+            client_in_mesh: is_inside,
+            identity: if is_inside {
+                sender.identity.to_string()
+            } else {
+                String::new()
+            },
             to,
-            goes: match plan(view, &asked, random) {
-                Ok(Answer::Plan(plan)) => Goes::of(view, &client, plan),
-                Ok(Answer::Need(Need::Dns(host))) => Goes::NeedsName {
-                    host: host.to_string(),
-                },
-                Err(refused) => Goes::Refused {
-                    reason: refused.to_string(),
-                },
+            goes: match is_inside {
+                true => proxied(view, &sender, to, random, Leg::First),
+                false => outside::goes(view, &sender, to, random),
             },
         })
     })
+}
+
+/// Whether a proxy of the mesh carries what it sends.
+fn is_in_mesh(workload: &Workload) -> bool {
+    workload.tunnel_protocol == TunnelProtocol::Hbone || workload.native_tunnel
+}
+
+/// Who goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leg {
+    /// The client.
+    First,
+    /// The waypoint that the client was sent to.
+    Behind,
+}
+
+/// What the proxy of a client does.
+fn proxied(view: &View, client: &Workload, to: SocketAddr, random: &mut impl Random, leg: Leg) -> Goes {
+    let asked = plan::Question {
+        client,
+        to: OrigDst::new(to),
+        avoid: &[],
+        names: &Names::new(),
+        waypoint_unreachable: false,
+    };
+    match plan(view, &asked, random) {
+        Ok(Answer::Plan(plan)) => Goes::of(view, client, to, plan, random, leg),
+        Ok(Answer::Need(Need::Dns(host))) => Goes::NeedsName {
+            host: host.to_string(),
+        },
+        Err(refused) => Goes::Refused {
+            reason: refused.to_string(),
+        },
+    }
 }
 
 impl Question {
@@ -196,22 +250,30 @@ impl Client {
         })
     }
 
-    fn find(&self, view: &View) -> Result<Arc<Workload>, String> {
+    /// The workload; nothing for an address at which the mesh knows nobody.
+    fn find(&self, view: &View) -> Result<Option<Arc<Workload>>, String> {
         let mut workloads = view.workloads();
-        let (found, what) = match self {
-            Self::Address(address) => (
-                workloads.find(|workload| workload.addresses.contains(address)),
-                format!("address {address}"),
-            ),
-            Self::Pod { namespace, name } => (
-                workloads
-                    .find(|workload| workload.namespace() == namespace.as_str() && *workload.name == **name),
-                format!("workload {namespace}/{name}"),
-            ),
-        };
-        found
-            .cloned()
-            .ok_or_else(|| format!("from: the mesh knows of no {what}"))
+        match self {
+            Self::Address(address) => {
+                let found = workloads.find(|workload| workload.addresses.contains(address));
+                Ok(found.cloned())
+            }
+            Self::Pod { namespace, name } => {
+                let found = workloads
+                    .find(|workload| workload.namespace() == namespace.as_str() && *workload.name == **name);
+                let found = found.ok_or_else(|| format!("from: the mesh knows of no workload {self}"))?;
+                Ok(Some(found.clone()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Pod { namespace, name } => write!(f, "{namespace}/{name}"),
+        }
     }
 }
 
@@ -253,22 +315,38 @@ impl Asked {
 }
 
 impl Goes {
-    fn of(view: &View, client: &Workload, plan: Plan) -> Self {
+    fn of(
+        view: &View,
+        client: &Workload,
+        to: SocketAddr,
+        plan: Plan,
+        random: &mut impl Random,
+        leg: Leg,
+    ) -> Self {
         match plan {
             Plan::Passthrough(_) => Self::Passthrough,
-            Plan::Plain(target) => {
-                let to = target.next.addr();
-                Self::Plain(Hop::of(view, client, target, to, false))
-            }
+            // Whoever takes no tunnels is outside of the mesh.
+            Plan::Plain(target) => Self::Plain(Hop::to(&target)),
             Plan::Tunnel {
                 target,
                 authority,
                 expected,
             } => {
-                let at = target.next.addr().ip();
-                let application = SocketAddr::new(at, authority.port());
+                let mut hop = Hop::to(&target);
+                match (&target.via, &target.workload) {
+                    (Via::Waypoint { .. }, Some(waypoint)) if leg == Leg::First => {
+                        let behind = proxied(view, waypoint, to, random, Leg::Behind);
+                        hop.behind = Some(Box::new(behind));
+                    }
+                    (Via::Waypoint { .. }, _) => {}
+                    (_, Some(workload)) => {
+                        let application = SocketAddr::new(target.next.addr().ip(), authority.port());
+                        hop = hop.judged(view, client, Some(&client.identity), workload, application);
+                    }
+                    (_, None) => {}
+                }
                 Self::Tunnel {
-                    hop: Hop::of(view, client, target, application, true),
+                    hop,
                     authority: authority.to_string(),
                     expected: expected.iter().map(ToString::to_string).collect(),
                 }
@@ -278,33 +356,46 @@ impl Goes {
 }
 
 impl Hop {
-    /// `application` is what the far proxy would connect to.
-    fn of(view: &View, client: &Workload, target: Target, application: SocketAddr, proved: bool) -> Self {
+    fn to(target: &Target) -> Self {
         let waypoint = matches!(target.via, Via::Waypoint { .. });
-        let policies = target.workload.as_ref().filter(|_| !waypoint).map(|workload| {
-            let connection = Connection {
-                source: proved.then_some(&client.identity),
-                source_ip: client
-                    .addresses
-                    .first()
-                    .copied()
-                    .unwrap_or_else(|| application.ip()),
-                destination_ip: application.ip(),
-                destination_port: application.port(),
-            };
-            Policies::of(authz::evaluate(&connection, &view.policies_for(workload)).verdict)
-        });
         Self {
             address: target.next.addr(),
-            service: target.service.map(|service| service.hostname.to_string()),
-            workload: target.workload.map(|workload| workload.uid.to_string()),
+            service: target
+                .service
+                .as_ref()
+                .map(|service| service.hostname.to_string()),
+            workload: target.workload.as_ref().map(|workload| workload.uid.to_string()),
+            destination: (!waypoint).then_some(target.next.addr()),
             waypoint,
-            past: match target.via {
+            behind: None,
+            past: match &target.via {
                 Via::Past { waypoint, why } => Some(format!("waypoint {waypoint} {why}")),
                 Via::Nothing | Via::Waypoint { .. } => None,
             },
-            policies,
+            policies: None,
         }
+    }
+
+    /// With what the workload's policies say of a connection from this client, which proves to be `source`.
+    fn judged(
+        mut self,
+        view: &View,
+        client: &Workload,
+        source: Option<&Identity>,
+        workload: &Workload,
+        application: SocketAddr,
+    ) -> Self {
+        let from = client.addresses.first().copied();
+        let connection = Connection {
+            source,
+            source_ip: from.unwrap_or_else(|| application.ip()),
+            destination_ip: application.ip(),
+            destination_port: application.port(),
+        };
+        let decision = authz::evaluate(&connection, &view.policies_for(workload));
+        self.destination = Some(application);
+        self.policies = Some(Policies::of(decision.verdict));
+        self
     }
 }
 
@@ -314,11 +405,13 @@ impl Policies {
             Verdict::Allow { by } => Self {
                 allowed: true,
                 by: by.map(|rule| rule.to_string()),
+                policy: None,
                 reason: None,
             },
             Verdict::Deny(reason) => Self {
                 allowed: false,
                 by: None,
+                policy: reason.policy().map(ToString::to_string),
                 reason: Some(reason.to_string()),
             },
         }

@@ -60,6 +60,26 @@ pub enum Code {
     CertificateNearExpiry,
     /// Two control planes may claim one namespace.
     SeveralControlPlanes,
+    /// An annotation of Istio's that nobody knows.
+    UnknownAnnotation,
+    /// Services choose the same pods, and give one port several transport protocols.
+    DeploymentAssociatedToMultipleServices,
+    /// Services choose the same pods, and reach one port of theirs by several ports of their own.
+    DeploymentConflictingPorts,
+    /// A ServiceEntry has no address, so that connections to its TCP ports are told apart by nothing.
+    ServiceEntryAddressesRequired,
+    /// A webhook of Istio's asks for what is not there, or two of them do the same.
+    InvalidWebhook,
+    /// Rights to install the mesh are missing.
+    InsufficientPermissions,
+    /// A port that a Service names is open on the loopback address only.
+    LocalhostListener,
+    /// A port of an ExternalName Service has a name by which what it carries is not known.
+    ExternalNameServiceTypeInvalidPortName,
+    /// Services of one name differ between clusters.
+    MultiClusterInconsistentService,
+    /// A later version will not understand the installed version of Gateway API.
+    FutureUnsupportedGatewayApiVersion,
     /// Plaintext is refused, and a pod of that namespace is not in the mesh, so nothing of the kind holds for it.
     StrictOutsideMesh,
 }
@@ -71,7 +91,7 @@ pub struct UnknownCode;
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 31] = [
         Self::ReferencedResourceNotFound,
         Self::SchemaValidationError,
         Self::NoMatchingWorkloadsFound,
@@ -92,6 +112,16 @@ impl Code {
         Self::TrustDomainMismatch,
         Self::CertificateNearExpiry,
         Self::SeveralControlPlanes,
+        Self::UnknownAnnotation,
+        Self::DeploymentAssociatedToMultipleServices,
+        Self::DeploymentConflictingPorts,
+        Self::ServiceEntryAddressesRequired,
+        Self::InvalidWebhook,
+        Self::InsufficientPermissions,
+        Self::LocalhostListener,
+        Self::ExternalNameServiceTypeInvalidPortName,
+        Self::MultiClusterInconsistentService,
+        Self::FutureUnsupportedGatewayApiVersion,
         Self::StrictOutsideMesh,
     ];
 
@@ -137,6 +167,30 @@ impl Code {
             Self::TrustDomainMismatch => ("LAT0007", "TrustDomainMismatch", Level::Warning),
             Self::CertificateNearExpiry => ("LAT0008", "CertificateNearExpiry", Level::Warning),
             Self::SeveralControlPlanes => ("LAT0009", "SeveralControlPlanes", Level::Warning),
+            Self::UnknownAnnotation => ("IST0108", "UnknownAnnotation", Level::Warning),
+            Self::DeploymentAssociatedToMultipleServices => (
+                "IST0116",
+                "DeploymentAssociatedToMultipleServices",
+                Level::Warning,
+            ),
+            Self::ServiceEntryAddressesRequired => {
+                ("IST0134", "ServiceEntryAddressesRequired", Level::Warning)
+            }
+            Self::DeploymentConflictingPorts => ("IST0137", "DeploymentConflictingPorts", Level::Warning),
+            Self::InvalidWebhook => ("IST0139", "InvalidWebhook", Level::Error),
+            Self::InsufficientPermissions => ("IST0141", "InsufficientPermissions", Level::Error),
+            Self::LocalhostListener => ("IST0143", "LocalhostListener", Level::Warning),
+            Self::ExternalNameServiceTypeInvalidPortName => (
+                "IST0150",
+                "ExternalNameServiceTypeInvalidPortName",
+                Level::Warning,
+            ),
+            Self::MultiClusterInconsistentService => {
+                ("IST0170", "MultiClusterInconsistentService", Level::Warning)
+            }
+            Self::FutureUnsupportedGatewayApiVersion => {
+                ("IST0172", "FutureUnsupportedGatewayAPIVersion", Level::Warning)
+            }
             Self::StrictOutsideMesh => ("LAT0010", "StrictOutsideMesh", Level::Warning),
         }
     }

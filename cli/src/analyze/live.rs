@@ -1,15 +1,24 @@
 //! What only a running mesh shows. Pure: what was seen goes in, messages come out.
+//!
+//! # Layout
+//! - this file: tunnels, proxies and the cluster itself. `webhooks`: what an Istio left. `listeners`: ports that are open to
+//!   nobody.
+
+mod listeners;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use controlplane_k8s_api::Object;
 use controlplane_k8s_api::security::MutualTlsMode;
+use controlplane_k8s_api::{Group, Object};
+use controlplane_kube::resources::WATCHED;
 use serde_json::Value;
 
 use super::{Code, Said};
 use crate::check::Verdict;
-use crate::precheck::{Facts, Wanted, precheck};
+use crate::clock::seconds;
+use crate::precheck::{Crd, Facts, Wanted, precheck};
 use crate::validate::Validated;
 
 /// What was seen.
@@ -25,6 +34,10 @@ pub struct Seen {
     pub pods: Vec<Value>,
     /// What the ztunnel of each node knows (`/config_dump`), by the node's name.
     pub dumps: BTreeMap<String, Value>,
+    /// Where the pods of each node listen (`/listeners` of its ztunnel).
+    pub listeners: Vec<Value>,
+    /// Configurations of webhooks, of both kinds.
+    pub webhooks: Vec<Value>,
     /// Since the beginning of 1970.
     pub now: Duration,
 }
@@ -38,7 +51,66 @@ pub fn judge(seen: &Seen, objects: &Validated) -> Vec<Said> {
     said.extend(not_served(seen));
     said.extend(certificates(seen));
     said.extend(strict(seen, objects));
+    said.extend(rights(seen));
+    said.extend(later_gateway_api(seen));
+    said.extend(webhooks::judge(&seen.webhooks, objects));
+    said.extend(listeners::judge(&seen.listeners, objects));
     said
+}
+
+/// What whoever asks may not do, and would have to for an installation. Once the mesh is there that is nobody's fault.
+fn rights(seen: &Seen) -> Vec<Said> {
+    let is_there = seen
+        .facts
+        .parts
+        .iter()
+        .any(|part| part.metadata.namespace == seen.system);
+    let denied = seen.facts.denied.iter().filter(|_| !is_there);
+    let said = denied.map(|right| {
+        let group = match right.group {
+            "" => String::new(),
+            group => format!(".{group}"),
+        };
+        let place = if right.everywhere {
+            "in the cluster".to_owned()
+        } else {
+            format!("in namespace {}", seen.system)
+        };
+        let text = format!(
+            "you may not create {}{group} {place}, which an installation of the mesh does; ask for the role cluster-admin, or \
+             for this right",
+            right.resource
+        );
+        (Code::InsufficientPermissions, "cluster".to_owned(), text)
+    });
+    said.collect()
+}
+
+/// Kinds of Gateway API that are there in versions only that came before `v1`.
+fn later_gateway_api(seen: &Seen) -> Vec<Said> {
+    let read = |crd: &&Crd| {
+        let mut kinds = WATCHED.iter();
+        kinds.any(|kind| kind.group().name() == crd.spec.group && kind.plural == crd.spec.names.plural)
+    };
+    let crds = seen.facts.crds.iter();
+    let crds = crds
+        .filter(|crd| crd.spec.group == Group::Gateway.name())
+        .filter(read);
+    let old = crds.filter_map(|crd| {
+        let served = crd.spec.versions.iter().filter(|version| version.served);
+        let served: Vec<&str> = served.map(|version| version.name.as_str()).collect();
+        let understood = served.iter().any(|version| Group::Gateway.versions().contains(version));
+        (understood && !served.contains(&"v1")).then(|| {
+            let text = format!(
+                "spec.versions: {} is served, and v1 is not; a later version of the mesh will read v1 only: upgrade the CRDs of \
+                 Gateway API (https://gateway-api.sigs.k8s.io/guides/#installing-gateway-api)",
+                served.join(", ")
+            );
+            let object = format!("CustomResourceDefinition {}", crd.metadata.name);
+            (Code::FutureUnsupportedGatewayApiVersion, object, text)
+        })
+    });
+    old.collect()
 }
 
 /// What is told before an installation, as far as it matters afterwards.
@@ -111,7 +183,7 @@ fn lets_in(spec: &Value) -> bool {
         })
 }
 
-fn selects(selector: &Value, labels: &Value) -> bool {
+pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().is_none_or(|wanted| {
         let mut wanted = wanted.iter();
         wanted.all(|(key, value)| labels[key] == *value)
@@ -169,8 +241,8 @@ fn certificates(seen: &Seen) -> Vec<Said> {
         let all = dump["certificates"].as_array();
         for certificate in all.into_iter().flatten() {
             let leaf = &certificate["certChain"][0];
-            let (Some(from), Some(until)) = (seconds(&leaf["validFrom"]), seconds(&leaf["expirationTime"]))
-            else {
+            let at = |field: &str| seconds(text(&leaf[field]));
+            let (Some(from), Some(until)) = (at("validFrom"), at("expirationTime")) else {
                 continue;
             };
             let now = i64::try_from(seen.now.as_secs()).unwrap_or(i64::MAX);
@@ -229,30 +301,10 @@ fn is_captured(pod: &Value) -> bool {
     pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Seconds since the beginning of 1970 of `2026-01-31T10:00:00Z` (RFC 3339, in UTC).
-fn seconds(time: &Value) -> Option<i64> {
-    let (date, rest) = time.as_str()?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let mut clock = rest.get(..8)?.splitn(3, ':').map(str::parse::<i64>);
-    let (hour, minute, second) = (clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?);
-    // Days of the civil calendar, counted from March so that the leap day is the last of its year.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days = days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_1970;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
-}
-
-/// From March 1st of the year 0 to January 1st, 1970.
-const DAYS_TO_1970: i64 = 719_468;
 /// HBONE.
 const TUNNELS: u64 = 15008;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use controlplane_index::MeshConfig;
+use controlplane_index::service_entry::hosts_without_address;
 use controlplane_k8s_api::Object;
 use controlplane_k8s_api::mesh::MeshConfigSpec;
 use controlplane_k8s_api::networking::PortProtocol;
@@ -19,6 +20,7 @@ pub(super) fn judge(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
     said.extend(words(objects));
     said.extend(waypoint_selectors(objects));
     said.extend(entries(objects));
+    said.extend(without_address(objects));
     said.extend(principals(objects, config, mesh));
     said.extend(hidden(objects, config, mesh));
     said
@@ -106,6 +108,32 @@ fn entries(objects: &[&Object]) -> Vec<Said> {
         }
     }
     said
+}
+
+/// Without an address a host's TCP connections are told from others by their port alone.
+fn without_address(objects: &[&Object]) -> Vec<Said> {
+    let entries = objects.iter().filter_map(|object| match object {
+        Object::ServiceEntry(entry) => Some((object, entry)),
+        _ => None,
+    });
+    let without = entries.filter_map(|(object, entry)| {
+        let hosts = hosts_without_address(entry);
+        let (at, port) = entry
+            .spec
+            .ports
+            .iter()
+            .enumerate()
+            .find(|(_, port)| matches!(port.protocol, PortProtocol::Tcp | PortProtocol::Unset))?;
+        let host = hosts.first()?;
+        let text = format!(
+            "spec.ports[{at}]: port {} carries TCP, and host {host} has no address and is given none: whatever goes to that port \
+             is taken for it; name spec.addresses, or let one be allocated (resolution other than NONE, no wildcard, no label \
+             networking.istio.io/enable-autoallocate-ip=false)",
+            port.number
+        );
+        Some((Code::ServiceEntryAddressesRequired, object.reference().to_string(), text))
+    });
+    without.collect()
 }
 
 /// Principals whose trust domain nobody's identity has.

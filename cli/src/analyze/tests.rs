@@ -128,7 +128,7 @@ fn messages_can_be_asked_for_one_namespace() {
     assert_eq!(texts, ["b", "a"]);
 }
 
-fn said(text: &str, code: Code) -> Vec<(String, String)> {
+pub(super) fn said(text: &str, code: Code) -> Vec<(String, String)> {
     let analysis = analysis(text);
     let about = analysis.messages().iter().filter(|message| message.code == code);
     about
@@ -233,4 +233,44 @@ fn a_word_that_a_label_does_not_know_is_told() {
         found[0].1.contains("ambiet") && found[0].1.contains("ambient or none"),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_host_without_an_address_takes_whatever_comes_to_its_tcp_port() {
+    let entry = |spec: &str| {
+        let entry = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: db, namespace: shop}}\nspec: {{{spec}}}\n"
+        );
+        said(&entry, Code::ServiceEntryAddressesRequired)
+    };
+    let tcp = "ports: [{number: 5432, name: db, protocol: TCP}]";
+    let found = entry(&format!("hosts: [db.example.com], {tcp}, resolution: NONE"));
+    assert_eq!(found[0].0, "ServiceEntry shop/db");
+    assert!(
+        found[0].1.contains("spec.ports[0]")
+            && found[0].1.contains("db.example.com")
+            && found[0].1.contains("spec.addresses"),
+        "{found:?}"
+    );
+    for fine in [
+        format!("hosts: [db.example.com], {tcp}, resolution: DNS"),
+        format!("hosts: [db.example.com], addresses: [10.9.9.9], {tcp}, resolution: NONE"),
+        "hosts: [db.example.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE"
+            .to_owned(),
+    ] {
+        assert_eq!(entry(&fine), [], "{fine}");
+    }
+}
+
+/// Whoever meets a code looks it up there.
+#[test]
+fn every_code_is_in_the_page_of_codes() {
+    let page = include_str!("../../../docs/analysis.md");
+    for code in Code::ALL {
+        let row = format!("| {} | {} | {} |", code.id(), code.name(), code.level());
+        assert!(
+            page.contains(&row),
+            "docs/analysis.md has no row that begins with {row:?}"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! The mesh's parts in a cluster: which pods they are, and their pages through the API server.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, bail};
 use http::Method;
 use mesh_kube::{Access, KubeClient, ObjectName, Resource, Selection};
@@ -143,6 +145,24 @@ impl Asked {
         self.ztunnel(Some(&node)).await
     }
 
+    /// The ztunnel to ask about a client, which is named as for [`Self::ztunnel_of`]. About an address that no pod has, any
+    /// can be asked: each knows the whole mesh.
+    ///
+    /// # Errors
+    /// Fails when there is no such pod, or no ztunnel.
+    pub async fn ztunnel_for(&self, client: &str) -> anyhow::Result<Pod> {
+        let is_stranger = client.parse::<IpAddr>().is_ok()
+            && !self
+                .pods(None, None)
+                .await?
+                .iter()
+                .any(|pod| pod.status.pod_ip == client);
+        if is_stranger {
+            return self.ztunnel(None).await;
+        }
+        self.ztunnel_of(client).await
+    }
+
     /// The proxies of a waypoint that run.
     ///
     /// # Errors
@@ -178,6 +198,14 @@ impl Asked {
     /// # Errors
     /// Fails when nobody answers, or not with the page.
     pub async fn page(&self, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.request(Method::GET, &pod.name(), port, path).await
+    }
+
+    /// A page of the pod of this name.
+    ///
+    /// # Errors
+    /// Fails when nobody answers, or not with the page.
+    pub async fn page_of(&self, pod: &ObjectName, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
         self.request(Method::GET, pod, port, path).await
     }
 
@@ -186,13 +214,18 @@ impl Asked {
     /// # Errors
     /// Fails when nobody answers, or it refuses.
     pub async fn post(&self, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
-        self.request(Method::POST, pod, port, path).await
+        self.request(Method::POST, &pod.name(), port, path).await
     }
 
-    async fn request(&self, method: Method, pod: &Pod, port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
-        let name = pod.name();
+    async fn request(
+        &self,
+        method: Method,
+        name: &ObjectName,
+        port: u16,
+        path: &str,
+    ) -> anyhow::Result<Vec<u8>> {
         let asked = async {
-            let stream = self.client.forward(&name, port).await?;
+            let stream = self.client.forward(name, port).await?;
             super::http::ask(stream, method, "localhost", path).await
         };
         let answer = timeout(super::PATIENCE, asked).await;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::output::Format;
 
 fn page() -> Value {
     json!([{
@@ -14,15 +15,66 @@ fn page() -> Value {
 
 #[test]
 fn each_proxy_and_type_has_a_row_and_refusals_say_why() {
-    let status = Status::read(&page()).expect("the page");
+    let status = Status::read(&page()).expect("the page").with(certificates());
     assert!(status.is_refused());
     assert_eq!(
         status.view().table.text(),
-        "PROXY                    KIND      NODE   TYPE            STATE     BEHIND   REFUSALS\n\
-         ztunnel-b.istio-system   ztunnel   n2     Address         SYNCED    0        0\n\
-         ztunnel-b.istio-system   ztunnel   n2     Authorization   REFUSED   2        2\n\
+        "PROXY                    KIND      NODE   TYPE            STATE     SYNCED   BEHIND   REFUSALS   CERTIFICATE ENDS\n\
+         ztunnel-b.istio-system   ztunnel   n2     Address         SYNCED    9        0        0          in 12h0m\n\
+         ztunnel-b.istio-system   ztunnel   n2     Authorization   REFUSED   7        2        2          in 12h0m\n\
          ztunnel-b.istio-system refused Authorization: shop/web: ports: 0 is no port\n"
     );
+}
+
+fn certificates() -> Certificates {
+    let held = json!([{"identity": "spiffe://cluster.local/ns/shop/sa/web", "expirationTime": "1970-01-01T12:00:00Z"}]);
+    let held = Lifetimes::read(&held).expect("the page");
+    Certificates {
+        of: BTreeMap::from([("ztunnel-b.istio-system".to_owned(), held)]),
+        others: "not asked".to_owned(),
+        now: 0,
+    }
+}
+
+#[test]
+fn certificates_are_in_every_format_and_who_was_not_asked_has_the_reason_in_its_cell() {
+    let status = Status::read(&page()).expect("the page").with(certificates());
+    let data = status.view().data;
+    assert_eq!(data["proxies"][0]["certificates"]["endsInSeconds"], 43_200);
+    assert_eq!(data["proxies"][0]["certificates"]["count"], 1);
+    assert_eq!(
+        data["proxies"][1]["certificates"],
+        json!({"unknown": "not asked"})
+    );
+    for (format, expected) in [
+        (Format::Table, "in 12h0m"),
+        (Format::Json, "\"endsInSeconds\": 43200"),
+        (Format::Yaml, "endsInSeconds: 43200"),
+    ] {
+        let text = status.view().text(format).expect("text");
+        assert!(text.contains(expected), "{text}");
+    }
+    let nobody_asked = Status::read(&page()).expect("the page").with(Certificates {
+        others: "no answer within 10 s".to_owned(),
+        ..Certificates::default()
+    });
+    let text = nobody_asked.view().table.text();
+    assert!(text.contains("unknown: no answer within 10 s"), "{text}");
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_not_well() {
+    let mut page = page();
+    page[0]["subscriptions"][1]["refused"] = Value::Null;
+    let of = |now| {
+        let certificates = Certificates {
+            now,
+            ..certificates()
+        };
+        Status::read(&page).expect("the page").with(certificates)
+    };
+    assert!(of(0).is_well());
+    assert!(!of(43_200).is_well());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use mesh_types::TrustDomain;
 use rustls_pki_types::CertificateDer;
 use tonic::metadata::MetadataMap;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, ServiceAccount};
 use crate::token::{InvalidToken, TokenKey, TokenSubject};
 
 /// Judges tokens and certificates of this mesh. Clones share the key.
@@ -32,10 +32,17 @@ pub trait ClusterTokens: std::fmt::Debug + Send + Sync {
 
     /// The same, asked of the API server, for tokens of which too little is known here.
     fn review<'a>(&'a self, token: &'a str, now: SystemTime) -> Review<'a>;
+
+    /// The account that a token speaks for, asked of the API server; also where the token is bound to no pod, as those that
+    /// people ask for are not.
+    fn review_account<'a>(&'a self, token: &'a str) -> AccountReview<'a>;
 }
 
 /// What the API server says of a token.
 pub type Review<'a> = Pin<Box<dyn Future<Output = Result<TokenSubject, ReviewFailed>> + Send + 'a>>;
+
+/// What the API server says of a token that need not be bound to a pod.
+pub type AccountReview<'a> = Pin<Box<dyn Future<Output = Result<ServiceAccount, ReviewFailed>> + Send + 'a>>;
 
 /// Why the API server did not say whom a token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +123,36 @@ impl Authenticator {
         Ok((Caller::Mesh(identity), end))
     }
 
+    /// The namespace of somebody who only wants to look. Beside whoever else passes, this may be the bearer of a token that
+    /// is bound to no pod: it opens nothing that would act for a node, so that the account is all that counts.
+    ///
+    /// # Errors
+    /// Fails when neither token nor certificate says who calls, or this cannot be found out now.
+    pub async fn onlooker(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<&ConnectionInfo>,
+    ) -> Result<String, Denied> {
+        if let (Some(cluster), Ok(token)) = (&self.cluster, bearer_token(metadata)) {
+            let verified = self.verify_until(token, SystemTime::now());
+            let is_unbound = matches!(
+                verified,
+                Err(InvalidToken::NoNode
+                    | InvalidToken::NoPod
+                    | InvalidToken::UnknownKey
+                    | InvalidToken::UnknownPod)
+            );
+            if is_unbound {
+                let account = cluster.review_account(token).await;
+                return account.map(|account| account.namespace).map_err(denied);
+            }
+        }
+        Ok(match self.authenticate(metadata, connection).await? {
+            Caller::Token(subject) => subject.account.namespace,
+            Caller::Mesh(identity) => identity.namespace().to_string(),
+        })
+    }
+
     /// A token of our own key, or one of the cluster's.
     fn verify_until(&self, token: &str, now: SystemTime) -> Result<(TokenSubject, SystemTime), InvalidToken> {
         match (self.tokens.verify_until(token, now), &self.cluster) {
@@ -138,10 +175,14 @@ impl Authenticator {
             return None;
         }
         let reviewed = cluster.review(token, now).await;
-        Some(reviewed.map(Caller::Token).map_err(|failed| match failed {
-            ReviewFailed::Invalid(e) => Denied::Unauthenticated(e.to_string()),
-            ReviewFailed::Unavailable(e) => Denied::Unavailable(e),
-        }))
+        Some(reviewed.map(Caller::Token).map_err(denied))
+    }
+}
+
+fn denied(failed: ReviewFailed) -> Denied {
+    match failed {
+        ReviewFailed::Invalid(e) => Denied::Unauthenticated(e.to_string()),
+        ReviewFailed::Unavailable(e) => Denied::Unavailable(e),
     }
 }
 

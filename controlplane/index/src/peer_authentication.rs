@@ -6,6 +6,7 @@
 //! At each level the oldest object counts. A workload whose every port is strict lists one policy that all share; one
 //! with exceptions lists a policy of its own.
 
+pub mod deciding;
 pub(crate) mod status;
 
 use std::cmp::Ordering;

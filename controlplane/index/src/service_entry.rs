@@ -184,6 +184,20 @@ pub(crate) fn wanted_addresses(entry: &ServiceEntry) -> Wanted {
     }
 }
 
+/// The hosts of an entry that have no address, and are given none.
+#[must_use]
+pub fn hosts_without_address(entry: &ServiceEntry) -> Vec<Strng> {
+    if !entry.spec.addresses.is_empty() {
+        return Vec::new();
+    }
+    let given = wanted_addresses(entry).hosts;
+    let recorded = |host: &Strng| entry.status.addresses.iter().any(|at| normal(&at.host) == *host);
+    let hosts = entry.spec.hosts.iter().map(normal);
+    hosts
+        .filter(|host| !given.contains(host) && !recorded(host))
+        .collect()
+}
+
 /// Whether an entry's status has these addresses, and no others.
 pub(crate) fn are_recorded(entry: &ServiceEntry, given: &[(Strng, IpAddr)]) -> bool {
     let recorded = &entry.status.addresses;

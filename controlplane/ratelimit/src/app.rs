@@ -282,6 +282,7 @@ fn start_xds(
         &args.node,
         &args.service_account,
     );
+    let node = node.described(env!("CARGO_PKG_VERSION"), &args.cluster_id);
     let types = vec![TypeUrl::QUOTA];
     let (handle, driver) = mesh_xds::client(&ClientConfig { node, types }, channel, board);
     tasks.critical("xds client", never_ends(driver));

@@ -93,8 +93,13 @@ impl Duties<'_> {
 
 /// Another run is another one: a Lease that this one finds is not its own.
 pub(super) fn instance() -> Result<String> {
+    Ok(format!("{}_{}", host()?, std::process::id()))
+}
+
+/// The name of this machine: in a cluster, that of the pod.
+pub(super) fn host() -> Result<String> {
     let host = nix::unistd::gethostname().context("host name")?;
-    Ok(format!("{}_{}", host.to_string_lossy(), std::process::id()))
+    Ok(host.to_string_lossy().into_owned())
 }
 
 /// Who replicas are to each other.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use controlplane_ca::authenticator::{ClusterTokens, Review, ReviewFailed};
+use controlplane_ca::authenticator::{AccountReview, ClusterTokens, Review, ReviewFailed};
 use controlplane_ca::caller::{BoundPod, ServiceAccount};
 use controlplane_ca::token::cluster::ClusterKeys;
 use controlplane_ca::token::{AUDIENCE, InvalidToken, TokenSubject};
@@ -114,6 +114,16 @@ impl TokenJudge {
     }
 
     async fn ask(&self, token: &str, now: SystemTime) -> Result<TokenSubject, ReviewFailed> {
+        let subject = subject(self.reviewed(token).await?)?;
+        // The API server looked for the pod; here it may be another one by now.
+        if self.pods.is_current(&subject) == Some(false) {
+            return Err(InvalidToken::UnknownPod.into());
+        }
+        self.reviews.lock().remember(token, &subject, now);
+        Ok(subject)
+    }
+
+    async fn reviewed(&self, token: &str) -> Result<ReviewStatus, ReviewFailed> {
         if !self.reviews.lock().may_ask(Instant::now()) {
             let busy = "too many tokens are to be reviewed".to_owned();
             return Err(ReviewFailed::Unavailable(busy));
@@ -128,13 +138,7 @@ impl TokenJudge {
             .create(&TOKEN_REVIEWS, "", &review)
             .await
             .map_err(|e| ReviewFailed::Unavailable(e.to_string()))?;
-        let subject = subject(reviewed.status)?;
-        // The API server looked for the pod; here it may be another one by now.
-        if self.pods.is_current(&subject) == Some(false) {
-            return Err(InvalidToken::UnknownPod.into());
-        }
-        self.reviews.lock().remember(token, &subject, now);
-        Ok(subject)
+        Ok(reviewed.status)
     }
 }
 
@@ -169,6 +173,10 @@ impl ClusterTokens for TokenJudge {
     fn review<'a>(&'a self, token: &'a str, now: SystemTime) -> Review<'a> {
         Box::pin(self.ask(token, now))
     }
+
+    fn review_account<'a>(&'a self, token: &'a str) -> AccountReview<'a> {
+        Box::pin(async { Ok(account(&self.reviewed(token).await?)?) })
+    }
 }
 
 impl Reviews {
@@ -198,6 +206,21 @@ impl Reviews {
 
 /// Whom a review says that the token speaks for.
 fn subject(status: ReviewStatus) -> Result<TokenSubject, InvalidToken> {
+    let account = account(&status)?;
+    let mut extra = status.user.extra;
+    let mut first = |key: &str| extra.remove(key).and_then(|values| values.into_iter().next());
+    let (pod, uid) = (first(POD_NAME), first(POD_UID));
+    let node = first(NODE_NAME).ok_or(InvalidToken::NoNode)?;
+    let (name, uid) = pod.zip(uid).ok_or(InvalidToken::NoPod)?;
+    Ok(TokenSubject {
+        account,
+        node,
+        pod: Some(BoundPod { name, uid }),
+    })
+}
+
+/// The account that a review names.
+fn account(status: &ReviewStatus) -> Result<ServiceAccount, InvalidToken> {
     if !status.authenticated {
         return Err(InvalidToken::NotAccepted);
     }
@@ -209,17 +232,7 @@ fn subject(status: ReviewStatus) -> Result<TokenSubject, InvalidToken> {
     let (namespace, name) = account
         .and_then(|account| account.split_once(':'))
         .ok_or(InvalidToken::Claims)?;
-    let account = ServiceAccount::new(namespace, name).ok_or(InvalidToken::Claims)?;
-    let mut extra = status.user.extra;
-    let mut first = |key: &str| extra.remove(key).and_then(|values| values.into_iter().next());
-    let (pod, uid) = (first(POD_NAME), first(POD_UID));
-    let node = first(NODE_NAME).ok_or(InvalidToken::NoNode)?;
-    let (name, uid) = pod.zip(uid).ok_or(InvalidToken::NoPod)?;
-    Ok(TokenSubject {
-        account,
-        node,
-        pod: Some(BoundPod { name, uid }),
-    })
+    ServiceAccount::new(namespace, name).ok_or(InvalidToken::Claims)
 }
 
 fn digest(token: &str) -> [u8; 32] {

@@ -12,6 +12,7 @@ fn pages(readiness: &Readiness) -> Pages {
     let admission = XdsAdmission {
         authenticator: Authenticator::new(tokens, TrustDomain::default()),
         gateways: GatewayBoard::default(),
+        root_namespace: "istio-system".to_owned(),
     };
     let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
     let (ask, _) = mpsc::channel(1);
@@ -52,7 +53,7 @@ async fn only_this_machine_is_shown_who_may_talk_to_whom() {
             assert_eq!(get(&pages, other, page).await.0, 404, "{other} {page}");
         }
     }
-    for page in ["/metrics", "/healthz", "/readyz"] {
+    for page in ["/metrics", "/healthz", "/readyz", "/version"] {
         assert_eq!(get(&pages, "10.0.0.1", page).await.0, 200, "{page}");
     }
 }

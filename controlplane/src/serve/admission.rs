@@ -5,6 +5,7 @@ use std::time::Duration;
 use controlplane_ca::authenticator::Authenticator;
 use controlplane_ca::caller::Caller;
 use mesh_grpc::{AuthenticateCaller, ConnectionInfo, Denied};
+use mesh_xds::server::debug::Audience;
 use mesh_xds::{AdmitNode, NodeInfo};
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
@@ -19,6 +20,8 @@ pub struct XdsAdmission {
     pub authenticator: Authenticator,
     /// Says whom gateways' proxies run as.
     pub gateways: GatewayBoard,
+    /// The mesh's own namespace, whose accounts are operators'.
+    pub root_namespace: String,
 }
 
 impl AuthenticateCaller for XdsAdmission {
@@ -63,6 +66,20 @@ impl AdmitNode for XdsAdmission {
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.gateways.changes())
+    }
+
+    /// As at istiod: accounts of the mesh's own namespace are told of everybody, others of their own namespace.
+    async fn may_look(
+        &self,
+        metadata: &MetadataMap,
+        connection: Option<&ConnectionInfo>,
+    ) -> Result<Audience, Denied> {
+        let namespace = self.authenticator.onlooker(metadata, connection).await?;
+        Ok(if namespace == self.root_namespace {
+            Audience::Everybody
+        } else {
+            Audience::Namespace(namespace)
+        })
     }
 }
 

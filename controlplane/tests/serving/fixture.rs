@@ -442,7 +442,7 @@ impl Drop for Aborted {
 }
 
 /// Looks until there is something to see; how long that takes decides nothing.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let looking = async {
         loop {
             if let Some(seen) = look().await {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
 
 mod bad_input;
+mod debug;
 mod fixture;
 mod gateways;
 

@@ -9,6 +9,7 @@
 //! - [`enforce`]: asks again, whenever the state changes, whether each open connection is still allowed.
 //! - [`accept`]: the loop behind every listener.
 //! - [`drain_signal`]: a drain, as the connections of one worker see it.
+//! - [`certificates`]: the page that says how long certificates are good.
 //! - [`bootstrap`]: the channels to the control plane, from settings.
 //!
 //! Mechanism (sockets, TLS) and meaning (workloads, policies) meet here and in the products, and nowhere else. Nothing
@@ -16,6 +17,7 @@
 
 pub mod accept;
 pub mod bootstrap;
+pub mod certificates;
 pub mod drain_signal;
 pub mod enforce;
 pub mod identities;

@@ -1,20 +1,47 @@
 //! Fuzz target: whatever arrives, the sessions answer or refuse, and never panic. The input is a series of messages,
 //! each preceded by its length in two bytes; the same series is given to both ends.
 
-use mesh_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use mesh_proto::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+};
+use mesh_proto::google::protobuf::Any;
 use prost::Message;
 
 use crate::client::{ClientConfig, ClientSession, Received};
 use crate::node::NodeInfo;
 use crate::resource::{Rejected, TypeUrl};
+use crate::server::debug::Session as DebugSession;
+use crate::server::debug::wire::{ClientStanding, TYPE};
 use crate::server::{Change, ResourceCache, ServerSession};
 
-/// Both sessions against arbitrary messages.
+/// All sessions against arbitrary messages.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     let messages = split(data);
     server(&messages);
     client(&messages);
+    debug(&messages);
+}
+
+fn debug(messages: &[&[u8]]) {
+    let mut session = DebugSession::default();
+    for message in messages {
+        if let Ok(request) = DiscoveryRequest::decode(*message) {
+            let _ = session.receive(&request);
+        }
+        let resource = Any {
+            type_url: TYPE.to_owned(),
+            value: message.to_vec().into(),
+        };
+        if let Ok(standing) = ClientStanding::from_any(&resource) {
+            let again = ClientStanding::from_any(&standing.to_any());
+            assert_eq!(
+                again,
+                Ok(standing),
+                "what was understood goes onto the wire and comes back"
+            );
+        }
+    }
 }
 
 fn server(messages: &[&[u8]]) {

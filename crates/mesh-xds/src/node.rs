@@ -67,6 +67,28 @@ impl NodeInfo {
         }
     }
 
+    /// The same, of this version and in this cluster, unless its metadata says otherwise.
+    #[must_use]
+    pub fn described(mut self, version: &str, cluster: &str) -> Self {
+        for (key, value) in [(ISTIO_VERSION, version), (CLUSTER_ID, cluster)] {
+            let said = self.metadata.entry(key.to_owned());
+            said.or_insert_with(|| value.to_owned());
+        }
+        self
+    }
+
+    /// The version that it says it is of.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.metadata.get(ISTIO_VERSION).map(String::as_str)
+    }
+
+    /// The cluster that it says it is in.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.metadata.get(CLUSTER_ID).map(String::as_str)
+    }
+
     /// The gateway that it is a proxy of, `<namespace>/<name>`: what is published for that is sent to it. It cannot be in
     /// another namespace than the proxy itself, which is what its token is compared with.
     #[must_use]
@@ -166,6 +188,9 @@ const NAME: &str = "NAME";
 const NAMESPACE: &str = "NAMESPACE";
 const INSTANCE_IPS: &str = "INSTANCE_IPS";
 const NODE_NAME: &str = "NODE_NAME";
+const CLUSTER_ID: &str = "CLUSTER_ID";
+/// A proxy's own version, which `istioctl version` shows.
+const ISTIO_VERSION: &str = "ISTIO_VERSION";
 /// Ours: istiod knows a gateway's proxies by the label `gateway.networking.k8s.io/gateway-name` of their pods.
 const GATEWAY_NAME: &str = "GATEWAY_NAME";
 /// How much of a malformed id is quoted.

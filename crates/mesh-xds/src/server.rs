@@ -1,7 +1,8 @@
 //! The server's end: [`ResourceCache`] holds what is published, [`ServerSession`] decides what one stream is sent,
-//! [`XdsServer`] carries it over gRPC.
+//! [`XdsServer`] carries it over gRPC. [`debug`] answers who asks how clients stand.
 
 mod cache;
+pub mod debug;
 mod delivery;
 mod push;
 mod scope;

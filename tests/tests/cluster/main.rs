@@ -4,6 +4,7 @@
 //! `cargo test -p mesh-tests --test cluster [FILTER]... [-- --list]`. They need the machine's root, and Go, of whose modules
 //! Kubernetes is built once; where either is missing, one line says what was left out.
 
+mod command_line;
 mod enrolment;
 mod getting_started;
 mod host;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         host::TESTS,
         enrolment::TESTS,
         security::TESTS,
+        command_line::TESTS,
         workloads::TESTS,
         outages::TESTS,
         waypoint::TESTS,

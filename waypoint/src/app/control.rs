@@ -21,7 +21,7 @@ use mesh_xds::{ClientConfig, ClientHandle, NodeInfo};
 use tokio::sync::{oneshot, watch};
 
 use super::binds::Binds;
-use crate::admin::Shown;
+use crate::admin::{BUILD, Shown};
 use crate::config::{Config, ServerConfig};
 use crate::filters::jwt::fetch::network::Outside;
 use crate::filters::jwt::{fetch, store::KeySets};
@@ -37,6 +37,7 @@ pub(super) struct Control {
     state: StateReader,
     l7: L7Reader,
     key_sets: KeySets,
+    certs: CertManager,
     xds: ClientHandle,
     gateway: Arc<Gateway>,
     workers: Workers,
@@ -79,7 +80,7 @@ impl Control {
         let seed = WorkerSeed {
             state: state.clone(),
             l7: l7.clone(),
-            certs: Patient::new(certs),
+            certs: Patient::new(certs.clone()),
             identity: config.node.identity.clone(),
             gateway: gateway.clone(),
             hbone: config.hbone.clone(),
@@ -101,6 +102,7 @@ impl Control {
             state,
             l7,
             key_sets,
+            certs,
             xds,
             gateway,
             workers,
@@ -119,6 +121,7 @@ impl Control {
             state: self.state.clone(),
             l7: self.l7.clone(),
             key_sets: self.key_sets.clone(),
+            certs: self.certs.clone(),
             xds: self.xds.clone(),
             gateway: self.gateway.clone(),
         }
@@ -204,6 +207,7 @@ fn start_xds(
         &node.gateway.name,
     );
     info.metadata.extend(node.metadata.iter().cloned());
+    let info = info.described(BUILD.version, &node.cluster_id);
     let types = GATEWAY_TYPES.to_vec();
     let (handle, driver) = mesh_xds::client(&ClientConfig { node: info, types }, channel, subscription);
     tasks.critical("xds client", never_ends(driver));

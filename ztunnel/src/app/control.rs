@@ -20,7 +20,7 @@ use mesh_zds::ZdsClient;
 use prometheus::Registry;
 use tokio::sync::oneshot;
 
-use crate::admin::Shown;
+use crate::admin::{BUILD, Shown};
 use crate::config::{Config, ServerConfig};
 use crate::dns::Dns;
 use crate::local::PATIENCE;
@@ -159,6 +159,7 @@ fn start_xds(
         &config.node.name,
     );
     node.metadata.extend(config.node.metadata.iter().cloned());
+    let node = node.described(BUILD.version, &config.node.cluster_id);
     let types = TYPES.to_vec();
     let (handle, driver) = mesh_xds::client(&ClientConfig { node, types }, channel, subscription);
     tasks.critical("xds client", never_ends(driver));

@@ -1,6 +1,6 @@
 use mesh_model::lb::Random;
 use mesh_state::{Settings, StateReader, Update, mesh};
-use mesh_testkit::{pod, service};
+use mesh_testkit::{deny, pod, service};
 use serde_json::{Value, json};
 
 use super::*;
@@ -74,19 +74,103 @@ fn a_refusal_says_why() {
 }
 
 #[test]
-fn clients_are_found_by_name_and_strangers_are_named() {
+fn clients_are_found_by_name_and_who_is_not_there_is_named() {
     let namespace = mesh_testkit::objects::NAMESPACE;
     assert_eq!(
         ask(&format!("{namespace}/client"), "10.96.0.1:5432"),
         ask("10.0.0.1", "10.96.0.1:5432")
     );
-    let error = ask("10.9.9.9", "10.96.0.1:5432").expect_err("nobody");
-    assert_eq!(error, "from: the mesh knows of no address 10.9.9.9");
+    let error = ask("nowhere/nobody", "10.96.0.1:5432").expect_err("nobody");
+    assert_eq!(error, "from: the mesh knows of no workload nowhere/nobody");
     let error = ask("10.0.0.1", "nobody.example:1").expect_err("nowhere");
     assert!(
         error.starts_with("to: the mesh knows of no service nobody.example"),
         "{error}"
     );
+}
+
+/// A world whose database takes nobody without an identity, and whose shop has a waypoint in front of it.
+fn strict() -> StateReader {
+    let (mut writer, reader) = mesh(Settings::default());
+    let updates: Vec<Update> = vec![
+        pod("client").at("10.0.0.1").hbone().into(),
+        pod("outside").at("10.0.0.2").into(),
+        pod("db")
+            .at("10.0.0.3")
+            .hbone()
+            .serving("db", 5432, 15432)
+            .selected_by("strict")
+            .into(),
+        pod("waypoint").at("10.0.0.4").hbone().into(),
+        service("db").at("10.96.0.1").port(5432, 5432).into(),
+        service("guarded")
+            .at("10.96.0.3")
+            .port(5432, 5432)
+            .behind_address("10.0.0.4")
+            .into(),
+        pod("cart")
+            .at("10.0.0.5")
+            .hbone()
+            .serving("guarded", 5432, 5432)
+            .selected_by("strict")
+            .into(),
+        deny("strict").from_nobody().by_selector().into(),
+    ];
+    writer.apply(updates);
+    reader
+}
+
+fn ask_strict(from: &str, to: &str) -> Value {
+    let question = Question {
+        from: Client::read(from).expect("a client"),
+        to: Asked::read(to).expect("a destination"),
+    };
+    let explained = explain(&strict(), &question, &mut First);
+    json!(explained.expect("an answer"))
+}
+
+#[test]
+fn whoever_is_outside_of_the_mesh_arrives_in_the_clear_and_is_judged_without_an_identity() {
+    for from in ["10.0.0.2", "192.0.2.77"] {
+        let explained = ask_strict(from, "10.96.0.1:5432");
+        assert_eq!(explained["clientInMesh"], false, "{from}");
+        assert_eq!(explained["identity"], "", "{from}");
+        assert_eq!(explained["goes"], "plain", "{from}");
+        assert_eq!(explained["destination"], "10.0.0.3:15432", "{from}");
+        assert_eq!(explained["policies"]["allowed"], false, "{from}");
+        assert_eq!(explained["policies"]["policy"], "shop/strict", "{from}");
+    }
+    assert_eq!(ask_strict("192.0.2.77", "10.96.0.1:5432")["client"], "192.0.2.77");
+    let inside = ask_strict("10.0.0.1", "10.96.0.1:5432");
+    assert_eq!(inside["clientInMesh"], true);
+    assert_eq!(inside["policies"], json!({"allowed": true}));
+}
+
+#[test]
+fn a_waypoint_is_asked_for_clients_of_the_mesh_only_and_what_follows_it_is_judged_too() {
+    let outside = ask_strict("10.0.0.2", "10.96.0.3:5432");
+    assert_eq!(outside["goes"], "plain");
+    assert_eq!(outside["waypoint"], false);
+    assert!(
+        outside["past"]
+            .as_str()
+            .is_some_and(|past| past.contains("is not asked")),
+        "{outside}"
+    );
+    assert_eq!(outside["policies"]["policy"], "shop/strict");
+    let inside = ask_strict("10.0.0.1", "10.96.0.3:5432");
+    assert_eq!(inside["waypoint"], true);
+    assert_eq!(inside["policies"], Value::Null);
+    assert_eq!(inside["behind"]["goes"], "tunnel");
+    assert_eq!(inside["behind"]["destination"], "10.0.0.5:5432");
+    assert_eq!(inside["behind"]["policies"], json!({"allowed": true}));
+}
+
+#[test]
+fn nobody_judges_what_comes_to_a_workload_outside_of_the_mesh() {
+    let explained = ask_strict("10.0.0.1", "10.0.0.2:80");
+    assert_eq!(explained["goes"], "plain");
+    assert_eq!(explained["policies"], Value::Null);
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
         match self.starter.start(&pod.info, &pod.netns) {
             Ok(running) => {
                 tracing::info!(pod = %uid, %namespace, %name, "pod proxy started");
-                self.table.up(uid, &pod.info, &running.connections);
+                self.table.up(uid, &pod.info, &running);
                 let identity = None;
                 pod.phase = Phase::Up { running, identity };
                 self.refresh_identities();

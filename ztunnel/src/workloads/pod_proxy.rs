@@ -40,6 +40,8 @@ pub struct Running {
     pub drain: DrainTrigger,
     /// Its open connections.
     pub connections: Connections,
+    /// Its network namespace; nothing where pods are not real.
+    pub netns: Option<Netns>,
 }
 
 /// Why a pod cannot be served.
@@ -116,6 +118,7 @@ impl StartPods for PodStarter {
             pod,
             drain: trigger,
             connections,
+            netns: Some(netns.clone()),
         })
     }
 }

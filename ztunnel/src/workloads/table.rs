@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mesh_net::Netns;
 use mesh_zds::{PodInfo, PodUid};
 use parking_lot::Mutex;
 use prometheus::core::Collector;
@@ -11,6 +12,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::connections::Connections;
+use crate::workloads::pod_proxy::Running;
 
 /// Every pod that the node agent named. Clones are the same.
 #[derive(Clone, Debug)]
@@ -25,7 +27,14 @@ pub struct PodTable {
 #[derive(Clone, Debug)]
 struct Row {
     info: PodInfo,
-    connections: Option<Connections>,
+    served: Option<Served>,
+}
+
+/// A pod that is served.
+#[derive(Clone, Debug)]
+struct Served {
+    connections: Connections,
+    netns: Option<Netns>,
 }
 
 impl PodTable {
@@ -71,9 +80,13 @@ impl PodTable {
     }
 
     /// The pod is served.
-    pub fn up(&self, uid: &PodUid, info: &PodInfo, connections: &Connections) {
+    pub fn up(&self, uid: &PodUid, info: &PodInfo, running: &Running) {
         self.started.inc();
-        self.put(uid, info, Some(connections.clone()));
+        let served = Served {
+            connections: running.connections.clone(),
+            netns: running.netns.clone(),
+        };
+        self.put(uid, info, Some(served));
     }
 
     /// The pod cannot be served now.
@@ -94,18 +107,29 @@ impl PodTable {
         self.count(&pods);
     }
 
-    fn put(&self, uid: &PodUid, info: &PodInfo, connections: Option<Connections>) {
+    /// The pods that are served, with their network namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<(PodInfo, Netns)> {
+        let pods = self.pods.lock();
+        let served = pods.values().filter_map(|row| {
+            let netns = row.served.as_ref()?.netns.clone()?;
+            Some((row.info.clone(), netns))
+        });
+        served.collect()
+    }
+
+    fn put(&self, uid: &PodUid, info: &PodInfo, served: Option<Served>) {
         let mut pods = self.pods.lock();
         let row = Row {
             info: info.clone(),
-            connections,
+            served,
         };
         pods.insert(uid.clone(), row);
         self.count(&pods);
     }
 
     fn count(&self, pods: &BTreeMap<PodUid, Row>) {
-        let active = pods.values().filter(|row| row.connections.is_some()).count();
+        let active = pods.values().filter(|row| row.served.is_some()).count();
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.active.set(number(active));
         self.pending.set(number(pods.len() - active));
@@ -133,12 +157,8 @@ impl Serialize for PodTable {
         let mut map = serializer.serialize_map(Some(pods.len()))?;
         for (uid, row) in &pods {
             let shown = Shown {
-                state: if row.connections.is_some() {
-                    "Up"
-                } else {
-                    "Pending"
-                },
-                connections: row.connections.as_ref(),
+                state: if row.served.is_some() { "Up" } else { "Pending" },
+                connections: row.served.as_ref().map(|served| &served.connections),
                 info: Info {
                     name: &row.info.name,
                     namespace: &row.info.namespace,

@@ -55,8 +55,23 @@ async fn what_a_cluster_has_is_looked_at_as_files_are() {
 async fn whoever_may_not_read_secrets_is_told_all_the_rest() {
     let api = api();
     api.forbid(&SECRETS, true);
+    api.serve(&DEPLOYMENTS);
+    api.forbid(&DEPLOYMENTS, true);
     objects(&api.client()).await.expect("objects");
     api.forbid(&SERVICES, true);
     let error = objects(&api.client()).await.expect_err("services are needed");
     assert_eq!(format!("{error:#}"), "services: not allowed: no role lets you");
+}
+
+#[tokio::test]
+async fn what_makes_pods_is_taken_from_the_cluster_too() {
+    let api = api();
+    api.serve(&DEPLOYMENTS);
+    api.put(
+        &DEPLOYMENTS,
+        json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": {"metadata": {"labels": {"app": "web"}}}}}),
+    );
+    let found = objects(&api.client()).await.expect("objects");
+    assert_eq!(found.makers.len(), 1);
+    assert!(crate::validate::is_maker(&found.makers[0]), "{}", found.makers[0]);
 }

@@ -127,14 +127,64 @@ fn strict_says_nothing_about_pods_that_are_not_in_the_mesh() {
 }
 
 #[test]
-fn times_are_read_as_they_are_written() {
-    for (time, expected) in [
-        ("1970-01-01T00:00:00Z", Some(0)),
-        ("2000-02-29T12:00:01Z", Some(951_825_601)),
-        ("2026-11-21T17:23:25Z", Some(1_795_281_805)),
-        ("2026-11-21T17:23:25.123Z", Some(1_795_281_805)),
-        ("never", None),
+fn missing_rights_are_told_before_an_installation_and_not_after() {
+    let mut seen = seen();
+    let right = crate::precheck::Right {
+        group: "apps",
+        resource: "deployments",
+        everywhere: false,
+    };
+    assert_eq!(of(&seen, Code::InsufficientPermissions), Vec::<String>::new());
+    seen.facts.denied = vec![right];
+    let said = judge(&seen, &Validated::default());
+    let text = said
+        .iter()
+        .find(|(code, ..)| *code == Code::InsufficientPermissions);
+    let text = &text.expect("a message").2;
+    assert!(
+        text.contains("deployments.apps in namespace istio-system") && text.contains("cluster-admin"),
+        "{text}"
+    );
+    seen.facts.parts = vec![crate::precheck::Part {
+        kind: "Deployment",
+        metadata: crate::precheck::Meta {
+            namespace: "istio-system".into(),
+            ..crate::precheck::Meta::default()
+        },
+    }];
+    assert_eq!(of(&seen, Code::InsufficientPermissions), Vec::<String>::new());
+}
+
+#[test]
+fn kinds_of_gateway_api_that_are_there_in_older_versions_only_are_told() {
+    let crd = |plural: &str, versions: &[(&str, bool)]| {
+        let versions: Vec<Value> = versions
+            .iter()
+            .map(|(name, served)| json!({"name": name, "served": served}))
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("{plural}.gateway.networking.k8s.io")},
+            "spec": {"group": "gateway.networking.k8s.io", "names": {"plural": plural, "kind": plural}, "versions": versions},
+        }))
+        .expect("a CRD")
+    };
+    let of_crd = |crd| {
+        let mut seen = seen();
+        seen.facts.crds = vec![crd];
+        of(&seen, Code::FutureUnsupportedGatewayApiVersion)
+    };
+    let named = ["CustomResourceDefinition referencegrants.gateway.networking.k8s.io"];
+    assert_eq!(of_crd(crd("referencegrants", &[("v1beta1", true)])), named);
+    assert_eq!(
+        of_crd(crd("referencegrants", &[("v1beta1", true), ("v1", false)])),
+        named
+    );
+    for fine in [
+        crd("referencegrants", &[("v1beta1", true), ("v1", true)]),
+        // Of versions that nobody here understands another message tells.
+        crd("referencegrants", &[("v7", true)]),
+        crd("udproutes", &[("v1alpha2", true)]),
     ] {
-        assert_eq!(seconds(&time.into()), expected, "{time}");
+        assert_eq!(of_crd(fine), Vec::<String>::new());
     }
 }

@@ -39,6 +39,8 @@ async fn a_ztunnel_is_found_by_node_and_by_the_pods_that_it_serves() {
         (cluster.ztunnel(Some("b")).await, "ztunnel-b.istio-system"),
         (cluster.ztunnel_of("shop/web").await, "ztunnel-b.istio-system"),
         (cluster.ztunnel_of("10.0.0.4").await, "ztunnel-b.istio-system"),
+        (cluster.ztunnel_for("10.0.0.4").await, "ztunnel-b.istio-system"),
+        (cluster.ztunnel_for("192.0.2.7").await, "ztunnel-a.istio-system"),
     ] {
         assert_eq!(found.expect("a ztunnel").shown(), name);
     }

@@ -79,6 +79,24 @@ async fn a_token_of_an_unknown_key_is_reviewed_once() {
     );
 }
 
+/// As `kubectl create token` and istioctl ask for them.
+#[tokio::test]
+async fn a_token_that_is_bound_to_no_pod_lets_look_and_no_more() {
+    let api = FakeApi::new();
+    let unbound = json!({"authenticated": true, "audiences": ["istio-ca"], "user": {
+        "username": "system:serviceaccount:istio-system:default"
+    }});
+    api.review(&TOKEN_REVIEWS, unbound);
+    let authenticator = authenticator(&api, &PodBoard::default());
+    let looks = authenticator.onlooker(&metadata(), None).await;
+    assert_eq!(looks.as_deref(), Ok("istio-system"));
+    let acts = authenticator.authenticate(&metadata(), None).await;
+    assert!(matches!(acts, Err(Denied::Unauthenticated(_))), "{acts:?}");
+    api.review(&TOKEN_REVIEWS, json!({"authenticated": false}));
+    let nobody = authenticator.onlooker(&metadata(), None).await;
+    assert!(matches!(nobody, Err(Denied::Unauthenticated(_))), "{nobody:?}");
+}
+
 #[tokio::test]
 async fn a_review_that_says_no_is_a_no() {
     let api = FakeApi::new();

@@ -21,7 +21,45 @@ fn admission() -> XdsAdmission {
     XdsAdmission {
         authenticator: Authenticator::new(key, mesh_types::TrustDomain::default()),
         gateways,
+        root_namespace: "istio-system".to_owned(),
     }
+}
+
+async fn may_look(token: Option<&str>, account: &str) -> Result<Audience, Denied> {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Arc::new(TokenKey::load_or_create(dir.path()).unwrap());
+    let admission = XdsAdmission {
+        authenticator: Authenticator::new(key.clone(), mesh_types::TrustDomain::default()),
+        ..admission()
+    };
+    let subject = TokenSubject {
+        account: account.parse().unwrap(),
+        node: "node-a".to_owned(),
+        pod: None,
+    };
+    let signed = key
+        .sign(&subject, Duration::from_secs(60), std::time::SystemTime::now())
+        .unwrap();
+    let mut metadata = MetadataMap::new();
+    let header = format!("Bearer {}", token.unwrap_or(signed.as_str()));
+    metadata.insert("authorization", header.parse().unwrap());
+    admission.may_look(&metadata, None).await
+}
+
+#[tokio::test]
+async fn accounts_of_the_meshs_own_namespace_are_told_of_everybody_and_others_of_their_own() {
+    assert_eq!(
+        may_look(None, "istio-system/default").await,
+        Ok(Audience::Everybody)
+    );
+    assert_eq!(
+        may_look(None, "shop/cart").await,
+        Ok(Audience::Namespace("shop".to_owned()))
+    );
+    assert!(matches!(
+        may_look(Some("no token"), "istio-system/default").await,
+        Err(Denied::Unauthenticated(_))
+    ));
 }
 
 #[test]

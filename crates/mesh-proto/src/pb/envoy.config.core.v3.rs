@@ -12,6 +12,12 @@ pub struct Node {
         super::super::super::super::google::protobuf::Struct,
     >,
 }
+/// Who an xDS server is: of istiod, and of ours, JSON.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ControlPlane {
+    #[prost(string, tag = "1")]
+    pub identifier: ::prost::alloc::string::String,
+}
 /// A header. Bytes that are no UTF-8 stand in `raw_value`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeaderValue {

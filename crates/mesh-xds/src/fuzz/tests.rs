@@ -1,8 +1,10 @@
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use mesh_proto::google::rpc::Status;
 
 use super::*;
+use crate::server::debug::wire::{Standing, TypeStanding};
 
 #[test]
 fn the_corpus_and_its_mutations() {
@@ -17,7 +19,11 @@ fn the_corpus_and_its_mutations() {
 #[test]
 fn the_corpus_is_a_real_exchange() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/sessions");
-    for (name, content) in [("requests", requests()), ("responses", responses())] {
+    for (name, content) in [
+        ("requests", requests()),
+        ("responses", responses()),
+        ("standings", standings()),
+    ] {
         let path = dir.join(name);
         if std::env::var_os("LATEEN_UPDATE").is_some() {
             std::fs::write(&path, &content).unwrap();
@@ -97,6 +103,30 @@ fn responses() -> Vec<u8> {
             .map(|push| push.decode().unwrap().encode_to_vec())
             .into_iter(),
     )
+}
+
+/// What istioctl asks, and what it is told of a proxy.
+fn standings() -> Vec<u8> {
+    let asked = DiscoveryRequest {
+        type_url: crate::server::debug::SYNCZ.to_owned(),
+        ..Default::default()
+    };
+    let of_type = |standing| TypeStanding {
+        type_url: TypeUrl::ADDRESS.as_str().to_owned(),
+        standing,
+        pushed: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_281_805)),
+    };
+    let told = ClientStanding {
+        pod: "z".to_owned(),
+        namespace: "ns".to_owned(),
+        cluster: "c".to_owned(),
+        version: "1".to_owned(),
+        types: vec![
+            of_type(Standing::Synced),
+            of_type(Standing::Refused("p: rules[0]".to_owned())),
+        ],
+    };
+    join([asked.encode_to_vec(), told.to_any().value.to_vec()].into_iter())
 }
 
 fn join(messages: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, header};
-use mesh_grpc::{AuthenticateCaller, Denied, Lifetime};
+use mesh_grpc::{AuthenticateCaller, ConnectionInfo, Denied, Lifetime};
 use mesh_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::SERVICE_NAME;
 use mesh_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use parking_lot::Mutex;
@@ -23,9 +23,10 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::cache::ResourceCache;
+use super::debug::{self, Audience};
 use super::session::SubscriberStatus;
 use super::stream::SubscriberStream;
 use crate::node::NodeInfo;
@@ -43,6 +44,20 @@ pub trait AdmitNode: AuthenticateCaller {
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
     }
+
+    /// Whose standing somebody may be told of, who is no xDS client: an operator, with a token or a certificate.
+    ///
+    /// # Errors
+    /// Fails for whoever may not be told anything.
+    fn may_look(
+        &self,
+        _: &MetadataMap,
+        _: Option<&ConnectionInfo>,
+    ) -> impl Future<Output = Result<Audience, Denied>> + Send {
+        std::future::ready(Err(Denied::Forbidden(
+            "nobody is told here how proxies stand".to_owned(),
+        )))
+    }
 }
 
 /// The aggregated discovery service. Clones serve the same cache.
@@ -56,6 +71,8 @@ pub(super) struct Shared<A> {
     pub(super) cache: ResourceCache,
     pub(super) admission: A,
     pub(super) subscribers: Mutex<BTreeMap<u64, SubscriberStatus>>,
+    /// Who this server is, as debug answers say it; empty where they do not.
+    pub(super) identifier: String,
     next_id: AtomicU64,
 }
 
@@ -63,11 +80,18 @@ impl<A: AdmitNode> XdsServer<A> {
     /// Serves a cache to the clients that `admission` lets in.
     #[must_use]
     pub fn new(cache: ResourceCache, admission: A) -> Self {
+        Self::called(String::new(), cache, admission)
+    }
+
+    /// The same; debug answers say that they come from `identifier`.
+    #[must_use]
+    pub fn called(identifier: String, cache: ResourceCache, admission: A) -> Self {
         Self {
             shared: Arc::new(Shared {
                 cache,
                 admission,
                 subscribers: Mutex::new(BTreeMap::new()),
+                identifier,
                 next_id: AtomicU64::new(0),
             }),
         }
@@ -114,11 +138,13 @@ async fn open<A: AdmitNode>(
     shared: Arc<Shared<A>>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    if request.uri().path() != DELTA_PATH {
-        return Err(Status::new(
-            Code::Unimplemented,
-            "only DeltaAggregatedResources is served",
-        ));
+    match request.uri().path() {
+        DELTA_PATH => {}
+        debug::PATH => return debug::open(shared, request).await,
+        _ => {
+            let only = "only DeltaAggregatedResources is served";
+            return Err(Status::new(Code::Unimplemented, only));
+        }
     }
     let (parts, body) = request.into_parts();
     let connection = mesh_grpc::caller::connection(&parts.extensions);
@@ -131,7 +157,7 @@ async fn open<A: AdmitNode>(
     let good_for = shared.admission.good_for(&metadata, connection);
     let lifetime = Lifetime::new(good_for, fastrand::f64());
     if !shared.cache.is_ready() {
-        debug!("xDS stream refused: not everything is loaded yet");
+        tracing::debug!("xDS stream refused: not everything is loaded yet");
         return Err(Status::unavailable(
             "the control plane has not loaded everything yet",
         ));

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use serde::Serialize;
@@ -84,6 +85,9 @@ pub struct SubscriptionStatus {
     pub refusals: u64,
     /// What it refused last, if that was its last answer.
     pub refused: Option<String>,
+    /// When it was last sent anything, as far as whoever carries the stream has a clock.
+    #[serde(skip)]
+    pub pushed: Option<SystemTime>,
 }
 
 impl ServerSession {

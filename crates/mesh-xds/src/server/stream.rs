@@ -1,8 +1,10 @@
 //! One stream: its response body, polled by the connection, drives everything. While the client does not read, it is
 //! not polled, and changes merge in the cache.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -33,6 +35,8 @@ pub(super) struct SubscriberStream<A: AdmitNode> {
     requests: Streaming<DeltaDiscoveryRequest>,
     changes: watch::Receiver<u64>,
     sending: Option<Chunks>,
+    /// When each type was last pushed.
+    pushed: BTreeMap<Arc<str>, SystemTime>,
     end: StreamEnd,
     /// When that is.
     ends: Pin<Box<Sleep>>,
@@ -60,6 +64,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
             requests,
             changes,
             sending: None,
+            pushed: BTreeMap::new(),
             end: lifetime.end,
             ends: Box::pin(sleep(lifetime.after)),
         }
@@ -98,6 +103,9 @@ impl<A: AdmitNode> SubscriberStream<A> {
             }
             self.readmit()?;
             let push = self.session.next_push().map_err(|e| end(&e))?;
+            if let Some(push) = &push {
+                self.pushed.insert(push.type_url.clone(), SystemTime::now());
+            }
             self.publish_status();
             if let Some(push) = push {
                 debug!(
@@ -166,10 +174,11 @@ impl<A: AdmitNode> SubscriberStream<A> {
     }
 
     fn publish_status(&self) {
-        self.shared
-            .subscribers
-            .lock()
-            .insert(self.id, self.session.status());
+        let mut status = self.session.status();
+        for subscription in &mut status.subscriptions {
+            subscription.pushed = self.pushed.get(subscription.type_url.as_str()).copied();
+        }
+        self.shared.subscribers.lock().insert(self.id, status);
     }
 
     fn log_end(&self, status: &Status) {

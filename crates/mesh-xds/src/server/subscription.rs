@@ -275,6 +275,7 @@ impl Subscription {
             outstanding: self.outstanding.is_some(),
             refusals: self.refusals,
             refused: self.refused.clone(),
+            pushed: None,
         }
     }
 }

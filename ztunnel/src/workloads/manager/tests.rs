@@ -46,6 +46,7 @@ impl StartPods for Starter {
             pod: Arc::new(LocalPod::new(info.clone(), objects::CLUSTER, Strng::default())),
             drain: trigger,
             connections: Connections::default(),
+            netns: None,
         })
     }
 }
