@@ -120,13 +120,15 @@ impl TypeStanding {
             sent,
             acknowledged,
             outstanding,
+            pushed,
             ..
         } = *subscription;
         let standing = if let Some(why) = &subscription.refused {
             Standing::Refused(why.clone())
         } else if outstanding || acknowledged < sent {
             Standing::Stale
-        } else if sent == 0 {
+        } else if pushed.is_none() {
+            // A type of which there is nothing is sent too: empty.
             Standing::NotSent
         } else {
             Standing::Synced
@@ -134,7 +136,7 @@ impl TypeStanding {
         Self {
             type_url: subscription.type_url.as_str().to_owned(),
             standing,
-            pushed: subscription.pushed.and_then(whole_seconds),
+            pushed: pushed.and_then(whole_seconds),
         }
     }
 }

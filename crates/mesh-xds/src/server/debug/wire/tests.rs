@@ -61,11 +61,16 @@ fn the_words_are_istiods() {
         refused: refused.map(str::to_owned),
         pushed: Some(at(7) + Duration::from_millis(3)),
     };
+    let unsent = SubscriptionStatus {
+        pushed: None,
+        ..subscription(0, 0, false, None)
+    };
     for (subscription, status, details) in [
         (subscription(9, 9, false, None), ConfigStatus::Synced, None),
+        (subscription(0, 0, false, None), ConfigStatus::Synced, None),
         (subscription(9, 9, true, None), ConfigStatus::Stale, None),
         (subscription(9, 7, false, None), ConfigStatus::Stale, None),
-        (subscription(0, 0, false, None), ConfigStatus::NotSent, None),
+        (unsent, ConfigStatus::NotSent, None),
         (
             subscription(9, 7, false, Some("no")),
             ConfigStatus::Error,
@@ -83,7 +88,8 @@ fn the_words_are_istiods() {
         assert_eq!(node.id, "z.istio-system");
         let of_type = &config.generic_xds_configs[0];
         assert_eq!(of_type.config_status, i32::from(status), "{subscription:?}");
-        assert_eq!(of_type.last_updated.map(|t| (t.seconds, t.nanos)), Some((7, 0)));
+        let updated = of_type.last_updated.map(|t| (t.seconds, t.nanos));
+        assert_eq!(updated, subscription.pushed.map(|_| (7, 0)));
         let said = of_type.error_state.as_ref().map(|state| state.details.as_str());
         assert_eq!(said, details);
         assert_eq!(
