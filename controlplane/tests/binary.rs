@@ -43,8 +43,11 @@ impl Running {
         }
     }
 
-    /// Reads its log until a line holds `text`.
+    /// Reads its log until a line holds `text`; lines of different threads come in any order, so one that was read already will do.
     fn until(&mut self, text: &str) -> String {
+        if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
         loop {
             let line = self.lines.next().expect("it ended").unwrap();
             self.log.push(line.clone());
