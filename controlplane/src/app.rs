@@ -62,6 +62,7 @@ use crate::sources::{SourceBatch, Sources, Which};
 use duties::{Duties, host, instance, replica};
 
 mod duties;
+mod memory;
 
 /// Prints a token.
 ///
@@ -233,6 +234,8 @@ pub async fn start(
     let control = control(args, Sources::new(which), outputs.clone(), &readiness)?;
     let config = start_sources(tasks, files, kube)?;
     tasks.critical("control", control.run(config, places, questions));
+    let (cache, changed) = (outputs.cache.clone(), outputs.changed.clone());
+    tasks.spawn("memory of the start", memory::forget(cache, changed));
 
     let registry = mesh_runtime::metrics::registry("controlplane", env!("CARGO_PKG_VERSION"));
     let services = services(

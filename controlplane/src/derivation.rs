@@ -15,7 +15,7 @@ use index::{
     RegistrationChange, ResourceChange, Scoped, UnrecordedAddresses,
 };
 use mesh_model::l7::{Backend, Bind, EndpointLabels, Policy, Quota, Route};
-use mesh_proto::{istio::security::Authorization, istio::workload::Address};
+use mesh_proto::istio::security::Authorization;
 use mesh_register::{Assignment, Membership, Options, Place, Redirection, Report};
 use mesh_types::{NamespacedName, Strng};
 use mesh_xds::{Change, TypeUrl};
@@ -175,12 +175,12 @@ impl Derivation {
         let policies = changes.authorizations.into_iter();
         self.resources.extend(policies.map(|c| {
             resource(TypeUrl::AUTHORIZATION, c, |p| {
-                Authorization::from(p).encode_to_vec()
+                Authorization::from(p).encode_to_vec().into()
             })
         }));
         let addresses = changes.addresses.into_iter();
         self.resources
-            .extend(addresses.map(|c| resource(TypeUrl::ADDRESS, c, |a| Address::from(a).encode_to_vec())));
+            .extend(addresses.map(|c| resource(TypeUrl::ADDRESS, c, Bytes::clone)));
         self.collect_l7(changes.l7);
         self.collect_warnings(changes.conditions);
         self.assignments
@@ -254,16 +254,16 @@ impl From<(ObjectKey, Condition)> for ObjectCondition {
 /// A resource that only the proxies of its gateways are sent.
 fn scoped<T>(type_url: TypeUrl, change: ResourceChange<Scoped<T>>, encode: impl Fn(&T) -> Bytes) -> Change {
     match change.value {
-        Some(Scoped { value, gateways }) => Change::upsert(type_url, change.name.as_str(), encode(&value))
+        Some(Scoped { value, gateways }) => Change::upsert(type_url, change.name, encode(&value))
             .for_gateways(gateways.iter().map(ToString::to_string)),
-        None => Change::remove(type_url, change.name.as_str()),
+        None => Change::remove(type_url, change.name),
     }
 }
 
-fn resource<T>(type_url: TypeUrl, change: ResourceChange<T>, encode: impl Fn(&T) -> Vec<u8>) -> Change {
+fn resource<T>(type_url: TypeUrl, change: ResourceChange<T>, encode: impl Fn(&T) -> Bytes) -> Change {
     match change.value {
-        Some(value) => Change::upsert(type_url, change.name.as_str(), encode(&value)),
-        None => Change::remove(type_url, change.name.as_str()),
+        Some(value) => Change::upsert(type_url, change.name, encode(&value)),
+        None => Change::remove(type_url, change.name),
     }
 }
 

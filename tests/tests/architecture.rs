@@ -74,6 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "mesh-types",
             "mesh-proto",
             "mesh-model",
+            "mesh-net",
             "mesh-tls",
             "mesh-grpc",
             "mesh-certs",

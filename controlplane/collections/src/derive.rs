@@ -1,13 +1,14 @@
 //! A derived collection: for every entry of its primary collection, what a function makes of it.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::fetch::Fetch;
 use crate::graph::table;
 use crate::handle::{Collection, Key, Value};
 use crate::node::{Node, Read, Reader};
+use crate::slots::Slots;
 use crate::table::Table;
 
 /// What one entry of the primary collection becomes.
@@ -18,22 +19,36 @@ pub(crate) struct DeriveNode<K, V, O, W> {
     number: usize,
     from: Collection<K, V>,
     derive: Derivation<K, V, O, W>,
-    rows: Vec<Row<K, O>>,
-    free: Vec<usize>,
-    row_of: HashMap<K, usize>,
+    rows: Slots<K, Row<O>>,
     dirty: BTreeSet<usize>,
-    /// Who offers a value for an output; the first offer, in the order of the primary keys, is the output.
-    offers: HashMap<O, Vec<(K, Arc<W>)>>,
+    /// Outputs that several rows offer a value for, which are few: of the others, the table knows who does.
+    contested: HashMap<O, Vec<Offer<K, W>>>,
     table: Table<O, W>,
     computations: u64,
 }
 
-/// One entry of the primary collection: what it looked up, and what it offers.
-struct Row<K, O> {
-    key: Option<K>,
-    reads: Vec<Read>,
-    outputs: Vec<O>,
+/// One entry of the primary collection: what it looked up, and what it offers. There is one for each object of a cluster and
+/// each thing that is made of it, so it is kept small.
+struct Row<O> {
+    reads: Box<[Read]>,
+    outputs: Outputs<O>,
 }
+
+/// Mostly one.
+enum Outputs<O> {
+    One(O),
+    Many(Vec<O>),
+}
+
+/// A value for an output.
+struct Offer<K, W> {
+    by: K,
+    row: usize,
+    value: Arc<W>,
+}
+
+/// The offers for each output that a settling is about, in the order of the primary keys: the first is the output.
+type Touched<K, O, W> = BTreeMap<O, Vec<Offer<K, W>>>;
 
 impl<K: Key, V: Value, O: Key, W: Value> DeriveNode<K, V, O, W> {
     pub(crate) fn new(number: usize, from: Collection<K, V>, derive: Derivation<K, V, O, W>) -> Self {
@@ -41,103 +56,108 @@ impl<K: Key, V: Value, O: Key, W: Value> DeriveNode<K, V, O, W> {
             number,
             from,
             derive,
-            rows: Vec::new(),
-            free: Vec::new(),
-            row_of: HashMap::new(),
+            rows: Slots::new(),
             dirty: BTreeSet::new(),
-            offers: HashMap::new(),
+            contested: HashMap::new(),
             table: Table::new(),
             computations: 0,
         }
     }
 
-    fn row(&mut self, key: &K) -> usize {
-        if let Some(row) = self.row_of.get(key) {
-            return *row;
-        }
-        let row = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(Row {
-                key: None,
-                reads: Vec::new(),
-                outputs: Vec::new(),
-            });
-            self.rows.len() - 1
-        });
-        self.rows[row].key = Some(key.clone());
-        self.row_of.insert(key.clone(), row);
-        row
-    }
-
     /// Computes one row anew; a row whose primary entry is gone has no outputs any more.
-    fn recompute(&mut self, row: usize, before: &[Box<dyn Node>], touched: &mut BTreeSet<O>) {
-        let Some(key) = self.rows[row].key.clone() else {
+    fn recompute(&mut self, row: usize, before: &[Box<dyn Node>], touched: &mut Touched<K, O, W>) {
+        let Some(key) = self.rows.key(row).cloned() else {
             return;
         };
         let reader = Reader::new(self.number, row);
-        let (outputs, reads) = match table(before, self.from).look(&key) {
+        let entry = table(before, self.from).look(&key);
+        let (outputs, reads) = match entry {
             Some(value) => {
                 self.computations += 1;
                 let fetch = Fetch::new(before, reader);
                 let outputs = (self.derive)(&fetch, &key, value);
                 (outputs, fetch.into_reads())
             }
-            None => {
-                self.row_of.remove(&key);
-                self.rows[row].key = None;
-                self.free.push(row);
-                (Vec::new(), Vec::new())
-            }
+            None => (Vec::new(), Vec::new()),
         };
-        let old_reads = std::mem::replace(&mut self.rows[row].reads, reads);
+        let row_now = self.rows.get_mut(row);
+        let old_reads = std::mem::replace(&mut row_now.reads, reads.into());
         for read in old_reads {
-            if self.rows[row].reads.binary_search(&read).is_err() {
+            if row_now.reads.binary_search(&read).is_err() {
                 before[read.node()].forget(read.point(), reader);
             }
         }
+        // While the row still has its key, which outputs that it offered are ordered by.
         self.offer(row, &key, outputs, touched);
+        if entry.is_none() {
+            self.rows.remove(row);
+        }
     }
 
     /// Replaces what a row offers.
-    fn offer(&mut self, row: usize, key: &K, outputs: Vec<(O, W)>, touched: &mut BTreeSet<O>) {
-        for output in std::mem::take(&mut self.rows[row].outputs) {
-            if let Some(offers) = self.offers.get_mut(&output) {
-                offers.retain(|(by, _)| by != key);
-            }
-            touched.insert(output);
+    fn offer(&mut self, row: usize, key: &K, outputs: Vec<(O, W)>, touched: &mut Touched<K, O, W>) {
+        let before = std::mem::take(&mut self.rows.get_mut(row).outputs);
+        for output in before {
+            let offers = self.offers(output, touched);
+            offers.retain(|offer| offer.by != *key);
         }
-        // Most rows have one output, and most outputs one offer: no room for more is kept.
-        self.rows[row].outputs.reserve_exact(outputs.len());
+        let mut offered = Vec::with_capacity(outputs.len());
         for (output, value) in outputs {
-            let offers = self.offers.entry(output.clone());
-            let offers = offers.or_insert_with(|| Vec::with_capacity(1));
-            match offers.binary_search_by(|(by, _)| by.cmp(key)) {
+            let offers = self.offers(output.clone(), touched);
+            match offers.binary_search_by(|offer| offer.by.cmp(key)) {
                 // The same row offers the same output twice: the first counts.
                 Ok(_) => continue,
-                Err(at) => offers.insert(at, (key.clone(), Arc::new(value))),
+                Err(at) => offers.insert(
+                    at,
+                    Offer {
+                        by: key.clone(),
+                        row,
+                        value: Arc::new(value),
+                    },
+                ),
             }
-            self.rows[row].outputs.push(output.clone());
-            touched.insert(output);
+            offered.push(output);
         }
+        self.rows.get_mut(row).outputs = offered.into();
+    }
+
+    /// The offers for an output, as this settling has them.
+    fn offers<'t>(&mut self, output: O, touched: &'t mut Touched<K, O, W>) -> &'t mut Vec<Offer<K, W>> {
+        touched.entry(output).or_insert_with_key(|output| {
+            if let Some(offers) = self.contested.remove(output) {
+                return offers;
+            }
+            let offered = self.table.offered(output);
+            let alone = offered.and_then(|(row, value)| {
+                Some(Offer {
+                    by: self.rows.key(row)?.clone(),
+                    row,
+                    value: value.clone(),
+                })
+            });
+            alone.into_iter().collect()
+        })
     }
 }
 
 impl<K: Key, V: Value, O: Key, W: Value> Node for DeriveNode<K, V, O, W> {
     fn settle(&mut self, before: &[Box<dyn Node>], woken: &mut Vec<Reader>) {
         for change in table(before, self.from).round() {
-            let row = self.row(&change.key);
+            let row = self.rows.number(&change.key);
             self.dirty.insert(row);
         }
-        let mut touched = BTreeSet::new();
+        let mut touched = Touched::new();
         for row in std::mem::take(&mut self.dirty) {
             self.recompute(row, before, &mut touched);
         }
-        for output in touched {
-            let new = self.offers.get(&output).and_then(|offers| offers.first());
-            let new = new.map(|(_, value)| value.clone());
-            if new.is_none() {
-                self.offers.remove(&output);
+        for (output, mut offers) in touched {
+            let new = offers.first().map(|first| (first.row, first.value.clone()));
+            if offers.len() > 1 {
+                offers.shrink_to_fit();
+                self.contested.insert(output.clone(), offers);
             }
-            self.table.put(output, new, woken);
+            let (row, new) = new.map_or((0, None), |(row, value)| (row, Some(value)));
+            self.table.put_of(row, output, new, woken);
         }
     }
 
@@ -167,5 +187,45 @@ impl<K: Key, V: Value, O: Key, W: Value> Node for DeriveNode<K, V, O, W> {
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
         &mut self.table
+    }
+}
+
+impl<O> Default for Row<O> {
+    fn default() -> Self {
+        Self {
+            reads: Box::default(),
+            outputs: Outputs::default(),
+        }
+    }
+}
+
+impl<O> Default for Outputs<O> {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl<O> From<Vec<O>> for Outputs<O> {
+    fn from(mut outputs: Vec<O>) -> Self {
+        match outputs.pop() {
+            Some(only) if outputs.is_empty() => Self::One(only),
+            last => {
+                outputs.extend(last);
+                Self::Many(outputs)
+            }
+        }
+    }
+}
+
+impl<O> IntoIterator for Outputs<O> {
+    type Item = O;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<O>, std::vec::IntoIter<O>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self {
+            Self::One(output) => (Some(output), Vec::new()),
+            Self::Many(outputs) => (None, outputs),
+        };
+        one.into_iter().chain(many)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::derive::DeriveNode;
 use crate::fetch::Fetch;
+use crate::groups::GroupsNode;
 use crate::handle::{Collection, Index, Key, Value};
 use crate::index::IndexNode;
 use crate::node::{Node, Reader};
@@ -67,6 +68,18 @@ impl Graph {
     ) -> Index<I, K, V> {
         let node = IndexNode::new(of, Box::new(keys_of));
         Index::new(self.add(name, Box::new(node)), of)
+    }
+
+    /// The groups of a collection's entries, as many for an entry as the function gives: one is there while it has a member,
+    /// and changes when it gets its first and loses its last.
+    pub fn groups<G: Key, K: Key, V: Value>(
+        &mut self,
+        name: &'static str,
+        of: Collection<K, V>,
+        groups_of: impl Fn(&K, &V) -> Vec<G> + Send + 'static,
+    ) -> Collection<G, ()> {
+        let node = GroupsNode::new(of, Box::new(groups_of));
+        Collection::new(self.add(name, Box::new(node)))
     }
 
     /// Stages an entry of an input; the last state staged before [`Self::settle`] counts.

@@ -15,14 +15,17 @@
 //! - [`graph`]: [`Graph`], its inputs, and how it settles.
 //! - [`fetch`]: what a derivation may look up.
 //! - [`handle`]: typed names of collections and indexes.
-//! - `table`: a collection's entries and who read them. `derive`, `index`: the two sorts of nodes made from others.
+//! - `table`: a collection's entries and who read them. `derive`, `index`, `groups`: the sorts of nodes made from others.
+//! - `slots`: things by key and by number.
 
 mod derive;
 pub mod fetch;
 pub mod graph;
+mod groups;
 pub mod handle;
 mod index;
 mod node;
+mod slots;
 mod table;
 
 pub use fetch::Fetch;

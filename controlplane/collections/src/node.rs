@@ -2,6 +2,8 @@
 
 use std::any::Any;
 
+use crate::slots::{large, small};
+
 /// A row of a derived collection: the node and the row's number in it. Whoever read something is noted as this, many times
 /// over for each row, so it is kept small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,14 +51,6 @@ impl Read {
     pub(crate) fn point(self) -> usize {
         large(self.point)
     }
-}
-
-fn small(number: usize) -> u32 {
-    u32::try_from(number).expect("rows and keys are objects of a cluster, of which there are fewer than 2^32")
-}
-
-fn large(number: u32) -> usize {
-    usize::try_from(number).expect("it was one")
 }
 
 /// A node: an input, a derived collection or an index.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::handle::{Key, Value};
 use crate::node::Reader;
+use crate::slots::{Slots, large, small};
 
 /// What became of one entry between two looks at a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Table<K, V> {
 
 struct Entry<V> {
     value: Arc<V>,
+    /// Which row offers it; of an input, none does.
+    row: u32,
     used: Cell<bool>,
 }
 
@@ -72,9 +75,26 @@ impl<K: Key, V: Value> Table<K, V> {
         self.round.clear();
     }
 
+    /// An entry, and the row that offers it.
+    pub(crate) fn offered(&self, key: &K) -> Option<(usize, &Arc<V>)> {
+        let entry = self.entries.get(key)?;
+        Some((large(entry.row), &entry.value))
+    }
+
     /// Puts a new state of an entry in place, if it is another one, and says who read the old.
     pub(crate) fn put(&mut self, key: K, new: Option<Arc<V>>, woken: &mut Vec<Reader>) {
-        let old = self.entries.get(&key).map(|e| e.value.clone());
+        self.put_of(0, key, new, woken);
+    }
+
+    /// The same, of an entry that a row offers.
+    pub(crate) fn put_of(&mut self, row: usize, key: K, new: Option<Arc<V>>, woken: &mut Vec<Reader>) {
+        let row = small(row);
+        let before = self.entries.get_mut(&key);
+        let old = before.map(|entry| {
+            // It may change hands without another value.
+            entry.row = row;
+            entry.value.clone()
+        });
         if old.as_deref() == new.as_deref() {
             return;
         }
@@ -82,6 +102,7 @@ impl<K: Key, V: Value> Table<K, V> {
             Some(value) => {
                 let entry = Entry {
                     value: value.clone(),
+                    row,
                     used: Cell::new(false),
                 };
                 self.entries.insert(key.clone(), entry);
@@ -136,40 +157,22 @@ impl<K: Key, V: Value> Table<K, V> {
 
 /// Who read which key, present or not: reading an absent key is a dependency as well.
 pub(crate) struct Watchers<K> {
-    inner: RefCell<Points<K>>,
-}
-
-struct Points<K> {
-    numbers: HashMap<K, usize>,
-    points: Vec<Point<K>>,
-    free: Vec<usize>,
-}
-
-struct Point<K> {
-    key: Option<K>,
-    /// In their order. Most keys have one reader or a few; of those that everybody reads, new rows come last.
-    readers: Vec<Reader>,
+    /// By key, in their order. Most keys have one reader or a few; of those that everybody reads, new rows come last.
+    readers: RefCell<Slots<K, Vec<Reader>>>,
 }
 
 impl<K: Clone + Eq + Hash> Watchers<K> {
     pub(crate) fn new() -> Self {
         Self {
-            inner: RefCell::new(Points {
-                numbers: HashMap::new(),
-                points: Vec::new(),
-                free: Vec::new(),
-            }),
+            readers: RefCell::new(Slots::new()),
         }
     }
 
     /// Notes that a reader read a key; gives the key's number.
     pub(crate) fn note(&self, key: &K, reader: Reader) -> usize {
-        let mut inner = self.inner.borrow_mut();
-        let number = match inner.numbers.get(key) {
-            Some(number) => *number,
-            None => inner.number(key),
-        };
-        let readers = &mut inner.points[number].readers;
+        let mut all = self.readers.borrow_mut();
+        let number = all.number(key);
+        let readers = all.get_mut(number);
         if let Err(at) = readers.binary_search(&reader) {
             if readers.is_empty() {
                 readers.reserve_exact(1);
@@ -180,39 +183,20 @@ impl<K: Clone + Eq + Hash> Watchers<K> {
     }
 
     pub(crate) fn forget(&self, number: usize, reader: Reader) {
-        let mut inner = self.inner.borrow_mut();
-        let point = &mut inner.points[number];
-        if let Ok(at) = point.readers.binary_search(&reader) {
-            point.readers.remove(at);
+        let mut all = self.readers.borrow_mut();
+        let readers = all.get_mut(number);
+        if let Ok(at) = readers.binary_search(&reader) {
+            readers.remove(at);
         }
-        if point.readers.is_empty()
-            && let Some(key) = point.key.take()
-        {
-            point.readers = Vec::new();
-            inner.numbers.remove(&key);
-            inner.free.push(number);
+        if readers.is_empty() {
+            all.remove(number);
         }
     }
 
     pub(crate) fn wake(&self, key: &K, woken: &mut Vec<Reader>) {
-        let inner = self.inner.borrow();
-        if let Some(number) = inner.numbers.get(key) {
-            woken.extend(&inner.points[*number].readers);
+        let all = self.readers.borrow();
+        if let Some(number) = all.find(key) {
+            woken.extend(all.get(number));
         }
-    }
-}
-
-impl<K: Clone + Eq + Hash> Points<K> {
-    fn number(&mut self, key: &K) -> usize {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.points.push(Point {
-                key: None,
-                readers: Vec::new(),
-            });
-            self.points.len() - 1
-        });
-        self.points[number].key = Some(key.clone());
-        self.numbers.insert(key.clone(), number);
-        number
     }
 }

@@ -81,6 +81,16 @@ impl<T> Derived<T> {
         }
     }
 
+    /// What is made of the value, with all that is said about it.
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Derived<U> {
+        Derived {
+            value: self.value.map(make),
+            provenance: self.provenance,
+            conditions: self.conditions,
+            status: self.status,
+        }
+    }
+
     /// No value, and why.
     pub(crate) fn nothing(provenance: ObjectKey, condition: Condition) -> Self {
         Self {

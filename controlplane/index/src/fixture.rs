@@ -182,7 +182,11 @@ impl Mesh {
             fold(&mut self.accounts, change.name.to_string(), change.value);
         }
         for change in changes.addresses {
-            fold(&mut self.addresses, change.name.to_string(), change.value);
+            let address = change.value.map(|body| {
+                let address = Address::decode(&change.name, body);
+                address.unwrap_or_else(|e| panic!("{e}"))
+            });
+            fold(&mut self.addresses, change.name.to_string(), address);
         }
         for change in changes.authorizations {
             fold(&mut self.policies, change.name.to_string(), change.value);

@@ -6,8 +6,9 @@ pub(crate) mod graph;
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use controlplane_k8s_api::{Kind, Object, ObjectKey};
-use mesh_model::{Address, Authorization};
+use mesh_model::Authorization;
 use mesh_types::{NamespacedName, Strng};
 
 use crate::allocation::{Allocator, HostAddresses};
@@ -60,8 +61,8 @@ pub enum RegistrationChange {
 /// What changed since the last look; at the first look, everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// Workloads and services.
-    pub addresses: Vec<ResourceChange<Address>>,
+    /// Workloads and services, as they travel ([`mesh_model::Address::encode`]).
+    pub addresses: Vec<ResourceChange<Bytes>>,
     /// Policies. A proxy denies what a policy that it does not know could forbid, so publish new ones before the
     /// workloads that list them, or together.
     pub authorizations: Vec<ResourceChange<Authorization>>,
@@ -176,17 +177,6 @@ impl Index {
     /// What changed since the last call, in the order of names.
     pub fn take_changes(&mut self) -> Changes {
         self.mesh.take_changes()
-    }
-
-    /// What belongs on a node, in the order of names.
-    pub fn assignments<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Assignment> + use<'a> {
-        self.mesh.assignments(node)
-    }
-
-    /// Whether an account's Pod belongs on a node and did not end: what a node may ask certificates for.
-    #[must_use]
-    pub fn runs_on(&self, node: &str, namespace: &str, service_account: &str) -> bool {
-        self.mesh.runs_on(node, namespace, service_account)
     }
 
     /// What the authors of objects should know, in the order of objects.

@@ -20,7 +20,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 use crate::allocation::EntryAddresses;
 use crate::config::{MeshConfig, VisibilityRule};
 use crate::derived::Derived;
-use crate::labels::{LabelKey, selects};
+use crate::labels::{LabelKey, Selectors, selects};
 use crate::peer_authentication::SelectedMode;
 use crate::registration::Claimed;
 use crate::service;
@@ -61,10 +61,15 @@ pub(crate) struct Lookups {
     pub(crate) waypoints: Collection<NamespacedName, Derived<Waypoint>>,
     pub(crate) localities: Collection<Strng, Locality>,
     pub(crate) registrations_by_address: Index<IpAddr, NamespacedName, Claimed>,
+    /// Whether anything is registered: where the API server says what runs, nothing is, and no Pod has to note that it is not
+    /// among them.
+    pub(crate) any_registration: Collection<(), ()>,
     pub(crate) services_by_label: Index<LabelKey, NamespacedName, Service>,
     /// Of Services without a selector: those of the others say of their Pods what the selector says, and change whenever any of
     /// a hundred Pods does.
     pub(crate) slices_by_pod: Index<NamespacedName, NamespacedName, EndpointSlice>,
+    /// The namespaces of their Pods.
+    pub(crate) sliced_namespaces: Collection<Strng, ()>,
     pub(crate) entries_by_host: Index<Strng, NamespacedName, ServiceEntry>,
 }
 
@@ -87,7 +92,7 @@ pub(crate) struct NamespaceLookups {
 #[derive(Clone, Copy)]
 pub(crate) struct EntryLookups {
     pub(crate) entries: Collection<NamespacedName, Derived<Entry>>,
-    by_label: Index<LabelKey, NamespacedName, ServiceEntry>,
+    selectors: Selectors<ServiceEntry>,
 }
 
 /// What derivations of workloads look into.
@@ -105,9 +110,9 @@ pub(crate) struct PolicyLookups {
     /// PeerAuthentications without a selector.
     pub(crate) namespace_peers: Index<Strng, NamespacedName, PeerAuthentication>,
     /// PeerAuthentications with one.
-    pub(crate) selected_modes: Index<LabelKey, NamespacedName, SelectedMode>,
+    pub(crate) selected_modes: Selectors<SelectedMode>,
     /// The selectors of AuthorizationPolicies that are sent.
-    pub(crate) selectors: Index<LabelKey, NamespacedName, Labels>,
+    pub(crate) selectors: Selectors<Labels>,
 }
 
 impl Inputs {
@@ -146,6 +151,9 @@ impl Lookups {
         let waypoints = graph.derive("waypoint", inputs.gateways, move |fetch, name, gateway| {
             waypoint_from_gateway(fetch, &mesh, inputs, &namespaces, name, gateway)
         });
+        let by_hand = graph.derive("slice by hand", inputs.slices, move |fetch, name, slice| {
+            is_by_hand(fetch, inputs, name, slice).then(|| slice.clone())
+        });
         Self {
             inputs,
             namespaces,
@@ -158,17 +166,19 @@ impl Lookups {
                 inputs.registrations,
                 |_, claimed| claimed.registration.addresses.clone(),
             ),
+            any_registration: graph.groups("any registration", inputs.registrations, |_, _| vec![()]),
             services_by_label: graph.index("services by label", inputs.services, |name, service| {
                 LabelKey::of_selector(&name.namespace, &service.spec.selector)
                     .into_iter()
                     .collect()
             }),
-            slices_by_pod: {
-                let by_hand = graph.derive("slice by hand", inputs.slices, move |fetch, name, slice| {
-                    is_by_hand(fetch, inputs, name, slice).then(|| slice.clone())
-                });
-                graph.index("slices by pod", by_hand, |_, slice| pods_of(slice))
-            },
+            slices_by_pod: graph.index("slices by pod", by_hand, |_, slice| pods_of(slice)),
+            sliced_namespaces: graph.groups("namespaces of slices by hand", by_hand, |_, slice| {
+                let mut namespaces: Vec<Strng> =
+                    pods_of(slice).into_iter().map(|pod| pod.namespace).collect();
+                namespaces.dedup();
+                namespaces
+            }),
             entries_by_host: graph.index("entries by host", inputs.service_entries, |_, entry| {
                 entry.spec.hosts.iter().map(service_entry::normal).collect()
             }),
@@ -247,14 +257,10 @@ impl EntryLookups {
             inputs.service_entries,
             move |fetch, name, entry| Some(entry_from_service_entry(fetch, &mesh, &lookups, name, entry)),
         );
-        let by_label = graph.index("entries by label", inputs.service_entries, |name, entry| {
-            let selector = entry.spec.workload_selector.as_ref();
-            selector
-                .and_then(|s| LabelKey::of_selector(&name.namespace, &s.labels))
-                .into_iter()
-                .collect()
+        let selectors = Selectors::new(graph, "entries by label", inputs.service_entries, |entry| {
+            entry.spec.workload_selector.as_ref().map(|s| &s.labels)
         });
-        Self { entries, by_label }
+        Self { entries, selectors }
     }
 
     /// The hosts of ServiceEntries that select a workload, and the entries.
@@ -265,9 +271,7 @@ impl EntryLookups {
         labels: &Labels,
     ) -> Vec<(NamespacedHostname, &'a ServiceEntry)> {
         let mut found = Vec::new();
-        for (name, entry) in
-            LabelKey::of_labels(namespace, labels).flat_map(|label| fetch.by(self.by_label, &label))
-        {
+        for (name, entry) in self.selectors.candidates(fetch, namespace, labels) {
             let selects = |s: &WorkloadSelector| selects(&s.labels, labels);
             if !entry.spec.workload_selector.as_ref().is_some_and(selects) {
                 continue;

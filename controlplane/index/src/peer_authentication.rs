@@ -21,7 +21,7 @@ use mesh_types::{NamespacedName, Strng};
 use crate::age::Age;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
-use crate::labels::{LabelKey, selects};
+use crate::labels::selects;
 use crate::lookups::PolicyLookups;
 
 /// What a PeerAuthentication with a selector means to the Pods that it selects.
@@ -114,8 +114,8 @@ pub(crate) fn policy_of_workload(
     namespace: &Strng,
     labels: &Labels,
 ) -> Option<NamespacedName> {
-    let oldest = LabelKey::of_labels(namespace, labels)
-        .flat_map(|label| fetch.by(policies.selected_modes, &label))
+    let candidates = policies.selected_modes.candidates(fetch, namespace, labels);
+    let oldest = candidates
         .filter(|(_, mode)| selects(&mode.selector, labels))
         .min_by(|(_, a), (_, b)| a.age.cmp(&b.age));
     match oldest.map(|(name, mode)| (name, mode.effect)) {

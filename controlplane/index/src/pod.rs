@@ -12,7 +12,7 @@ use mesh_types::{Identity, NamespacedName, Strng, WorkloadUid};
 
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
-use crate::labels::{LabelKey, selects};
+use crate::labels::selects;
 use crate::lookups::{Lookups, PolicyLookups, WorkloadLookups};
 use crate::ownership::{
     CANONICAL_NAME_LABELS, CANONICAL_REVISION_LABELS, DEFAULT_REVISION, first_label, workload_name,
@@ -132,6 +132,7 @@ pub(crate) fn live_registration<'a>(
     if pod.spec.host_network {
         return None;
     }
+    fetch.get(lookups.any_registration, &())?;
     let claimed = fetch.get(lookups.inputs.registrations, name)?;
     let is_of = claimed
         .registration
@@ -186,8 +187,7 @@ pub(crate) fn authorization_policies(
     let mut selected: Vec<NamespacedName> = namespaces
         .iter()
         .take(if namespaces[0] == namespaces[1] { 1 } else { 2 })
-        .flat_map(|namespace| LabelKey::of_labels(namespace, labels))
-        .flat_map(|label| fetch.by(policies.selectors, &label))
+        .flat_map(|namespace| policies.selectors.candidates(fetch, namespace, labels))
         .filter(|(_, selector)| selects(selector, labels))
         .map(|(policy, _)| policy.clone())
         .collect();

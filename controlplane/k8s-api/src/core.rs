@@ -10,6 +10,7 @@ pub(crate) use config::ConfigMapFields;
 pub use config::{ConfigMap, Secret, SecretBytes, SecretContent};
 
 use crate::object::Metadata;
+use crate::shared::Shared;
 
 /// A Namespace: all that matters are its labels and annotations.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -77,9 +78,9 @@ pub struct PodSpec {
     /// Whether it shares the node's network namespace.
     pub host_network: bool,
     /// The containers.
-    pub containers: Vec<Container>,
+    pub containers: Shared<Vec<Container>>,
     /// The init containers; those that keep running are sidecars and have ports.
-    pub init_containers: Vec<Container>,
+    pub init_containers: Shared<Vec<Container>>,
 }
 
 /// The name of a service account.
@@ -87,7 +88,7 @@ pub struct PodSpec {
 pub struct ServiceAccountName(pub Strng);
 
 /// A container's ports.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
     /// The name.
@@ -99,7 +100,7 @@ pub struct Container {
 }
 
 /// A port that a container names.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerPort {
     /// The name.
@@ -113,7 +114,7 @@ pub struct ContainerPort {
 }
 
 /// A port's transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
 pub enum Protocol {
     /// TCP, the default.
     #[default]
@@ -140,7 +141,7 @@ pub struct PodStatus {
     #[serde(rename = "podIPs")]
     pub pod_ips: Vec<PodIp>,
     /// Conditions.
-    pub conditions: Vec<PodCondition>,
+    pub conditions: Shared<Vec<PodCondition>>,
 }
 
 /// Where in its life a Pod is.
@@ -166,7 +167,7 @@ pub struct PodIp {
 }
 
 /// One condition of a Pod.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct PodCondition {
     /// Which.
     #[serde(rename = "type")]

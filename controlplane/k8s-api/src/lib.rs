@@ -13,6 +13,7 @@
 //! - [`lateen`]: our own kinds. [`mesh`]: the mesh's own configuration.
 //! - [`kinds`]: the API groups, their versions, and what each kind is to us.
 //! - [`references`]: what an object refers to, with the field that does.
+//! - [`shared`]: what many objects have alike.
 //! - [`value`]: durations and percentages, as each group writes them.
 //! - [`validate`]: what the schema cannot say (names, ports, ranges, fields that exclude one another).
 //! - [`error`]: where something is wrong, in which object and field, and why; always one line.
@@ -35,6 +36,7 @@ pub mod raw;
 pub mod references;
 pub mod security;
 pub mod service;
+pub mod shared;
 mod strictest;
 pub mod telemetry;
 mod tree;
@@ -48,3 +50,4 @@ pub use object::{
 };
 pub use parse::parse;
 pub use raw::RawObject;
+pub use shared::Shared;

@@ -21,10 +21,11 @@ use crate::networking::{
 };
 use crate::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::service::{EndpointSlice, Service};
+use crate::shared::Shared;
 use crate::telemetry::Telemetry;
 
 /// Labels or annotations.
-pub type Labels = BTreeMap<Strng, Strng>;
+pub type Labels = Shared<BTreeMap<Strng, Strng>>;
 
 /// An object and where in its file it begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,11 +119,11 @@ pub struct Metadata {
     /// Annotations.
     pub annotations: Labels,
     /// The objects that made this one.
-    pub owner_references: Vec<OwnerReference>,
+    pub owner_references: Shared<Vec<OwnerReference>>,
 }
 
 /// One of an object's makers.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnerReference {
     /// The maker's group and version.

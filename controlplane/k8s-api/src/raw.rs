@@ -1,7 +1,10 @@
 //! Objects as an API server writes them: JSON, one at a time, those of lists without `apiVersion` and `kind`.
 
+use std::fmt;
+
 use mesh_types::Strng;
-use serde::{Deserialize, Deserializer};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
 
 use crate::error::{ParseError, Position};
 use crate::kinds::Group;
@@ -90,7 +93,102 @@ impl RawObject {
 
 impl<'de> Deserialize<'de> for RawObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Placeless::deserialize(deserializer).map(|Placeless(tree)| Self(tree))
+        Part::Object.deserialize(deserializer).map(Self)
+    }
+}
+
+/// The parts of an object of which not everything is read.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    Metadata,
+}
+
+impl Part {
+    /// Who wrote which field is often longer than the object, and of no use here.
+    fn leaves_out(self, key: &str) -> bool {
+        matches!(self, Self::Metadata) && key == "managedFields"
+    }
+
+    /// The part that a field is, if it is one.
+    fn inner(self, key: &str) -> Option<Self> {
+        (matches!(self, Self::Object) && key == "metadata").then_some(Self::Metadata)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Tree;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = if self.leaves_out(&key) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            } else if let Some(inner) = self.inner(&key) {
+                map.next_value_seed(inner)?
+            } else {
+                map.next_value::<Placeless>()?.0
+            };
+            entries.push(Entry {
+                key,
+                key_at: Position::START,
+                value,
+            });
+        }
+        Ok(placeless(Value::Map(entries)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Placeless(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(placeless(Value::List(items)))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Tree, E> {
+        Ok(placeless(Value::Null))
+    }
+
+    fn visit_bool<E: de::Error>(self, v: bool) -> Result<Tree, E> {
+        Ok(placeless(Value::Bool(v)))
+    }
+
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Tree, E> {
+        Ok(placeless(Value::Unsigned(v)))
+    }
+
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<Tree, E> {
+        let value = u64::try_from(v).map_or(Value::Signed(v), Value::Unsigned);
+        Ok(placeless(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Tree, E> {
+        Ok(placeless(Value::Float(v)))
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Tree, E> {
+        Ok(placeless(Value::String(v.to_owned())))
+    }
+}
+
+fn placeless(value: Value) -> Tree {
+    Tree {
+        at: Position::START,
+        value,
     }
 }
 

@@ -56,7 +56,7 @@ struct Held {
     handed: Option<ObjectKey>,
     /// It is what is left of a broken policy.
     strictest: bool,
-    errors: Vec<ParseError>,
+    errors: Box<[ParseError]>,
 }
 
 impl Mirror {
@@ -85,15 +85,15 @@ impl Mirror {
                 Vec::new()
             }
             Event::Listed(object) => {
-                let name = Name::of(&object);
+                let name = Name::of(&object, texts);
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
                 self.set(name, object, scope, texts)
             }
             Event::ListEnds => self.end_list(),
-            Event::Applied(object) => self.set(Name::of(&object), object, scope, texts),
-            Event::Deleted(object) => self.remove(&Name::of(&object)).into_iter().collect(),
+            Event::Applied(object) => self.set(Name::of(&object, texts), object, scope, texts),
+            Event::Deleted(object) => self.remove(&Name::of(&object, texts)).into_iter().collect(),
         }
     }
 
@@ -160,12 +160,12 @@ impl Mirror {
         let spare = is_policy(kind).then(|| object.clone());
         match object.understand(kind) {
             Ok(mut located) => {
-                held.errors = Vec::new();
+                held.errors = Box::default();
                 texts.spare(&mut located.value);
                 held.hand(located, kind, scope, false)
             }
             Err(errors) => {
-                held.errors = errors;
+                held.errors = errors.into();
                 // A last good content says more than what is left of a broken one.
                 let never_good = held.handed.is_none() || held.strictest;
                 let left = spare
@@ -233,8 +233,9 @@ fn is_policy(kind: Kind) -> bool {
 }
 
 impl Name {
-    fn of(object: &RawObject) -> Self {
-        let text = |field| object.metadata(field).map(Strng::from).unwrap_or_default();
+    /// Whoever the object is handed to has the same texts.
+    fn of(object: &RawObject, texts: &mut Texts) -> Self {
+        let mut text = |field| texts.text(object.metadata(field).unwrap_or_default());
         Self {
             namespace: text("namespace"),
             name: text("name"),

@@ -315,8 +315,8 @@ fn warn(change: &ObjectChange) {
 
 /// How many of [`WATCHED`] say whose business the others are.
 const FIRST: usize = 2;
-/// News that are taken together.
-const CHUNK: usize = 512;
+/// News that are taken together: objects as they came, each many times as large as what is kept of it.
+const CHUNK: usize = 128;
 
 #[cfg(test)]
 mod tests;

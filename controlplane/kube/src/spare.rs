@@ -1,25 +1,55 @@
-//! What is kept of an object: nothing that nobody reads, and each text once. Pure.
+//! What is kept of an object: nothing that nobody reads, and what it has in common with others once. Pure.
 //!
 //! A cluster has ten thousand Pods of a hundred shapes. What tells them apart is short; the rest are the same labels, nodes,
 //! accounts and ports again and again, and fields of which a mesh reads nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 
-use controlplane_k8s_api::core::{Container, Node, Pod};
+use controlplane_k8s_api::core::{Container, Node, Pod, PodCondition};
+use controlplane_k8s_api::object::OwnerReference;
 use controlplane_k8s_api::service::EndpointSlice;
-use controlplane_k8s_api::{Labels, Metadata, Object};
+use controlplane_k8s_api::{Labels, Metadata, Object, Shared};
 use mesh_types::Strng;
 
-/// The texts of all objects, each once for as long as somebody has it.
+/// The texts of all objects, and what else they have alike, each once for as long as somebody has it.
 #[derive(Debug, Default)]
 pub struct Texts {
-    known: HashSet<Strng>,
+    texts: Known<Strng>,
+    labels: Known<Labels>,
+    owners: Known<Shared<Vec<OwnerReference>>>,
+    containers: Known<Shared<Vec<Container>>>,
+    conditions: Known<Shared<Vec<PodCondition>>>,
+}
+
+/// Things that are kept once.
+#[derive(Debug)]
+struct Known<T> {
+    known: HashSet<T>,
     /// At how many those that nobody has any more are forgotten.
     sweep_at: usize,
 }
 
+/// Something that several may have.
+trait Common: Clone + Eq + Hash {
+    /// Whether somebody else has it too.
+    fn is_shared(&self) -> bool;
+}
+
 impl Texts {
-    /// Leaves of an object what is read of it, and shares its texts with other objects.
+    /// A text, as others have it.
+    pub fn text(&mut self, text: &str) -> Strng {
+        match self.texts.known.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let text = Strng::from(text);
+                self.texts.keep(&text);
+                text
+            }
+        }
+    }
+
+    /// Leaves of an object what is read of it, and shares with other objects what they have in common.
     pub fn spare(&mut self, object: &mut Object) {
         match object {
             Object::Pod(pod) => self.pod(pod),
@@ -43,13 +73,22 @@ impl Texts {
         let spec = &mut pod.spec;
         self.share(&mut spec.node_name);
         self.share(&mut spec.service_account_name.0);
-        for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
-            self.container(container);
+        self.containers(&mut spec.containers);
+        self.containers(&mut spec.init_containers);
+        let conditions = &mut pod.status.conditions;
+        if !self.conditions.share(conditions) {
+            self.conditions.keep(conditions);
         }
-        for condition in &mut pod.status.conditions {
-            self.share(&mut condition.kind);
-            self.share(&mut condition.status);
+    }
+
+    fn containers(&mut self, containers: &mut Shared<Vec<Container>>) {
+        if self.containers.share(containers) {
+            return;
         }
+        let mut own = containers.to_vec();
+        own.iter_mut().for_each(|container| self.container(container));
+        *containers = own.into();
+        self.containers.keep(containers);
     }
 
     fn container(&mut self, container: &mut Container) {
@@ -92,35 +131,75 @@ impl Texts {
         }
         self.labels(&mut metadata.labels);
         self.labels(&mut metadata.annotations);
-        metadata.owner_references.shrink_to_fit();
-        for owner in &mut metadata.owner_references {
-            self.share(&mut owner.api_version);
-            self.share(&mut owner.kind);
-            self.share(&mut owner.name);
+        if !self.owners.share(&mut metadata.owner_references) {
+            let mut own = metadata.owner_references.to_vec();
+            for owner in &mut own {
+                self.share(&mut owner.api_version);
+                self.share(&mut owner.kind);
+                self.share(&mut owner.name);
+            }
+            metadata.owner_references = own.into();
+            self.owners.keep(&metadata.owner_references);
         }
     }
 
+    /// Whole sets are the same for all Pods of a Deployment, texts for many more.
     fn labels(&mut self, labels: &mut Labels) {
-        let all = std::mem::take(labels).into_iter();
-        *labels = all
-            .map(|(mut key, mut value)| {
-                self.share(&mut key);
-                self.share(&mut value);
-                (key, value)
-            })
+        if self.labels.share(labels) {
+            return;
+        }
+        let own = labels.iter();
+        let own: BTreeMap<Strng, Strng> = own
+            .map(|(key, value)| (self.text(key), self.text(value)))
             .collect();
+        *labels = own.into();
+        self.labels.keep(labels);
     }
 
     fn share(&mut self, text: &mut Strng) {
-        if let Some(known) = self.known.get(text.as_str()) {
-            *text = known.clone();
-            return;
+        if !self.texts.share(text) {
+            self.texts.keep(text);
         }
+    }
+}
+
+impl<T: Common> Known<T> {
+    /// Puts what is known already in the place of an equal one. Says whether it is known.
+    fn share(&self, thing: &mut T) -> bool {
+        let known = self.known.get(thing);
+        if let Some(known) = known {
+            *thing = known.clone();
+        }
+        known.is_some()
+    }
+
+    fn keep(&mut self, thing: &T) {
         if self.known.len() >= self.sweep_at {
-            self.known.retain(Strng::is_shared);
+            self.known.retain(T::is_shared);
             self.sweep_at = (self.known.len() * 2).max(SWEEP_FROM);
         }
-        self.known.insert(text.clone());
+        self.known.insert(thing.clone());
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self {
+            known: HashSet::new(),
+            sweep_at: SWEEP_FROM,
+        }
+    }
+}
+
+impl Common for Strng {
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+}
+
+impl<T: Clone + Eq + Hash> Common for Shared<T> {
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
     }
 }
 

@@ -20,7 +20,7 @@ pub fn fuzz(data: &[u8]) {
     }
     if let Ok(page) = serde_json::from_slice::<Page<'_>>(data) {
         for item in page.items.unwrap_or_default() {
-            drop(line::object::<Value>(item));
+            drop(line::object::<Value>(item.get().as_bytes()));
         }
     }
     drop(KubeError::of_answer(StatusCode::CONFLICT, data).to_string());

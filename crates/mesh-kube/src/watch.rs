@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -99,11 +100,19 @@ struct Watcher<T> {
     client: KubeClient,
     selection: Selection,
     step: Step,
-    news: VecDeque<News<T>>,
+    news: VecDeque<Queued<T>>,
     /// Before the next request.
     delay: Option<Duration>,
     backoff: Backoff,
     said_not_served: bool,
+}
+
+/// What is to be said.
+enum Queued<T> {
+    News(News<T>),
+    /// An object of a list, as a part of the page that it came in: read when it is its turn, so that not all of a page is in
+    /// memory twice.
+    Item(Bytes),
 }
 
 enum Step {
@@ -125,8 +134,15 @@ struct Following {
 impl<T: DeserializeOwned> Watcher<T> {
     async fn next(&mut self) -> News<T> {
         loop {
-            if let Some(news) = self.news.pop_front() {
-                return news;
+            match self.news.pop_front() {
+                Some(Queued::News(news)) => return news,
+                Some(Queued::Item(item)) => {
+                    return match line::object(&item) {
+                        Ok(object) => News::Event(Event::Listed(object)),
+                        Err((object, reason)) => News::Malformed { object, reason },
+                    };
+                }
+                None => {}
             }
             if let Some(delay) = self.delay.take() {
                 sleep(delay).await;
@@ -162,17 +178,13 @@ impl<T: DeserializeOwned> Watcher<T> {
         };
         self.said_not_served = false;
         if next.is_empty() {
-            self.news.push_back(News::Event(Event::ListBegins));
+            self.say(News::Event(Event::ListBegins));
         }
-        for item in page.items.unwrap_or_default() {
-            let news = match line::object(item) {
-                Ok(object) => News::Event(Event::Listed(object)),
-                Err((object, reason)) => News::Malformed { object, reason },
-            };
-            self.news.push_back(news);
-        }
+        let items = page.items.unwrap_or_default().into_iter();
+        self.news
+            .extend(items.map(|item| Queued::Item(body.slice_ref(item.get().as_bytes()))));
         if page.metadata.next.is_empty() {
-            self.news.push_back(News::Event(Event::ListEnds));
+            self.say(News::Event(Event::ListEnds));
             self.backoff.reset();
             self.step = Step::Watch {
                 version: page.metadata.resource_version,
@@ -187,7 +199,7 @@ impl<T: DeserializeOwned> Watcher<T> {
     async fn begin(&mut self, version: String) {
         match self.client.open(self.selection.watch_call(&version)).await {
             Ok(response) => {
-                self.news.push_back(News::Current);
+                self.say(News::Current);
                 self.step = Step::Follow(Box::new(Following {
                     version,
                     body: response.into_body(),
@@ -214,7 +226,7 @@ impl<T: DeserializeOwned> Watcher<T> {
                 // Not even the envelope: nobody knows what was lost.
                 Err(reason) => {
                     self.list_later();
-                    self.news.push_back(News::Away(KubeError::BadAnswer(reason)));
+                    self.say(News::Away(KubeError::BadAnswer(reason)));
                 }
             },
             Read::End => {
@@ -233,7 +245,7 @@ impl<T: DeserializeOwned> Watcher<T> {
             Read::TooLong => {
                 self.list_later();
                 let error = KubeError::BadAnswer("an object that is longer than any".to_owned());
-                self.news.push_back(News::Away(error));
+                self.say(News::Away(error));
             }
         }
     }
@@ -263,7 +275,11 @@ impl<T: DeserializeOwned> Watcher<T> {
                 }
             }
         };
-        self.news.push_back(news);
+        self.say(news);
+    }
+
+    fn say(&mut self, news: News<T>) {
+        self.news.push_back(Queued::News(news));
     }
 
     /// Everything anew, a moment later.
@@ -275,13 +291,13 @@ impl<T: DeserializeOwned> Watcher<T> {
     /// Tries the same again later; a list from its start.
     fn away(&mut self, error: KubeError) {
         self.list_later();
-        self.news.push_back(News::Away(error));
+        self.say(News::Away(error));
     }
 
     fn not_served(&mut self) {
         if !self.said_not_served {
             self.said_not_served = true;
-            self.news.push_back(News::NotServed);
+            self.say(News::NotServed);
         }
         self.step = Step::List { next: String::new() };
         self.delay = Some(LOOK_AGAIN);
@@ -289,7 +305,7 @@ impl<T: DeserializeOwned> Watcher<T> {
 }
 
 enum Read {
-    Line(bytes::Bytes),
+    Line(Bytes),
     End,
     Failed(KubeError),
     TooLong,
@@ -404,7 +420,7 @@ impl Selection {
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-/// Objects a page: what is in memory twice while a list is taken.
+/// Objects a page, whose text is in memory while it is taken.
 const PAGE: u32 = 250;
 /// Shorter than what most load balancers let an idle connection live.
 const WATCH_SECONDS: u32 = 290;

@@ -168,6 +168,12 @@ impl WorkloadUid {
     }
 }
 
+impl From<WorkloadUid> for Strng {
+    fn from(uid: WorkloadUid) -> Self {
+        uid.0
+    }
+}
+
 impl fmt::Display for WorkloadUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -69,6 +69,12 @@ impl From<&String> for Strng {
     }
 }
 
+impl From<Strng> for Arc<str> {
+    fn from(s: Strng) -> Self {
+        s.0
+    }
+}
+
 impl From<Strng> for String {
     fn from(s: Strng) -> Self {
         s.0.as_ref().to_owned()

@@ -5,6 +5,7 @@ mod cache;
 pub mod debug;
 mod delivery;
 mod push;
+mod record;
 mod scope;
 mod service;
 mod session;

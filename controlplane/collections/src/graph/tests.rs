@@ -231,3 +231,81 @@ fn any_history_ends_as_computed_afresh() {
         }
     }
 }
+
+/// Who offers what, again and again, against a list of all offers.
+#[test]
+fn any_history_of_offers_ends_with_the_least_key() {
+    let mut graph = Graph::new();
+    let input = graph.input("input");
+    let output = graph.derive_many("output", input, |_, key: &usize, wants: &Vec<usize>| {
+        wants.iter().map(|want| (*want, *key / 2)).collect()
+    });
+    let mut random = 7_u64;
+    let mut pick = move |n: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % n
+    };
+    let mut wants: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut told: BTreeMap<usize, usize> = BTreeMap::new();
+    for _ in 0..2_000 {
+        for _ in 0..=pick(3) {
+            let key = pick(12);
+            if pick(4) == 0 {
+                wants.remove(&key);
+                graph.delete(input, key);
+            } else {
+                let wanted: Vec<usize> = (0..pick(4)).map(|_| pick(6)).collect();
+                wants.insert(key, wanted.clone());
+                graph.set(input, key, wanted);
+            }
+        }
+        graph.settle();
+        for change in graph.take_changes(output) {
+            assert_eq!(told.get(&change.key), change.old.as_deref());
+            match change.new {
+                Some(new) => told.insert(change.key, *new),
+                None => told.remove(&change.key),
+            };
+        }
+        let mut expected = BTreeMap::new();
+        for (key, wanted) in &wants {
+            for want in wanted {
+                expected.entry(*want).or_insert(*key / 2);
+            }
+        }
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_group_is_there_while_it_has_a_member() {
+    let mut graph = Graph::new();
+    let members: Collection<u8, Vec<&'static str>> = graph.input("member");
+    let groups = graph.groups("group", members, |_, of: &Vec<&'static str>| of.clone());
+    let asked: Collection<u8, ()> = graph.input("asked");
+    let seen = graph.derive("seen", asked, move |fetch, _, ()| {
+        Some(fetch.get(groups, &"a").is_some())
+    });
+    graph.set(asked, 0, ());
+    let mut step = |graph: &mut Graph, key: u8, of: Option<Vec<&'static str>>| {
+        match of {
+            Some(of) => graph.set(members, key, of),
+            None => graph.delete(members, key),
+        }
+        graph.settle();
+        (graph.get(seen, &0).map(|seen| **seen), graph.computations(seen))
+    };
+    assert_eq!(step(&mut graph, 1, Some(vec!["b"])), (Some(false), 1));
+    assert_eq!(step(&mut graph, 1, Some(vec!["a", "b"])), (Some(true), 2));
+    assert_eq!(
+        step(&mut graph, 2, Some(vec!["a"])),
+        (Some(true), 2),
+        "one more is no news"
+    );
+    assert_eq!(step(&mut graph, 1, Some(vec!["b", "a"])), (Some(true), 2));
+    assert_eq!(step(&mut graph, 1, None), (Some(true), 2));
+    assert_eq!(step(&mut graph, 2, Some(vec![])), (Some(false), 3));
+    assert_eq!(graph.len(groups), 0);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use controlplane_collections::{Collection, Graph, Index, Value};
 use controlplane_k8s_api::ObjectKey;
 use controlplane_k8s_api::core::Pod;
@@ -37,7 +38,8 @@ pub(super) struct MeshGraph {
     pods_by_gateway: Index<NamespacedName, NamespacedName, Pod>,
     pub(super) graph: Graph,
     pub(super) inputs: Inputs,
-    workloads: Collection<WorkloadUid, Derived<Workload>>,
+    /// There are as many as Pods, so what proxies are sent is all that is kept of them.
+    workloads: EncodedWorkloads,
     endpoints: Collection<WorkloadUid, Derived<Workload>>,
     workload_entries: Collection<WorkloadUid, Derived<Workload>>,
     entry_endpoints: Collection<WorkloadUid, Derived<Workload>>,
@@ -50,13 +52,8 @@ pub(super) struct MeshGraph {
     /// Policies of Namespaces that let only their waypoint in, and of waypoints.
     guards: [Policies; 2],
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
-    assignments_by_node: Index<Strng, AssignmentKey, Derived<Assignment>>,
-    assignments_by_account: Index<Account, AssignmentKey, Derived<Assignment>>,
     pub(super) l7: L7Graph,
 }
-
-/// Node, namespace and service account.
-type Account = (Strng, Strng, Strng);
 
 impl MeshGraph {
     pub(super) fn new(config: MeshConfig) -> Self {
@@ -84,7 +81,11 @@ impl MeshGraph {
             &mut graph,
             &config,
             lookups,
-            [workloads, workload_entries, entry_endpoints],
+            WorkloadCollections {
+                pods: workloads,
+                workload_entries,
+                service_entries: entry_endpoints,
+            },
         );
         let mesh = config.clone();
         let assignments = graph.derive_many("assignment", inputs.pods, move |fetch, name, pod| {
@@ -96,15 +97,6 @@ impl MeshGraph {
             let gateway = pod.metadata.labels.get(GATEWAY_NAME).into_iter();
             gateway
                 .map(|gateway| NamespacedName::new(name.namespace.clone(), gateway.clone()))
-                .collect()
-        });
-        let assignments_by_node = graph.index("assignments by node", assignments, |key, _| {
-            vec![key.node.clone()]
-        });
-        let assignments_by_account = graph.index("assignments by account", assignments, |key, derived| {
-            let account = derived.value.iter().map(|a| a.service_account.clone());
-            account
-                .map(|a| (key.node.clone(), key.workload.namespace.clone(), a))
                 .collect()
         });
         Self {
@@ -124,19 +116,18 @@ impl MeshGraph {
             peer_statuses: added.peer_statuses,
             guards,
             assignments,
-            assignments_by_node,
-            assignments_by_account,
             l7,
         }
     }
 
     pub(super) fn take_changes(&mut self) -> Changes {
         let mut changes = Changes::default();
-        let (all_workloads, told) = (self.all_workloads(), &mut changes.conditions);
+        let (other_workloads, told) = (self.other_workloads(), &mut changes.conditions);
         let graph = &mut self.graph;
-        for collection in all_workloads {
+        changes.addresses = resources(graph, self.workloads, told, Bytes::clone);
+        for collection in other_workloads {
             let workloads = resources(graph, collection, told, |w: &Workload| {
-                Address::Workload(w.clone())
+                Address::Workload(w.clone()).encode()
             });
             changes.addresses.extend(workloads);
         }
@@ -160,22 +151,10 @@ impl MeshGraph {
         changes
     }
 
-    pub(super) fn assignments<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Assignment> + use<'a> {
-        let on_node = self.graph.by(self.assignments_by_node, &Strng::from(node));
-        on_node.filter_map(|(_, derived)| derived.value.as_ref())
-    }
-
-    pub(super) fn runs_on(&self, node: &str, namespace: &str, service_account: &str) -> bool {
-        let account = (node.into(), namespace.into(), service_account.into());
-        self.graph
-            .by(self.assignments_by_account, &account)
-            .next()
-            .is_some()
-    }
-
     pub(super) fn conditions(&self) -> Vec<(ObjectKey, Condition)> {
         let (graph, mut conditions) = (&self.graph, Vec::new());
-        for workloads in self.all_workloads() {
+        collect_conditions(graph, self.workloads, &mut conditions);
+        for workloads in self.other_workloads() {
             collect_conditions(graph, workloads, &mut conditions);
         }
         collect_conditions(graph, self.lookups.base.waypoints, &mut conditions);
@@ -194,13 +173,9 @@ impl MeshGraph {
         conditions
     }
 
-    fn all_workloads(&self) -> [Collection<WorkloadUid, Derived<Workload>>; 4] {
-        [
-            self.workloads,
-            self.endpoints,
-            self.workload_entries,
-            self.entry_endpoints,
-        ]
+    /// Those that no Pod became.
+    fn other_workloads(&self) -> [Workloads; 3] {
+        [self.endpoints, self.workload_entries, self.entry_endpoints]
     }
 
     pub(super) fn workload_computations(&self) -> u64 {
@@ -210,17 +185,30 @@ impl MeshGraph {
 
 type Workloads = Collection<WorkloadUid, Derived<Workload>>;
 
+/// Workloads as proxies are sent them.
+pub(crate) type EncodedWorkloads = Collection<WorkloadUid, Derived<Bytes>>;
+
+/// The workloads of Pods, of WorkloadEntries and of ServiceEntries.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkloadCollections {
+    pub(crate) pods: EncodedWorkloads,
+    pub(crate) workload_entries: Workloads,
+    pub(crate) service_entries: Workloads,
+}
+
 /// The workloads of Pods, of EndpointSlices, of WorkloadEntries and of ServiceEntries.
 fn add_workloads(
     graph: &mut Graph,
     config: &Arc<MeshConfig>,
     lookups: WorkloadLookups,
-) -> (Workloads, Workloads, Workloads, Workloads) {
+) -> (EncodedWorkloads, Workloads, Workloads, Workloads) {
     let inputs = lookups.base.inputs;
     let mesh = config.clone();
     let of_pods = graph.derive_many("workload", inputs.pods, move |fetch, name, pod| {
         let uid = WorkloadUid::of_pod(&mesh.cluster_id, &name.namespace, &name.name);
-        vec![(uid, workload_from_pod(fetch, &mesh, &lookups, name, pod))]
+        let workload = workload_from_pod(fetch, &mesh, &lookups, name, pod);
+        let encode = |workload| Address::Workload(workload).encode();
+        vec![(uid, workload.map(encode))]
     });
     let mesh = config.clone();
     let of_slices = graph.derive_many("endpoint", inputs.slices, move |fetch, name, slice| {
@@ -320,6 +308,35 @@ fn said<T>(derived: &Derived<T>) -> impl Iterator<Item = (ObjectKey, Condition)>
     conditions.map(|c| (derived.provenance.clone(), c.clone()))
 }
 
+/// What a resource is called on xDS.
+pub(crate) trait ResourceName {
+    fn resource_name(&self) -> Strng;
+}
+
+impl ResourceName for Strng {
+    fn resource_name(&self) -> Strng {
+        self.clone()
+    }
+}
+
+impl ResourceName for WorkloadUid {
+    fn resource_name(&self) -> Strng {
+        self.clone().into()
+    }
+}
+
+impl ResourceName for NamespacedName {
+    fn resource_name(&self) -> Strng {
+        self.to_string().into()
+    }
+}
+
+impl ResourceName for NamespacedHostname {
+    fn resource_name(&self) -> Strng {
+        self.to_string().into()
+    }
+}
+
 /// The same differences as resources, named as on xDS.
 pub(crate) fn resources<K, T, R>(
     graph: &mut Graph,
@@ -328,13 +345,13 @@ pub(crate) fn resources<K, T, R>(
     resource: impl Fn(&T) -> R,
 ) -> Vec<ResourceChange<R>>
 where
-    K: controlplane_collections::Key + std::fmt::Display,
+    K: controlplane_collections::Key + ResourceName,
     T: PartialEq + Send + Sync + 'static,
 {
     let changes = differences(graph, collection, told).into_iter();
     changes
         .map(|(key, new)| ResourceChange {
-            name: key.to_string().into(),
+            name: key.resource_name(),
             value: new.and_then(|derived| derived.value.as_ref().map(&resource)),
         })
         .collect()
@@ -344,17 +361,19 @@ fn service_resources(
     graph: &mut Graph,
     services: Collection<NamespacedHostname, Derived<Service>>,
     told: &mut ConditionChanges,
-) -> Vec<ResourceChange<Address>> {
-    resources(graph, services, told, |s: &Service| Address::Service(s.clone()))
+) -> Vec<ResourceChange<Bytes>> {
+    resources(graph, services, told, |s: &Service| {
+        Address::Service(s.clone()).encode()
+    })
 }
 
 /// Both sorts of services under one set of names: a host that one lost in the moment in which the other got it has only
 /// changed.
 fn handed_over(
-    a: Vec<ResourceChange<Address>>,
-    b: Vec<ResourceChange<Address>>,
-) -> impl Iterator<Item = ResourceChange<Address>> {
-    let mut changes: BTreeMap<Strng, Option<Address>> = BTreeMap::new();
+    a: Vec<ResourceChange<Bytes>>,
+    b: Vec<ResourceChange<Bytes>>,
+) -> impl Iterator<Item = ResourceChange<Bytes>> {
+    let mut changes: BTreeMap<Strng, Option<Bytes>> = BTreeMap::new();
     for change in a.into_iter().chain(b) {
         let value = changes.entry(change.name).or_default();
         *value = change.value.or_else(|| value.take());

@@ -8,10 +8,9 @@ use controlplane_k8s_api::gateway::{GrpcRoute, HttpRoute, ReferenceGrant, TcpRou
 use controlplane_k8s_api::lateen::{ExternalProcessorFilter, FaultFilter};
 use controlplane_k8s_api::networking::VirtualService;
 use controlplane_k8s_api::{Kind, Metadata, Object, ObjectKey};
-use mesh_model::Workload;
 use mesh_model::l7::route::RouteParent;
 use mesh_model::l7::{Bind, Route};
-use mesh_types::{NamespacedName, Strng, WorkloadUid};
+use mesh_types::{NamespacedName, Strng};
 
 use super::bind::binds_from_listeners;
 use super::filter_status::FilterStatuses;
@@ -28,7 +27,7 @@ use super::{L7Changes, Scoped, account};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
 use crate::index::collected::{collect_conditions, collect_statuses, sorted_values};
-use crate::index::graph::{condition_changes, resources};
+use crate::index::graph::{WorkloadCollections, condition_changes, resources};
 use crate::index::{ConditionChanges, ResourceChange};
 use crate::lookups::WorkloadLookups;
 use crate::status::{ListenerStatus, Statuses};
@@ -139,7 +138,7 @@ impl L7Graph {
         graph: &mut Graph,
         config: &Arc<MeshConfig>,
         around: WorkloadLookups,
-        workloads: [Collection<WorkloadUid, Derived<Workload>>; 3],
+        workloads: WorkloadCollections,
     ) -> Self {
         let WorkloadLookups { base, entries, .. } = around;
         let inputs = L7Inputs::new(graph);

@@ -8,7 +8,6 @@ use super::{SELECTS_IN_ROOT, is_strict_around, mode, provenance, selector};
 use crate::age::Age;
 use crate::config::MeshConfig;
 use crate::derived::Derived;
-use crate::labels::LabelKey;
 use crate::lookups::PolicyLookups;
 use crate::status::{ConditionType, StatusCondition, StatusReason};
 
@@ -89,11 +88,10 @@ fn older<'a>(
         let all = all.map(|(other, peer)| (Age::of(&peer.metadata), other));
         return all.filter(|(age, _)| *age < own).min().map(|(_, other)| other);
     };
-    let same = fetch.by(
-        policies.selected_modes,
-        &LabelKey::of_selector(&name.namespace, selector)?,
-    );
-    let same = same.filter(|(_, mode)| mode.selector == *selector);
+    let candidates = policies
+        .selected_modes
+        .candidates(fetch, &name.namespace, selector);
+    let same = candidates.filter(|(_, mode)| mode.selector == *selector);
     let older = same.filter(|(_, mode)| mode.age < own);
     let oldest = older.min_by(|(_, a), (_, b)| a.age.cmp(&b.age));
     oldest.map(|(other, _)| other)

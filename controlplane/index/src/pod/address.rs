@@ -78,6 +78,7 @@ fn newer_owner<'a>(
     claim: u64,
     address: IpAddr,
 ) -> Option<&'a NamespacedName> {
+    fetch.get(lookups.any_registration, &())?;
     let claims = fetch.by(lookups.registrations_by_address, &address);
     let newer = claims.filter(|(other, claimed)| *other != name && claimed.claim > claim);
     let mut of_pods = newer.filter(|(other, _)| {

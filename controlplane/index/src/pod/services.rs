@@ -36,7 +36,11 @@ pub(super) fn of_pod(
         services.insert(host, entry_ports(entry, pod));
     }
     let lookups = &lookups.base;
-    for (slice_name, slice) in fetch.by(lookups.slices_by_pod, name) {
+    let sliced = fetch.get(lookups.sliced_namespaces, &name.namespace);
+    let slices = sliced
+        .into_iter()
+        .flat_map(|()| fetch.by(lookups.slices_by_pod, name));
+    for (slice_name, slice) in slices {
         let Some(service_name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else {
             continue;
         };

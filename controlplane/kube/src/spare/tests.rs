@@ -47,6 +47,33 @@ fn what_pods_have_in_common_is_kept_once() {
     ] {
         assert!(std::ptr::eq(a.as_str(), b.as_str()), "{a} is kept twice");
     }
+    assert!(std::ptr::eq(&*a.metadata.labels, &*b.metadata.labels));
+    assert!(std::ptr::eq(&*a.metadata.annotations, &*b.metadata.annotations));
+    assert!(std::ptr::eq(
+        &*a.metadata.owner_references,
+        &*b.metadata.owner_references
+    ));
+    assert!(std::ptr::eq(&*a.spec.containers, &*b.spec.containers));
+    assert!(std::ptr::eq(&*a.status.conditions, &*b.status.conditions));
+}
+
+#[test]
+fn pods_that_differ_keep_their_own() {
+    let mut texts = Texts::default();
+    let (mut a, mut b) = (pod("a"), pod("b"));
+    if let Object::Pod(b) = &mut b {
+        b.metadata.labels.insert("version".into(), "2".into());
+        b.status.conditions[1].status = "False".into();
+    }
+    texts.spare(&mut a);
+    texts.spare(&mut b);
+    let (Object::Pod(a), Object::Pod(b)) = (&a, &b) else {
+        unreachable!("both are Pods");
+    };
+    assert_eq!((a.metadata.labels.len(), b.metadata.labels.len()), (1, 2));
+    assert_eq!((a.is_ready(), b.is_ready()), (true, false));
+    let texts = (&a.metadata.labels["app"], &b.metadata.labels["app"]);
+    assert!(std::ptr::eq(texts.0.as_str(), texts.1.as_str()));
 }
 
 #[test]
@@ -92,8 +119,11 @@ spec: {hosts: [db.example.com], ports: [{number: 80, name: http}], resolution: D
 fn texts_that_nobody_has_any_more_are_forgotten() {
     let mut texts = Texts::default();
     for number in 0..3 * SWEEP_FROM {
-        let mut text = Strng::from(format!("pod-{number}"));
-        texts.share(&mut text);
+        let text = texts.text(&format!("pod-{number}"));
+        let mut labels = Labels::from([("name".into(), text)]);
+        texts.labels(&mut labels);
     }
-    assert!(texts.known.len() <= SWEEP_FROM, "{}", texts.known.len());
+    for known in [texts.texts.known.len(), texts.labels.known.len()] {
+        assert!(known <= 2 * SWEEP_FROM, "{known}");
+    }
 }

@@ -124,9 +124,10 @@ pub fn read<T: DeserializeOwned>(line: &[u8]) -> Result<Line<T>, String> {
 }
 
 /// An object of a list, or its name and what is wrong with it.
-pub(crate) fn object<T: DeserializeOwned>(raw: &RawValue) -> Result<T, (ObjectName, String)> {
-    serde_json::from_str(raw.get()).map_err(|e| {
-        let head = head(raw);
+pub(crate) fn object<T: DeserializeOwned>(item: &[u8]) -> Result<T, (ObjectName, String)> {
+    serde_json::from_slice(item).map_err(|e| {
+        let head: Head = serde_json::from_slice(item).unwrap_or_default();
+        let head = head.metadata;
         (ObjectName::new(head.namespace, head.name), e.to_string())
     })
 }

@@ -12,9 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use xxhash_rust::xxh64::xxh64;
 
-use super::push::record;
+use super::record::Record;
 use super::scope::Scope;
-use super::table::{Content, Table};
+use super::table::Table;
 use crate::resource::TypeUrl;
 
 /// Everything that is published, of all types. Clones share it.
@@ -27,7 +27,7 @@ pub struct ResourceCache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     type_url: TypeUrl,
-    name: String,
+    name: Arc<str>,
     body: Option<Bytes>,
     scope: Scope,
 }
@@ -81,7 +81,7 @@ impl ResourceCache {
     /// # Panics
     /// Panics when a change is of a type that the cache was not made for.
     pub fn publish(&self, changes: Vec<Change>) -> Published {
-        // Encoding and hashing stay outside the lock.
+        // Hashing stays outside the lock.
         let prepared: Vec<_> = changes.into_iter().map(Prepared::from).collect();
         let mut tables = self.shared.tables.write();
         // Under the lock: a subscriber takes its first position under the same one.
@@ -168,7 +168,7 @@ impl ResourceCache {
 impl Change {
     /// A resource is there, with this encoded message.
     #[must_use]
-    pub fn upsert(type_url: TypeUrl, name: impl Into<String>, body: impl Into<Bytes>) -> Self {
+    pub fn upsert(type_url: TypeUrl, name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         Self {
             type_url,
             name: name.into(),
@@ -189,7 +189,7 @@ impl Change {
 
     /// A resource is gone.
     #[must_use]
-    pub fn remove(type_url: TypeUrl, name: impl Into<String>) -> Self {
+    pub fn remove(type_url: TypeUrl, name: impl Into<Arc<str>>) -> Self {
         Self {
             type_url,
             name: name.into(),
@@ -212,23 +212,22 @@ impl Reader {
 struct Prepared {
     type_url: TypeUrl,
     name: Arc<str>,
-    content: Option<Content>,
+    content: Option<(Record, Scope)>,
 }
 
 impl From<Change> for Prepared {
     fn from(change: Change) -> Self {
         let content = change.body.map(|body| {
-            let version_hash = xxh64(&body, 0);
-            let version = version(version_hash);
-            Content {
-                version: version_hash,
-                record: record(change.type_url, &change.name, &version, body),
-                scope: change.scope,
-            }
+            let record = Record {
+                name: change.name.clone(),
+                version: xxh64(&body, 0),
+                body,
+            };
+            (record, change.scope)
         });
         Self {
             type_url: change.type_url,
-            name: change.name.into(),
+            name: change.name,
             content,
         }
     }
@@ -240,18 +239,13 @@ impl Tables {
         let found = self.tables.iter_mut().find(|t| t.type_url == change.type_url);
         let table = found.unwrap_or_else(|| panic!("the cache was not made for {}", change.type_url));
         let changed = match change.content {
-            Some(content) => table.upsert(change.name, content, next),
+            Some((record, scope)) => table.upsert(record, scope, next),
             None => table.remove(change.name, next),
         };
         if changed {
             self.sequence = next;
         }
     }
-}
-
-/// The version of a resource: a hash of its content, so that it is the same after a restart and from every replica.
-pub(super) fn version(hash: u64) -> String {
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! A response as the stream sends it. Each resource was encoded once, when it was published; every subscriber's response
-//! is put together from the same bytes, a bounded piece at a time, so that a large first push to many subscribers does
-//! not hold many copies of everything.
+//! A response as the stream sends it. Each resource is there once; every subscriber's response is put together from the same
+//! records, a bounded piece at a time, so that a large first push to many subscribers does not hold many copies of
+//! everything.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use mesh_proto::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource};
-use mesh_proto::google::protobuf::Any;
+use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use prost::Message;
 
-use crate::resource::TypeUrl;
+use super::record::Record;
 
 /// A response, not yet put together.
 #[derive(Clone, Debug)]
@@ -20,7 +19,7 @@ pub struct Push {
     pub nonce: String,
     /// The state of the cache that it brings the client to.
     pub system_version: u64,
-    pub(super) resources: Vec<Bytes>,
+    pub(super) resources: Vec<Arc<Record>>,
     /// Names that are gone.
     pub removed: Vec<Arc<str>>,
 }
@@ -28,28 +27,12 @@ pub struct Push {
 /// A response as a gRPC message, in pieces of about 64 KiB.
 #[derive(Debug)]
 pub struct Chunks {
-    head: Option<Bytes>,
-    records: std::vec::IntoIter<Bytes>,
-    held: Option<Bytes>,
-}
-
-/// A resource as a field of the response, ready to be sent.
-pub(super) fn record(type_url: TypeUrl, name: &str, version: &str, body: Bytes) -> Bytes {
-    let response = DeltaDiscoveryResponse {
-        resources: vec![Resource {
-            version: version.to_owned(),
-            resource: Some(Any {
-                type_url: type_url.as_str().to_owned(),
-                value: body,
-            }),
-            name: name.to_owned(),
-            aliases: Vec::new(),
-        }],
-        ..Default::default()
-    };
-    // A message of one field is that field: messages are concatenated by concatenating their bytes
-    // (protobuf, "Encoding", "Last One Wins").
-    response.encode_to_vec().into()
+    type_url: Arc<str>,
+    /// Of what is not written yet.
+    head: Option<DeltaDiscoveryResponse>,
+    records: std::vec::IntoIter<Arc<Record>>,
+    /// How many bytes that is.
+    left: usize,
 }
 
 impl Push {
@@ -63,16 +46,13 @@ impl Push {
     #[must_use]
     pub fn into_chunks(self) -> Chunks {
         let head = self.head();
-        let length = head.encoded_len() + self.resources.iter().map(Bytes::len).sum::<usize>();
-        let mut first = BytesMut::with_capacity(PREFIX + head.encoded_len());
-        first.put_u8(0);
-        // Above 4 GiB no client would take it; 200 MiB is the common limit.
-        first.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        first.put_slice(&head.encode_to_vec());
+        let resources = self.resources.iter();
+        let resources: usize = resources.map(|r| r.encoded_len(&self.type_url)).sum();
         Chunks {
-            head: Some(first.freeze()),
+            left: head.encoded_len() + resources,
+            type_url: self.type_url,
+            head: Some(head),
             records: self.resources.into_iter(),
-            held: None,
         }
     }
 
@@ -81,11 +61,12 @@ impl Push {
     /// # Errors
     /// Does not fail for a push that this crate made.
     pub fn decode(&self) -> Result<DeltaDiscoveryResponse, prost::DecodeError> {
-        let mut bytes = self.head().encode_to_vec();
-        for record in &self.resources {
-            bytes.extend_from_slice(record);
-        }
-        DeltaDiscoveryResponse::decode(Bytes::from(bytes))
+        let resources = self.resources.iter();
+        let whole = DeltaDiscoveryResponse {
+            resources: resources.map(|r| r.to_resource(&self.type_url)).collect(),
+            ..self.head()
+        };
+        DeltaDiscoveryResponse::decode(Bytes::from(whole.encode_to_vec()))
     }
 
     fn head(&self) -> DeltaDiscoveryResponse {
@@ -103,23 +84,27 @@ impl Iterator for Chunks {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
+        let mut chunk = BytesMut::new();
         if let Some(head) = self.head.take() {
-            return Some(head);
+            chunk.reserve(PREFIX + head.encoded_len() + self.left.min(CHUNK));
+            chunk.put_u8(0);
+            // Above 4 GiB no client would take it; 200 MiB is the common limit.
+            chunk.put_u32(u32::try_from(self.left).unwrap_or(u32::MAX));
+            chunk.put_slice(&head.encode_to_vec());
+            self.left -= head.encoded_len();
         }
-        let first = self.held.take().or_else(|| self.records.next())?;
-        if first.len() >= CHUNK {
-            return Some(first);
-        }
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        chunk.put_slice(&first);
-        for record in self.records.by_ref() {
-            if chunk.len() + record.len() > CHUNK {
-                self.held = Some(record);
+        while let Some(record) = self.records.as_slice().first() {
+            let len = record.encoded_len(&self.type_url);
+            if !chunk.is_empty() && chunk.len() + len > CHUNK {
                 break;
             }
-            chunk.put_slice(&record);
+            // A push of one change takes no more than that needs.
+            chunk.reserve(len.max(self.left.min(CHUNK - chunk.len().min(CHUNK))));
+            record.encode(&self.type_url, &mut chunk);
+            self.left -= len;
+            self.records.next();
         }
-        Some(chunk.freeze())
+        (!chunk.is_empty()).then(|| chunk.freeze())
     }
 }
 

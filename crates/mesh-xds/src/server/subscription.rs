@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tracing::{debug, warn};
 
+use super::record::Record;
 use super::scope::Viewer;
 use super::session::{Ended, SubscriptionStatus};
 use super::table::Table;
@@ -57,7 +57,7 @@ pub(super) enum Waiting {
 
 #[derive(Default)]
 pub(super) struct Contents {
-    pub(super) resources: Vec<Bytes>,
+    pub(super) resources: Vec<Arc<Record>>,
     pub(super) removed: Vec<Arc<str>>,
 }
 

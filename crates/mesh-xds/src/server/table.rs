@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::cache::version;
+use super::record::{Record, version};
 use super::scope::{Departures, Scope, Viewer};
 use crate::resource::TypeUrl;
 
@@ -25,17 +23,6 @@ pub(super) struct Table {
     forgotten: u64,
 }
 
-/// What a resource is to be.
-#[derive(Debug)]
-pub(super) struct Content {
-    /// A hash of its body.
-    pub(super) version: u64,
-    /// As it is sent.
-    pub(super) record: Bytes,
-    /// Who may see it.
-    pub(super) scope: Scope,
-}
-
 /// A resource that is published.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PublishedResource<'a> {
@@ -49,7 +36,9 @@ pub(super) struct PublishedResource<'a> {
 
 #[derive(Debug)]
 struct Entry {
-    content: Content,
+    record: Arc<Record>,
+    /// Who may see it.
+    scope: Scope,
     sequence: u64,
     departed: Departures,
 }
@@ -80,35 +69,36 @@ impl Table {
 
     pub(super) fn versions(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.resources.iter();
-        all.map(|(name, entry)| (name.to_string(), version(entry.content.version)))
+        all.map(|(name, entry)| (name.to_string(), version(entry.record.version)))
     }
 
     /// What is published now.
     pub(super) fn published(&self) -> impl Iterator<Item = (&Arc<str>, PublishedResource<'_>)> {
         self.resources.iter().map(|(name, entry)| {
             let published = PublishedResource {
-                version: entry.content.version,
+                version: entry.record.version,
                 sequence: entry.sequence,
-                scope: &entry.content.scope,
+                scope: &entry.scope,
             };
             (name, published)
         })
     }
 
     /// Puts a resource in place; says whether that changed anything.
-    pub(super) fn upsert(&mut self, name: Arc<str>, content: Content, sequence: u64) -> bool {
+    pub(super) fn upsert(&mut self, record: Record, scope: Scope, sequence: u64) -> bool {
+        let name = record.name.clone();
         let mut departed = Departures::default();
         match self.resources.remove(&name) {
             // The hash names a version; whether something changed is decided by the bytes.
-            Some(same) if same.content.record == content.record && same.content.scope == content.scope => {
+            Some(same) if *same.record == record && same.scope == scope => {
                 self.resources.insert(name, same);
                 return false;
             }
             Some(previous) => {
                 self.log.remove(&previous.sequence);
                 departed = previous.departed;
-                if previous.content.scope != content.scope {
-                    departed.note(sequence, previous.content.scope);
+                if previous.scope != scope {
+                    departed.note(sequence, previous.scope);
                     self.last_removal = sequence;
                 }
             }
@@ -122,7 +112,8 @@ impl Table {
         }
         self.log.insert(sequence, name.clone());
         let entry = Entry {
-            content,
+            record: Arc::new(record),
+            scope,
             sequence,
             departed,
         };
@@ -137,7 +128,7 @@ impl Table {
             return false;
         };
         let mut departed = entry.departed;
-        departed.note(sequence, entry.content.scope);
+        departed.note(sequence, entry.scope);
         self.log.remove(&entry.sequence);
         self.log.insert(sequence, name.clone());
         self.tombstones.insert(sequence, name.clone());
@@ -180,9 +171,8 @@ impl Table {
         entry.is_some_and(|entry| entry.sequence > position)
     }
 
-    pub(super) fn get(&self, name: &str, viewer: &Viewer) -> Option<Bytes> {
-        self.visible(name, viewer)
-            .map(|entry| entry.content.record.clone())
+    pub(super) fn get(&self, name: &str, viewer: &Viewer) -> Option<Arc<Record>> {
+        self.visible(name, viewer).map(|entry| entry.record.clone())
     }
 
     /// Everything that differs from what a client says it holds, in the order of the changes, and what it holds that is
@@ -192,11 +182,9 @@ impl Table {
         held: &BTreeMap<String, String>,
         viewer: &Viewer,
         wanted: impl Fn(&str) -> bool,
-    ) -> (Vec<Bytes>, Vec<Arc<str>>) {
-        let differs = |name: &str, entry: &Entry| {
-            held.get(name)
-                .is_none_or(|v| *v != version(entry.content.version))
-        };
+    ) -> (Vec<Arc<Record>>, Vec<Arc<str>>) {
+        let differs =
+            |name: &str, entry: &Entry| held.get(name).is_none_or(|v| *v != version(entry.record.version));
         let present = self
             .log
             .values()
@@ -204,7 +192,7 @@ impl Table {
         let upserts = present.filter(|(name, entry)| wanted(name) && differs(name, entry));
         let removed = held.keys().filter(|name| self.visible(name, viewer).is_none());
         (
-            upserts.map(|(_, entry)| entry.content.record.clone()).collect(),
+            upserts.map(|(_, entry)| entry.record.clone()).collect(),
             removed.map(|name| Arc::from(name.as_str())).collect(),
         )
     }
@@ -215,7 +203,7 @@ impl Table {
         position: u64,
         viewer: &Viewer,
         wanted: impl Fn(&str) -> bool,
-    ) -> Vec<Bytes> {
+    ) -> Vec<Arc<Record>> {
         let after = self.log.range(position + 1..).filter(|(_, name)| wanted(name));
         after.filter_map(|(_, name)| self.get(name, viewer)).collect()
     }
@@ -239,7 +227,7 @@ impl Table {
 
     fn lost_after(&self, position: u64, name: &str, viewer: &Viewer) -> bool {
         let departed = match self.resources.get(name) {
-            Some(entry) if entry.content.scope.includes(viewer) => None,
+            Some(entry) if entry.scope.includes(viewer) => None,
             Some(entry) => Some(&entry.departed),
             None => self.gone.get(name).map(|gone| &gone.departed),
         };
@@ -248,7 +236,7 @@ impl Table {
 
     fn visible(&self, name: &str, viewer: &Viewer) -> Option<&Entry> {
         let entry = self.resources.get(name)?;
-        entry.content.scope.includes(viewer).then_some(entry)
+        entry.scope.includes(viewer).then_some(entry)
     }
 }
 

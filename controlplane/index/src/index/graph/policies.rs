@@ -9,7 +9,7 @@ use mesh_types::NamespacedName;
 use crate::authorization_policy::{self, authorization_from_policy};
 use crate::config::MeshConfig;
 use crate::derived::Derived;
-use crate::labels::LabelKey;
+use crate::labels::Selectors;
 use crate::lookups::{Lookups, PolicyLookups};
 use crate::peer_authentication::{self, SelectedMode, authorization_from_peer_authentication};
 use crate::trust_domains;
@@ -87,16 +87,10 @@ pub(super) fn add_policies(graph: &mut Graph, config: &Arc<MeshConfig>, base: Lo
     );
     let lookups = PolicyLookups {
         namespace_peers,
-        selected_modes: graph.index("modes by label", modes, move |name, mode: &SelectedMode| {
-            LabelKey::of_selector(&name.namespace, &mode.selector)
-                .into_iter()
-                .collect()
+        selected_modes: Selectors::new(graph, "modes by label", modes, |mode: &SelectedMode| {
+            Some(&mode.selector)
         }),
-        selectors: graph.index("selectors by label", selectors, move |name, selector| {
-            LabelKey::of_selector(&name.namespace, selector)
-                .into_iter()
-                .collect()
-        }),
+        selectors: Selectors::new(graph, "selectors by label", selectors, |selector| Some(selector)),
     };
     let mesh = config.clone();
     let peer_statuses = graph.derive(

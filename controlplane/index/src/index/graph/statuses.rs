@@ -15,7 +15,8 @@ use crate::waypoint::{WaypointPlan, Waypoints, classes, deployment, served};
 impl MeshGraph {
     pub(in crate::index) fn statuses(&self) -> Vec<ObjectStatus> {
         let (graph, mut statuses) = (&self.graph, Statuses::default());
-        for workloads in self.all_workloads() {
+        collect_statuses(graph, self.workloads, &mut statuses);
+        for workloads in self.other_workloads() {
             collect_statuses(graph, workloads, &mut statuses);
         }
         collect_statuses(graph, self.lookups.base.waypoints, &mut statuses);

@@ -10,7 +10,6 @@ use controlplane_k8s_api::networking::{DestinationRule, ProxyConfig};
 use controlplane_k8s_api::security::RequestAuthentication;
 use controlplane_k8s_api::telemetry::Telemetry;
 use controlplane_k8s_api::{Kind, Metadata, Object, ObjectKey, Resource};
-use mesh_model::Workload;
 use mesh_model::l7::{EndpointLabels, Policy, Quota, Route};
 use mesh_types::{NamespacedName, Strng, WorkloadUid};
 
@@ -26,7 +25,7 @@ use super::targets::TargetReference;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, Derived};
 use crate::index::collected::{collect_conditions, collect_statuses};
-use crate::index::graph::{condition_changes, resources};
+use crate::index::graph::{WorkloadCollections, condition_changes, resources};
 use crate::index::{ConditionChanges, ResourceChange};
 use crate::l7::Scoped;
 use crate::l7::grants::GrantLookups;
@@ -59,7 +58,7 @@ pub(crate) struct Surroundings {
     pub(crate) attach_points: Collection<NamespacedName, Vec<AttachPoint>>,
     pub(crate) routes: Vec<Collection<Strng, Derived<Scoped<Route>>>>,
     /// The workloads of Pods, of WorkloadEntries and of ServiceEntries.
-    pub(crate) workloads: [Collection<WorkloadUid, Derived<Workload>>; 3],
+    pub(crate) workloads: WorkloadCollections,
 }
 
 /// The handles of what comes out.

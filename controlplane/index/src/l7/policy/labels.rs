@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use controlplane_collections::{Collection, Fetch, Graph, Index};
 use controlplane_k8s_api::{Kind, Labels, ObjectKey};
-use mesh_model::Workload;
 use mesh_model::l7::{EndpointLabels, Policy};
+use mesh_model::{Address, Workload};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, WorkloadUid};
 
 use super::destination_rule::named_labels;
 use super::graph::Surroundings;
 use crate::config::MeshConfig;
 use crate::derived::Derived;
+use crate::index::graph::WorkloadCollections;
 use crate::l7::Scoped;
 use crate::l7::hosts::Gateways;
 use crate::service_entry;
@@ -30,6 +31,7 @@ pub(super) struct NamedLabels {
 #[derive(Clone, Copy)]
 pub(super) struct LabelLookups {
     by_service: Index<NamespacedHostname, Strng, NamedLabels>,
+    any: Collection<(), ()>,
 }
 
 /// A workload's labels, by its uid.
@@ -50,7 +52,13 @@ impl LabelLookups {
             by_service: graph.index("labels that count by service", named, |_, named| {
                 named.services.iter().cloned().collect()
             }),
+            any: graph.groups("any label that counts", named, |_, _| vec![()]),
         }
+    }
+
+    /// Whether any labels count at all. Most meshes name none, and then nothing is looked up for each Pod.
+    fn are_any(&self, fetch: &Fetch<'_>) -> bool {
+        fetch.get(self.any, &()).is_some()
     }
 
     /// The labels of a workload that count; nothing where none do.
@@ -92,15 +100,26 @@ pub(super) fn all(
     lookups: LabelLookups,
 ) -> Vec<Collection<WorkloadUid, Derived<Scoped<EndpointLabels>>>> {
     let inputs = around.base.inputs;
-    let [of_pods, of_workload_entries, of_service_entries] = around.workloads;
+    let WorkloadCollections {
+        pods: of_pods,
+        workload_entries: of_workload_entries,
+        service_entries: of_service_entries,
+    } = around.workloads;
     let mesh = config.clone();
     let pods = graph.derive_many("labels of a Pod", inputs.pods, move |fetch, name, pod| {
+        if !lookups.are_any(fetch) {
+            return Vec::new();
+        }
         let uid = WorkloadUid::of_pod(&mesh.cluster_id, &name.namespace, &name.name);
-        let workload = fetch
-            .get(of_pods, &uid)
-            .and_then(|derived| derived.value.as_ref());
+        let encoded = fetch.get(of_pods, &uid).and_then(|derived| derived.value.clone());
         let labels = &pod.metadata.labels;
-        let found = workload.and_then(|w| lookups.of(fetch, (Kind::Pod, name), &uid, w, labels));
+        // It was encoded here: it can be read.
+        let found = match encoded.map(|body| Address::decode(uid.as_str(), body)) {
+            Some(Ok(Address::Workload(workload))) => {
+                lookups.of(fetch, (Kind::Pod, name), &uid, &workload, labels)
+            }
+            _ => None,
+        };
         found.into_iter().collect()
     });
     let mesh = config.clone();

@@ -98,7 +98,7 @@ fn join(root: &VsHttpMatch, part: &VsHttpMatch) -> VsHttpMatch {
         without_headers: together(&root.without_headers, &part.without_headers),
         query_params: together(&root.query_params, &part.query_params),
         port: if part.port == 0 { root.port } else { part.port },
-        source_labels: together(&root.source_labels, &part.source_labels),
+        source_labels: together(&root.source_labels, &part.source_labels).into(),
         source_namespace: stated(&part.source_namespace, &root.source_namespace),
         gateways: match part.gateways.is_empty() {
             true => root.gateways.clone(),
