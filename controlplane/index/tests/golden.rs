@@ -56,9 +56,10 @@ fn addresses_are_what_istiod_sends() {
         service.ip_families = workload::IpFamilies::Automatic as i32;
     }
     let changes = index().take_changes().addresses;
+    let read = |body| workload::Address::decode(body).expect("what is sent can be read");
     let actual = changes
-        .iter()
-        .filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.into())));
+        .into_iter()
+        .filter_map(|c| Some((c.name.to_string(), read(c.value?))));
     assert_same(&expected, &actual.collect());
 }
 
