@@ -289,7 +289,7 @@ fn a_group_is_there_while_it_has_a_member() {
         Some(fetch.get(groups, &"a").is_some())
     });
     graph.set(asked, 0, ());
-    let mut step = |graph: &mut Graph, key: u8, of: Option<Vec<&'static str>>| {
+    let step = |graph: &mut Graph, key: u8, of: Option<Vec<&'static str>>| {
         match of {
             Some(of) => graph.set(members, key, of),
             None => graph.delete(members, key),
