@@ -9,10 +9,10 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench scale images push cluster conformance crds fmt lint deny build clean
+.PHONY: help demo test bench scale images push cluster conformance upgrade-test crds fmt lint deny build clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: ## Build everything and run a two-node mesh on this machine (KEEP=1 leaves it running)
 	@scripts/setup.sh demo
@@ -56,6 +56,13 @@ conformance: ## Gateway API's conformance suite against the mesh, on such a clus
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
 	exec $(TARGET)/release/conformance --tools $(TARGET)/cluster $(CONFORMANCE_ARGS)
+
+upgrade-test: ## The upgrade from an earlier commit's own programs, under load (root, Go, git's history; tests/cluster/earlier)
+	@scripts/setup.sh cluster
+	scripts/step.sh "Building the earlier version" scripts/earlier.sh $(TARGET)/earlier
+	scripts/step.sh "Building products and the test" $(CARGO) build --workspace --locked --bins
+	export LATEEN_EARLIER=$$(realpath $(TARGET))/earlier/target/debug
+	$(CARGO) test --workspace --locked --test cluster -- an_earlier_version
 
 crds: ## Write the charts' CRDs anew, from the types that objects are read into
 	$(CARGO) run --locked --package controlplane-crds --bin crds

@@ -90,6 +90,11 @@ fn answer(
 fn add(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> Result<String, CniError> {
     let sandbox = Sandbox::from_environment(environment)?;
     let (previous, ips) = config.previous()?;
+    // What was there is handed on as it is; alone, this plugin adds no interface and no address.
+    let result = previous.map_or_else(
+        || serde_json::json!({ "cniVersion": config.version.as_str() }).to_string(),
+        |previous| previous.get().to_owned(),
+    );
     let netns = sandbox
         .netns
         .ok_or_else(|| CniError::new(ErrorCode::InvalidEnvironment, "CNI_NETNS is missing"))?;
@@ -100,7 +105,7 @@ fn add(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> R
         )
     })?;
     if config.exempt.holds(&pod.namespace, &pod.name) {
-        return Ok(previous.get().to_owned());
+        return Ok(result);
     }
     let event = Event::Add(AddEvent {
         netns,
@@ -111,7 +116,7 @@ fn add(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> R
         container_id: Some(sandbox.container_id),
     });
     accepted(agent.ask(config, &event))?;
-    Ok(previous.get().to_owned())
+    Ok(result)
 }
 
 fn check(config: &NetworkConfig, environment: &Environment, agent: &impl Ask) -> Result<(), CniError> {

@@ -40,7 +40,9 @@ pub fn call(data: &[u8]) {
         assert!(error["code"].is_u64() && error["msg"].is_string());
     } else if asked == Some("ADD") {
         let config = NetworkConfig::parse(rest).expect("ADD succeeded");
-        assert_eq!(config.previous().expect("ADD succeeded").0.get(), output.stdout);
+        if let (Some(previous), _) = config.previous().expect("ADD succeeded") {
+            assert_eq!(previous.get(), output.stdout);
+        }
     }
 }
 

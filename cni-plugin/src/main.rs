@@ -73,6 +73,8 @@ asks the node agent (lateen-node), and ADD succeeds only once the agent says tha
 
 Keys of its network configuration:
   cni_agent_run_dir      directory of the agent's socket, pluginevent.sock   [/var/run/istio-cni]
+  chained                whether a plugin before it makes the network; alone it is called by one that has
+                         made it, and the agent looks for the pod's addresses     [true]
   agent_timeout_seconds  how long the agent may take                         [15]
   pod_namespace          namespace of the mesh's own pods, which start without the agent; nobody else may
                          be able to make pods there                          [no such pods]

@@ -75,6 +75,8 @@ pub struct NetworkConfig {
     pub agent_socket: PathBuf,
     /// How long the agent may take.
     pub agent_timeout: Duration,
+    /// Whether a plugin before this one makes the network. Alone, it is called by somebody who has made it already.
+    pub chained: bool,
     /// What the plugin before this one returned, byte for byte.
     pub prev_result: Option<Box<RawValue>>,
     /// The sandboxes that still exist (GC only).
@@ -277,6 +279,7 @@ struct RawConfig {
     #[serde(rename = "prevResult")]
     prev_result: Option<Box<RawValue>>,
     cni_agent_run_dir: Option<PathBuf>,
+    chained: Option<bool>,
     agent_timeout_seconds: Option<u64>,
     #[serde(rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<RawAttachment>>,
@@ -335,22 +338,27 @@ impl NetworkConfig {
             version,
             agent_socket: run_dir.join(EVENT_SOCKET),
             agent_timeout: Duration::from_secs(seconds.clamp(1, 600)),
+            chained: raw.chained.unwrap_or(true),
             prev_result: raw.prev_result.filter(|raw| raw.get() != "null"),
             valid_attachments: attachments,
         })
     }
 
-    /// The previous result, and the addresses in it.
+    /// The previous result, and the addresses in it; neither where this plugin stands alone and there is none.
     ///
     /// # Errors
-    /// Fails when there is none (this plugin must be chained), or when its addresses make no sense.
-    pub fn previous(&self) -> Result<(&RawValue, Vec<IpConfig>), CniError> {
-        let raw = self.prev_result.as_deref().ok_or_else(|| {
-            CniError::new(
-                ErrorCode::InvalidConfig,
-                "prevResult is missing: this plugin must be chained behind one that makes the interface",
-            )
-        })?;
+    /// Fails when there is none though there is to be a plugin before this one, or when its addresses make no sense.
+    pub fn previous(&self) -> Result<(Option<&RawValue>, Vec<IpConfig>), CniError> {
+        let raw = match self.prev_result.as_deref() {
+            Some(raw) => raw,
+            None if !self.chained => return Ok((None, Vec::new())),
+            None => {
+                return Err(CniError::new(
+                    ErrorCode::InvalidConfig,
+                    "prevResult is missing: this plugin must be chained behind one that makes the interface",
+                ));
+            }
+        };
         let previous: PreviousResult = serde_json::from_str(raw.get())
             .map_err(|e| CniError::new(ErrorCode::Decode, format!("prevResult: {e}")))?;
         let ips = previous
@@ -358,7 +366,7 @@ impl NetworkConfig {
             .into_iter()
             .map(PreviousIp::convert)
             .collect::<Result<_, _>>()?;
-        Ok((raw, ips))
+        Ok((Some(raw), ips))
     }
 }
 

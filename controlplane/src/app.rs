@@ -327,6 +327,7 @@ fn source_of(args: &ServeArgs, client: &KubeClient) -> KubeSource {
     let settings = KubeSettings {
         root_namespace: args.root_namespace.clone(),
         revision: args.revision.clone(),
+        read_secrets: args.read_secrets,
         secret_namespaces: args.secret_namespaces.clone(),
     };
     KubeSource::new(client.clone(), &settings)

@@ -74,6 +74,26 @@ pub struct ServeArgs {
     /// Where a serving certificate of an operator's own is mounted: tls.crt, tls.key; without one, our own root signs one.
     #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/istiod/tls")]
     pub serving_certificate: PathBuf,
+    /// Whether Secrets are read, but for that of our own root: without a right to any there is nothing to ask for.
+    #[arg(
+        long,
+        env = "READ_SECRETS",
+        action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new(),
+        default_value_t = true,
+        value_name = "BOOL"
+    )]
+    pub read_secrets: bool,
+    /// Whether the root stands in a ClusterTrustBundle, too, where the API server has those.
+    #[arg(
+        long,
+        env = "ENABLE_CLUSTER_TRUST_BUNDLE_API",
+        action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new(),
+        default_value_t = true,
+        value_name = "BOOL"
+    )]
+    pub cluster_trust_bundle: bool,
     /// The only namespaces whose Secrets are read, with a right in each of them [default: all, if a role lets it].
     #[arg(
         long,

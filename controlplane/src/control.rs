@@ -26,6 +26,7 @@ use crate::pods::PodBoard;
 use crate::registrar::PlaceEvent;
 use crate::registration_store::{PlaceRecords, RegistrationStore};
 use crate::registrations::RegistrationBoard;
+use crate::remarks;
 use crate::sources::{SourceBatch, Sources};
 
 /// Everything that the loop owns.
@@ -170,7 +171,7 @@ impl Control {
             Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
             Question::Statuses(answer) => drop(answer.send(self.statuses())),
             Question::KnownStatuses(answer) => {
-                drop(answer.send(self.is_known().then(|| self.statuses())));
+                drop(answer.send(self.is_known().then(|| self.statuses_to_write())));
             }
             Question::Waypoints(answer) => {
                 drop(answer.send(self.is_known().then(|| self.derivation.waypoints())));
@@ -190,12 +191,20 @@ impl Control {
         statuses
     }
 
+    /// The same, with what is to be said of objects that are not understood, or not wholly.
+    fn statuses_to_write(&self) -> Vec<ObjectStatus> {
+        let mut statuses = self.statuses();
+        remarks::state(self.sources.remarks(), &mut statuses);
+        statuses
+    }
+
     fn is_known(&self) -> bool {
         self.unready.is_none()
     }
 
     fn take_config(&mut self, batch: SourceBatch) {
         let of_cluster = matches!(batch, SourceBatch::Kube(_));
+        let remarked = matches!(&batch, SourceBatch::Kube(batch) if batch.remarks.is_some());
         let changes = self.sources.take(batch);
         if of_cluster {
             self.outputs.pods.update(&changes);
@@ -208,6 +217,8 @@ impl Control {
             if let Some(addresses) = self.derivation.take_addresses() {
                 self.unwritten_addresses = Some(addresses);
             }
+        } else if remarked {
+            self.outputs.changed.send_modify(|changed| *changed += 1);
         }
         if self.sources.are_known()
             && let Some(unready) = self.unready.take()

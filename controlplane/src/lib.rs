@@ -23,6 +23,7 @@
 //! - [`gateways`]: whom the proxies of each Gateway run as. [`pods`]: which instance each pod of a cluster is.
 //! - [`cluster`]: what is done with a cluster, beside watching its objects.
 //! - [`serve`]: the port of proxies and agents. [`monitoring`]: the port of operators; [`statuses`]: a page of it.
+//! - [`remarks`]: what is said in the statuses of objects that are not understood; pure.
 //! - [`waypoints`]: what Gateways become in a cluster, printed. [`unenroll`]: the mesh without anybody in it.
 //! - [`mesh_test`]: what `helm test` runs.
 
@@ -44,6 +45,7 @@ pub mod pods;
 pub mod registrar;
 pub mod registration_store;
 pub mod registrations;
+pub mod remarks;
 pub mod serve;
 pub mod sources;
 pub mod state_file;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use controlplane_k8s_api::{Located, Object, ObjectKey};
-use controlplane_kube::{KubeBatch, ObjectChange};
+use controlplane_kube::{KubeBatch, ObjectChange, Remark};
 
 use crate::config::files::FileChange;
 use crate::config::source::ConfigBatch;
@@ -39,6 +39,8 @@ pub struct Sources {
     in_files: BTreeMap<ObjectKey, Arc<Located<Object>>>,
     in_kube: HashSet<ObjectKey>,
     both: bool,
+    /// What is to be said of the cluster's objects, beside what follows from what they say.
+    remarks: Vec<Remark>,
 }
 
 impl From<KubeBatch> for SourceBatch {
@@ -57,6 +59,7 @@ impl Sources {
             in_files: BTreeMap::new(),
             in_kube: HashSet::new(),
             both: which.files && which.kube,
+            remarks: Vec::new(),
         }
     }
 
@@ -70,6 +73,9 @@ impl Sources {
             }
             SourceBatch::Kube(batch) => {
                 self.kube_known |= batch.unknown.is_empty();
+                if let Some(remarks) = batch.remarks {
+                    self.remarks = remarks;
+                }
                 let changes = batch.changes.into_iter();
                 changes.map(|change| self.kube(change)).collect()
             }
@@ -80,6 +86,12 @@ impl Sources {
     #[must_use]
     pub fn are_known(&self) -> bool {
         self.files_known && self.kube_known
+    }
+
+    /// What is to be said of the cluster's objects, beside what follows from what they say.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 
     fn file(&mut self, change: FileChange) -> Option<FileChange> {

@@ -17,9 +17,11 @@
 //! - [`gateway_api`]: Gateway API's CRDs and its suite.
 //! - [`plan`]: names and addresses. [`keys`]: certificates and client configurations.
 //! - [`control_plane`], [`node`]: what runs where. [`kubectl`]: how tests speak to it.
+//! - [`audit`]: what the API server was asked for. [`rights`]: who may ask for what, and who did (pure).
 //! - [`mesh`]: the mesh's images, and the command line that installs it.
 //! - `balancer`: addresses for Services of type LoadBalancer. `cgroups`: cgroups for kubelets.
 
+pub mod audit;
 mod balancer;
 mod cgroups;
 pub mod control_plane;
@@ -29,6 +31,7 @@ pub mod kubectl;
 pub mod mesh;
 pub mod node;
 pub mod plan;
+pub mod rights;
 pub mod tools;
 
 use std::fs;
@@ -40,6 +43,7 @@ use images::{Effort, Files, Image, ImageConfig};
 use crate::ip;
 use crate::wait;
 
+pub use audit::{Audit, AuditLog};
 pub use control_plane::ControlPlane;
 pub use gateway_api::GatewayApi;
 pub use kubectl::Kubectl;
@@ -58,7 +62,7 @@ pub fn control_plane_alone(tools: &Tools) -> Result<ControlPlane> {
     let dir = Path::new(DIR);
     fs::create_dir_all(dir.join("logs"))?;
     lay_the_wire()?;
-    ControlPlane::start(tools, dir)
+    ControlPlane::start(tools, dir, Audit::NotKept)
 }
 
 /// A running cluster; dropping it stops everything.
@@ -77,7 +81,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Fails with the first part that does not come up, and the end of its log.
-    pub fn start(tools: &Tools) -> Result<Self> {
+    pub fn start(tools: &Tools, audit: Audit) -> Result<Self> {
         let dir = PathBuf::from(DIR);
         for folder in ["logs", "images"] {
             fs::create_dir_all(dir.join(folder))?;
@@ -85,7 +89,7 @@ impl Cluster {
         require_programs()?;
         let cgroup = cgroups::mount_all()?;
         lay_the_wire()?;
-        let control = ControlPlane::start(tools, &dir)?;
+        let control = ControlPlane::start(tools, &dir, audit)?;
         let mut cluster = Self {
             dir,
             balancer: None,
@@ -111,6 +115,12 @@ impl Cluster {
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
         self.control.kubectl()
+    }
+
+    /// What the API server was asked for, where that is kept.
+    #[must_use]
+    pub fn audit(&self) -> Option<&AuditLog> {
+        self.control.audit()
     }
 
     /// The control plane.

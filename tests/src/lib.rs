@@ -4,6 +4,7 @@
 //! - [`world`]: re-entry into private namespaces, so that a lab leaves nothing behind, whatever ends it.
 //! - [`ip`]: namespaces, links, addresses and routes.
 //! - [`process`]: programs with a log, started in a namespace and stopped with the lab.
+//! - [`catalogue`]: objects that are wrong, and what is answered.
 //! - [`cni`]: the container runtime's role: the plugin chain, called as the CNI specification says.
 //! - [`cluster`]: a real Kubernetes cluster, for what only one can show.
 //! - [`config`]: the directory of YAML that the control plane reads.
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod capture;
+pub mod catalogue;
 pub mod cluster;
 pub mod cni;
 pub mod config;

@@ -260,12 +260,18 @@ fn the_control_plane_may_read_every_kind_that_it_understands() {
         })
     };
     for kind in Kind::ALL {
-        // Secrets are a feature, the mesh's configuration is a ConfigMap, and accounts are read in files only.
-        if matches!(kind, Kind::Secret | Kind::MeshConfig | Kind::ServiceAccount) {
+        // Secrets are a feature, the mesh's configuration is a ConfigMap, and accounts and groups are read in files only.
+        let elsewhere = [
+            Kind::Secret,
+            Kind::MeshConfig,
+            Kind::ServiceAccount,
+            Kind::WorkloadGroup,
+        ];
+        if elsewhere.contains(kind) {
             continue;
         }
         let resource = plural(kind.as_str());
-        for verb in ["get", "list", "watch"] {
+        for verb in ["list", "watch"] {
             assert!(may(kind.group().name(), &resource, verb), "{verb} {resource}");
         }
         let ours = matches!(
@@ -274,7 +280,8 @@ fn the_control_plane_may_read_every_kind_that_it_understands() {
         );
         if ours {
             let status = format!("{resource}/status");
-            assert!(may(kind.group().name(), &status, "patch"), "patch {status}");
+            assert!(may(kind.group().name(), &status, "update"), "update {status}");
+            assert!(may(kind.group().name(), &resource, "get"), "get {resource}");
         }
     }
     for crd in controlplane_crds::CRDS {

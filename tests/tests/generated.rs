@@ -95,6 +95,23 @@ fn crds_match_the_types_that_objects_are_read_into() {
     }
 }
 
+/// What is answered to objects that are wrong stands where people look for it, as it stands in the catalogue.
+#[test]
+fn the_page_of_objects_that_are_wrong_is_made_of_the_catalogue() {
+    let read = |folder: &str| lab::catalogue::read(folder).expect("the catalogue");
+    let told = [read("late"), read("told")].concat();
+    let page = lab::catalogue::page(&read("invalid"), &told);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/invalid-objects.md");
+    if std::env::var_os("LATEEN_UPDATE").is_some() {
+        fs::write(&path, &page).expect("the page can be written");
+    }
+    let present = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        present == page,
+        "docs/invalid-objects.md is not what the catalogue gives: run LATEEN_UPDATE=1 cargo test -p mesh-tests --test generated"
+    );
+}
+
 /// Of our own messages for waypoints, every message, enum, field and choice has a comment.
 #[test]
 fn every_part_of_the_waypoints_configuration_is_documented() {

@@ -29,23 +29,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* Paths of the host on each platform. */}}
+{{- /* Paths of the host on each platform, and whether its runtime takes the plugin as one of a chain. */}}
 {{- define "cni.paths" -}}
 {{- $global := include "cni.global" . | fromYaml -}}
 {{- $platform := $global.platform -}}
 {{- if and (not $platform) (contains "-gke" .Capabilities.KubeVersion.GitVersion) }}{{ $platform = "gke" }}{{ end -}}
-{{- $usual := dict "bin" "/opt/cni/bin" "conf" "/etc/cni/net.d" "netns" "/var/run/netns" -}}
+{{- $usual := dict "bin" "/opt/cni/bin" "conf" "/etc/cni/net.d" "netns" "/var/run/netns" "file" "" "chained" true -}}
 {{- $of := dict
   "gke" (dict "bin" "/home/kubernetes/bin")
   "k3s" (dict "bin" "/var/lib/rancher/k3s/data/cni" "conf" "/var/lib/rancher/k3s/agent/etc/cni/net.d")
   "k3d" (dict "bin" "/bin" "conf" "/var/lib/rancher/k3s/agent/etc/cni/net.d")
   "microk8s" (dict "bin" "/var/snap/microk8s/current/opt/cni/bin" "conf" "/var/snap/microk8s/current/args/cni-network")
   "minikube" (dict "netns" "/var/run/docker/netns")
-  "openshift" (dict "bin" "/var/lib/cni/bin" "conf" "/etc/cni/multus/net.d")
+  "openshift" (dict "bin" "/var/lib/cni/bin" "conf" "/etc/cni/multus/net.d" "file" "istio-cni.conf" "chained" false)
 -}}
 {{- $paths := mergeOverwrite $usual (get $of ($platform | default "none") | default dict) -}}
 bin: {{ .Values.cniBinDir | default $paths.bin }}
 conf: {{ .Values.cniConfDir | default $paths.conf }}
 netns: {{ .Values.cniNetnsDir | default $paths.netns }}
+chained: {{ if kindIs "bool" .Values.chained }}{{ .Values.chained }}{{ else }}{{ $paths.chained }}{{ end }}
+file: {{ .Values.cniConfFileName | default $paths.file | quote }}
 platform: {{ $platform | quote }}
 {{- end }}

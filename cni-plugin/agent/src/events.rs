@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_plugin::event::{AddEvent, Event, MAX_EVENT, SandboxEvent};
+use cni_plugin::event::{AddEvent, Event, IpConfig, MAX_EVENT, SandboxEvent};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
@@ -17,13 +17,14 @@ use mesh_runtime::admin::{self, AdminLimits, Request, Response, Routes};
 use mesh_types::NamespacedName;
 use mesh_zds::ZdsServer;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::announce::Announcer;
 use crate::config::HostConfig;
 use crate::controller::Requests;
 use crate::enroll::{Answer, Authority, PodKey, Record, SandboxName};
 use crate::metrics::{Metrics, RequestOutcome};
+use crate::search;
 
 /// The socket; its file goes when it is dropped, unless a successor's stands there.
 #[derive(Debug)]
@@ -179,10 +180,12 @@ impl EventServer {
     }
 
     async fn answer(&self, path: &'static str, request: &Request) -> Response {
+        let begun = Instant::now();
         let answer = match Event::parse(path, request.body()) {
             Ok(event) => self.inner.serve(event).await,
             Err(error) => Err(error.to_string()),
         };
+        let took = begun.elapsed();
         let (outcome, status, text) = match answer {
             Ok(Answer::Done) => (RequestOutcome::Done, StatusCode::OK, String::new()),
             Ok(Answer::Unavailable(text)) => {
@@ -191,9 +194,8 @@ impl EventServer {
             Ok(Answer::Refused(text)) => (RequestOutcome::Refused, StatusCode::INTERNAL_SERVER_ERROR, text),
             Err(text) => (RequestOutcome::Invalid, StatusCode::BAD_REQUEST, text),
         };
-        self.inner
-            .metrics
-            .request(path.trim_start_matches("/cmd").trim_start_matches('/'), outcome);
+        let command = path.trim_start_matches("/cmd").trim_start_matches('/');
+        self.inner.metrics.request(command, outcome, took);
         if outcome != RequestOutcome::Done {
             tracing::warn!(
                 path,
@@ -210,8 +212,16 @@ impl Inner {
     async fn serve(&self, event: Event) -> Result<Answer, String> {
         match event {
             Event::Add(event) => {
+                let begun = Instant::now();
                 let (record, netns) = self.record(event)?;
-                Ok(self.requests.add(record, netns).await)
+                let pod = record.pod.clone();
+                let answer = self.requests.add(record, netns).await;
+                if answer == Answer::Done {
+                    // What the mesh adds to the start of this pod.
+                    let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    tracing::info!(%pod, microseconds, "a starting pod is answered for");
+                }
+                Ok(answer)
             }
             Event::Del(event) => Ok(self.requests.del(sandbox(event)?).await),
             Event::Check(event) => Ok(self.requests.check(sandbox(event)?).await),
@@ -266,8 +276,7 @@ impl Inner {
             ));
         }
         let mut ips: Vec<IpAddr> = Vec::new();
-        for ip in &event.ips {
-            let ip = ip.address.ip.to_canonical();
+        for ip in told_or_found(&event.ips, &netns).map_err(|e| format!("IPs of pod {pod}: {e}"))? {
             if !ips.contains(&ip) {
                 ips.push(ip);
             }
@@ -289,6 +298,19 @@ impl Inner {
         };
         Ok((record, netns))
     }
+}
+
+/// The pod's addresses: what the plugins before ours gave it, or, where ours is called alone, what its network has.
+fn told_or_found(told: &[IpConfig], netns: &Netns) -> io::Result<Vec<IpAddr>> {
+    if !told.is_empty() {
+        return Ok(told.iter().map(|ip| ip.address.ip.to_canonical()).collect());
+    }
+    let mut found = netns.run(search::addresses)??;
+    found.retain(|ip| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    });
+    Ok(found)
 }
 
 fn sandbox(event: SandboxEvent) -> Result<SandboxName, String> {

@@ -1,6 +1,10 @@
 //! What the agent counts.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use std::time::Duration;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::enroll::Counts;
 
@@ -8,6 +12,7 @@ use crate::enroll::Counts;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
+    took: HistogramVec,
     ztunnel_connected: IntGauge,
     pods: IntGaugeVec,
     repairs: IntCounter,
@@ -52,6 +57,15 @@ impl Metrics {
                 &["command", "outcome"],
             )
             .expect("constant names are valid"),
+            took: HistogramVec::new(
+                HistogramOpts::new(
+                    "lateen_node_plugin_request_seconds",
+                    "How long requests of the CNI plugin took the agent",
+                )
+                .buckets(TOOK.to_vec()),
+                &["command"],
+            )
+            .expect("constant names are valid"),
             ztunnel_connected: IntGauge::new("ztunnel_connected", "Connected ztunnels")
                 .expect("constant names are valid"),
             pods: IntGaugeVec::new(
@@ -78,8 +92,9 @@ impl Metrics {
             )
             .expect("constant names are valid"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
             Box::new(metrics.requests.clone()),
+            Box::new(metrics.took.clone()),
             Box::new(metrics.ztunnel_connected.clone()),
             Box::new(metrics.pods.clone()),
             Box::new(metrics.repairs.clone()),
@@ -92,8 +107,8 @@ impl Metrics {
         metrics
     }
 
-    /// A request of the plugin ended.
-    pub fn request(&self, command: &'static str, outcome: RequestOutcome) {
+    /// A request of the plugin ended, after so long.
+    pub fn request(&self, command: &'static str, outcome: RequestOutcome, took: Duration) {
         let outcome = match outcome {
             RequestOutcome::Done => "done",
             RequestOutcome::Unavailable => "unavailable",
@@ -101,6 +116,9 @@ impl Metrics {
             RequestOutcome::Invalid => "invalid",
         };
         self.requests.with_label_values(&[command, outcome]).inc();
+        self.took
+            .with_label_values(&[command])
+            .observe(took.as_secs_f64());
     }
 
     /// A ztunnel came (1) or went (-1).
@@ -139,3 +157,6 @@ impl Metrics {
         }
     }
 }
+
+/// Seconds. 150 ms is what the start of a pod may take longer by.
+const TOOK: [f64; 11] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0];

@@ -151,7 +151,7 @@ fn owned(places: &Places, candidate: &Candidate, ips: &[IpAddr]) -> Option<(Path
 }
 
 /// The addresses of the calling thread's network.
-fn addresses() -> io::Result<Vec<IpAddr>> {
+pub(crate) fn addresses() -> io::Result<Vec<IpAddr>> {
     let mut addresses = Vec::new();
     for interface in getifaddrs()? {
         let Some(address) = interface.address else {

@@ -87,6 +87,29 @@ fn add_tells_the_agent_and_passes_the_previous_result_through() {
 }
 
 #[test]
+fn alone_it_adds_nothing_to_the_network_and_leaves_addresses_to_the_agent() {
+    let config = br#"{"cniVersion":"0.3.1","name":"istio-cni","type":"istio-cni","chained":false}"#;
+    let agent = Agent::saying(200, "");
+    let output = run(&environment("ADD"), config, &agent);
+    assert_eq!(
+        output,
+        Output::success(r#"{"cniVersion":"0.3.1"}"#.to_owned(), None)
+    );
+    let asked = agent.asked.take();
+    assert!(
+        matches!(&asked[..], [Event::Add(event)] if event.ips.is_empty()),
+        "{asked:?}"
+    );
+    // Whoever forgot to chain it is told so.
+    let forgotten = br#"{"cniVersion":"0.3.1","name":"n","type":"istio-cni"}"#;
+    let (code, message) = error(&run(&environment("ADD"), forgotten, &Agent::saying(200, "")));
+    assert!(
+        code == 7 && message.contains("prevResult is missing"),
+        "{code} {message}"
+    );
+}
+
+#[test]
 fn add_fails_closed() {
     for (agent, code, reason) in [
         (Agent::absent(), 11, "not running"),

@@ -127,3 +127,14 @@ fn an_error_is_the_specifications_json() {
         r#"{"cniVersion":"0.4.0","code":11,"msg":"the \"agent\" is away"}"#
     );
 }
+
+#[test]
+fn alone_there_need_be_no_plugin_before() {
+    let input = br#"{"cniVersion":"0.3.1","name":"istio-cni","chained":false}"#;
+    let config = NetworkConfig::parse(input).expect("a configuration");
+    let (previous, ips) = config.previous().expect("alone");
+    assert!(previous.is_none() && ips.is_empty());
+    let told = br#"{"cniVersion":"0.3.1","chained":false,"prevResult":{"ips":[{"address":"10.0.0.7/24"}]}}"#;
+    let config = NetworkConfig::parse(told).expect("a configuration");
+    assert_eq!(config.previous().expect("told").1.len(), 1);
+}

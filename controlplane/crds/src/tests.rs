@@ -206,6 +206,38 @@ fn the_corpus_is_read_as_it_says() {
     for crd in CRDS {
         assert!(kinds.contains(&Some(crd.kind)), "no valid {}", crd.kind.as_str());
     }
+    // What only a cluster can find wrong is no fault of its text.
+    for (file, text) in corpus("told") {
+        for result in parse(&text) {
+            result.unwrap_or_else(|e| panic!("told/{file}: {e}"));
+        }
+    }
+}
+
+/// What is wrong stands in front of each document, and what is answered beneath.
+#[test]
+fn the_catalogue_says_what_is_answered() {
+    for (folder, answer) in [
+        ("invalid", "# says: "),
+        ("late", "# status: "),
+        ("told", "# status: "),
+    ] {
+        for (file, text) in corpus(folder) {
+            for document in documents(&text) {
+                let comments: Vec<_> = document
+                    .lines()
+                    .take_while(|line| line.starts_with("# "))
+                    .collect();
+                let answers = comments.iter().filter(|line| line.starts_with(answer)).count();
+                let given = comments.first().is_some_and(|line| *line == "# Given");
+                assert!(answers > 0 || given, "{folder}/{file}:\n{document}");
+                assert!(
+                    comments.len() > answers,
+                    "{folder}/{file}: what is wrong?\n{document}"
+                );
+            }
+        }
+    }
 }
 
 /// Documents of the corpus, by file name.

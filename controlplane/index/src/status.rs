@@ -139,6 +139,8 @@ pub enum ConditionType {
     WaypointAccepted,
     /// Policy, route: whether every proxy that is to carry it out has it.
     Delivered,
+    /// Any object: whether what counts is what it says now.
+    Current,
 }
 
 /// The reasons of conditions.
@@ -243,6 +245,14 @@ pub enum StatusReason {
     RefusedByProxies,
     /// Endpoints are in other networks.
     OtherNetwork,
+    /// Fields of it are not known, and without effect.
+    UnknownFields,
+    /// It is not understood; what it said before counts.
+    LastGood,
+    /// It is not understood; its strictest sense counts.
+    Strictest,
+    /// It is not understood, and never was: nothing of it counts.
+    NeverGood,
 }
 
 impl ConditionType {
@@ -264,6 +274,7 @@ impl ConditionType {
             Self::ZtunnelAccepted => "ZtunnelAccepted",
             Self::WaypointAccepted => "WaypointAccepted",
             Self::Delivered => "lateen.dev/Delivered",
+            Self::Current => "lateen.dev/Current",
         }
     }
 }
@@ -322,6 +333,10 @@ impl StatusReason {
             Self::UnderWay => "UnderWay",
             Self::RefusedByProxies => "RefusedByProxies",
             Self::OtherNetwork => "OtherNetwork",
+            Self::UnknownFields => "UnknownFields",
+            Self::LastGood => "LastGood",
+            Self::Strictest => "Strictest",
+            Self::NeverGood => "NeverGood",
         }
     }
 }

@@ -23,6 +23,12 @@ impl RawObject {
         self.0.field("metadata")?.text(field)
     }
 
+    /// One of its labels.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.0.field("metadata")?.field("labels")?.text(key)
+    }
+
     /// The object as messages name it.
     #[must_use]
     pub fn reference(&self, kind: Kind) -> ObjectRef {

@@ -24,7 +24,7 @@ pub mod source;
 pub mod spare;
 
 pub use board::{KubeBoard, WatchState, WatchView};
-pub use mirror::{Broken, Mirror, ObjectChange};
+pub use mirror::{Broken, Counts, Mirror, ObjectChange, Remark};
 pub use scope::Scope;
 pub use source::{KubeBatch, KubeSettings, KubeSource};
 pub use spare::Texts;

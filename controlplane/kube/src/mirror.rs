@@ -44,6 +44,30 @@ pub struct Broken {
     pub last_good: bool,
 }
 
+/// What is to be said of an object in its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Which one.
+    pub object: ObjectKey,
+    /// What counts of it.
+    pub counts: Counts,
+    /// What is wrong with it, one line each.
+    pub lines: Vec<String>,
+}
+
+/// What counts of an object of which something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// All of it but what is remarked: fields that are not known here.
+    Rest,
+    /// An earlier content of it.
+    LastGood,
+    /// Its strictest sense: it is a policy.
+    Strictest,
+    /// Nothing.
+    Nothing,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     namespace: Strng,
@@ -56,7 +80,11 @@ struct Held {
     handed: Option<ObjectKey>,
     /// It is what is left of a broken policy.
     strictest: bool,
-    errors: Box<[ParseError]>,
+    understood: bool,
+    /// It is this mesh's business.
+    ours: bool,
+    /// What is wrong with it: warnings where it is understood, else errors.
+    faults: Box<[ParseError]>,
 }
 
 impl Mirror {
@@ -121,8 +149,25 @@ impl Mirror {
 
     /// The objects that are not understood, in no particular order.
     pub fn broken(&self) -> impl Iterator<Item = Broken> {
-        let broken = self.objects.iter().filter(|(_, held)| !held.errors.is_empty());
+        let broken = self.objects.iter().filter(|(_, held)| held.is_broken());
         broken.map(|(name, held)| self.broken_as(name, held))
+    }
+
+    /// What is to be said of objects in their statuses, in no particular order.
+    pub fn remarks(&self) -> impl Iterator<Item = Remark> {
+        let faulty = self
+            .objects
+            .iter()
+            .filter(|(_, held)| held.ours && !held.faults.is_empty());
+        faulty.map(|(name, held)| Remark {
+            object: ObjectKey {
+                kind: self.kind,
+                namespace: name.namespace.clone(),
+                name: name.name.clone(),
+            },
+            counts: held.counts(),
+            lines: held.lines(),
+        })
     }
 
     /// What is wrong with an object, if anything is.
@@ -132,7 +177,7 @@ impl Mirror {
             namespace: object.namespace.clone(),
             name: object.name.clone(),
         };
-        let held = self.objects.get(&name).filter(|held| !held.errors.is_empty())?;
+        let held = self.objects.get(&name).filter(|held| held.is_broken())?;
         Some(self.broken_as(&name, held))
     }
 
@@ -144,28 +189,26 @@ impl Mirror {
                 namespace: name.namespace.clone(),
                 name: name.name.clone(),
             },
-            errors: held
-                .errors
-                .iter()
-                .map(ParseError::without_place)
-                .chain(strictest)
-                .collect(),
-            last_good: held.handed.is_some() && !held.strictest,
+            errors: held.lines().into_iter().chain(strictest).collect(),
+            last_good: held.counts() == Counts::LastGood,
         }
     }
 
     fn set(&mut self, name: Name, object: RawObject, scope: &Scope, texts: &mut Texts) -> Vec<ObjectChange> {
         let kind = self.kind;
         let held = self.objects.entry(name).or_default();
+        held.ours = scope.has_raw(kind, &object);
         let spare = is_policy(kind).then(|| object.clone());
         match object.understand(kind) {
             Ok(mut located) => {
-                held.errors = Box::default();
+                held.understood = true;
+                held.faults = located.warnings.clone().into();
                 texts.spare(&mut located.value);
                 held.hand(located, kind, scope, false)
             }
             Err(errors) => {
-                held.errors = errors.into();
+                held.understood = false;
+                held.faults = errors.into();
                 // A last good content says more than what is left of a broken one.
                 let never_good = held.handed.is_none() || held.strictest;
                 let left = spare
@@ -199,6 +242,23 @@ impl Mirror {
 }
 
 impl Held {
+    fn is_broken(&self) -> bool {
+        !self.understood && !self.faults.is_empty()
+    }
+
+    fn counts(&self) -> Counts {
+        match &self.handed {
+            _ if self.understood => Counts::Rest,
+            Some(_) if self.strictest => Counts::Strictest,
+            Some(_) => Counts::LastGood,
+            None => Counts::Nothing,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.faults.iter().map(ParseError::without_place).collect()
+    }
+
     /// Hands an object on, if it is of this mesh's business.
     fn hand(
         &mut self,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use controlplane_k8s_api::gateway::LabelSelector;
 use controlplane_k8s_api::object::{Labels, Metadata};
-use controlplane_k8s_api::{Group, Kind};
+use controlplane_k8s_api::{Group, Kind, RawObject};
 use mesh_types::Strng;
 
 /// What is known of namespaces, and who we are.
@@ -53,7 +53,15 @@ impl Scope {
     #[must_use]
     pub fn has(&self, kind: Kind, metadata: &Metadata) -> bool {
         let in_place = !kind.is_namespaced() || self.has_namespace(&metadata.namespace);
-        in_place && self.is_for_us(kind, &metadata.labels)
+        in_place && self.is_for_us(kind, metadata.labels.get(REVISION).map(|revision| &**revision))
+    }
+
+    /// The same of an object that is not understood.
+    #[must_use]
+    pub fn has_raw(&self, kind: Kind, object: &RawObject) -> bool {
+        let namespace = object.metadata("namespace").map(Strng::from).unwrap_or_default();
+        let in_place = !kind.is_namespaced() || self.has_namespace(&namespace);
+        in_place && self.is_for_us(kind, object.label(REVISION))
     }
 
     fn has_namespace(&self, name: &Strng) -> bool {
@@ -65,7 +73,7 @@ impl Scope {
     }
 
     /// What says what is there is for everybody; what says what is to be done may name whom it is for.
-    fn is_for_us(&self, kind: Kind, labels: &Labels) -> bool {
+    fn is_for_us(&self, kind: Kind, revision: Option<&str>) -> bool {
         match kind.group() {
             Group::Core | Group::Discovery => true,
             Group::Gateway
@@ -73,9 +81,7 @@ impl Scope {
             | Group::Security
             | Group::Telemetry
             | Group::Extensions
-            | Group::Lateen => labels
-                .get(REVISION)
-                .is_none_or(|revision| *revision == *self.revision),
+            | Group::Lateen => revision.is_none_or(|revision| *revision == *self.revision),
         }
     }
 }

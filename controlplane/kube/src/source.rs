@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::board::{KubeBoard, WatchState};
 use crate::follow::{crds, follow};
-use crate::mirror::{Broken, Mirror, ObjectChange};
+use crate::mirror::{Broken, Mirror, ObjectChange, Remark};
 use crate::resources::{Need, WATCHED, Watched};
 use crate::scope::Scope;
 use crate::spare::Texts;
@@ -38,6 +38,8 @@ pub struct KubeSettings {
     pub root_namespace: String,
     /// Whose configuration counts, beside that of nobody in particular.
     pub revision: String,
+    /// Whether Secrets are read at all.
+    pub read_secrets: bool,
     /// The only namespaces whose Secrets are read, each by a right of its own; those of all namespaces where none is named.
     pub secret_namespaces: Vec<String>,
 }
@@ -49,6 +51,8 @@ pub struct KubeBatch {
     pub changes: Vec<ObjectChange>,
     /// Why not everything is known yet: one line for each kind. Empty when it is, and from then on.
     pub unknown: Vec<String>,
+    /// All that is to be said of objects in their statuses, where it is not what it was.
+    pub remarks: Option<Vec<Remark>>,
 }
 
 struct Followed {
@@ -60,6 +64,7 @@ struct Followed {
     /// Everything that is to be known of it is known: it was listed, or there is nothing to list.
     known: bool,
     moved: bool,
+    remarks: Vec<Remark>,
 }
 
 type Heard = (usize, News<RawObject>);
@@ -79,6 +84,7 @@ impl KubeSource {
                 state: WatchState::Listing,
                 known: false,
                 moved: true,
+                remarks: Vec::new(),
             })
         });
         Self {
@@ -135,12 +141,15 @@ impl KubeSource {
                 None => first_news.next().await,
             };
             let Some(heard) = heard else { return };
-            let batch = self.take(heard);
+            let mut batch = self.take(heard);
             if std::mem::take(&mut self.rescoped) {
                 first_news = self.watching_all(first.clone(), crds);
                 rest_news = None;
             }
-            self.pin_up();
+            if self.pin_up() {
+                let all = self.kinds.iter().flat_map(|kind| kind.remarks.iter().cloned());
+                batch.remarks = Some(all.collect());
+            }
             if batches.send(batch.into()).await.is_err() {
                 return;
             }
@@ -198,14 +207,21 @@ impl KubeSource {
         *key.namespace == *self.root_namespace
     }
 
-    fn pin_up(&mut self) {
+    /// Says whether there is something else to be said in statuses than before.
+    fn pin_up(&mut self) -> bool {
+        let mut remarked = false;
         for kind in self.kinds.iter_mut().filter(|kind| kind.moved) {
             kind.moved = false;
             let (state, count) = (kind.state.clone(), kind.mirror.len());
             let which = (kind.watched.kind, kind.namespace.clone());
             self.board
                 .pin_up(which, state, count, kind.mirror.broken().collect());
+            let mut remarks: Vec<Remark> = kind.mirror.remarks().collect();
+            remarks.sort_by(|one, other| one.object.cmp(&other.object));
+            remarked |= remarks != kind.remarks;
+            kind.remarks = remarks;
         }
+        remarked
     }
 }
 
@@ -285,6 +301,7 @@ impl Followed {
 /// Which watches a kind has.
 fn namespaces(watched: &Watched, settings: &KubeSettings) -> Vec<Option<String>> {
     match watched.kind {
+        Kind::Secret if !settings.read_secrets => Vec::new(),
         Kind::Secret if !settings.secret_namespaces.is_empty() => {
             let mut namespaces = settings.secret_namespaces.clone();
             namespaces.sort();

@@ -35,8 +35,15 @@ impl Duties<'_> {
         let client = || self.client.clone();
         let changed = || outputs.changed.subscribe();
         let trusted = keys.issuer.trusted();
+        let with_bundle = self.args.cluster_trust_bundle;
         self.start(Duty::RootCertificate, |ours| {
-            bundle::keep(client(), self.args.root_namespace.clone(), trusted, ours)
+            bundle::keep(
+                client(),
+                self.args.root_namespace.clone(),
+                trusted,
+                with_bundle,
+                ours,
+            )
         })?;
         let over_tls = OverTls {
             issuer: keys.issuer.clone(),

@@ -25,6 +25,7 @@ pub async fn keep(
     client: KubeClient,
     root_namespace: String,
     mut roots: Receiver<String>,
+    with_bundle: bool,
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
     loop {
@@ -32,20 +33,21 @@ pub async fn keep(
         let root = roots.borrow_and_update().clone();
         tokio::select! {
             () = duties::ends(&mut ours) => {}
-            () = keep_while_ours(&client, &root_namespace, &root) => {}
+            () = keep_while_ours(&client, &root_namespace, &root, with_bundle) => {}
             // Begins anew with what is trusted now. Whoever signs is here until the process ends.
             Ok(()) = roots.changed() => {}
         }
     }
 }
 
-async fn keep_while_ours(client: &KubeClient, root_namespace: &str, root: &str) {
+async fn keep_while_ours(client: &KubeClient, root_namespace: &str, root: &str, with_bundle: bool) {
     let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={NAME}"));
     let mut maps = watch::<RootMap>(client, maps);
     let mut namespaces = watch::<Meta>(client, Selection::all(NAMESPACES.clone()).metadata_only());
     let mut spread = Spread::new(root_namespace, root);
     let mut retry = None;
-    let mut bundled = false;
+    // Nothing is to be bundled where nobody wants it.
+    let mut bundled = !with_bundle;
     loop {
         let again = retry.unwrap_or_else(Instant::now);
         tokio::select! {

@@ -132,7 +132,7 @@ fn is_ours(kind: &str) -> bool {
 }
 
 /// Gateway API's own types are left out: on a Gateway or a route of another controller they are that one's.
-const OURS: [ConditionType; 8] = [
+const OURS: [ConditionType; 9] = [
     ConditionType::WaypointBound,
     ConditionType::WaypointMissing,
     ConditionType::VisibilityApplied,
@@ -141,6 +141,7 @@ const OURS: [ConditionType; 8] = [
     ConditionType::ZtunnelAccepted,
     ConditionType::WaypointAccepted,
     ConditionType::Delivered,
+    ConditionType::Current,
 ];
 
 #[cfg(test)]

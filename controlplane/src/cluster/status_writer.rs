@@ -191,7 +191,7 @@ fn says_something(status: &ObjectStatus) -> bool {
 }
 
 /// Kinds whose statuses are this control plane's to write.
-const WRITTEN: [Kind; 21] = [
+const WRITTEN: [Kind; 22] = [
     Kind::Service,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
@@ -201,6 +201,7 @@ const WRITTEN: [Kind; 21] = [
     Kind::DestinationRule,
     Kind::VirtualService,
     Kind::Telemetry,
+    Kind::ProxyConfig,
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,

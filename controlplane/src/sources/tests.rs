@@ -26,6 +26,7 @@ fn kube(changes: Vec<ObjectChange>) -> SourceBatch {
     SourceBatch::Kube(KubeBatch {
         changes,
         unknown: Vec::new(),
+        remarks: None,
     })
 }
 
@@ -88,6 +89,7 @@ fn everything_is_known_when_each_source_was_known_once() {
     let listing = KubeBatch {
         changes: Vec::new(),
         unknown: vec!["Pod: not listed yet".to_owned()],
+        remarks: None,
     };
     sources.take(SourceBatch::Kube(listing));
     assert!(!sources.are_known());

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::audit::{Audit, AuditLog};
 use super::keys::Keys;
 use super::kubectl::Kubectl;
 use super::plan;
@@ -21,6 +22,7 @@ pub struct ControlPlane {
     dir: PathBuf,
     logs: PathBuf,
     keys: Keys,
+    audit: Option<AuditLog>,
     etcd: Option<Process>,
     api_server: Option<Process>,
     others: Vec<Process>,
@@ -31,7 +33,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// Fails with the end of the log of the part that does not come up.
-    pub fn start(tools: &Tools, dir: &Path) -> Result<Self> {
+    pub fn start(tools: &Tools, dir: &Path, audit: Audit) -> Result<Self> {
         let namespace = Namespace::create("cp")?;
         ip::plug(&namespace, plan::WIRE, &plan::underlay(plan::CONTROL_HOST))?;
         let api = plan::api_url();
@@ -60,6 +62,10 @@ impl ControlPlane {
             dir: dir.to_owned(),
             logs: dir.join("logs"),
             keys,
+            audit: match audit {
+                Audit::Kept => Some(AuditLog::create(dir)?),
+                Audit::NotKept => None,
+            },
             etcd: None,
             api_server: None,
             others: Vec::new(),
@@ -101,12 +107,17 @@ impl ControlPlane {
             "--feature-gates",
             "ClusterTrustBundle=true,ClusterTrustBundleProjection=true",
         ]);
+        let since = self.audit.as_ref().map(AuditLog::len);
+        command.args(self.audit.iter().flat_map(AuditLog::flags));
         let mut process = Process::start("kube-apiserver", command, &self.logs)?;
         let kubectl = self.kubectl();
         process.wait_until("the API server is ready", plan::STARTUP, || {
             kubectl.run(&["get", "--raw", "/readyz"]).ok()
         })?;
         self.api_server = Some(process);
+        if let (Some(audit), Some(since)) = (&mut self.audit, since) {
+            audit.started(since);
+        }
         Ok(())
     }
 
@@ -140,6 +151,12 @@ impl ControlPlane {
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// What the API server was asked for, where that is kept.
+    #[must_use]
+    pub fn audit(&self) -> Option<&AuditLog> {
+        self.audit.as_ref()
     }
 
     /// The keys, for nodes.

@@ -12,18 +12,19 @@ use crate::products::Products;
 
 /// Where charts say that the images are: `docker.io/lateen/ztunnel:0.1.0`.
 const HUB: &str = "docker.io/lateen";
-const TAG: &str = env!("CARGO_PKG_VERSION");
+/// The version of today's charts.
+pub const TAG: &str = env!("CARGO_PKG_VERSION");
 
-/// The images that the charts ask for, made from the products. It takes a while: it may as well be done while the cluster
+/// The images that charts of a version ask for, made from the products. It takes a while: it may as well be done while the cluster
 /// starts.
 ///
 /// # Errors
 /// Fails naming the product or tool that is missing.
-pub fn images(products: &Products) -> Result<Vec<(String, Image)>> {
+pub fn images(products: &Products, tag: &str) -> Result<Vec<(String, Image)>> {
     let one = |component: &images::Component| {
-        let image = component.quick_image(products.dir(), TAG);
+        let image = component.quick_image(products.dir(), tag);
         Ok((
-            format!("{HUB}/{}:{TAG}", component.name),
+            format!("{HUB}/{}:{tag}", component.name),
             image.with_context(|| component.name)?,
         ))
     };

@@ -4,6 +4,7 @@
 //! `cargo test -p mesh-tests --test cluster [FILTER]... [-- --list]`. They need the machine's root, and Go, of whose modules
 //! Kubernetes is built once; where either is missing, one line says what was left out.
 
+mod catalogue;
 mod command_line;
 mod enrolment;
 mod getting_started;
@@ -11,8 +12,10 @@ mod host;
 mod mesh;
 mod outages;
 mod removal;
+mod rights;
 mod security;
 mod traffic;
+mod upgrade;
 mod waypoint;
 mod workloads;
 
@@ -46,9 +49,13 @@ fn main() -> ExitCode {
         workloads::TESTS,
         outages::TESTS,
         waypoint::TESTS,
+        catalogue::TESTS,
         removal::TESTS,
+        rights::TESTS,
         host::LAST,
-        removal::LAST,
+        removal::BY_LATEEN,
+        upgrade::LAST,
+        removal::BY_HELM,
         getting_started::LAST,
     ]
     .concat();
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    match run(&chosen) {
+    match run(&chosen, filters.is_empty()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(101),
         Err(error) => {
@@ -82,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(tests: &[Test]) -> Result<bool> {
+fn run(tests: &[Test], are_all: bool) -> Result<bool> {
     let products = Products::beside_me()?;
     let tools = Tools::of_tests()?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
@@ -97,7 +104,8 @@ fn run(tests: &[Test]) -> Result<bool> {
     world::end_at_signals(|code| code)?;
     println!("\nrunning {} tests", tests.len());
     let start = Instant::now();
-    let mut mesh = Mesh::start(&tools, &products, gateway_api).context("the mesh is not installed")?;
+    let mesh = Mesh::start(&tools, &products, gateway_api, are_all);
+    let mut mesh = mesh.context("the mesh is not installed")?;
     println!("the mesh is installed ({:.1}s)", start.elapsed().as_secs_f64());
     let mut failures = Vec::new();
     for test in tests {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use lab::access::AccessLine;
-use lab::cluster::{Cluster, Kubectl, Lateen, Tools, mesh};
+use lab::cluster::{Audit, Cluster, Kubectl, Lateen, Tools, mesh};
 use lab::products::Products;
 use lab::wait;
 use serde_json::Value;
@@ -23,6 +23,9 @@ pub(crate) struct Mesh {
     pub(crate) lateen: Lateen,
     /// The CRDs of Gateway API, which no chart brings.
     pub(crate) gateway_api: PathBuf,
+    /// Whether every test runs, so that whatever none of them needs is not needed.
+    pub(crate) is_whole: bool,
+    pub(crate) products: Products,
     app: PathBuf,
 }
 
@@ -39,13 +42,18 @@ pub(crate) struct Pod {
 
 impl Mesh {
     /// A cluster on which `lateen install` has put the mesh.
-    pub(crate) fn start(tools: &Tools, products: &Products, gateway_api: PathBuf) -> Result<Self> {
+    pub(crate) fn start(
+        tools: &Tools,
+        products: &Products,
+        gateway_api: PathBuf,
+        is_whole: bool,
+    ) -> Result<Self> {
         let helm = mesh::find_helm().context("helm")?;
         let made = {
             let products = products.clone();
-            thread::spawn(move || mesh::images(&products))
+            thread::spawn(move || mesh::images(&products, mesh::TAG))
         };
-        let cluster = Cluster::start(tools).context("the cluster does not start")?;
+        let cluster = Cluster::start(tools, Audit::Kept).context("the cluster does not start")?;
         let app = products.path("lab-app");
         cluster.image("lab/app:1", &[(&app, "/lab-app")])?;
         let images = made.join().map_err(|_| anyhow!("making images panicked"))??;
@@ -57,6 +65,8 @@ impl Mesh {
             lateen: Lateen::beside(&cluster, products, &helm),
             cluster,
             gateway_api,
+            is_whole,
+            products: products.clone(),
             app,
         };
         mesh.install().map_err(|error| error.context(mesh.tell()))?;
@@ -76,6 +86,18 @@ impl Mesh {
     /// Brings what is installed to what the charts say, by `lateen upgrade`.
     pub(crate) fn upgrade(&self) -> Result<()> {
         self.lateen.upgrade(VALUES).map(drop)
+    }
+
+    /// Gateway API's kinds, which no chart brings.
+    pub(crate) fn with_gateway_api(&self) -> Result<()> {
+        let definitions = self.gateway_api.display().to_string();
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", &definitions];
+        self.kubectl.run(&apply).map(drop)
+    }
+
+    /// The same, with further values.
+    pub(crate) fn upgrade_with(&self, more: &str) -> Result<()> {
+        self.lateen.upgrade(&format!("{VALUES}{more}")).map(drop)
     }
 
     /// Waits until the agents of both nodes are ready.
@@ -376,7 +398,7 @@ pub(crate) const AMBIENT: &str = "istio.io/dataplane-mode: ambient";
 pub(crate) const SYSTEM: &str = "istio-system";
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// The charts as they are, but for times: tests want to see certificates end and pods leave.
-const VALUES: &str = "
+pub(crate) const VALUES: &str = "
 global: {logFormat: json}
 cni:
   addDeadlineSeconds: 5

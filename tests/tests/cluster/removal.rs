@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::Test;
 use crate::host::{PROGRAM, has_tables, plugins};
 use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM, is_ready};
+use crate::rights;
 
 pub(crate) const TESTS: &[Test] = &[Test {
     name: "a_node_that_is_killed_and_comes_back_takes_its_pods_into_the_mesh_again",
@@ -14,16 +15,14 @@ pub(crate) const TESTS: &[Test] = &[Test {
 }];
 
 /// What leaves nothing for others to test.
-pub(crate) const LAST: &[Test] = &[
-    Test {
-        name: "lateen_uninstall_leaves_no_rule_file_or_annotation",
-        run: by_lateen,
-    },
-    Test {
-        name: "helm_uninstall_leaves_no_rule_file_or_annotation",
-        run: by_helm,
-    },
-];
+pub(crate) const BY_LATEEN: &[Test] = &[Test {
+    name: "lateen_uninstall_leaves_no_rule_file_or_annotation",
+    run: by_lateen,
+}];
+pub(crate) const BY_HELM: &[Test] = &[Test {
+    name: "helm_uninstall_leaves_no_rule_file_or_annotation",
+    run: by_helm,
+}];
 
 fn node_killed(mesh: &mut Mesh) -> Result<()> {
     mesh.namespace("phoenix", AMBIENT)?;
@@ -61,8 +60,16 @@ fn node_killed(mesh: &mut Mesh) -> Result<()> {
 fn by_lateen(mesh: &mut Mesh) -> Result<()> {
     put_back(mesh)?;
     let pods = enrolled(mesh, "farewell")?;
+    let hook = rights::granted(mesh, "hooks")?;
     mesh.lateen.run(&["uninstall"])?;
     nothing_is_left(mesh, &pods)?;
+    // What takes everybody out of the mesh has an account of its own, and used all that it may.
+    let judgement = rights::judged(mesh, &hook)?;
+    ensure!(
+        !hook.is_empty() && judgement.unused.is_empty(),
+        "never used: {:?}",
+        judgement.unused
+    );
     // What cannot be made again stays: kinds, objects, the root.
     mesh.kubectl
         .run(&["get", "secret", "istio-ca-secret", "-n", SYSTEM])?;
@@ -96,12 +103,17 @@ fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
         mesh.server(namespace, "web", 0, "")?,
         mesh.server(namespace, "cart", 1, "")?,
     ];
+    // One of them by a label of its own, too: who leaves for good leaves by both.
+    let label = ["label", "pod", "web", "-n", namespace, AMBIENT_PAIR];
+    mesh.kubectl.run(&label)?;
     for pod in &pods {
         mesh.wait_redirection(pod, Some("enabled"))?;
         ensure!(mesh.rules(pod)?.contains("redirect to :15001"), "{}", pod.name);
     }
     Ok(pods)
 }
+
+const AMBIENT_PAIR: &str = "istio.io/dataplane-mode=ambient";
 
 fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
     mesh.eventually("no part of the mesh runs", || {

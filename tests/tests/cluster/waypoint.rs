@@ -21,20 +21,18 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Two versions of a server, a Service of both, and a client.
-struct Shop<'a> {
+pub(crate) struct Shop<'a> {
     mesh: &'a Mesh,
     namespace: &'static str,
-    client: Pod,
+    pub(crate) client: Pod,
     service: SocketAddr,
     /// Of a Service of its own: a rule about paths denies every connection that has none.
-    echo: SocketAddr,
+    pub(crate) echo: SocketAddr,
 }
 
 impl<'a> Shop<'a> {
-    fn open(mesh: &'a Mesh, namespace: &'static str) -> Result<Self> {
-        let definitions = mesh.gateway_api.display().to_string();
-        mesh.kubectl
-            .run(&["apply", "--server-side", "--force-conflicts", "-f", &definitions])?;
+    pub(crate) fn open(mesh: &'a Mesh, namespace: &'static str) -> Result<Self> {
+        mesh.with_gateway_api()?;
         mesh.namespace(namespace, AMBIENT)?;
         mesh.strict(namespace)?;
         mesh.kubectl.apply(&SHOP.replace("NAMESPACE", namespace))?;
@@ -93,7 +91,7 @@ impl<'a> Shop<'a> {
         self.mesh.kubectl.get(&[kind, name, "-n", self.namespace])
     }
 
-    fn lateen(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn lateen(&self, arguments: &[&str]) -> Result<String> {
         self.mesh
             .lateen
             .run(&[arguments, &["-n", self.namespace]].concat())
@@ -214,7 +212,7 @@ fn holds(status: &Value, kind: &str) -> bool {
 
 /// So many requests are some.
 const SOME: usize = 20;
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const SHOP: &str = r#"
 apiVersion: v1
 kind: Pod

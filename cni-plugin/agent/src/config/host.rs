@@ -39,7 +39,8 @@ pub struct HostConfig {
     #[arg(long, env = "MOUNTED_CNI_NET_DIR", value_name = "DIR")]
     pub configurations_dir: Option<PathBuf>,
 
-    /// The primary network's file [default: the first that the runtime would take]
+    /// The primary network's file [default: the first that the runtime would take], or that of the plugin alone [default:
+    /// YYY-istio-cni.conf]
     #[arg(
         long,
         env = "CNI_CONF_NAME",
@@ -49,9 +50,10 @@ pub struct HostConfig {
     )]
     pub primary: String,
 
-    /// The plugin is one of a chain; it is not offered alone
-    #[arg(long, env = "CHAINED_CNI_PLUGIN", value_name = "BOOL", default_value = "true", value_parser = ["true"])]
-    pub chained: String,
+    /// Whether the plugin is one of the primary network's chain; alone it is offered in a file of its own (CNI_CONF_NAME), for a
+    /// plugin that calls others, such as Multus
+    #[arg(long, env = "CHAINED_CNI_PLUGIN", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub chained: bool,
 
     /// Whether the plugin's chain stands in a file of its own before the primary network's, which is left alone
     #[arg(long, env = "ISTIO_OWNED_CNI_CONFIG", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
@@ -104,12 +106,15 @@ impl HostConfig {
             "" => OWN_FILE,
             name => name,
         };
+        let named = Some(self.primary.clone()).filter(|name| !name.is_empty());
+        let place = match (self.chained, self.own_file) {
+            (false, _) => Place::Alone(named.clone().unwrap_or_else(|| ALONE.to_owned())),
+            (true, true) => Place::OwnFile(own.to_owned()),
+            (true, false) => Place::Primary,
+        };
         Wanted {
-            place: match self.own_file {
-                true => Place::OwnFile(own.to_owned()),
-                false => Place::Primary,
-            },
-            primary: Some(self.primary.clone()).filter(|name| !name.is_empty()),
+            place,
+            primary: named,
             entry: Entry {
                 run_dir: run_dir.display().to_string(),
                 pod_namespace: pod_namespace.filter(|n| !n.is_empty()).map(str::to_owned),
@@ -135,3 +140,5 @@ impl HostConfig {
 }
 
 const OWN_FILE: &str = "02-istio-cni.conflist";
+/// Upstream's name: behind every network's, so that no runtime takes it for one.
+const ALONE: &str = "YYY-istio-cni.conf";

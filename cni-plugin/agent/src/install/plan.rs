@@ -2,7 +2,8 @@
 //!
 //! A runtime takes the first usable network in the order of the names (libcni, `ConfFiles`), and executes its plugins one
 //! after the other. Ours is the last: it needs the addresses that those before it gave. Either it stands in the file that
-//! the runtime takes, or, where whoever writes that file keeps throwing it out, in a copy of it that comes before.
+//! the runtime takes, or, where whoever writes that file keeps throwing it out, in a copy of it that comes before. Where
+//! another plugin calls others by files of their own (Multus), it stands alone in one.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,8 @@ pub enum Place {
     Primary,
     /// In a file of our own: the primary network's plugins, and ours.
     OwnFile(String),
+    /// In a file of our own, as the only plugin: somebody who has made the network calls it.
+    Alone(String),
 }
 
 /// What the plugin reads of its configuration.
@@ -116,23 +119,34 @@ pub enum NotYet {
 /// # Errors
 /// Fails when there is no network that the plugin could be a part of.
 pub fn install(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, NotYet> {
+    if let Place::Alone(own) = &wanted.place {
+        // Nobody is to pass it twice.
+        let others = remove(wanted, found).into_iter();
+        let others = others.filter(|step| !matches!(step, Step::Remove { name } if name == own));
+        let write = in_own_file(wanted, own, found, &wanted.entry.alone());
+        return Ok(others.chain(write).collect());
+    }
     let (file, mode, network) = primary(wanted, found)?;
     let version = network.version(file)?;
     let list = network.with(&wanted.entry, version);
-    match &wanted.place {
-        Place::Primary => Ok(in_primary(file, mode, &network, &list)),
-        Place::OwnFile(own) if own.as_str() >= file => Err(NotYet::OwnFileComesLater {
-            own: own.clone(),
-            primary: file.to_owned(),
-        }),
-        Place::OwnFile(own) => Ok(in_own_file(wanted, own, found, &list)),
-    }
+    let mut steps = match &wanted.place {
+        Place::OwnFile(own) if own.as_str() >= file => {
+            return Err(NotYet::OwnFileComesLater {
+                own: own.clone(),
+                primary: file.to_owned(),
+            });
+        }
+        Place::OwnFile(own) => in_own_file(wanted, own, found, &list),
+        Place::Primary | Place::Alone(_) => in_primary(file, mode, &network, &list),
+    };
+    steps.extend(found.iter().filter_map(remove_alone));
+    Ok(steps)
 }
 
 /// What is to be done so that nothing of the plugin is left in any configuration.
 #[must_use]
 pub fn remove(wanted: &Wanted, found: &Found) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = found.iter().filter_map(remove_alone).collect();
     for (name, file) in found.iter().filter(|(name, _)| name.ends_with(LIST)) {
         if matches!(&wanted.place, Place::OwnFile(own) if own == name) {
             steps.push(Step::Remove { name: name.clone() });
@@ -159,6 +173,13 @@ pub fn remove(wanted: &Wanted, found: &Found) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// A file in which our plugin stands alone goes.
+fn remove_alone((name, file): (&String, &File)) -> Option<Step> {
+    let plugin = serde_json::from_slice::<Value>(&file.content).ok()?;
+    let alone = !name.ends_with(LIST) && is_ours(&plugin);
+    alone.then(|| Step::Remove { name: name.clone() })
 }
 
 /// The network that pods are given without us.
@@ -308,6 +329,15 @@ impl Network {
 }
 
 impl Entry {
+    /// As a file of its own, with no plugin before it.
+    fn alone(&self) -> Value {
+        let mut entry = self.json();
+        entry["cniVersion"] = json!(CniVersion::V0_3_1.as_str());
+        entry["name"] = json!(PLUGIN);
+        entry["chained"] = json!(false);
+        entry
+    }
+
     fn json(&self) -> Value {
         let mut entry = json!({"type": PLUGIN, "cni_agent_run_dir": self.run_dir});
         if let Some(namespace) = &self.pod_namespace {

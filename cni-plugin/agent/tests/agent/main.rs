@@ -49,6 +49,35 @@ fn a_pod_joins_and_leaves() {
     });
 }
 
+/// As a plugin that is not one of the chain tells of it.
+#[test]
+fn of_a_pod_whose_addresses_nobody_tells_they_are_found_in_its_network() {
+    in_namespaces(|| {
+        in_world(async |mut world| {
+            world.start_agent().await;
+            let _ztunnel = world.ztunnel(Ack::Yes);
+            world.assign(1, Membership::Member);
+            let pod = world.pod(1);
+            let untold = AddEvent {
+                ips: Vec::new(),
+                ..world.add_event(1)
+            };
+            let answer = world.ask(Event::Add(untold.clone())).await;
+            assert_eq!(answer.status, 400, "{}", answer.text);
+            assert!(answer.text.contains("0 addresses"), "{}", answer.text);
+            pod.run(|| {
+                sh("ip link add eth0 type veth peer name out");
+                sh("ip address add 10.0.0.1/24 dev eth0");
+                sh("ip link set eth0 up");
+            })
+            .expect("the namespace");
+            let answer = world.ask(Event::Add(untold)).await;
+            assert_eq!((answer.status, answer.text.as_str()), (200, ""));
+            assert!(is_captured(&pod));
+        });
+    });
+}
+
 #[test]
 fn a_pod_outside_the_mesh_is_not_touched() {
     in_namespaces(|| {

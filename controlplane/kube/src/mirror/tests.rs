@@ -258,3 +258,64 @@ fn a_policy_that_never_was_good_is_taken_in_its_safe_direction_until_it_is() {
         []
     );
 }
+
+fn remarked(mirror: &Mirror) -> Vec<(String, Counts)> {
+    let mut all: Vec<_> = mirror
+        .remarks()
+        .map(|remark| (remark.object.name.to_string(), remark.counts))
+        .collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+#[test]
+fn what_is_to_be_said_in_statuses_says_what_counts() {
+    let mut mirror = listed(&["was-good"]);
+    let broken = r#"{"action": "DENY", "rules": [{"form": []}]}"#;
+    for name in ["was-good", "never-good"] {
+        let event = Event::Applied(object(name, broken));
+        mirror.take(event, &Scope::default(), &mut Texts::default());
+    }
+    let targetless = object("nobodys", r#"{"selector": 1, "rules": [{}]}"#);
+    mirror.take(
+        Event::Applied(targetless),
+        &Scope::default(),
+        &mut Texts::default(),
+    );
+    assert_eq!(
+        remarked(&mirror),
+        [
+            ("never-good".to_owned(), Counts::Strictest),
+            ("nobodys".to_owned(), Counts::Nothing),
+            ("was-good".to_owned(), Counts::LastGood),
+        ]
+    );
+    let names: Vec<_> = mirror.broken().map(|broken| broken.object.name).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let cured = Event::Applied(policy("never-good"));
+    mirror.take(cured, &Scope::default(), &mut Texts::default());
+    assert_eq!(remarked(&mirror).len(), 2);
+}
+
+#[test]
+fn fields_that_are_only_warned_of_are_to_be_said_too_and_break_nothing() {
+    let mut mirror = Mirror::new(Kind::DestinationRule);
+    let rule = object("cart", r#"{"host": "cart", "trafficPolitics": {}}"#);
+    let changes = mirror.take(Event::Applied(rule), &Scope::default(), &mut Texts::default());
+    assert_eq!(said(&changes), ["set DestinationRule shop/cart"]);
+    assert_eq!(remarked(&mirror), [("cart".to_owned(), Counts::Rest)]);
+    assert_eq!(mirror.broken().count(), 0);
+}
+
+#[test]
+fn of_what_is_for_another_revision_nothing_is_said() {
+    let mut mirror = Mirror::new(Kind::DestinationRule);
+    let text = r#"{"metadata": {"name": "a", "namespace": "shop", "labels": {"istio.io/rev": "theirs"}}, "spec": {"hosst": 1}}"#;
+    let theirs: RawObject = serde_json::from_str(text).expect("JSON");
+    mirror.take(
+        Event::Applied(theirs),
+        &Scope::new("istio-system", "default"),
+        &mut Texts::default(),
+    );
+    assert_eq!(remarked(&mirror), []);
+}

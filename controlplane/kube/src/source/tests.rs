@@ -73,6 +73,7 @@ impl Fixture {
         let settings = KubeSettings {
             root_namespace: "istio-system".into(),
             revision: "default".into(),
+            read_secrets: true,
             secret_namespaces: secret_namespaces.iter().map(ToString::to_string).collect(),
         };
         let source = KubeSource::new(api.client(), &settings);

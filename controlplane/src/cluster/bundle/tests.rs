@@ -28,7 +28,7 @@ type Told = (watch::Sender<bool>, watch::Sender<String>);
 fn start(api: &FakeApi) -> Told {
     let (told, ours) = watch::channel(true);
     let (trusted, roots) = watch::channel("root".to_owned());
-    tokio::spawn(keep(api.client(), "mesh".to_owned(), roots, ours));
+    tokio::spawn(keep(api.client(), "mesh".to_owned(), roots, true, ours));
     (told, trusted)
 }
 

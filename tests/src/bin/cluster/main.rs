@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lab::cluster::mesh::find_helm;
-use lab::cluster::{Cluster, Lateen, Tools, mesh, plan, tools};
+use lab::cluster::{Audit, Cluster, Lateen, Tools, mesh, plan, tools};
 use lab::products::Products;
 use lab::world::{self, Rights, World};
 
@@ -73,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .context("the file of values")?
         .unwrap_or_default();
     let cluster = match arguments.bare {
-        true => Cluster::start(&tools)?,
+        true => Cluster::start(&tools, Audit::NotKept)?,
         false => with_the_mesh(&tools, arguments.products.as_deref(), &values)?,
     };
     if arguments.measure {
@@ -114,9 +114,9 @@ fn with_the_mesh(tools: &Tools, products: Option<&Path>, values: &str) -> Result
     let products = products.map_or_else(Products::beside_me, Products::in_dir)?;
     let helm = find_helm().context("Helm is missing: scripts/setup.sh cluster")?;
     println!("== making the images");
-    let images = mesh::images(&products)?;
+    let images = mesh::images(&products, mesh::TAG)?;
     println!("== starting the cluster");
-    let cluster = Cluster::start(tools)?;
+    let cluster = Cluster::start(tools, Audit::NotKept)?;
     cluster.image("lab/app:1", &[(&products.path("lab-app"), "/lab-app")])?;
     for (name, image) in &images {
         cluster.load(name, image)?;

@@ -17,8 +17,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use lab::cluster::mesh::{find_helm, images};
-use lab::cluster::{Cluster, GatewayApi, Tools, tools};
+use lab::cluster::mesh::{TAG, find_helm, images};
+use lab::cluster::{Audit, Cluster, GatewayApi, Tools, tools};
 use lab::products::Products;
 use lab::world::{self, Rights, World};
 
@@ -85,9 +85,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     world::end_at_signals(|code| code).context("signals cannot be handled")?;
 
-    let images = images(&products)?;
+    let images = images(&products, TAG)?;
     say("starting a cluster of two nodes");
-    let cluster = Cluster::start(&tools)?;
+    let cluster = Cluster::start(&tools, Audit::NotKept)?;
     api.apply_crds(&cluster)?;
     api.load_images(&cluster)?;
     say("installing the mesh");

@@ -97,6 +97,7 @@ fn attempt(to: SocketAddr, line: &str) -> Result<()> {
 fn collect(reports: &mpsc::Receiver<Attempt>, mut file: Option<File>) -> serde_json::Value {
     let mut took = Vec::new();
     let mut failures: BTreeMap<String, u64> = BTreeMap::new();
+    let mut failed_at = Vec::new();
     for attempt in reports {
         if let Some(file) = &mut file {
             let outcome = attempt.failure.as_deref().unwrap_or("ok");
@@ -110,7 +111,10 @@ fn collect(reports: &mpsc::Receiver<Attempt>, mut file: Option<File>) -> serde_j
         }
         match attempt.failure {
             None => took.push(attempt.took),
-            Some(failure) => *failures.entry(failure).or_default() += 1,
+            Some(failure) => {
+                *failures.entry(failure).or_default() += 1;
+                failed_at.push(attempt.at);
+            }
         }
     }
     took.sort();
@@ -122,10 +126,13 @@ fn collect(reports: &mpsc::Receiver<Attempt>, mut file: Option<File>) -> serde_j
         "ok": took.len(),
         "failed": failures.values().sum::<u64>(),
         "failures": failures,
+        "failed_from_ms": failed_at.iter().min().map(Duration::as_millis),
+        "failed_until_ms": failed_at.iter().max().map(Duration::as_millis),
         "p50_us": at(0.5),
         "p99_us": at(0.99),
         "max_us": at(1.0),
     })
 }
 
-const LIMIT: Duration = Duration::from_secs(5);
+/// Far longer than a connection takes on the busiest of machines: one that ends later is lost.
+const LIMIT: Duration = Duration::from_secs(20);

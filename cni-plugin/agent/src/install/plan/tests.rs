@@ -296,6 +296,54 @@ fn a_file_of_our_own_that_would_not_be_taken_is_refused() {
     assert!(error.to_string().contains("90-mesh.conflist") && error.to_string().contains("10.conflist"));
 }
 
+fn alone(name: &str) -> Wanted {
+    Wanted {
+        place: Place::Alone(name.to_owned()),
+        ..wanted()
+    }
+}
+
+#[test]
+fn alone_it_stands_in_a_file_that_no_network_is_needed_for() {
+    let wanted = alone("YYY-istio-cni.conf");
+    for before in [found(&[]), found(&[("10.conflist", KINDNET)])] {
+        let now = after(before.clone(), install(&wanted, &before).expect("a place"));
+        let plugin = json_of(&now, "YYY-istio-cni.conf");
+        assert_eq!(
+            plugin,
+            json!({
+                "cniVersion": "0.3.1", "name": PLUGIN, "type": PLUGIN, "chained": false,
+                "cni_agent_run_dir": "/var/run/istio-cni", "pod_namespace": "istio-system"
+            })
+        );
+        // What the plugin reads of it: no plugin before it is no error.
+        let read = cni_plugin::spec::NetworkConfig::parse(plugin.to_string().as_bytes()).expect("read");
+        assert!(
+            read.previous()
+                .is_ok_and(|(previous, ips)| previous.is_none() && ips.is_empty())
+        );
+        assert_eq!(install(&wanted, &now).expect("a place"), [], "once is enough");
+        assert_eq!(after(now.clone(), remove(&wanted, &now)), before);
+    }
+}
+
+#[test]
+fn whoever_changes_between_chained_and_alone_passes_the_plugin_once() {
+    let before = found(&[("10.conflist", KINDNET)]);
+    let chained = after(before.clone(), install(&wanted(), &before).expect("a network"));
+    let apart = alone("istio-cni.conf");
+    let now = after(chained.clone(), install(&apart, &chained).expect("a place"));
+    assert_eq!(types(&now, "10.conflist"), ["ptp", "portmap"]);
+    assert!(now.contains_key("istio-cni.conf"));
+    let back = after(now.clone(), install(&wanted(), &now).expect("a network"));
+    assert_eq!(
+        back.keys().collect::<Vec<_>>(),
+        ["10.conflist"],
+        "upstream's file of that kind would go as well"
+    );
+    assert_eq!(types(&back, "10.conflist"), ["ptp", "portmap", PLUGIN]);
+}
+
 #[test]
 fn fuzz_configurations() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/cni_configuration");
