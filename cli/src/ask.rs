@@ -210,7 +210,11 @@ async fn blame_of(
     let Some(denial) = denial else {
         return Ok(None);
     };
-    let mut objects = validate(&files::read(&args.files)?);
+    let sources = match args.files.is_empty() {
+        true => Vec::new(),
+        false => files::read(&args.files)?,
+    };
+    let mut objects = validate(&sources);
     if let Some(asked) = asked {
         let live = analyze::cluster::authentications(asked.client(), &denial.workload).await;
         // Who may not read them is told what the policy's name says.

@@ -145,16 +145,11 @@ fn host_network(mesh: &mut Mesh) -> Result<()> {
     let beside = mesh.server("ground", "beside", 0, "  hostNetwork: true\n")?;
     let beyond = mesh.server("ground", "beyond", 1, "  hostNetwork: true\n")?;
     for node in [&beside, &beyond] {
-        ensure!(
-            mesh.reaches(&inside, node, "from a pod"),
-            "{} is reached",
-            node.name
-        );
-        ensure!(
-            mesh.reaches(node, &inside, "from a node"),
-            "{} reaches a pod that takes plain text",
-            node.name
-        );
+        mesh.eventually(&format!("{} is reached", node.name), || {
+            Ok(mesh.reaches(&inside, node, "from a pod"))
+        })?;
+        let what = format!("{} reaches a pod that takes plain text", node.name);
+        mesh.eventually(&what, || Ok(mesh.reaches(node, &inside, "from a node")))?;
     }
     mesh.strict("ground")?;
     // A node has no identity; its own kubelet's probes are let in by their address, and nobody else of another node.
