@@ -43,7 +43,7 @@ fn what_is_no_such_line_is_passed_over() {
         "  sl  local_address rem_address   st tx_queue rx_queue",
         "   0: 0100007F 00000000:0000 0A",
         "   0: 7F:1F90 00000000:0000 0A",
-        "   0: XXXXXXXX:1F90 00000000:0000 0A",
+        "   0: 0100007G:1F90 00000000:0000 0A",
         "   0: 0100007F:FFFFF 00000000:0000 0A",
     ] {
         assert_eq!(listener(line), None, "{line:?}");
