@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use images::{Effort, Files, Image, ImageConfig};
 
 use crate::Test;
-use crate::mesh::{Mesh, SYSTEM};
+use crate::mesh::Mesh;
 
 /// It begins where the mesh is gone.
 pub(crate) const LAST: &[Test] = &[Test {
@@ -23,14 +23,7 @@ struct Step {
 }
 
 fn page(mesh: &mut Mesh) -> Result<()> {
-    if mesh
-        .lateen
-        .helm(&["list", "-n", SYSTEM, "-q"])?
-        .contains("lateen")
-    {
-        mesh.lateen
-            .helm(&["uninstall", "lateen", "-n", SYSTEM, "--wait"])?;
-    }
+    mesh.take_release_away()?;
     stand_ins(mesh)?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/getting-started.md");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

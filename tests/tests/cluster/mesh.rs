@@ -282,6 +282,16 @@ impl Mesh {
         self.send_to(from, to.echo(), text)
     }
 
+    /// Has Helm take the mesh away, if it is there.
+    pub(crate) fn take_release_away(&self) -> Result<()> {
+        let releases = self.lateen.helm(&["list", "-n", SYSTEM, "-q"])?;
+        if releases.contains("lateen") {
+            self.lateen
+                .helm(&["uninstall", "lateen", "-n", SYSTEM, "--wait"])?;
+        }
+        Ok(())
+    }
+
     /// Whether a text comes back.
     pub(crate) fn reaches(&self, from: &Pod, to: &Pod, text: &str) -> bool {
         self.send(from, to, text).is_ok_and(|answer| answer == text)

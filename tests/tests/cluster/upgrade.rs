@@ -135,14 +135,7 @@ impl Earlier {
 
     /// As somebody did it then: by Helm, without what today's command line knows.
     fn install(&self, mesh: &Mesh) -> Result<()> {
-        if mesh
-            .lateen
-            .helm(&["list", "-n", SYSTEM, "-q"])?
-            .contains("lateen")
-        {
-            mesh.lateen
-                .helm(&["uninstall", "lateen", "-n", SYSTEM, "--wait"])?;
-        }
+        mesh.take_release_away()?;
         for (name, image) in images(&self.products, EARLIER_TAG)? {
             mesh.cluster.load(&name, &image).with_context(|| name.clone())?;
         }
