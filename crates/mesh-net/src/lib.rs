@@ -11,6 +11,7 @@
 //! - [`relay`]: bytes between two streams of chunks; the hot path of the product.
 //! - [`seqpacket`]: packets and descriptors over Unix sockets.
 //! - [`proxy_protocol`]: the PROXY protocol's header, version 2.
+//! - `sysctl`: settings of namespaces, also where `/proc/sys` is read-only.
 //! - `counting`: an allocator that counts, for tests.
 //! - [`process`]: what a supervisor of processes and namespaces needs: re-entry, children, mounts, capture, limits.
 //!
@@ -31,6 +32,7 @@ pub mod proxy_protocol;
 pub mod readable;
 pub mod relay;
 pub mod seqpacket;
+mod sysctl;
 
 pub use dial::{DialError, DialOptions, dial};
 pub use keepalive::Keepalive;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Keepalive;
+use crate::{Keepalive, sysctl};
 
 /// What a listening socket is like. Accepted sockets inherit mark, keep-alive and `TCP_NODELAY` from it, so that none of
 /// them costs a system call for each connection.
@@ -80,14 +80,34 @@ pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Whether anybody listens on this TCP port, in the calling thread's namespace. Of an IPv4 wildcard address, listeners of
+/// both families count. Nothing can connect to the socket that finds out.
+///
+/// # Errors
+/// Fails where the kernel gives no socket, or the address is none of this machine's.
+pub fn is_listened_on(addr: SocketAddr) -> io::Result<bool> {
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    // What is left of connections does not count, and alone among the users of a port a listener conflicts with it.
+    socket.set_reuse_address(true)?;
+    match socket.bind(&addr.into()) {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// In the calling thread's namespace: connections that wait in the queue of a listener when it closes pass on to another one
 /// that shares its port (`SO_REUSEPORT`), be it a successor's, instead of being reset (`net.ipv4.tcp_migrate_req`, for both
 /// families; Linux 5.14). However quickly a listener is emptied before it closes, one more connection may have come.
 ///
 /// # Errors
-/// Fails where the kernel is older or `/proc/sys` cannot be written.
+/// Fails where the kernel is older, or without `CAP_SYS_ADMIN`.
 pub fn pass_on_queued() -> io::Result<()> {
-    std::fs::write(MIGRATE, "1")
+    sysctl::write(MIGRATE, "1")
 }
 
 /// The option of the socket's family; a dual-stack socket needs both, since it also carries IPv4.
@@ -101,7 +121,7 @@ fn set_transparent(socket: &Socket, domain: Domain, v6_only: bool) -> io::Result
     socket.set_ip_transparent_v4(true)
 }
 
-const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
+const MIGRATE: &str = "net/ipv4/tcp_migrate_req";
 /// Linux's own `net.core.somaxconn` since 5.4.
 const DEFAULT_BACKLOG: u32 = 4096;
 

@@ -30,6 +30,29 @@ fn v6_only_leaves_ipv4_to_others() {
 }
 
 #[test]
+fn somebody_who_listens_is_found_out_and_what_connections_left_behind_is_not() {
+    // A process of its own: what other tests start there has, until it executes, a copy of every descriptor.
+    in_namespaces(|| {
+        set_interface_up("lo").unwrap();
+        for addr in [wildcard_v6(), SocketAddr::from(([0, 0, 0, 0], 0)), loopback()] {
+            let mut options = ListenOptions::new(addr);
+            options.reuse_port = true;
+            let listener = listen(&options).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let of_all = SocketAddr::from(([0, 0, 0, 0], port));
+            assert!(is_listened_on(of_all).unwrap(), "{addr}");
+            // The listener's side closes first, and its end stays for a minute.
+            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            drop(listener.accept().unwrap());
+            drop(listener);
+            drop(client);
+            assert!(!is_listened_on(of_all).unwrap(), "{addr}");
+        }
+    });
+}
+
+#[test]
 fn what_waits_in_a_closing_listeners_queue_passes_on_to_its_successor() {
     in_namespaces(|| {
         let pod = Netns::create().unwrap();
