@@ -6,6 +6,7 @@
 mod request;
 mod serve;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
@@ -107,7 +108,7 @@ impl Routes {
 
     /// Answers one request, without a network.
     pub async fn answer(&self, request: Request) -> Response {
-        let Some(routes) = self.by_path.get(request.path()) else {
+        let Some(routes) = self.by_path.get(single_slashes(request.path()).as_ref()) else {
             return text(StatusCode::NOT_FOUND, "no such page; see /\n");
         };
         let asked = match *request.method() {
@@ -197,6 +198,20 @@ pub async fn body_bytes(response: Response) -> Bytes {
 /// The body of an answer as text.
 pub async fn body_text(response: Response) -> String {
     String::from_utf8_lossy(&body_bytes(response).await).into_owned()
+}
+
+/// `//version`, as istioctl asks for it, is `/version`.
+fn single_slashes(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut single = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !single.ends_with('/') {
+            single.push(character);
+        }
+    }
+    Cow::Owned(single)
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ async fn paths_methods_and_queries() {
         body_text(ask(Request::get("/echo?q=a%20b%2b+c%")).await).await,
         "a b+ c%"
     );
+    // istioctl asks for `//version`.
+    for doubled in ["//echo?q=x", "///echo?q=x"] {
+        assert_eq!(body_text(ask(Request::get(doubled)).await).await, "x");
+    }
     assert_eq!(ask(Request::get("/none")).await.status(), StatusCode::NOT_FOUND);
     let refused = ask(Request::get("/body")).await;
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
