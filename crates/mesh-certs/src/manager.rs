@@ -146,6 +146,12 @@ impl CertManager {
         state.kept.remove(identity);
     }
 
+    /// Whether a certificate of this identity is here and valid now; fetches nothing.
+    #[must_use]
+    pub fn holds(&self, identity: &Identity) -> bool {
+        self.usable(&self.shared.state.lock(), identity).is_some()
+    }
+
     /// Every identity and how it stands, ordered.
     #[must_use]
     pub fn snapshot(&self) -> Vec<CertSnapshot> {

@@ -16,6 +16,9 @@ pub trait KeepCertificates {
 
     /// Nobody here needs it any more.
     fn forget(&self, identity: &Identity);
+
+    /// Whether this identity's certificate is here now.
+    fn holds(&self, identity: &Identity) -> bool;
 }
 
 /// Certificates for connections, which wait a while where the authority is not there yet: right after a pod has arrived
@@ -41,6 +44,10 @@ impl KeepCertificates for CertManager {
 
     fn forget(&self, identity: &Identity) {
         Self::forget(self, identity);
+    }
+
+    fn holds(&self, identity: &Identity) -> bool {
+        Self::holds(self, identity)
     }
 }
 
@@ -89,6 +96,12 @@ impl<K: KeepCertificates> Identities<K> {
         if *users == 1 {
             self.keeper.warm(&identity);
         }
+    }
+
+    /// Whether the certificate of `identity` is here now.
+    #[must_use]
+    pub fn holds(&self, identity: &Identity) -> bool {
+        self.keeper.holds(identity)
     }
 
     /// One pod that ran as `identity` has left. Without a matching [`Identities::arrive`] nothing happens.

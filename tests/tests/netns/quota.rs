@@ -51,6 +51,10 @@ fn quota(lab: &mut Lab) -> Result<()> {
         })?;
     }
 
+    for shard in &shards {
+        shard.holds_a_certificate()?;
+    }
+
     // Each `curl` comes over a connection of its own; both waypoints are asked, and both shards count.
     let users: Vec<String> = (0..6).map(|n| format!("x-user: user-{n}")).collect();
     for user in &users {
@@ -197,6 +201,19 @@ impl Shard {
         self.process
             .wait_until("its readiness", Duration::from_secs(60), ready)
             .map(drop)
+    }
+
+    /// Its page says so as every other proxy's does.
+    fn holds_a_certificate(&self) -> Result<()> {
+        let url = "http://127.0.0.1:15000/certificates";
+        let page = || {
+            let page = self.pod.namespace().output("curl", &["-sf", url]).ok()?;
+            let held: serde_json::Value = serde_json::from_str(&page).ok()?;
+            let own = format!("spiffe://cluster.local/ns/{ROOT}/sa/{NAME}");
+            let held = held.as_array()?.iter().find(|held| held["identity"] == own)?;
+            (held["state"] == "Available" && held["expirationTime"].is_string()).then_some(())
+        };
+        lab::wait::until("its page names its certificate", LIMIT, page)
     }
 
     fn counters(&self) -> Result<usize> {

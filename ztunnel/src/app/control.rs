@@ -114,6 +114,7 @@ impl Control {
             self.starter,
             self.certs,
             self.state,
+            self.xds.ready(),
             self.pods,
             tasks.clone(),
             readiness.block("workload proxy manager"),

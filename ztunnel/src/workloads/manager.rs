@@ -5,10 +5,14 @@
 //! problem, shows in its refusal, in `/config_dump` and in `workload_manager_pending_proxy_count`, and new pods of the
 //! node must still start. The node is ready once the agent's snapshot was taken.
 //!
+//! Where another proxy listens in a pod already, this one succeeds it (a rollout): it takes connections once it can serve
+//! them ([`succession`](super::succession)), and the node is not ready before, so that the other one stays so long.
+//!
 //! A pod that is removed is cut at once: its namespace is going. When the process stops, all pods drain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,11 +24,13 @@ use mesh_runtime::supervise::Tasks;
 use mesh_state::StateReader;
 use mesh_types::Identity;
 use mesh_zds::{Answer, Delivery, PodEvent, PodInfo, PodUid, Refused, ZdsClient};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::pod_proxy::{Running, StartPods};
+use super::succession::{Means, Turn, turn};
 use super::table::PodTable;
+use crate::local::LocalPod;
 
 /// The pods of this node.
 pub struct Manager<S: StartPods, K> {
@@ -38,8 +44,12 @@ pub struct Manager<S: StartPods, K> {
     ending: Vec<oneshot::Receiver<()>>,
     /// The pods that the snapshot under way has listed.
     listed: Option<BTreeSet<PodUid>>,
-    /// Closed by the first snapshot.
+    /// Whether the configuration is complete.
+    synced: watch::Receiver<bool>,
+    /// Closed when the first snapshot was carried out and no pod of it is a predecessor's any more.
     unready: Option<BlockReady>,
+    /// The first snapshot is complete.
+    snapshot_taken: bool,
     /// Why there is no connection to the agent, as it was last logged.
     disconnected: Option<String>,
 }
@@ -51,21 +61,36 @@ struct Pod<N> {
 }
 
 enum Phase {
+    /// Still a predecessor's.
+    Succeeding {
+        pod: Arc<LocalPod>,
+        member: Member,
+    },
     Up {
         running: Running,
-        /// Whose certificate is kept for it; known once the configuration has the pod.
-        identity: Option<Identity>,
+        member: Member,
     },
     Pending,
 }
 
+/// A pod as the configuration has it.
+#[derive(Default)]
+struct Member {
+    /// Whose certificate is kept for it; known once the configuration has the pod.
+    identity: Option<Identity>,
+    /// Since when.
+    since: Option<Instant>,
+}
+
 impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
-    /// No pod yet. `unready` is closed when the first snapshot was taken.
+    /// No pod yet. `synced` tells when the configuration is complete; `unready` is closed when the first snapshot was
+    /// carried out.
     #[must_use]
     pub fn new(
         starter: S,
         keeper: K,
         state: StateReader,
+        synced: watch::Receiver<bool>,
         table: PodTable,
         tasks: Tasks,
         unready: BlockReady,
@@ -79,7 +104,9 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
             pods: BTreeMap::new(),
             ending: Vec::new(),
             listed: None,
+            synced,
             unready: Some(unready),
+            snapshot_taken: false,
             disconnected: None,
         }
     }
@@ -133,20 +160,46 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
         }
     }
 
+    /// Takes the pods that are a predecessor's so far, where it is time.
+    pub fn succeed(&mut self) {
+        for uid in self.succeeding() {
+            // Refused pods are pending, and tried again with the others.
+            let _ = self.start(&uid);
+        }
+        self.tell_ready();
+    }
+
+    fn is_succeeding(&self) -> bool {
+        self.pods
+            .values()
+            .any(|pod| matches!(pod.phase, Phase::Succeeding { .. }))
+    }
+
+    fn succeeding(&self) -> Vec<PodUid> {
+        let succeeding = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| matches!(pod.phase, Phase::Succeeding { .. }));
+        succeeding.map(|(uid, _)| uid.clone()).collect()
+    }
+
     /// Keeps certificates for exactly the identities that the pods have, as the configuration has them now.
     pub fn refresh_identities(&mut self) {
         for pod in self.pods.values_mut() {
-            let Phase::Up { running, identity } = &mut pod.phase else {
-                continue;
+            let (pod, member) = match &mut pod.phase {
+                Phase::Up { running, member } => (&running.pod, member),
+                Phase::Succeeding { pod, member } => (&*pod, member),
+                Phase::Pending => continue,
             };
-            let now = self.state.query(|view| running.pod.known_identity(view));
-            if now == *identity {
+            let now = self.state.query(|view| pod.known_identity(view));
+            if now == member.identity {
                 continue;
             }
             if let Some(now) = &now {
                 self.identities.arrive(now.clone());
             }
-            if let Some(before) = std::mem::replace(identity, now) {
+            member.since = now.is_some().then(Instant::now);
+            if let Some(before) = std::mem::replace(&mut member.identity, now) {
                 self.identities.leave(&before);
             }
         }
@@ -156,7 +209,7 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
     pub async fn shutdown(self, deadline: Duration) {
         let drains = self.pods.into_iter().filter_map(|(uid, pod)| match pod.phase {
             Phase::Up { running, .. } => Some((uid, running.drain)),
-            Phase::Pending => None,
+            Phase::Succeeding { .. } | Phase::Pending => None,
         });
         let drains = drains.map(|(uid, trigger)| async move {
             let drained = trigger.drain(DrainMode::Graceful, deadline).await;
@@ -172,38 +225,61 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
     fn add(&mut self, uid: PodUid, info: PodInfo, netns: S::Netns) -> Answer {
         if let Some(known) = self.pods.get(&uid) {
             let same = known.info == info && S::id(&known.netns) == S::id(&netns);
-            if same && matches!(known.phase, Phase::Up { .. }) {
+            if same && matches!(known.phase, Phase::Up { .. } | Phase::Succeeding { .. }) {
                 return Ok(());
             }
             // Another namespace under the same uid: the sandbox was made anew, and the old one is gone or going.
             self.remove(&uid);
         }
-        let pod = Pod {
-            info,
-            netns,
-            phase: Phase::Pending,
+        let phase = match self.starter.is_served(&netns) {
+            true => Phase::Succeeding {
+                pod: self.starter.local(&info),
+                member: Member::default(),
+            },
+            false => Phase::Pending,
         };
-        self.pods.insert(uid.clone(), pod);
+        self.pods.insert(uid.clone(), Pod { info, netns, phase });
+        self.refresh_identities();
         self.start(&uid)
     }
 
+    /// Starts the proxy of a pod that has none, unless it is a predecessor's for now.
     fn start(&mut self, uid: &PodUid) -> Answer {
         let Some(pod) = self.pods.get_mut(uid) else {
             return Ok(());
         };
         let PodInfo { name, namespace, .. } = &pod.info;
-        match self.starter.start(&pod.info, &pod.netns) {
+        if let Phase::Succeeding { member, .. } = &pod.phase {
+            let means = Means {
+                predecessor: self.starter.is_served(&pod.netns),
+                synced: *self.synced.borrow(),
+                certificate: member
+                    .identity
+                    .as_ref()
+                    .is_none_or(|id| self.identities.holds(id)),
+                asked_for: member.since.map(|since| since.elapsed()).unwrap_or_default(),
+            };
+            if turn(means) == Turn::Predecessors {
+                self.table.pending(uid, &pod.info);
+                return Ok(());
+            }
+        }
+        let (local, member) = match std::mem::replace(&mut pod.phase, Phase::Pending) {
+            Phase::Succeeding { pod, member } => (pod, member),
+            Phase::Up { .. } | Phase::Pending => (self.starter.local(&pod.info), Member::default()),
+        };
+        match self.starter.start(local, &pod.netns) {
             Ok(running) => {
                 tracing::info!(pod = %uid, %namespace, %name, "pod proxy started");
                 self.table.up(uid, &pod.info, &running);
-                let identity = None;
-                pod.phase = Phase::Up { running, identity };
+                pod.phase = Phase::Up { running, member };
                 self.refresh_identities();
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(pod = %uid, %namespace, %name, %error, "pod proxy cannot be started, trying again");
                 self.table.pending(uid, &pod.info);
+                self.leave(member);
                 Err(Refused(error.to_string()))
             }
         }
@@ -214,12 +290,10 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
             return;
         };
         match pod.phase {
-            Phase::Up { running, identity } => {
+            Phase::Up { running, member } => {
                 tracing::info!(pod = %uid, name = %pod.info.name, namespace = %pod.info.namespace, "pod proxy stopped");
                 self.table.stopped(uid);
-                if let Some(identity) = identity {
-                    self.identities.leave(&identity);
-                }
+                self.leave(member);
                 let (over, ended) = oneshot::channel();
                 self.tasks.spawn("pod drain", async move {
                     cut(running.drain).await;
@@ -227,7 +301,17 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
                 });
                 self.ending.push(ended);
             }
+            Phase::Succeeding { member, .. } => {
+                self.table.gone(uid);
+                self.leave(member);
+            }
             Phase::Pending => self.table.gone(uid),
+        }
+    }
+
+    fn leave(&mut self, member: Member) {
+        if let Some(identity) = member.identity {
+            self.identities.leave(&identity);
         }
     }
 
@@ -259,8 +343,22 @@ impl<S: StartPods, K: KeepCertificates> Manager<S, K> {
                 self.remove(&uid);
             }
         }
-        if let Some(unready) = self.unready.take() {
+        if !self.snapshot_taken {
             tracing::info!(pods = self.pods.len(), "the node agent's snapshot is complete");
+            self.snapshot_taken = true;
+        }
+        self.tell_ready();
+    }
+
+    fn tell_ready(&mut self) {
+        if self.snapshot_taken
+            && !self.is_succeeding()
+            && let Some(unready) = self.unready.take()
+        {
+            tracing::info!(
+                pods = self.pods.len(),
+                "every pod of the node is served by this proxy"
+            );
             unready.ready();
         }
     }
@@ -272,6 +370,8 @@ impl<S: StartPods<Netns = Netns>, K: KeepCertificates> Manager<S, K> {
         let mut generation = self.state.generation();
         let mut retry = interval_at(Instant::now() + RETRY, RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut succeed = interval(SUCCEED);
+        succeed.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -280,6 +380,7 @@ impl<S: StartPods<Netns = Netns>, K: KeepCertificates> Manager<S, K> {
                 delivery = agent.next() => self.take(delivery).await,
                 Ok(()) = generation.changed() => self.refresh_identities(),
                 _ = retry.tick() => self.retry(),
+                _ = succeed.tick(), if self.is_succeeding() => self.succeed(),
             }
         }
         // Gone from the agent's view first, so that it hands new pods to the next ztunnel.
@@ -324,6 +425,8 @@ async fn cut(trigger: DrainTrigger) {
 
 /// How often pods that could not be started are tried again; upstream's figure.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often a successor looks whether it is time; only while it is one.
+const SUCCEED: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

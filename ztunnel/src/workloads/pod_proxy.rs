@@ -24,11 +24,17 @@ pub trait StartPods {
     /// Which namespace it is.
     fn id(netns: &Self::Netns) -> Self::NetnsId;
 
+    /// The pod as this node's.
+    fn local(&self, info: &PodInfo) -> Arc<LocalPod>;
+
+    /// Whether a proxy listens there already. Not to be asked of a pod that this one serves.
+    fn is_served(&self, netns: &Self::Netns) -> bool;
+
     /// Starts serving a pod.
     ///
     /// # Errors
     /// Says what of the pod cannot be used; trying again later may work.
-    fn start(&self, info: &PodInfo, netns: &Self::Netns) -> Result<Running, StartError>;
+    fn start(&self, pod: Arc<LocalPod>, netns: &Self::Netns) -> Result<Running, StartError>;
 }
 
 /// A pod that is served.
@@ -91,17 +97,29 @@ impl StartPods for PodStarter {
         netns.id()
     }
 
-    fn start(&self, info: &PodInfo, netns: &Netns) -> Result<Running, StartError> {
+    fn local(&self, info: &PodInfo) -> Arc<LocalPod> {
+        Arc::new(LocalPod::new(info.clone(), &self.cluster, self.network.clone()))
+    }
+
+    fn is_served(&self, netns: &Netns) -> bool {
+        let on_any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::HBONE);
+        // Where it cannot be told, the start says why.
+        netns
+            .run(|| listen::is_listened_on(on_any))
+            .is_ok_and(|told| told.unwrap_or(false))
+    }
+
+    fn start(&self, pod: Arc<LocalPod>, netns: &Netns) -> Result<Running, StartError> {
         let opened = netns.run(|| {
             // Before the listeners, so that a predecessor's queue has where to go from the first moment.
             if let Err(error) = listen::pass_on_queued() {
+                let info = pod.info();
                 tracing::debug!(pod = %info.name, namespace = %info.namespace, %error,
                     "when a listener closes, what waits in its queue will be reset");
             }
             self.listeners()
         });
         let listeners = opened.map_err(StartError::Netns)??;
-        let pod = Arc::new(LocalPod::new(info.clone(), &self.cluster, self.network.clone()));
         let (trigger, watcher) = drain::channel();
         let connections = Connections::default();
         for (worker, listeners) in self.workers.iter().zip(listeners) {

@@ -1,4 +1,5 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ struct Starter(Rc<RefCell<Started>>);
 #[derive(Default)]
 struct Started {
     broken: Option<u32>,
+    /// Namespaces in which another proxy listens.
+    served: BTreeSet<u32>,
     running: Vec<(String, u32, DrainWatcher)>,
 }
 
@@ -34,16 +37,26 @@ impl StartPods for Starter {
         *netns
     }
 
-    fn start(&self, info: &PodInfo, netns: &u32) -> Result<Running, StartError> {
+    fn local(&self, info: &PodInfo) -> Arc<LocalPod> {
+        Arc::new(LocalPod::new(info.clone(), objects::CLUSTER, Strng::default()))
+    }
+
+    fn is_served(&self, netns: &u32) -> bool {
+        self.0.borrow().served.contains(netns)
+    }
+
+    fn start(&self, pod: Arc<LocalPod>, netns: &u32) -> Result<Running, StartError> {
         let mut started = self.0.borrow_mut();
         if started.broken == Some(*netns) {
             let source = io::Error::from(io::ErrorKind::AddrInUse);
             return Err(StartError::Listen { port: 15008, source });
         }
         let (trigger, watcher) = drain::channel();
-        started.running.push((info.name.to_string(), *netns, watcher));
+        started
+            .running
+            .push((pod.info().name.to_string(), *netns, watcher));
         Ok(Running {
-            pod: Arc::new(LocalPod::new(info.clone(), objects::CLUSTER, Strng::default())),
+            pod,
             drain: trigger,
             connections: Connections::default(),
             netns: None,
@@ -52,19 +65,26 @@ impl StartPods for Starter {
 }
 
 #[derive(Clone, Default)]
-struct Keeper(Rc<RefCell<Vec<String>>>);
+struct Keeper {
+    log: Rc<RefCell<Vec<String>>>,
+    issues: Rc<Cell<bool>>,
+}
 
 impl KeepCertificates for Keeper {
     fn warm(&self, identity: &Identity) {
-        self.0
+        self.log
             .borrow_mut()
             .push(format!("warm {}", identity.service_account()));
     }
 
     fn forget(&self, identity: &Identity) {
-        self.0
+        self.log
             .borrow_mut()
             .push(format!("forget {}", identity.service_account()));
+    }
+
+    fn holds(&self, _: &Identity) -> bool {
+        self.issues.get()
     }
 }
 
@@ -75,6 +95,7 @@ struct Lab {
     readiness: Readiness,
     table: PodTable,
     writer: StateWriter,
+    synced: watch::Sender<bool>,
 }
 
 fn lab() -> Lab {
@@ -82,10 +103,12 @@ fn lab() -> Lab {
     let (tasks, _failures) = supervisor();
     let (starter, keeper, readiness) = (Starter::default(), Keeper::default(), Readiness::new());
     let table = PodTable::new(&Registry::new());
+    let (synced, is_synced) = watch::channel(false);
     let manager = Manager::new(
         starter.clone(),
         keeper.clone(),
         state,
+        is_synced,
         table.clone(),
         tasks,
         readiness.block("workload proxy manager"),
@@ -97,6 +120,7 @@ fn lab() -> Lab {
         readiness,
         table,
         writer,
+        synced,
     }
 }
 
@@ -220,18 +244,69 @@ async fn certificates_follow_the_pods() {
     let mut lab = lab();
     lab.manager.handle(add("web", 1)).unwrap();
     assert!(
-        lab.keeper.0.borrow().is_empty(),
+        lab.keeper.log.borrow().is_empty(),
         "its trust domain is not known yet"
     );
     lab.writer.apply(vec![pod("web").at("10.0.0.1").into()]);
     lab.manager.refresh_identities();
     lab.manager.refresh_identities();
-    assert_eq!(*lab.keeper.0.borrow(), ["warm web"]);
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web"]);
     lab.writer.apply(vec![pod("db").at("10.0.0.2").into()]);
     lab.manager.handle(add("db", 2)).unwrap();
-    assert_eq!(*lab.keeper.0.borrow(), ["warm web", "warm db"]);
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web", "warm db"]);
     lab.manager.handle(del("web")).unwrap();
-    assert_eq!(*lab.keeper.0.borrow(), ["warm web", "warm db", "forget web"]);
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web", "warm db", "forget web"]);
+}
+
+#[tokio::test]
+async fn a_successor_takes_a_pod_once_it_can_serve_it_and_the_node_is_ready_only_then() {
+    let mut lab = lab();
+    lab.starter.0.borrow_mut().served = BTreeSet::from([1, 2]);
+    lab.manager.connected();
+    lab.manager.handle(add("web", 1)).expect("somebody serves it");
+    lab.manager.handle(add("new", 3)).expect("started");
+    lab.manager.handle(PodEvent::SnapshotSent).expect("complete");
+    assert_eq!(lab.running(), [("new".to_owned(), 3)]);
+    lab.manager.succeed();
+    assert_eq!(lab.states(), serde_json::json!({"web": "Pending", "new": "Up"}));
+    assert_eq!(lab.readiness.pending(), ["workload proxy manager"]);
+    // Its certificate is fetched meanwhile.
+    lab.writer.apply(vec![pod("web").at("10.0.0.1").into()]);
+    lab.synced.send(true).expect("the manager is there");
+    lab.manager.refresh_identities();
+    lab.manager.succeed();
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web"]);
+    assert_eq!(lab.states()["web"], "Pending");
+    // Told again, it is still the other's.
+    lab.manager.handle(add("web", 1)).expect("somebody serves it");
+    assert_eq!(lab.states()["web"], "Pending");
+    lab.keeper.issues.set(true);
+    lab.manager.succeed();
+    assert_eq!(lab.states()["web"], "Up");
+    assert!(lab.readiness.pending().is_empty());
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web"]);
+}
+
+#[tokio::test]
+async fn a_pod_whose_predecessor_is_gone_is_taken_at_once_and_one_that_goes_is_forgotten() {
+    let mut lab = lab();
+    lab.writer.apply(vec![
+        pod("web").at("10.0.0.1").into(),
+        pod("db").at("10.0.0.2").into(),
+    ]);
+    lab.starter.0.borrow_mut().served = BTreeSet::from([1, 2]);
+    lab.manager.connected();
+    lab.manager.handle(add("web", 1)).expect("somebody serves it");
+    lab.manager.handle(add("db", 2)).expect("somebody serves it");
+    lab.manager.handle(PodEvent::SnapshotSent).expect("complete");
+    lab.starter.0.borrow_mut().served.remove(&1);
+    lab.manager.succeed();
+    assert_eq!(lab.states(), serde_json::json!({"web": "Up", "db": "Pending"}));
+    lab.manager.handle(del("db")).expect("known");
+    lab.manager.succeed();
+    assert_eq!(lab.states(), serde_json::json!({"web": "Up"}));
+    assert!(lab.readiness.pending().is_empty());
+    assert_eq!(*lab.keeper.log.borrow(), ["warm web", "warm db", "forget db"]);
 }
 
 #[tokio::test(start_paused = true)]
