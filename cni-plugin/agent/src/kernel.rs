@@ -20,7 +20,6 @@ use cni_rules::nftables;
 use cni_rules::plan::{self, PolicyRoute};
 use cni_rules::rule::Ruleset;
 use generation::Generation;
-use mesh_net::process::CommandExt as _;
 use mesh_net::{Netns, NetnsId};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
@@ -53,7 +52,7 @@ struct Inner {
 pub enum Memory {
     /// The namespace was held since the rules were last ensured.
     Valid,
-    /// It was not, or nobody knows.
+    /// It was not, or nobody knows. What is there is not looked at but replaced, so nothing is found either.
     Stale,
 }
 
@@ -139,8 +138,9 @@ impl Kernel {
         &self,
         netns: &Netns,
         options: &plan::HostOptions,
+        memory: Memory,
     ) -> Result<Vec<Finding>, KernelError> {
-        self.ensure(netns, &plan::host(options), Memory::Valid).await
+        self.ensure(netns, &plan::host(options), memory).await
     }
 
     /// Removes every rule of ours from the node itself.
@@ -160,25 +160,32 @@ impl Kernel {
         memory: Memory,
     ) -> Result<Vec<Finding>, KernelError> {
         let transaction = nftables::transaction(wanted);
+        if memory == Memory::Stale {
+            self.replace(netns, transaction).await?;
+            return Ok(Vec::new());
+        }
         // Read before the rules are: a change in between makes it too old, and the next audit lists again.
         let generation = generation::read(netns);
-        if memory == Memory::Valid
-            && let Some(generation) = generation
+        if let Some(generation) = generation
             && self.inner.in_effect.lock().get(&netns.id()) == Some(&(generation, transaction.clone()))
         {
             return Ok(Vec::new());
         }
-        let before = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
-        let findings = audit::compare(wanted, before.as_bytes())?;
+        let before = self.listing(netns, wanted).await?;
+        let mut findings = audit::compare(wanted, before.as_bytes())?;
         if findings.is_empty() || self.is_listed_as(wanted, &transaction, &before)? {
             self.note_in_effect(netns, generation, transaction);
             return Ok(Vec::new());
         }
         self.nft(netns, &["-j", "-f", "-"], &transaction).await?;
         let generation = generation::read(netns);
-        let after = self.nft(netns, &["-j", "list", "ruleset"], "").await?;
+        let after = self.listing(netns, wanted).await?;
         if !audit::compare(wanted, after.as_bytes())?.is_empty() {
             let fingerprint = audit::fingerprint(wanted, after.as_bytes())?;
+            // Another process set them, and this machine's `nft` lists them in another form: they were as wanted.
+            if fingerprint == audit::fingerprint(wanted, before.as_bytes())? {
+                findings.clear();
+            }
             let mut listed_as = self.inner.listed_as.lock();
             if listed_as.len() >= MAX_FORMS {
                 listed_as.clear();
@@ -187,6 +194,32 @@ impl Kernel {
         }
         self.note_in_effect(netns, generation, transaction);
         Ok(findings)
+    }
+
+    /// What `nft` lists of at least the tables that `wanted` speaks of.
+    async fn listing(&self, netns: &Netns, wanted: &Ruleset) -> Result<String, KernelError> {
+        let mut names = wanted.names();
+        // On a node most rules are others', and there may be very many of them. Several tables would take several processes.
+        if let (Some(only), None) = (names.next(), names.next()) {
+            let list = ["-j", "list", "table", "inet", only.as_str()];
+            match self.nft(netns, &list, "").await {
+                // It is not there; or else the whole says what is wrong.
+                Err(KernelError::Nft(_)) => {}
+                listed => return listed,
+            }
+        }
+        self.nft(netns, &["-j", "list", "ruleset"], "").await
+    }
+
+    /// One transaction, whatever is there. Starting a program costs more than what it does, and pods start in bursts.
+    async fn replace(&self, netns: &Netns, transaction: String) -> Result<(), KernelError> {
+        let before = generation::read(netns);
+        self.nft(netns, &["-j", "-f", "-"], &transaction).await?;
+        let after = generation::read(netns);
+        // More than one transaction: somebody else's may have come after ours, and the next audit looks.
+        let only_ours = after.is_some() && after == before.map(Generation::next);
+        self.note_in_effect(netns, after.filter(|_| only_ours), transaction);
+        Ok(())
     }
 
     fn note_in_effect(&self, netns: &Netns, generation: Option<Generation>, transaction: String) {
@@ -219,9 +252,12 @@ impl Kernel {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .in_netns(netns);
-        let mut child = command.spawn().map_err(KernelError::Execute)?;
+            .kill_on_drop(true);
+        // Inside while it is spawned, rather than between fork and exec: so the memory of this process is not copied for it.
+        let mut child = netns
+            .run(|| command.spawn())
+            .and_then(|spawned| spawned)
+            .map_err(KernelError::Execute)?;
         let stdin = child.stdin.take();
         let feed = async move {
             if let Some(mut stdin) = stdin {

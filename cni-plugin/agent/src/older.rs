@@ -25,6 +25,10 @@ pub struct Connection {
 /// Fails when the namespace cannot be entered, or does not tell.
 pub fn open(netns: &Netns) -> io::Result<Vec<Connection>> {
     let tables = netns.run(|| {
+        // The tables are the whole machine's, searched for this namespace: few look-ups cost more.
+        if !has_connections()? {
+            return Ok(Vec::new());
+        }
         // `self` is the process's first thread, which is not in this namespace.
         let v4 = fs::read("/proc/thread-self/net/tcp")?;
         match fs::read("/proc/thread-self/net/tcp6") {
@@ -34,6 +38,22 @@ pub fn open(netns: &Netns) -> io::Result<Vec<Connection>> {
         }
     })?;
     Ok(past_ztunnel(&parse(&tables?).collect()))
+}
+
+/// Whether the calling thread's namespace has any open TCP connection.
+fn has_connections() -> io::Result<bool> {
+    let counts = fs::read_to_string("/proc/thread-self/net/snmp")?;
+    // Where the kernel writes something else, the tables tell.
+    Ok(established(&counts) != Some(0))
+}
+
+/// `Tcp: CurrEstab` of `/proc/net/snmp`, a line of names above one of numbers (RFC 4022, tcpCurrEstab: both families, ESTABLISHED and
+/// CLOSE-WAIT).
+fn established(counts: &str) -> Option<u64> {
+    let mut tcp = counts.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, numbers) = (tcp.next()?, tcp.next()?);
+    let at = names.split_whitespace().position(|name| name == "CurrEstab")?;
+    numbers.split_whitespace().nth(at)?.parse().ok()
 }
 
 /// Those of a namespace's connections that lead out of it and do not pass ztunnel.
@@ -108,6 +128,31 @@ mod tests {
     use mesh_net::process::in_namespaces;
 
     use super::*;
+
+    #[test]
+    fn a_namespace_without_connections_is_told_from_one_with() {
+        let counts = "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm ActiveOpens CurrEstab InSegs\nTcp: 1 7 3 900\nUdp: InDatagrams\n";
+        assert_eq!(established(counts), Some(3));
+        for nothing in [
+            "",
+            "Tcp: CurrEstab\n",
+            "Tcp: a b\nTcp: 1 2\n",
+            "Tcp: CurrEstab\nTcp: x\n",
+        ] {
+            assert_eq!(established(nothing), None, "{nothing}");
+        }
+        in_namespaces(|| {
+            mesh_net::process::set_interface_up("lo").expect("lo");
+            for address in ["127.0.0.1:0", "[::1]:0"] {
+                let listener = TcpListener::bind(address).expect("a port");
+                assert!(!has_connections().expect("counts"), "{address}");
+                let client =
+                    TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+                assert!(has_connections().expect("counts"), "{address}");
+                drop((client, listener));
+            }
+        });
+    }
 
     #[test]
     fn both_families_are_read_and_only_what_is_established() {

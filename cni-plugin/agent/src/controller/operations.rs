@@ -5,7 +5,7 @@
 
 mod running;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -72,8 +72,8 @@ pub enum DnsCapture {
 #[derive(Debug, Default)]
 pub struct Held {
     namespaces: HashMap<PodKey, Netns>,
-    /// Pods whose rules were in place, in the namespace that is held: what is missing later was removed by somebody.
-    ruled: HashSet<PodKey>,
+    /// Pods whose rules were in place, in the namespace that is held.
+    ruled: HashMap<PodKey, RuledBy>,
     /// Subscriptions to the rules of pods, which end when this end is dropped; nothing where there can be none.
     watched: HashMap<PodKey, Option<oneshot::Sender<Infallible>>>,
     /// Subscriptions that nobody listens to yet.
@@ -82,6 +82,15 @@ pub struct Held {
     older: HashMap<PodKey, Vec<Connection>>,
     /// The addresses that the node's rules held for last.
     host: Option<BTreeSet<IpAddr>>,
+}
+
+/// Who put rules in place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RuledBy {
+    /// This process: what is missing later was removed by somebody else.
+    Ourselves,
+    /// The agent before a restart, which may have been of a version with other rules.
+    Predecessor,
 }
 
 /// A subscription to the rules of one pod.
@@ -185,7 +194,8 @@ impl Operations {
                 Err(Failure::Unavailable(_) | Failure::Refused(_)) => None,
             };
             if netns.is_some() {
-                self.world.held.lock().ruled.insert(record.key.clone());
+                let by = RuledBy::Predecessor;
+                self.world.held.lock().ruled.insert(record.key.clone(), by);
             }
             if let Err(error) = self.world.zds.restore(pod(record, &enrolment.role, netns)) {
                 tracing::error!(pod = %record.pod, %error, "a pod cannot be handed to ztunnel again");
@@ -262,16 +272,21 @@ impl World {
                 record.pod
             ))
         })?;
-        let had_them = self.held.lock().ruled.contains(&record.key);
+        let had_them = self.held.lock().ruled.get(&record.key).copied();
         // Before they are looked at: nothing is missed in between.
         self.watch(record, &netns);
-        let memory = if had_them { Memory::Valid } else { Memory::Stale };
+        let memory = match had_them {
+            Some(_) => Memory::Valid,
+            None => Memory::Stale,
+        };
         let findings = self.kernel.ensure_pod(&netns, &options, memory).await;
         let findings = findings.map_err(|e| rules_failure(record, &e))?;
-        self.held.lock().ruled.insert(record.key.clone());
+        let by = RuledBy::Ourselves;
+        self.held.lock().ruled.insert(record.key.clone(), by);
         match had_them {
-            true => self.repaired(&format!("pod {}", record.pod), &findings),
-            false => self.note_older(record, &netns),
+            Some(RuledBy::Ourselves) => self.repaired(&format!("pod {}", record.pod), &findings),
+            Some(RuledBy::Predecessor) => renewed(record, &findings),
+            None => self.note_older(record, &netns),
         }
         Ok(())
     }
@@ -318,7 +333,7 @@ impl World {
 
     async fn proxy_add(&self, record: &Record, role: &Role) -> Result<(), Failure> {
         let added = self.hand_over(record, role).await;
-        if added.is_err() && self.held.lock().ruled.contains(&record.key) {
+        if added.is_err() && self.held.lock().ruled.contains_key(&record.key) {
             self.announcer.report_pending(record).await;
         }
         added
@@ -364,11 +379,14 @@ impl World {
             probe: self.probe,
             pods: pods.clone(),
         };
-        let findings = self.node.ensure(&options).await?;
-        let before = self.held.lock().host.replace(pods.clone());
-        if before.as_ref() == Some(&pods) {
-            self.repaired("the node", &findings);
-        }
+        // Other ones than last time: they are to be set in any case.
+        let memory = match self.held.lock().host.as_ref() == Some(&pods) {
+            true => Memory::Valid,
+            false => Memory::Stale,
+        };
+        let findings = self.node.ensure(&options, memory).await?;
+        self.held.lock().host = Some(pods);
+        self.repaired("the node", &findings);
         Ok(())
     }
 
@@ -406,6 +424,17 @@ impl World {
         if !findings.is_empty() {
             self.metrics.repaired();
         }
+    }
+}
+
+fn renewed(record: &Record, findings: &[Finding]) {
+    for Finding { table, what } in findings {
+        tracing::warn!(
+            pod = %record.pod,
+            table,
+            what,
+            "rules from before this agent's start were other ones, and have been brought up to date"
+        );
     }
 }
 

@@ -14,6 +14,14 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation(u32);
 
+impl Generation {
+    /// The one after exactly one more transaction; the kernel leaves out 0.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).unwrap_or(1))
+    }
+}
+
 /// The generation now; `None` where the kernel does not tell, then rules are listed each time.
 #[must_use]
 pub fn read(netns: &Netns) -> Option<Generation> {
@@ -112,6 +120,9 @@ mod tests {
             }
             nft("list ruleset");
             assert_eq!(read(&netns), Some(last));
+            nft("add table inet t; add chain inet t c; add rule inet t c accept");
+            assert_eq!(read(&netns), Some(last.next()), "one transaction, one generation");
+            assert_eq!(Generation(u32::MAX).next(), Generation(1));
         });
     }
 

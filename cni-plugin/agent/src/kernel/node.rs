@@ -8,7 +8,7 @@ use cni_rules::plan::HostOptions;
 use mesh_net::Netns;
 use tokio::sync::Mutex;
 
-use super::{Kernel, KernelError};
+use super::{Kernel, KernelError, Memory};
 
 /// The rules of one node. Its namespace is held as long as this is.
 #[derive(Debug)]
@@ -35,14 +35,14 @@ impl NodeRules {
         }
     }
 
-    /// Makes the rules be these; returns what was not so before. Does nothing once the mesh has left.
+    /// Makes the rules be these; returns what was not so before, where they were looked at. Does nothing once the mesh has left.
     ///
     /// # Errors
     /// Fails when they cannot be set.
-    pub async fn ensure(&self, options: &HostOptions) -> Result<Vec<Finding>, KernelError> {
+    pub async fn ensure(&self, options: &HostOptions, memory: Memory) -> Result<Vec<Finding>, KernelError> {
         let presence = self.presence.lock().await;
         match *presence {
-            Presence::Here => self.kernel.ensure_host(&self.netns, options).await,
+            Presence::Here => self.kernel.ensure_host(&self.netns, options, memory).await,
             Presence::Left => Ok(Vec::new()),
         }
     }

@@ -61,12 +61,8 @@ impl Net {
     }
 
     async fn enrol_as(&self, options: &PodOptions) {
-        let findings = self
-            .kernel
-            .ensure_pod(&self.pod, options, Memory::Stale)
-            .await
-            .expect("rules");
-        assert!(!findings.is_empty(), "a fresh pod has no rules");
+        let set = self.kernel.ensure_pod(&self.pod, options, Memory::Stale);
+        set.await.expect("rules");
     }
 }
 
@@ -247,7 +243,7 @@ fn the_nodes_own_probes_reach_the_application_and_forwarded_traffic_does_not() {
                 ..HostOptions::default()
             };
             let rules = NodeRules::new(net.kernel.clone(), net.node.clone());
-            rules.ensure(&options).await.expect("host rules");
+            rules.ensure(&options, Memory::Valid).await.expect("host rules");
             let app = serve_unmarked(&net.pod, 8080);
             let probes: [IpAddr; 2] = [ports::HOST_PROBE_V4.into(), ports::HOST_PROBE_V6.into()];
             for (pod, probe) in POD.into_iter().zip(probes) {
@@ -259,8 +255,43 @@ fn the_nodes_own_probes_reach_the_application_and_forwarded_traffic_does_not() {
                 assert!(is_refused(&net.client, at(pod, 8080), None).await);
             }
             // A pod that is not in the set is none of this rule's business.
-            rules.ensure(&HostOptions::default()).await.expect("host rules");
+            rules
+                .ensure(&HostOptions::default(), Memory::Stale)
+                .await
+                .expect("host rules");
             assert!(is_refused(&net.node, at(POD[0], 8080), None).await);
+        });
+    });
+}
+
+#[test]
+fn others_rules_on_the_node_are_not_looked_at_and_changes_of_ours_are_found() {
+    in_namespaces(|| {
+        in_net(async |net| {
+            let options = HostOptions {
+                pods: POD.map(|ip| ip.parse().expect("an address")).into(),
+                ..HostOptions::default()
+            };
+            let rules = NodeRules::new(net.kernel.clone(), net.node.clone());
+            let audit = async || rules.ensure(&options, Memory::Valid).await.expect("host rules");
+            assert_ne!(audit().await, [], "there were none");
+            assert_eq!(audit().await, []);
+            sh("nft add table inet kube-proxy");
+            assert_eq!(audit().await, []);
+            let wanted = plan::host(&options);
+            let listing = net.kernel.listing(&net.node, &wanted).await.expect("a listing");
+            assert!(!listing.contains("kube-proxy"), "{listing}");
+            sh("nft flush chain inet istio-ambient-nat postrouting");
+            assert_ne!(audit().await, []);
+            sh("nft delete table inet istio-ambient-nat");
+            assert_ne!(audit().await, []);
+            // Set without a look, they are in order, too.
+            rules
+                .ensure(&HostOptions::default(), Memory::Stale)
+                .await
+                .expect("host rules");
+            rules.ensure(&options, Memory::Stale).await.expect("host rules");
+            assert_eq!(audit().await, []);
         });
     });
 }
@@ -275,13 +306,16 @@ fn once_the_mesh_has_left_a_late_change_brings_no_rule_back_to_the_node() {
                 ..HostOptions::default()
             };
             let rules = NodeRules::new(net.kernel.clone(), net.node.clone());
-            rules.ensure(&options).await.expect("host rules");
+            rules.ensure(&options, Memory::Valid).await.expect("host rules");
             // The last change is on its way while the mesh leaves, in either order; then an audit.
             let none = HostOptions::default();
-            let (leave, late) = tokio::join!(rules.leave(), rules.ensure(&none));
+            let (leave, late) = tokio::join!(rules.leave(), rules.ensure(&none, Memory::Stale));
             leave.expect("removed");
             late.expect("nothing to do");
-            rules.ensure(&options).await.expect("nothing to do");
+            rules
+                .ensure(&options, Memory::Valid)
+                .await
+                .expect("nothing to do");
             let listed = net.kernel.nft(&net.node, &["list", "ruleset"], "").await;
             assert_eq!(listed.expect("the node's rules").trim(), "");
         });
@@ -368,6 +402,29 @@ fn an_ingress_gateway_takes_plaintext_itself() {
                     is_refused(&net.pod, at(client, 80), None).await,
                     "outbound is captured"
                 );
+            }
+        });
+    });
+}
+
+#[test]
+fn the_rules_of_an_agent_before_are_in_order_however_this_machine_lists_them() {
+    in_namespaces(|| {
+        in_net(async |net| {
+            for dns_capture in [false, true] {
+                let options = PodOptions {
+                    dns_capture,
+                    ..PodOptions::default()
+                };
+                net.enrol_as(&options).await;
+                let restarted = Kernel::new("nft");
+                let ensure = async || restarted.ensure_pod(&net.pod, &options, Memory::Valid).await;
+                assert_eq!(ensure().await.expect("rules"), []);
+                let tampering = net
+                    .pod
+                    .run(|| sh("nft insert rule inet istio-ambient-nat output accept"));
+                tampering.expect("the namespace");
+                assert!(!ensure().await.expect("rules").is_empty());
             }
         });
     });
