@@ -51,3 +51,4 @@ pub use object::{
 pub use parse::parse;
 pub use raw::RawObject;
 pub use shared::Shared;
+pub use strictest::{StrictPart, StrictSense, Strictest};

@@ -6,7 +6,9 @@ use mesh_types::Strng;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use crate::decode;
 use crate::error::{ParseError, Position};
+use crate::gateway::{ParentRef, PolicyTarget};
 use crate::kinds::Group;
 use crate::object::{Kind, Located, Object, ObjectRef};
 use crate::parse::parse_object;
@@ -27,6 +29,38 @@ impl RawObject {
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.0.field("metadata")?.field("labels")?.text(key)
+    }
+
+    /// How often its specification was changed, where its source counts that.
+    #[must_use]
+    pub fn generation(&self) -> Option<i64> {
+        match self.0.field("metadata")?.field("generation")?.value {
+            Value::Unsigned(generation) => i64::try_from(generation).ok(),
+            _ => None,
+        }
+    }
+
+    /// A text in its specification, such as `gatewayClassName`.
+    #[must_use]
+    pub fn spec_text(&self, field: &str) -> Option<&str> {
+        self.0.field("spec")?.text(field)
+    }
+
+    /// What it is attached to, as far as that can be read: a route's `parentRefs`, a policy's `targetRefs`, in their order.
+    #[must_use]
+    pub fn attached_to(&self) -> Vec<ParentRef> {
+        let list = |field| match self.0.field("spec").and_then(|spec| spec.field(field)) {
+            Some(Tree {
+                value: Value::List(items),
+                ..
+            }) => items.as_slice(),
+            _ => &[],
+        };
+        let parents = list("parentRefs").iter();
+        let parents = parents.filter_map(|item| decode::lenient(item).ok());
+        let targets = list("targetRefs").iter();
+        let targets = targets.filter_map(|item| decode::lenient::<PolicyTarget>(item).ok());
+        parents.chain(targets.map(ParentRef::from)).collect()
     }
 
     /// The object as messages name it.

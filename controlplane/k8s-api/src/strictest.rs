@@ -4,15 +4,50 @@
 //! For sources that cannot refuse an object: an API server has taken it already, and its author believes that it protects
 //! something. Where not even its target is understood nothing is left of it: whom it would hit is anybody's guess.
 
+use std::fmt;
+
 use crate::error::Position;
 use crate::object::{Kind, Located, Object};
 use crate::raw::RawObject;
 use crate::tree::{Entry, Tree, Value};
 
+/// A policy in its safe direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strictest {
+    /// What is left of it.
+    pub object: Located<Object>,
+    /// What its parts that are not understood come to, in their order.
+    pub parts: Vec<StrictPart>,
+}
+
+/// A part of a policy that is not understood, and what it comes to. As text it is one clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrictPart {
+    /// Which: `spec.rules[0]`.
+    pub field: String,
+    /// What it comes to.
+    pub sense: StrictSense,
+}
+
+/// What a part of a policy comes to that is not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrictSense {
+    /// A rule of an ALLOW: nobody is allowed by it.
+    AllowsNobody,
+    /// A rule of a DENY: everybody is denied by it.
+    DeniesEverybody,
+    /// A rule of a CUSTOM: the provider is asked about everybody.
+    AsksAboutEverybody,
+    /// What the whole policy is to do: it is an ALLOW without rules.
+    PolicyAllowsNobody,
+    /// The mode of mutual TLS: it is STRICT.
+    RequiresMutualTls,
+}
+
 impl RawObject {
     /// The policy in its safe direction; nothing for other kinds, and where its target is not understood.
     #[must_use]
-    pub fn strictest(self, kind: Kind) -> Option<Located<Object>> {
+    pub fn strictest(self, kind: Kind) -> Option<Strictest> {
         match kind {
             Kind::AuthorizationPolicy => authorization(self),
             Kind::PeerAuthentication => peer_authentication(self),
@@ -21,9 +56,22 @@ impl RawObject {
     }
 }
 
+impl fmt::Display for StrictPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let means = match self.sense {
+            StrictSense::AllowsNobody => "the policy allows nobody by that rule",
+            StrictSense::DeniesEverybody => "the policy denies everybody by that rule",
+            StrictSense::AsksAboutEverybody => "its provider is asked about everybody by that rule",
+            StrictSense::PolicyAllowsNobody => "the policy allows nobody",
+            StrictSense::RequiresMutualTls => "mutual TLS is required, on every port",
+        };
+        write!(f, "{} cannot be read, so {means}", self.field)
+    }
+}
+
 /// Rules that are not understood: of a DENY, and of what somebody else decides, each becomes one that matches everything;
 /// of an ALLOW it goes. An ALLOW without rules allows nothing.
-fn authorization(mut policy: RawObject) -> Option<Located<Object>> {
+fn authorization(mut policy: RawObject) -> Option<Strictest> {
     let kind = Kind::AuthorizationPolicy;
     let rules = policy.take_of_spec("rules");
     let frame = policy.clone().with_rules(vec![anything()]);
@@ -31,37 +79,64 @@ fn authorization(mut policy: RawObject) -> Option<Located<Object>> {
         // Whatever the action was to be, allowing nothing is no less strict.
         policy.take_of_spec("action");
         policy.take_of_spec("provider");
-        return policy.understand(kind).ok();
+        let parts = vec![part("spec.action".to_owned(), StrictSense::PolicyAllowsNobody)];
+        let object = policy.understand(kind).ok()?;
+        return Some(Strictest { object, parts });
     }
-    let widens = matches!(policy.text_of_spec("action"), Some("DENY" | "CUSTOM"));
-    let rules = match rules.map(|rules| rules.value) {
-        Some(Value::List(rules)) => rules,
-        // No list: as one rule that is not understood.
-        Some(_) => vec![Tree::new(Value::Null)],
-        None => Vec::new(),
+    let sense = match policy.text_of_spec("action") {
+        Some("DENY") => StrictSense::DeniesEverybody,
+        Some("CUSTOM") => StrictSense::AsksAboutEverybody,
+        _ => StrictSense::AllowsNobody,
     };
-    let mut left = Vec::new();
-    for rule in rules {
+    let (rules, is_list) = match rules.map(|rules| rules.value) {
+        Some(Value::List(rules)) => (rules, true),
+        // No list: as one rule that is not understood.
+        Some(_) => (vec![Tree::new(Value::Null)], false),
+        None => (Vec::new(), true),
+    };
+    let (mut left, mut parts) = (Vec::new(), Vec::new());
+    for (i, rule) in rules.into_iter().enumerate() {
         let alone = policy.clone().with_rules(vec![rule.clone()]);
-        match alone.understand(kind) {
-            Ok(_) => left.push(rule),
-            Err(_) if widens => left.push(anything()),
-            Err(_) => {}
+        if alone.understand(kind).is_ok() {
+            left.push(rule);
+            continue;
+        }
+        let field = if is_list {
+            format!("spec.rules[{i}]")
+        } else {
+            "spec.rules".to_owned()
+        };
+        parts.push(part(field, sense));
+        if sense != StrictSense::AllowsNobody {
+            left.push(anything());
         }
     }
-    match left.is_empty() {
-        true => policy.understand(kind).ok(),
-        false => policy.with_rules(left).understand(kind).ok(),
-    }
+    let policy = if left.is_empty() {
+        policy
+    } else {
+        policy.with_rules(left)
+    };
+    let object = policy.understand(kind).ok()?;
+    Some(Strictest { object, parts })
 }
 
-fn peer_authentication(mut policy: RawObject) -> Option<Located<Object>> {
-    for field in ["mtls", "portLevelMtls"] {
-        policy.take_of_spec(field);
-    }
+fn peer_authentication(mut policy: RawObject) -> Option<Strictest> {
+    let kind = Kind::PeerAuthentication;
+    policy.take_of_spec("portLevelMtls");
+    let field = match policy.clone().understand(kind) {
+        Ok(_) => "spec.portLevelMtls",
+        Err(_) => "spec.mtls",
+    };
+    policy.take_of_spec("mtls");
     let mode = entry("mode", Value::String("STRICT".to_owned()));
     policy.put_into_spec("mtls", Value::Map(vec![mode]));
-    policy.understand(Kind::PeerAuthentication).ok()
+    let object = policy.understand(kind).ok()?;
+    let parts = vec![part(field.to_owned(), StrictSense::RequiresMutualTls)];
+    Some(Strictest { object, parts })
+}
+
+fn part(field: String, sense: StrictSense) -> StrictPart {
+    StrictPart { field, sense }
 }
 
 impl RawObject {

@@ -112,6 +112,20 @@ impl ParentRef {
     }
 }
 
+/// A target is always in the policy's own namespace.
+impl From<PolicyTarget> for ParentRef {
+    fn from(target: PolicyTarget) -> Self {
+        Self {
+            group: target.group,
+            kind: target.kind,
+            namespace: None,
+            name: target.name,
+            section_name: target.section_name,
+            port: None,
+        }
+    }
+}
+
 impl BackendObjectRef {
     /// Whether it is a Service, which needs a port.
     #[must_use]

@@ -55,3 +55,38 @@ fn what_is_no_object_is_refused_and_does_not_end_the_watch() {
         read(odd).understand(Kind::Pod).expect_err(odd);
     }
 }
+
+#[test]
+fn of_an_object_that_is_not_understood_it_is_told_what_it_is_attached_to() {
+    let route = read(
+        r#"{"metadata": {"name": "a", "namespace": "shop", "generation": 7},
+            "spec": {"rules": "none", "parentRefs": [
+                {"group": "", "kind": "Service", "name": "cart", "port": 80},
+                {"name": "edge", "sectionName": "web", "namespace": "edge"},
+                {"kind": "Service"}, "cart", {"name": "far", "port": 70000}]}}"#,
+    );
+    assert_eq!(route.generation(), Some(7));
+    let named: Vec<_> = route
+        .attached_to()
+        .into_iter()
+        .map(|parent| (parent.kind.to_string(), parent.name.to_string(), parent.port))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("Service".to_owned(), "cart".to_owned(), Some(80)),
+            ("Gateway".to_owned(), "edge".to_owned(), None),
+        ]
+    );
+    let policy = read(
+        r#"{"spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "cart", "sectionName": "tls"}]}}"#,
+    );
+    let target = policy.attached_to().remove(0);
+    assert_eq!(
+        (&*target.group, target.section_name.as_deref()),
+        ("", Some("tls"))
+    );
+    let gateway = read(r#"{"spec": {"gatewayClassName": "istio-waypoint", "listeners": 1}}"#);
+    assert_eq!(gateway.spec_text("gatewayClassName"), Some("istio-waypoint"));
+    assert!(gateway.attached_to().is_empty() && gateway.generation().is_none());
+}

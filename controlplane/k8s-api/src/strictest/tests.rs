@@ -13,7 +13,7 @@ fn policy(spec: &Json) -> Option<AuthorizationPolicy> {
         raw(spec).understand(Kind::AuthorizationPolicy).is_err(),
         "{spec} is to be broken"
     );
-    match raw(spec).strictest(Kind::AuthorizationPolicy)?.value {
+    match raw(spec).strictest(Kind::AuthorizationPolicy)?.object.value {
         Object::AuthorizationPolicy(policy) => Some(policy),
         other => panic!("{other:?}"),
     }
@@ -76,6 +76,7 @@ fn a_mode_that_is_not_understood_is_strict() {
     let left = raw(&spec)
         .strictest(Kind::PeerAuthentication)
         .expect("a policy")
+        .object
         .value;
     let Object::PeerAuthentication(left) = left else {
         panic!("{left:?}")
@@ -87,4 +88,48 @@ fn a_mode_that_is_not_understood_is_strict() {
 #[test]
 fn other_kinds_have_no_safe_direction() {
     assert!(raw(&json!({"rules": 1})).strictest(Kind::HttpRoute).is_none());
+}
+
+#[test]
+fn each_part_that_is_not_understood_says_what_it_comes_to() {
+    let parts = |spec: Json| {
+        let left = raw(&spec).strictest(Kind::AuthorizationPolicy).expect("a policy");
+        left.parts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        parts(json!({"rules": [broken(), good(), broken()]})),
+        [
+            "spec.rules[0] cannot be read, so the policy allows nobody by that rule",
+            "spec.rules[2] cannot be read, so the policy allows nobody by that rule",
+        ]
+    );
+    assert_eq!(
+        parts(json!({"action": "DENY", "rules": [good(), broken()]})),
+        ["spec.rules[1] cannot be read, so the policy denies everybody by that rule"]
+    );
+    assert_eq!(
+        parts(json!({"action": "CUSTOM", "provider": {"name": "asked"}, "rules": [broken()]})),
+        ["spec.rules[0] cannot be read, so its provider is asked about everybody by that rule"]
+    );
+    assert_eq!(
+        parts(json!({"action": "DENY", "rules": "all"})),
+        ["spec.rules cannot be read, so the policy denies everybody by that rule"]
+    );
+    assert_eq!(
+        parts(json!({"action": "DENNY", "rules": [good()]})),
+        ["spec.action cannot be read, so the policy allows nobody"]
+    );
+    for (field, spec) in [
+        ("spec.mtls", json!({"mtls": {"mode": "STRIKT"}})),
+        (
+            "spec.portLevelMtls",
+            json!({"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "STRICT"}, "portLevelMtls": {"80": 1}}),
+        ),
+    ] {
+        let left = raw(&spec).strictest(Kind::PeerAuthentication).expect("a policy");
+        assert_eq!(
+            left.parts[0].to_string(),
+            format!("{field} cannot be read, so mutual TLS is required, on every port")
+        );
+    }
 }
