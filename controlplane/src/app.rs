@@ -1,10 +1,8 @@
 //! Wiring: what is made in which order, which tasks run, how they end.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -63,13 +61,14 @@ use duties::{Duties, host, instance, replica};
 
 mod duties;
 mod memory;
+mod state_dir;
 
 /// Prints a token.
 ///
 /// # Errors
 /// Fails when the state directory cannot be used.
 pub fn print_token(args: &TokenArgs) -> Result<()> {
-    make_state_dir(&args.state_dir)?;
+    state_dir::make(&args.state_dir)?;
     let key = TokenKey::load_or_create(&args.state_dir)?;
     let pod = args.pod.clone().zip(args.pod_uid.clone());
     let subject = TokenSubject {
@@ -122,9 +121,19 @@ async fn run(args: &ServeArgs, log: &LogControl) -> Result<()> {
         failure = failures.next() => Some(failure),
     };
     tasks.stopping();
+    if failure.is_none() && args.access().is_some() {
+        leave(args.leave, &running.readiness).await;
+    }
     drain.drain(DrainMode::Graceful, args.grace).await;
     drop(running);
     failure.map_or(Ok(()), |f| Err(f.into()))
+}
+
+/// Nodes learn that a pod is going when it is told so itself. Whoever comes until they know would be refused, and proxies that
+/// start in the same rollout want their configuration and certificates just then.
+async fn leave(patience: Duration, readiness: &Readiness) {
+    let _unready = readiness.block("leaving");
+    tokio::time::sleep(patience).await;
 }
 
 /// What a running control plane is known by.
@@ -136,6 +145,8 @@ pub struct Running {
     pub monitoring: SocketAddr,
     /// Where clients find the root.
     pub root: std::path::PathBuf,
+    /// What is not loaded yet.
+    readiness: Readiness,
     /// Nobody else uses the state directory meanwhile.
     _lock: File,
     /// Metrics and health are shown until the very end.
@@ -153,8 +164,8 @@ pub async fn start(
     tasks: &Tasks,
     drained: DrainWatcher,
 ) -> Result<Running> {
-    make_state_dir(&args.state_dir)?;
-    let lock = lock(&args.state_dir)?;
+    state_dir::make(&args.state_dir)?;
+    let lock = state_dir::lock(&args.state_dir)?;
     let files = open_files(args)?;
     let client = connect(args).await?;
     let kube = client.as_ref().map(|client| source_of(args, client));
@@ -162,15 +173,16 @@ pub async fn start(
     let listener = bind(args.listen).await?;
     let monitoring = bind(args.monitoring).await?;
     let (shown, shown_until) = drain::channel();
+    let readiness = Readiness::new();
     let running = Running {
         address: listener.local_addr()?,
         monitoring: monitoring.local_addr()?,
         root: Root::public_path(&args.state_dir),
+        readiness: readiness.clone(),
         _lock: lock,
         _monitoring: shown,
     };
 
-    let readiness = Readiness::new();
     let mut outputs = Outputs {
         cache: ResourceCache::new(&TypeUrl::IN_ORDER),
         assignments: Assignments::new(),
@@ -443,30 +455,6 @@ fn announce(args: &ServeArgs, running: &Running) {
         running.root.display(),
         args.state_dir.display()
     );
-}
-
-/// Readable by nobody else: keys are in it. The root's public copy is reached through it only by those who may.
-fn make_state_dir(dir: &Path) -> Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    made.with_context(|| format!("state directory {}", dir.display()))?;
-    if !fs::metadata(dir)?.is_dir() {
-        bail!("state directory {}: is not a directory", dir.display());
-    }
-    Ok(())
-}
-
-/// Two control planes would overwrite each other's registrations.
-fn lock(state_dir: &Path) -> Result<File> {
-    let path = state_dir.join("lock");
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "state directory {}: another control plane is using it",
-            state_dir.display()
-        ),
-        Err(TryLockError::Error(e)) => Err(e).with_context(|| path.display().to_string()),
-    }
 }
 
 /// A port on every address also where the kernel has no IPv6.

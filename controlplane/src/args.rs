@@ -227,6 +227,9 @@ pub struct ServeArgs {
     /// How long a node's workloads stay healthy without a word from its agent.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = lease)]
     pub lease: Duration,
+    /// How long a replica in a cluster serves on at a stop, until the Service leads nobody to it any more.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
+    pub leave: Duration,
     /// How long requests under way may take to finish at a stop.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     pub grace: Duration,

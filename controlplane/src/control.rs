@@ -169,9 +169,9 @@ impl Control {
         // Whoever asked may have gone.
         match question {
             Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
-            Question::Statuses(answer) => drop(answer.send(self.statuses())),
+            Question::Statuses(answer) => drop(answer.send(self.all_statuses())),
             Question::KnownStatuses(answer) => {
-                drop(answer.send(self.is_known().then(|| self.statuses_to_write())));
+                drop(answer.send(self.is_known().then(|| self.all_statuses())));
             }
             Question::Waypoints(answer) => {
                 drop(answer.send(self.is_known().then(|| self.derivation.waypoints())));
@@ -184,16 +184,11 @@ impl Control {
         }
     }
 
-    /// What became of each object, and how many proxies have it.
-    fn statuses(&self) -> Vec<ObjectStatus> {
+    /// What became of each object, how many proxies have it, and what is to be said of those that are not understood, or not
+    /// wholly.
+    fn all_statuses(&self) -> Vec<ObjectStatus> {
         let mut statuses = self.derivation.statuses();
         self.outputs.deliveries.state(&mut statuses);
-        statuses
-    }
-
-    /// The same, with what is to be said of objects that are not understood, or not wholly.
-    fn statuses_to_write(&self) -> Vec<ObjectStatus> {
-        let mut statuses = self.statuses();
         remarks::state(self.sources.remarks(), &mut statuses);
         statuses
     }

@@ -162,12 +162,19 @@ impl StatusPage {
             if at == self.objects.len() {
                 self.objects.push(object);
             }
-            self.objects[at].conditions.push(ConditionView {
-                kind: "lateen.dev/Current",
-                status: "False",
-                reason,
-                message,
-            });
+            let conditions = &mut self.objects[at].conditions;
+            // Its own status says so already, where it has one.
+            if conditions
+                .iter()
+                .all(|condition| condition.kind != "lateen.dev/Current")
+            {
+                conditions.push(ConditionView {
+                    kind: "lateen.dev/Current",
+                    status: "False",
+                    reason,
+                    message,
+                });
+            }
         }
         self.cluster = Some(ClusterView {
             away_seconds: kube.away_seconds(),

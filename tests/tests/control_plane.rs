@@ -22,6 +22,8 @@ use mesh_types::Identity;
 use mesh_xds::{ApplyBatch, Batch, ClientConfig, NodeInfo, Rejected, TypeUrl};
 use serde_json::Value;
 
+#[path = "control_plane/options.rs"]
+mod options;
 #[path = "control_plane/others.rs"]
 mod others;
 #[path = "control_plane/roots.rs"]
@@ -66,6 +68,14 @@ const TESTS: &[Test] = &[
     Test {
         name: "a_gateway_becomes_what_runs_it_and_what_became_of_routes_is_written",
         run: a_gateway_becomes_what_runs_it_and_what_became_of_routes_is_written,
+    },
+    Test {
+        name: "whom_waypoints_stand_before_lets_them_in_for_as_long_as_they_are_there",
+        run: options::whom_waypoints_stand_before_lets_them_in_for_as_long_as_they_are_there,
+    },
+    Test {
+        name: "a_listener_follows_the_secret_of_its_certificate_where_secrets_are_read",
+        run: options::a_listener_follows_the_secret_of_its_certificate_where_secrets_are_read,
     },
     Test {
         name: "another_secret_signs_without_a_restart_and_the_old_root_outlives_them",

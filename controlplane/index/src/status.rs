@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use controlplane_k8s_api::ObjectKey;
+use controlplane_k8s_api::gateway::ParentRef;
 use mesh_types::Strng;
 
 /// The status of one object.
@@ -85,6 +86,21 @@ pub struct Parent {
     pub section_name: Option<Strng>,
     /// The port, where it is attached to one.
     pub port: Option<u16>,
+}
+
+impl Parent {
+    /// The parent that a route of namespace `own` refers to.
+    #[must_use]
+    pub fn of(reference: &ParentRef, own: &Strng) -> Self {
+        Self {
+            group: reference.group.clone(),
+            kind: reference.kind.clone(),
+            namespace: reference.namespace.as_ref().unwrap_or(own).clone(),
+            name: reference.name.clone(),
+            section_name: reference.section_name.clone(),
+            port: reference.port,
+        }
+    }
 }
 
 /// One condition.

@@ -10,6 +10,7 @@
 //! - [`resources`]: which kinds are watched, and in which version (pure).
 //! - [`follow`]: one kind, for as long and in the version that it is served.
 //! - [`mirror`]: what the API server said of one kind, as changes (pure).
+//! - [`remark`]: what is to be said of an object that is not understood, and what can be read of it (pure).
 //! - [`scope`]: which objects are this control plane's business (pure).
 //! - [`spare`]: what is kept of an object (pure).
 //! - [`source`]: all kinds together: batches of changes, and whether everything is known.
@@ -18,13 +19,15 @@
 pub mod board;
 pub mod follow;
 pub mod mirror;
+pub mod remark;
 pub mod resources;
 pub mod scope;
 pub mod source;
 pub mod spare;
 
 pub use board::{KubeBoard, WatchState, WatchView};
-pub use mirror::{Broken, Counts, Mirror, ObjectChange, Remark};
+pub use mirror::{Broken, Mirror, ObjectChange};
+pub use remark::{Counts, Readable, Remark};
 pub use scope::Scope;
 pub use source::{KubeBatch, KubeSettings, KubeSource};
 pub use spare::Texts;

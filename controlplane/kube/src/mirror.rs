@@ -7,10 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use controlplane_k8s_api::{Kind, Located, Object, ObjectKey, ObjectRef, ParseError, RawObject};
+use controlplane_k8s_api::{
+    Group, Kind, Located, Object, ObjectKey, ObjectRef, ParseError, RawObject, Strictest,
+};
 use mesh_kube::Event;
 use mesh_types::Strng;
 
+use crate::remark::{Counts, Readable, Remark};
 use crate::scope::Scope;
 use crate::spare::Texts;
 
@@ -44,30 +47,6 @@ pub struct Broken {
     pub last_good: bool,
 }
 
-/// What is to be said of an object in its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// Which one.
-    pub object: ObjectKey,
-    /// What counts of it.
-    pub counts: Counts,
-    /// What is wrong with it, one line each.
-    pub lines: Vec<String>,
-}
-
-/// What counts of an object of which something is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counts {
-    /// All of it but what is remarked: fields that are not known here.
-    Rest,
-    /// An earlier content of it.
-    LastGood,
-    /// Its strictest sense: it is a policy.
-    Strictest,
-    /// Nothing.
-    Nothing,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     namespace: Strng,
@@ -85,6 +64,8 @@ struct Held {
     ours: bool,
     /// What is wrong with it: warnings where it is understood, else errors.
     faults: Box<[ParseError]>,
+    /// Of one with faults, what can be read.
+    readable: Option<Box<Readable>>,
 }
 
 impl Mirror {
@@ -167,6 +148,7 @@ impl Mirror {
             },
             counts: held.counts(),
             lines: held.lines(),
+            readable: held.readable.as_deref().cloned().unwrap_or_default(),
         })
     }
 
@@ -198,26 +180,27 @@ impl Mirror {
         let kind = self.kind;
         let held = self.objects.entry(name).or_default();
         held.ours = scope.has_raw(kind, &object);
-        let spare = is_policy(kind).then(|| object.clone());
+        let spare = has_status(kind).then(|| object.clone());
         match object.understand(kind) {
             Ok(mut located) => {
                 held.understood = true;
-                held.faults = located.warnings.clone().into();
+                held.find(located.warnings.clone(), kind, spare.as_ref());
                 texts.spare(&mut located.value);
                 held.hand(located, kind, scope, false)
             }
             Err(errors) => {
                 held.understood = false;
-                held.faults = errors.into();
+                held.find(errors, kind, spare.as_ref());
                 // A last good content says more than what is left of a broken one.
                 let never_good = held.handed.is_none() || held.strictest;
                 let left = spare
                     .filter(|_| never_good)
                     .and_then(|object| object.strictest(kind));
                 match left {
-                    Some(mut left) => {
-                        texts.spare(&mut left.value);
-                        held.hand(left, kind, scope, true)
+                    Some(Strictest { mut object, parts }) => {
+                        texts.spare(&mut object.value);
+                        held.readable.get_or_insert_default().strict = parts;
+                        held.hand(object, kind, scope, true)
                     }
                     None if held.strictest => held.withdraw(),
                     None => Vec::new(),
@@ -259,6 +242,13 @@ impl Held {
         self.faults.iter().map(ParseError::without_place).collect()
     }
 
+    /// Takes what is wrong with an object, and what can be read of it then.
+    fn find(&mut self, faults: Vec<ParseError>, kind: Kind, object: Option<&RawObject>) {
+        self.faults = faults.into();
+        let faulty = object.filter(|_| !self.faults.is_empty());
+        self.readable = faulty.map(|object| Box::new(Readable::of(kind, object)));
+    }
+
     /// Hands an object on, if it is of this mesh's business.
     fn hand(
         &mut self,
@@ -287,9 +277,10 @@ impl Held {
     }
 }
 
-/// Whether a broken object of this kind must not leave its target less protected than it says.
-fn is_policy(kind: Kind) -> bool {
-    matches!(kind, Kind::AuthorizationPolicy | Kind::PeerAuthentication)
+/// Whether a broken object of this kind is told of in its own status, or is a policy, which must not leave its target less
+/// protected than it says. What there are ten thousand of is not.
+fn has_status(kind: Kind) -> bool {
+    !matches!(kind.group(), Group::Core | Group::Discovery)
 }
 
 impl Name {

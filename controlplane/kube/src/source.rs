@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::board::{KubeBoard, WatchState};
 use crate::follow::{crds, follow};
-use crate::mirror::{Broken, Mirror, ObjectChange, Remark};
+use crate::mirror::{Broken, Mirror, ObjectChange};
+use crate::remark::Remark;
 use crate::resources::{Need, WATCHED, Watched};
 use crate::scope::Scope;
 use crate::spare::Texts;

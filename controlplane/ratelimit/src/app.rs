@@ -69,7 +69,9 @@ async fn live(args: &RateLimitArgs, log: &LogControl) -> Result<()> {
     let readiness = Readiness::new();
     let (store, written) = open(args, &tasks, &clock, &metrics)?;
     let board = Board::default();
+    let certs = start_certificates(args, &tasks)?;
     let shown = pages::routes(&store, &board, &clock)
+        .merge(mesh_dataplane::certificates::routes(certs.clone()))
         .merge(log.routes())
         .with_index();
     serve_pages(args, &tasks, &pages_shown, shown, &registry, &readiness)?;
@@ -79,6 +81,7 @@ async fn live(args: &RateLimitArgs, log: &LogControl) -> Result<()> {
         &tasks,
         &readiness,
         drained,
+        certs,
         store.clone(),
         board,
         metrics,
@@ -146,6 +149,7 @@ async fn start(
     tasks: &Tasks,
     readiness: &Readiness,
     drained: DrainWatcher,
+    certs: CertManager,
     store: Store,
     board: Board,
     metrics: Metrics,
@@ -158,7 +162,6 @@ async fn start(
         args.service_account.as_str(),
     )
     .context("service account")?;
-    let certs = start_certificates(args, tasks)?;
     certs.warm(&identity);
     let certs = Patient::new(certs);
     let mut synced = start_xds(args, tasks, board.clone())?;

@@ -90,7 +90,7 @@ fn signing(bench: &Bench) -> Result<String> {
 }
 
 /// A self-signed one, for a day.
-fn authority() -> Result<(String, String)> {
+pub(super) fn authority() -> Result<(String, String)> {
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::default();
     params

@@ -21,7 +21,7 @@ use crate::age::created;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{EntryLookups, NamespaceLookups};
-use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
+use crate::status::{ConditionType, Parent, Stated, StatusCondition, StatusReason};
 
 /// What routes look into.
 #[derive(Clone, Copy)]
@@ -131,7 +131,7 @@ pub(crate) struct Said {
 impl Said {
     fn state(&mut self, lowering: &Lowering<'_, '_>, parent: &ParentRef, condition: StatusCondition) {
         self.status.push(Stated {
-            parent: Some(parents::named(parent, &lowering.name.namespace)),
+            parent: Some(Parent::of(parent, &lowering.name.namespace)),
             condition,
         });
     }

@@ -13,7 +13,7 @@ use mesh_types::{NamespacedHostname, NamespacedName, Strng};
 use super::hosts::{Gateways, Host};
 use super::listeners::AttachPoint;
 use super::lowering::Lowering;
-use crate::status::{ConditionType, Parent, StatusCondition, StatusReason};
+use crate::status::{ConditionType, StatusCondition, StatusReason};
 
 /// Which routes of an object belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,18 +80,6 @@ pub(crate) fn resolve(
             reason: StatusReason::InvalidKind,
             message: format!("routes cannot be attached to {kind} of group {group:?}"),
         }),
-    }
-}
-
-/// A reference as statuses name it.
-pub(crate) fn named(parent: &ParentRef, own: &Strng) -> Parent {
-    Parent {
-        group: parent.group.clone(),
-        kind: parent.kind.clone(),
-        namespace: parent.namespace.as_ref().unwrap_or(own).clone(),
-        name: parent.name.clone(),
-        section_name: parent.section_name.clone(),
-        port: parent.port,
     }
 }
 

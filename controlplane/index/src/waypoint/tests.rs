@@ -293,6 +293,32 @@ fn a_gateway_tells_of_listeners_and_settings_that_cannot_be_served() {
 }
 
 #[test]
+fn a_gateway_without_a_listener_that_can_be_served_is_not_programmed() {
+    let odd = "{name: odd, port: 9, protocol: example.com/sctp}";
+    let ready = "{apiVersion: v1, kind: Pod, metadata: {name: wp-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: wp}}, \
+                 spec: {nodeName: a}, status: {conditions: [{type: Ready, status: 'True'}]}}";
+    let said = |listeners: &str| {
+        let spec = format!("gatewayClassName: istio-waypoint, listeners: [{listeners}]");
+        let mut mesh = Mesh::of(&gateway("uid: u-1, generation: 4", &spec, ""));
+        mesh.set(SERVICE);
+        mesh.set(ready);
+        let status = status_of(&mesh).expect("it is a waypoint");
+        let of = |kind| {
+            status
+                .condition(kind)
+                .map(|c| (c.holds, c.reason))
+                .expect("it is said")
+        };
+        [of(ConditionType::Accepted), of(ConditionType::Programmed)]
+    };
+    let invalid = StatusReason::ListenersNotValid;
+    assert_eq!(said(odd), [(false, invalid), (false, StatusReason::Invalid)]);
+    // One is enough.
+    let one = format!("{odd}, {{name: mesh, port: 15008, protocol: HBONE}}");
+    assert_eq!(said(&one), [(true, invalid), (true, StatusReason::Programmed)]);
+}
+
+#[test]
 fn classes_of_ours_are_accepted_and_no_others() {
     let class = |name: &str, controller: &str| {
         format!(

@@ -298,6 +298,27 @@ fn what_is_to_be_said_in_statuses_says_what_counts() {
 }
 
 #[test]
+fn what_can_be_read_of_a_broken_object_goes_with_what_is_said_of_it() {
+    let readable = |mirror: &Mirror| mirror.remarks().next().expect("a remark").readable;
+    let mut mirror = Mirror::new(Kind::HttpRoute);
+    let text = r#"{"metadata": {"name": "a", "namespace": "shop", "generation": 3, "uid": "u"},
+                   "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "cart"}],
+                            "rules": [{"filters": [{"type": "Teleport"}]}]}}"#;
+    let route: RawObject = serde_json::from_str(text).expect("JSON");
+    let changes = mirror.take(Event::Applied(route), &Scope::default(), &mut Texts::default());
+    assert_eq!(said(&changes), [""; 0]);
+    assert_eq!(remarked(&mirror), [("a".to_owned(), Counts::Nothing)]);
+    let read = readable(&mirror);
+    assert_eq!((read.generation, read.uid.as_deref()), (Some(3), Some("u")));
+    assert_eq!(&*read.attached_to[0].name, "cart");
+
+    let mut mirror = listed(&[]);
+    let broken = object("b", r#"{"action": "DENY", "rules": [{"form": []}]}"#);
+    mirror.take(Event::Applied(broken), &Scope::default(), &mut Texts::default());
+    assert_eq!(readable(&mirror).strict[0].field, "spec.rules[0]");
+}
+
+#[test]
 fn fields_that_are_only_warned_of_are_to_be_said_too_and_break_nothing() {
     let mut mirror = Mirror::new(Kind::DestinationRule);
     let rule = object("cart", r#"{"host": "cart", "trafficPolitics": {}}"#);

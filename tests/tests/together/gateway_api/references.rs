@@ -1,5 +1,7 @@
 //! What rules refer to: backends that are not there, those of other namespaces, and what is spoken with them.
 
+use std::net::IpAddr;
+
 use super::edge;
 use crate::cases::{Via, check, http_route, http_route_of, to, under};
 use crate::harness::Together;
@@ -47,11 +49,7 @@ fn references_to_other_namespaces_need_a_grant() {
         "",
         "{backendRefs: [{name: far, namespace: other, port: 80}]}",
     ));
-    let slice = format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: far, namespace: other, labels: {{kubernetes.io/service-name: far}}}}, addressType: IPv4, endpoints: [{{addresses: [{}]}}], ports: [{{name: http, port: 8080}}]}}",
-        mesh.of("web-v1").ip
-    );
-    mesh.apply(&slice);
+    mesh.apply(&endpoints_of("other", "far", mesh.of("web-v1").ip));
     check(&mesh, Via::Listener(80), &[("GET /", "500")]);
     let grant = |from: &str| {
         format!(
@@ -82,6 +80,26 @@ fn references_to_other_namespaces_need_a_grant() {
     );
 }
 
+/// GEP-1294: a route whose parent is a Service may send to any namespace, as its clients could by themselves; Istio asks for a
+/// grant at Gateways only, too. What a ReferenceGrant allows and does not allow changes nothing of it.
+#[test]
+fn routes_of_services_need_no_grant() {
+    let mesh = Together::shop(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: other}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: far, namespace: other}, spec: {clusterIP: 10.96.9.9, ports: [{name: http, port: 80, targetPort: 8080}]}}\n---\n",
+    );
+    mesh.apply(&endpoints_of("other", "far", mesh.of("web-v2").ip));
+    mesh.apply(&http_route(
+        "{backendRefs: [{name: far, namespace: other, port: 80}]}",
+    ));
+    assert!(mesh.holds("HTTPRoute", "web", "ResolvedRefs"));
+    check(&mesh, Via::Mesh, &[("GET /", "v2"), ("GET /", "v2")]);
+    mesh.apply(
+        "{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {name: grant, namespace: other}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: elsewhere}], to: [{group: '', kind: Service}]}}",
+    );
+    check(&mesh, Via::Mesh, &[("GET /", "v2")]);
+    assert!(mesh.holds("HTTPRoute", "web", "ResolvedRefs"));
+}
+
 #[test]
 fn what_services_say_they_speak_is_spoken() {
     let mesh = Together::shop("");
@@ -108,11 +126,7 @@ fn services_without_addresses_or_selectors_are_backends_too() {
     let mesh = Together::shop("");
     mesh.apply("{apiVersion: v1, kind: Service, metadata: {name: headless, namespace: shop}, spec: {clusterIP: None, selector: {version: v1}, ports: [{name: http, port: 8080}]}}");
     mesh.apply("{apiVersion: v1, kind: Service, metadata: {name: manual, namespace: shop}, spec: {clusterIP: 10.96.7.9, ports: [{name: http, port: 80, targetPort: 8080}]}}");
-    let slice = format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: manual-1, namespace: shop, labels: {{kubernetes.io/service-name: manual}}}}, addressType: IPv4, endpoints: [{{addresses: [{}]}}], ports: [{{name: http, port: 8080}}]}}",
-        mesh.of("web-v2").ip
-    );
-    mesh.apply(&slice);
+    mesh.apply(&endpoints_of("shop", "manual", mesh.of("web-v2").ip));
     mesh.apply(&http_route(
         "{matches: [{path: {type: PathPrefix, value: /headless}}], backendRefs: [{name: headless, port: 8080}]}, {backendRefs: [{name: manual, port: 80}]}",
     ));
@@ -187,4 +201,11 @@ fn what_comes_from_outside_passes_the_waypoint() {
     assert_eq!(get().brief(), (200, "guard-0"));
     edge.deregister("guard-0");
     assert_eq!((get().status, greeted()), (503, false));
+}
+
+/// What a Service without a selector has behind it.
+fn endpoints_of(namespace: &str, service: &str, ip: IpAddr) -> String {
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: {service}, namespace: {namespace}, labels: {{kubernetes.io/service-name: {service}}}}}, addressType: IPv4, endpoints: [{{addresses: [{ip}]}}], ports: [{{name: http, port: 8080}}]}}"
+    )
 }

@@ -152,7 +152,8 @@ impl MeshGraph {
     }
 }
 
-/// A Gateway of which not every listener is served says so as a whole (Gateway API, "ListenersNotValid").
+/// A Gateway of which not every listener is served says so as a whole (Gateway API, "ListenersNotValid"); one of which none
+/// is has nothing that proxies could be told to serve ("Programmed", reason "Invalid").
 fn tell_of_listeners(status: &mut ObjectStatus) {
     let served = |listener: &&ListenerStatus| {
         let mut conditions = listener.conditions.iter();
@@ -160,12 +161,23 @@ fn tell_of_listeners(status: &mut ObjectStatus) {
     };
     let all = status.listeners.len();
     let served = status.listeners.iter().filter(served).count();
-    let mut conditions = status.conditions.iter_mut();
-    let accepted = conditions.find(|c| c.kind == ConditionType::Accepted && c.holds);
-    if let Some(accepted) = accepted.filter(|_| served < all) {
-        accepted.holds = served > 0;
-        accepted.reason = StatusReason::ListenersNotValid;
-        accepted.message = format!("{} of {all} listeners cannot be served", all - served);
+    if served == all {
+        return;
+    }
+    for condition in &mut status.conditions {
+        match condition.kind {
+            ConditionType::Accepted if condition.holds => {
+                condition.holds = served > 0;
+                condition.reason = StatusReason::ListenersNotValid;
+                condition.message = format!("{} of {all} listeners cannot be served", all - served);
+            }
+            ConditionType::Programmed if served == 0 => {
+                condition.holds = false;
+                condition.reason = StatusReason::Invalid;
+                condition.message = "none of its listeners can be served".to_owned();
+            }
+            _ => {}
+        }
     }
 }
 
