@@ -37,6 +37,16 @@ pub struct Certificates {
 struct Proxy {
     node: Option<Node>,
     subscriptions: Vec<Subscription>,
+    /// By type; what istiod's page says, too.
+    #[serde(default)]
+    resources: BTreeMap<String, Pushed>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pushed {
+    #[serde(default)]
+    sent_time: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -57,10 +67,12 @@ struct Subscription {
     refused: Option<String>,
 }
 
-/// How a proxy stands with one type; the words are Istio's.
+/// How a proxy stands with one type; the words are Istio's, but for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Synced,
+    /// There never was anything of the type for it, and it was told so: all is well.
+    Empty,
     Stale,
     NotSent,
     Refused,
@@ -118,7 +130,10 @@ impl Status {
         if proxy.subscriptions.is_empty() {
             return Some("has not asked for anything yet".to_owned());
         }
-        proxy.subscriptions.iter().find_map(Subscription::trouble)
+        proxy
+            .subscriptions
+            .iter()
+            .find_map(|subscription| subscription.trouble(proxy.standing(subscription)))
     }
 
     /// For people and programs.
@@ -137,16 +152,19 @@ impl Status {
         ])
         .or("no proxy is connected");
         let Certificates { now, .. } = self.certificates;
+        let mut some_are_empty = false;
         for proxy in &self.proxies {
             let lifetimes = self.lifetimes(&proxy.name());
             for subscription in &proxy.subscriptions {
                 let node = proxy.node.as_ref();
+                let standing = proxy.standing(subscription);
+                some_are_empty |= standing == Standing::Empty;
                 table.row([
                     proxy.name(),
                     node.map_or("-", |node| &node.kind).to_owned(),
                     node.map_or("-", |node| &node.node).to_owned(),
                     short(&subscription.type_url).to_owned(),
-                    subscription.standing().as_str().to_owned(),
+                    standing.as_str().to_owned(),
                     subscription.acknowledged.to_string(),
                     subscription.behind().to_string(),
                     subscription.refusals.to_string(),
@@ -157,6 +175,9 @@ impl Status {
                     table.foot(format!("{} refused {of}: {refused}", proxy.name()));
                 }
             }
+        }
+        if some_are_empty {
+            table.foot("EMPTY: nothing of that type is meant for the proxy, and it was told so".to_owned());
         }
         let mut data = self.data.clone();
         for proxy in data.as_array_mut().into_iter().flatten() {
@@ -180,6 +201,21 @@ impl Proxy {
     fn name(&self) -> String {
         name_of(self.node.as_ref())
     }
+
+    fn standing(&self, subscription: &Subscription) -> Standing {
+        let pushed = self.resources.get(&subscription.type_url);
+        if subscription.refused.is_some() {
+            Standing::Refused
+        } else if subscription.outstanding || subscription.behind() > 0 {
+            Standing::Stale
+        } else if subscription.sent > 0 {
+            Standing::Synced
+        } else if pushed.is_some_and(|pushed| pushed.sent_time.is_some()) {
+            Standing::Empty
+        } else {
+            Standing::NotSent
+        }
+    }
 }
 
 fn name_of(node: Option<&Node>) -> String {
@@ -190,22 +226,10 @@ fn name_of(node: Option<&Node>) -> String {
 }
 
 impl Subscription {
-    fn standing(&self) -> Standing {
-        if self.refused.is_some() {
-            Standing::Refused
-        } else if self.outstanding || self.behind() > 0 {
-            Standing::Stale
-        } else if self.sent == 0 {
-            Standing::NotSent
-        } else {
-            Standing::Synced
-        }
-    }
-
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self, standing: Standing) -> Option<String> {
         let of = short(&self.type_url);
-        match self.standing() {
-            Standing::Synced => None,
+        match standing {
+            Standing::Synced | Standing::Empty => None,
             Standing::Refused => {
                 let why = self.refused.as_deref().unwrap_or_default();
                 Some(format!("refuses {of}: {why}"))
@@ -225,6 +249,7 @@ impl Standing {
     fn as_str(self) -> &'static str {
         match self {
             Self::Synced => "SYNCED",
+            Self::Empty => "EMPTY",
             Self::Stale => "STALE",
             Self::NotSent => "NOT SENT",
             Self::Refused => "REFUSED",

@@ -78,6 +78,36 @@ fn a_certificate_that_has_ended_is_not_well() {
 }
 
 #[test]
+fn a_type_of_which_there_is_nothing_alarms_nobody() {
+    let url = "type.googleapis.com/lateen.config.v1.Policy";
+    let page = |resources: Value| {
+        json!([{
+            "node": {"kind": "waypoint", "ip": "10.0.0.3", "name": "wp", "namespace": "shop", "node": "n2", "metadata": {}},
+            "subscriptions": [{"type_url": url, "wildcard": true, "sent": 0, "acknowledged": 0, "outstanding": false,
+                               "refusals": 0, "refused": null}],
+            "resources": resources,
+        }])
+    };
+    let told = json!({url: {"sent": "0", "acked": "0", "sentTime": "2026-11-21T15:00:00Z"}});
+    let status = Status::read(&page(told)).expect("the page");
+    assert_eq!(status.trouble_of("wp.shop"), None);
+    let text = status.view().table.text();
+    assert!(text.contains("Policy   EMPTY"), "{text}");
+    assert!(
+        text.ends_with("EMPTY: nothing of that type is meant for the proxy, and it was told so\n"),
+        "{text}"
+    );
+    // Of a type that it asked for, and has heard nothing of, it is not so.
+    let waiting = json!({url: {"sent": "0", "acked": "0"}});
+    let status = Status::read(&page(waiting)).expect("the page");
+    assert_eq!(
+        status.trouble_of("wp.shop").as_deref(),
+        Some("was not sent Policy yet")
+    );
+    assert!(status.view().table.text().contains("NOT SENT"));
+}
+
+#[test]
 fn nobody_connected_is_said() {
     let status = Status::read(&json!([])).expect("the page");
     assert_eq!(status.view().table.text(), "no proxy is connected\n");
