@@ -482,6 +482,25 @@ fn the_control_plane_takes_what_it_is_given() {
     assert_eq!(seen, 2 * INSTALLS.len());
 }
 
+/// Who wants to see more of one part says so in its `env`; a name that stands twice is refused by Helm or the API server.
+#[test]
+fn one_parts_logging_is_set_apart_from_the_others() {
+    let Some(helm) = helm() else { return };
+    let own = "env: {RUST_LOG: debug, LOG_FORMAT: json}";
+    for chart in ["cni", "controlplane", "ztunnel"] {
+        let rendered = helm.render(chart, own);
+        for (name, value) in [("RUST_LOG", "debug"), ("LOG_FORMAT", "json")] {
+            assert_eq!(rendered.matches(name).count(), 1, "{chart}: {name}");
+            let (_, after) = rendered.split_once(name).expect("it is there");
+            let line_or_next: String = after.lines().take(2).collect();
+            assert!(
+                line_or_next.contains(&format!("\"{value}\"")),
+                "{chart}: {line_or_next}"
+            );
+        }
+    }
+}
+
 #[test]
 fn values_that_there_are_not_are_refused() {
     let Some(helm) = helm() else { return };
