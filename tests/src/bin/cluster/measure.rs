@@ -2,7 +2,9 @@
 //! start. And what the mesh's parts hold in memory. The figures of `docs/performance.md`.
 
 mod add;
+mod marks;
 mod memory;
+mod sandboxes;
 
 use std::process::Command;
 use std::thread;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lab::cluster::{Cluster, Kubectl};
 use lab::wait;
+use marks::Marks;
+use sandboxes::Sandboxes;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -30,49 +34,19 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
     println!("== at rest, for {} s", REST.as_secs());
     thread::sleep(REST);
     table.memory("at rest", &memory::held(cluster, &kubectl)?);
-    println!("== {PODS} pods without the mesh");
+    println!("== {PODS} pods at once without the mesh");
     let before = Sandboxes::now(cluster, &kubectl)?;
-    start(&kubectl, "measured", "")?;
-    let without = Sandboxes::now(cluster, &kubectl)?.each_since(before);
+    start(&kubectl, "measured", "", PODS)?;
+    let without = Sandboxes::now(cluster, &kubectl)?.each_since(before)?;
+    // Kubelets and controllers are busy with the new pods for a while.
+    thread::sleep(REST);
     labels(cluster, &kubectl, &mut table)?;
-    table.memory(
-        &format!("with {PODS} pods in the mesh"),
-        &in_the_mesh(cluster, &kubectl)?,
-    );
+    label(&kubectl, "istio.io/dataplane-mode=ambient")?;
+    thread::sleep(REST);
+    let held = memory::held(cluster, &kubectl)?;
+    table.memory(&format!("with {PODS} pods in the mesh"), &held);
     kubectl.run(&["delete", "namespace", "measured", "--wait=true"])?;
-    let mut adds = add::Durations::default();
-    let before = Sandboxes::now(cluster, &kubectl)?;
-    for round in 1..=STARTS {
-        println!("== {PODS} pods that start in the mesh, {round} of {STARTS}");
-        let namespace = format!("starting-{round}");
-        start(&kubectl, &namespace, "istio.io/dataplane-mode: ambient")?;
-        adds.extend(add::Durations::of_agents(&kubectl, &namespace)?);
-        kubectl.run(&["delete", "namespace", &namespace, "--wait=true"])?;
-    }
-    let with = Sandboxes::now(cluster, &kubectl)?.each_since(before);
-    let program = add::Durations::of_program(cluster)?;
-    let added = adds.percentile(99) + program.percentile(99);
-    table.row(
-        "added to ADD at p99, ms: agent and program",
-        "150",
-        &format!("{added:.1}"),
-    );
-    for (what, durations) in [("agent's answer", &adds), ("program's start and end", &program)] {
-        let of = |percent| durations.percentile(percent);
-        table.row(
-            &format!(
-                "of that the {what}, ms at p50, p99, most of {}",
-                durations.count()
-            ),
-            "",
-            &format!("{:.1}, {:.1}, {:.1}", of(50), of(99), of(100)),
-        );
-    }
-    table.row(
-        "a sandbox, mean by the kubelets, ms: without, with the mesh",
-        "",
-        &format!("{}, {}", without.as_millis(), with.as_millis()),
-    );
+    adds(cluster, &kubectl, without, &mut table)?;
     println!("{}", table.0);
     Ok(())
 }
@@ -80,12 +54,13 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
 /// From the label of a namespace until all of its pods are marked, and until all proxies would reach them by a tunnel.
 fn labels(cluster: &Cluster, kubectl: &Kubectl, table: &mut Table) -> Result<()> {
     let proxies = proxies(cluster)?;
+    let mut marks = Marks::watch(kubectl, "measured")?;
     for round in 1..=ROUNDS {
         println!("== the label, {round} of {ROUNDS}");
         let begun = Instant::now();
         label(kubectl, "istio.io/dataplane-mode=ambient")?;
         let labelled = begun.elapsed();
-        let enrolled = until(|| Ok(annotated(kubectl)? == PODS), begun)?;
+        let enrolled = marks.until(PODS, LIMIT)? - begun;
         let known = until(
             || {
                 let known = proxies.iter().map(|proxy| proxy.tunnelled(cluster));
@@ -102,16 +77,59 @@ fn labels(cluster: &Cluster, kubectl: &Kubectl, table: &mut Table) -> Result<()>
             &format!("{}, {}, {}", labelled.as_millis(), enrolled.as_millis(), known.as_millis()),
         );
         label(kubectl, "istio.io/dataplane-mode-")?;
-        until(|| Ok(annotated(kubectl)? == 0), Instant::now())?;
+        marks.until(0, LIMIT)?;
+        thread::sleep(BETWEEN);
     }
     Ok(())
 }
 
-fn in_the_mesh(cluster: &Cluster, kubectl: &Kubectl) -> Result<Vec<memory::Held>> {
-    label(kubectl, "istio.io/dataplane-mode=ambient")?;
-    until(|| Ok(annotated(kubectl)? == PODS), Instant::now())?;
-    thread::sleep(REST);
-    memory::held(cluster, kubectl)
+/// What the mesh adds to the start of pods: where they come two by two, and where all of them come at once.
+fn adds(cluster: &Cluster, kubectl: &Kubectl, without: Duration, table: &mut Table) -> Result<()> {
+    println!("== {PODS} pods that start in the mesh, {AT_A_TIME} at a time");
+    start(
+        kubectl,
+        "one-by-one",
+        "istio.io/dataplane-mode: ambient",
+        AT_A_TIME,
+    )?;
+    for replicas in (AT_A_TIME..=PODS).step_by(AT_A_TIME) {
+        let replicas = format!("--replicas={replicas}");
+        kubectl.run(&["scale", "-n", "one-by-one", "deployment/app", &replicas])?;
+        rolled_out(kubectl, "one-by-one")?;
+    }
+    let program = add::Durations::of_program(cluster)?;
+    let agent = add::Durations::of_agents(kubectl, "one-by-one")?;
+    kubectl.run(&["delete", "namespace", "one-by-one", "--wait=true"])?;
+    let added = agent.percentile(99) + program.percentile(99);
+    table.row(
+        &format!("added to ADD at p99, ms, of {PODS} pods, {AT_A_TIME} at a time: agent and program"),
+        "150",
+        &format!("{added:.1}"),
+    );
+    for (what, durations) in [("agent's answer", &agent), ("program's start and end", &program)] {
+        let what = format!(
+            "of that the {what}, ms at p50, p99, most of {}",
+            durations.count()
+        );
+        table.row(&what, "", &durations.in_short());
+    }
+    println!("== {PODS} pods that start in the mesh at once");
+    let before = Sandboxes::now(cluster, kubectl)?;
+    start(kubectl, "at-once", "istio.io/dataplane-mode: ambient", PODS)?;
+    let with = Sandboxes::now(cluster, kubectl)?.each_since(before)?;
+    let agent = add::Durations::of_agents(kubectl, "at-once")?;
+    kubectl.run(&["delete", "namespace", "at-once", "--wait=true"])?;
+    table.row(
+        &format!("{PODS} pods at once: a sandbox, mean by the kubelets, ms: without, with the mesh"),
+        "",
+        &format!("{}, {}", without.as_millis(), with.as_millis()),
+    );
+    table.row(
+        "of that the agent's answer, ms at p50, p99, most",
+        "",
+        &agent.in_short(),
+    );
+    Ok(())
 }
 
 fn label(kubectl: &Kubectl, label: &str) -> Result<()> {
@@ -151,16 +169,20 @@ impl Table {
 }
 
 /// Half of the pods on each node, all running.
-fn start(kubectl: &Kubectl, namespace: &str, labels: &str) -> Result<()> {
+fn start(kubectl: &Kubectl, namespace: &str, labels: &str, pods: usize) -> Result<()> {
     kubectl.apply(&format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{{labels}}}}}\n---\napiVersion: apps/v1\n\
-         kind: Deployment\nmetadata: {{name: app, namespace: {namespace}}}\nspec:\n  replicas: {PODS}\n  \
+         kind: Deployment\nmetadata: {{name: app, namespace: {namespace}}}\nspec:\n  replicas: {pods}\n  \
          selector: {{matchLabels: {{app: app}}}}\n  template:\n    metadata: {{labels: {{app: app}}}}\n    spec:\n      \
          terminationGracePeriodSeconds: 0\n      automountServiceAccountToken: false\n      topologySpreadConstraints:\n      - \
          {{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, \
          labelSelector: {{matchLabels: {{app: app}}}}}}\n      containers:\n      - {{name: app, image: lab/app:1, \
          imagePullPolicy: Never, args: [serve, --tcp, \"9000\"]}}\n"
     ))?;
+    rolled_out(kubectl, namespace)
+}
+
+fn rolled_out(kubectl: &Kubectl, namespace: &str) -> Result<()> {
     let status = [
         "-n",
         namespace,
@@ -170,16 +192,6 @@ fn start(kubectl: &Kubectl, namespace: &str, labels: &str) -> Result<()> {
         "--timeout=600s",
     ];
     kubectl.run(&status).map(drop)
-}
-
-/// How many pods say that their traffic is captured.
-fn annotated(kubectl: &Kubectl) -> Result<usize> {
-    let pods = ["get", "pods", "-n", "measured", "-o", ANNOTATIONS];
-    Ok(kubectl
-        .run(&pods)?
-        .split_whitespace()
-        .filter(|word| *word == "enabled")
-        .count())
 }
 
 /// A node's proxy: on which node, and the id of its process there.
@@ -225,47 +237,14 @@ fn until(mut holds: impl FnMut() -> Result<bool>, since: Instant) -> Result<Dura
     Ok(since.elapsed())
 }
 
-/// What kubelets have measured of sandboxes so far: how many they made, and how long that took in all, in seconds. The CNI
-/// plugins' ADD is a part of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sandboxes {
-    count: f64,
-    seconds: f64,
-}
-
-impl Sandboxes {
-    fn now(cluster: &Cluster, kubectl: &Kubectl) -> Result<Self> {
-        let mut all = Self::default();
-        for node in cluster.nodes() {
-            let page = format!("/api/v1/nodes/{}/proxy/metrics", node.name());
-            let text = kubectl.run(&["get", "--raw", &page])?;
-            let value = |name: &str| {
-                let line = text.lines().find(|line| line.starts_with(name))?;
-                line.rsplit_once(' ')?.1.parse::<f64>().ok()
-            };
-            all.count += value(SANDBOX_COUNT).context(SANDBOX_COUNT)?;
-            all.seconds += value(SANDBOX_SECONDS).context(SANDBOX_SECONDS)?;
-        }
-        Ok(all)
-    }
-
-    /// How long one took, of those that were made since.
-    fn each_since(self, before: Self) -> Duration {
-        let count = (self.count - before.count).max(1.0);
-        Duration::from_secs_f64((self.seconds - before.seconds).max(0.0) / count)
-    }
-}
-
-const SANDBOX_COUNT: &str = "kubelet_run_podsandbox_duration_seconds_count";
-const SANDBOX_SECONDS: &str = "kubelet_run_podsandbox_duration_seconds_sum";
 const PODS: usize = 100;
 const ROUNDS: usize = 5;
-/// So many times pods start.
-const STARTS: usize = 3;
+/// Pods that start together where not all do: one on each node.
+const AT_A_TIME: usize = 2;
 /// Until memory is looked at; kubelets look every ten seconds.
 const REST: Duration = Duration::from_secs(30);
 /// Half of what upstream's parts hold (129, 75 and 18 MB), by the container's name.
 const HALF_OF_UPSTREAM: [(&str, f64); 3] = [("discovery", 64.5), ("install-cni", 37.5), ("istio-proxy", 9.0)];
+/// Between two rounds.
+const BETWEEN: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(120);
-const ANNOTATIONS: &str =
-    r#"jsonpath={range .items[*]}{.metadata.annotations.ambient\.istio\.io/redirection}{"\n"}{end}"#;

@@ -42,11 +42,6 @@ impl Durations {
         Ok(Self(all))
     }
 
-    pub(crate) fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
-        self.0.sort_by(f64::total_cmp);
-    }
-
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
@@ -55,6 +50,12 @@ impl Durations {
     pub(crate) fn percentile(&self, of_hundred: usize) -> f64 {
         let rank = (self.0.len() * of_hundred).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()
+    }
+
+    /// At p50, at p99, the most.
+    pub(crate) fn in_short(&self) -> String {
+        let [middle, high, most] = [50, 99, 100].map(|percent| self.percentile(percent));
+        format!("{middle:.1}, {high:.1}, {most:.1}")
     }
 }
 
