@@ -1,5 +1,6 @@
 //! Pods that run already and that no plugin told of: what is wanted of them, and the search for their namespaces.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mesh_register::{Assignment, Membership, Options};
@@ -21,8 +22,10 @@ pub(super) struct Wanted {
 /// The search for pods that run: one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    busy: bool,
-    resting: bool,
+    /// Who is being looked for.
+    under_way: Option<BTreeSet<PodKey>>,
+    /// Who was not found: they are not looked for again before a while is over. Nobody else waits for them.
+    missing: BTreeSet<PodKey>,
     /// The mesh leaves this node.
     leaving: bool,
 }
@@ -44,7 +47,7 @@ impl Wanted {
 
 impl Search {
     pub(super) fn rested(&mut self) {
-        self.resting = false;
+        self.missing.clear();
     }
 }
 
@@ -92,16 +95,17 @@ impl State {
 
     /// Looks for the pods that are to be in the mesh, or say that they are, and are not known.
     pub(super) fn proceed_search(&mut self, actions: &mut Vec<Action>) {
-        if self.search.busy || self.search.resting {
+        if self.search.under_way.is_some() {
             return;
         }
-        let sought: Vec<_> = self
-            .wanted
-            .iter()
+        let wanted = self.wanted.iter();
+        let mut sought: Vec<_> = wanted
             .filter_map(|(name, wanted)| self.sought(name, wanted))
             .collect();
+        sought.retain(|pod| !self.search.missing.contains(&pod.key));
         if !sought.is_empty() {
-            self.search.busy = true;
+            let keys = sought.iter().map(|pod| pod.key.clone());
+            self.search.under_way = Some(keys.collect());
             actions.push(Action::Search(sought));
         }
     }
@@ -127,8 +131,9 @@ impl State {
     }
 
     pub(super) fn searched(&mut self, found: Vec<Record>, actions: &mut Vec<Action>) {
-        self.search.busy = false;
+        let mut missing = self.search.under_way.take().unwrap_or_default();
         for record in found {
+            missing.remove(&record.key);
             let Some(wanted) = self.wanted.get(&record.pod) else {
                 continue;
             };
@@ -152,13 +157,11 @@ impl State {
             self.pods.insert(record.key, pod);
             actions.push(Action::Persist);
         }
-        let still = self
-            .wanted
-            .iter()
-            .any(|(name, wanted)| self.sought(name, wanted).is_some());
-        if still {
-            self.search.resting = true;
-            actions.push(Action::RetrySearchAfter(SEARCH_RETRY));
+        if !missing.is_empty() {
+            if self.search.missing.is_empty() {
+                actions.push(Action::RetrySearchAfter(SEARCH_RETRY));
+            }
+            self.search.missing.append(&mut missing);
         }
     }
 }
