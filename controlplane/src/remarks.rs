@@ -86,7 +86,11 @@ fn condition(remark: &Remark) -> StatusCondition {
         Counts::Strictest => (false, StatusReason::Strictest),
         Counts::Nothing => (false, StatusReason::NeverGood),
     };
-    StatusCondition::new(ConditionType::Current, holds, reason, message(remark))
+    let condition = StatusCondition::new(ConditionType::Current, holds, reason, message(remark));
+    StatusCondition {
+        generation: remark.readable.generation,
+        ..condition
+    }
 }
 
 /// What counts of an object, and what is wrong with it.

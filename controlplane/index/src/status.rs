@@ -114,6 +114,9 @@ pub struct StatusCondition {
     pub reason: StatusReason,
     /// Why, for people.
     pub message: String,
+    /// The generation of the object that this is about, where the rest of the status is about another one: what counts may
+    /// be an earlier content.
+    pub generation: Option<i64>,
 }
 
 /// A condition and what it is about.
@@ -378,6 +381,7 @@ impl StatusCondition {
             holds,
             reason,
             message: message.into(),
+            generation: None,
         }
     }
 

@@ -104,6 +104,9 @@ pub struct Rule {
     /// Further conditions.
     #[serde(deserialize_with = "filled")]
     pub when: Vec<Condition>,
+    /// Nobody knows what it says: it matches nobody where a match lets in, and everybody where a match keeps out.
+    #[serde(skip)]
+    pub unreadable: bool,
 }
 
 /// One item of `from`.

@@ -38,6 +38,8 @@ pub enum StrictSense {
     DeniesEverybody,
     /// A rule of a CUSTOM: the provider is asked about everybody.
     AsksAboutEverybody,
+    /// A rule of an AUDIT: it is noted of everybody.
+    AuditsEverybody,
     /// What the whole policy is to do: it is an ALLOW without rules.
     PolicyAllowsNobody,
     /// The mode of mutual TLS: it is STRICT.
@@ -62,6 +64,7 @@ impl fmt::Display for StrictPart {
             StrictSense::AllowsNobody => "the policy allows nobody by that rule",
             StrictSense::DeniesEverybody => "the policy denies everybody by that rule",
             StrictSense::AsksAboutEverybody => "its provider is asked about everybody by that rule",
+            StrictSense::AuditsEverybody => "everybody is audited by that rule",
             StrictSense::PolicyAllowsNobody => "the policy allows nobody",
             StrictSense::RequiresMutualTls => "mutual TLS is required, on every port",
         };
@@ -69,8 +72,7 @@ impl fmt::Display for StrictPart {
     }
 }
 
-/// Rules that are not understood: of a DENY, and of what somebody else decides, each becomes one that matches everything;
-/// of an ALLOW it goes. An ALLOW without rules allows nothing.
+/// Rules that are not understood stay where they are, as [`Rule::unreadable`](crate::security::Rule): what is said of the others counts from there.
 fn authorization(mut policy: RawObject) -> Option<Strictest> {
     let kind = Kind::AuthorizationPolicy;
     let rules = policy.take_of_spec("rules");
@@ -86,6 +88,7 @@ fn authorization(mut policy: RawObject) -> Option<Strictest> {
     let sense = match policy.text_of_spec("action") {
         Some("DENY") => StrictSense::DeniesEverybody,
         Some("CUSTOM") => StrictSense::AsksAboutEverybody,
+        Some("AUDIT") => StrictSense::AuditsEverybody,
         _ => StrictSense::AllowsNobody,
     };
     let (rules, is_list) = match rules.map(|rules| rules.value) {
@@ -94,29 +97,36 @@ fn authorization(mut policy: RawObject) -> Option<Strictest> {
         Some(_) => (vec![Tree::new(Value::Null)], false),
         None => (Vec::new(), true),
     };
-    let (mut left, mut parts) = (Vec::new(), Vec::new());
-    for (i, rule) in rules.into_iter().enumerate() {
-        let alone = policy.clone().with_rules(vec![rule.clone()]);
-        if alone.understand(kind).is_ok() {
-            left.push(rule);
-            continue;
-        }
-        let field = if is_list {
-            format!("spec.rules[{i}]")
-        } else {
-            "spec.rules".to_owned()
+    let is_broken = |rule: &Tree| {
+        policy
+            .clone()
+            .with_rules(vec![rule.clone()])
+            .understand(kind)
+            .is_err()
+    };
+    let broken: Vec<bool> = rules.iter().map(is_broken).collect();
+    let kept = rules.into_iter().zip(&broken);
+    let kept: Vec<Tree> = kept
+        .map(|(rule, &broken)| if broken { anything() } else { rule })
+        .collect();
+    let policy = match kept.is_empty() {
+        true => policy,
+        false => policy.with_rules(kept),
+    };
+    let mut object = policy.understand(kind).ok()?;
+    let Object::AuthorizationPolicy(understood) = &mut object.value else {
+        return None;
+    };
+    let mut parts = Vec::new();
+    let rules = understood.spec.rules.iter_mut().zip(broken).enumerate();
+    for (i, (rule, _)) in rules.filter(|(_, (_, broken))| *broken) {
+        rule.unreadable = true;
+        let field = match is_list {
+            true => format!("spec.rules[{i}]"),
+            false => "spec.rules".to_owned(),
         };
         parts.push(part(field, sense));
-        if sense != StrictSense::AllowsNobody {
-            left.push(anything());
-        }
     }
-    let policy = if left.is_empty() {
-        policy
-    } else {
-        policy.with_rules(left)
-    };
-    let object = policy.understand(kind).ok()?;
     Some(Strictest { object, parts })
 }
 

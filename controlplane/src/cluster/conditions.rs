@@ -120,7 +120,7 @@ fn said(condition: &StatusCondition, before: Option<&Value>, generation: Option<
         "message": condition.message,
         "lastTransitionTime": since.unwrap_or(now),
     });
-    if let Some(generation) = generation {
+    if let Some(generation) = condition.generation.or(generation) {
         said["observedGeneration"] = json!(generation);
     }
     said

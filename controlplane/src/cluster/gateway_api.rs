@@ -6,6 +6,7 @@
 
 use controlplane_index::ObjectStatus;
 use controlplane_index::status::{ConditionType, GivenAddress, ListenerStatus, Parent, ParentStatus};
+use controlplane_index::waypoint::classes::{CORE_FEATURES, EXTENDED_FEATURES};
 use controlplane_k8s_api::{Group, Kind};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,15 @@ pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
     match shape_of(said.object.kind)? {
         // Nothing more to say: it is another controller's now.
         Shape::Class if said.conditions.is_empty() => return None,
-        Shape::Class => whole(&mut status, said, now),
+        Shape::Class => {
+            whole(&mut status, said, now);
+            let accepted = said.condition(ConditionType::Accepted);
+            let features = match accepted.is_some_and(|accepted| accepted.holds) {
+                true => features(),
+                false => Vec::new(),
+            };
+            set(&mut status, "supportedFeatures", features);
+        }
         Shape::Gateway => {
             // Of another controller, or of another class since.
             let served = said.served.as_ref()?;
@@ -115,6 +124,13 @@ fn set(status: &mut Map<String, Value>, field: &str, values: Vec<Value>) {
     } else {
         status.insert(field.to_owned(), Value::Array(values));
     }
+}
+
+/// What the Gateways of a class support, in the order that the field asks for.
+fn features() -> Vec<Value> {
+    let mut names: Vec<&str> = CORE_FEATURES.into_iter().chain(EXTENDED_FEATURES).collect();
+    names.sort_unstable();
+    names.into_iter().map(|name| json!({"name": name})).collect()
 }
 
 fn address(address: &GivenAddress) -> Value {

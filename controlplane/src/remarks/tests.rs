@@ -55,6 +55,9 @@ fn it_stands_beside_what_follows_from_what_counts() {
         .map(|c| (c.kind.as_str(), c.holds))
         .collect();
     assert_eq!(kinds, [("ZtunnelAccepted", true), ("lateen.dev/Current", false)]);
+    // What is enforced is an earlier generation; what is refused is this one.
+    let about = statuses[0].conditions.iter().map(|c| c.generation);
+    assert_eq!(about.collect::<Vec<_>>(), [None, Some(2)]);
     assert_eq!(statuses[0].conditions[1].reason, StatusReason::LastGood);
 }
 

@@ -26,6 +26,10 @@ pub(super) fn convert(
     path: &str,
     conditions: &mut Vec<Condition>,
 ) -> Option<MeshRule> {
+    if rule.unreadable {
+        // What is not understood of an object is told of in its status.
+        return (action == Action::Deny).then(MeshRule::default);
+    }
     let mut lost = Losses::default();
     let to = rule.to.iter().enumerate();
     let to = to.map(|(i, to)| operation(&to.operation, &format!("{path}.to[{i}].operation"), &mut lost));

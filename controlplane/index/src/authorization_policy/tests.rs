@@ -401,3 +401,24 @@ fn edited_rule_tells_the_policy_and_no_workload() {
     assert_eq!((mesh.told, mesh.index.workload_computations() - before), (1, 0));
     assert_eq!(outcome(&mesh), [false, true, false, false]);
 }
+
+/// As `strictest` leaves it; that it is there keeps the others' places.
+#[test]
+fn a_rule_that_is_not_understood_allows_nobody_or_denies_everybody() {
+    let unreadable = Rule {
+        unreadable: true,
+        ..Rule::default()
+    };
+    let around = rule::Around {
+        namespace: &"shop".into(),
+        trust_domains: &[],
+    };
+    let converted = |action| {
+        let mut conditions = Vec::new();
+        let converted = rule::convert(action, around, &unreadable, "spec.rules[0]", &mut conditions);
+        assert!(conditions.is_empty(), "{conditions:?}");
+        converted
+    };
+    assert_eq!(converted(Action::Allow), None);
+    assert_eq!(converted(Action::Deny), Some(mesh_model::policy::Rule::default()));
+}

@@ -29,6 +29,28 @@ pub const CLASSES: [WaypointClass; 2] = [
     },
 ];
 
+/// Core features of Gateway API that waypoints support, by the names of its conformance suite.
+pub const CORE_FEATURES: [&str; 3] = ["GRPCRoute", "HTTPRoute", "Mesh"];
+
+/// The extended ones: all those of the profiles for meshes, and those of routes on which further tests of meshes
+/// depend: without ResponseHeaderModification MeshFrontend, MeshFrontendHostname, MeshPorts and MeshConsumerRoute are not run.
+pub const EXTENDED_FEATURES: [&str; 14] = [
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteParentRefPort",
+    "HTTPRouteResponseHeaderModification",
+    "MeshClusterIPMatching",
+    "MeshConsumerRoute",
+    "MeshHTTPRouteBackendRequestHeaderModification",
+    "MeshHTTPRouteNamedRouteRule",
+    "MeshHTTPRouteQueryParamMatching",
+    "MeshHTTPRouteRedirectPath",
+    "MeshHTTPRouteRedirectPort",
+    "MeshHTTPRouteRewritePath",
+    "MeshHTTPRouteSchemeRedirect",
+];
+
 /// Who makes the Gateways of a class, if that is us: by the class itself, else by its well-known name.
 pub(crate) fn controller(name: &str, class: Option<&GatewayClass>) -> Option<&'static str> {
     let of_class = |class: &GatewayClass| {

@@ -27,12 +27,24 @@ fn broken() -> Json {
     json!({"to": [{"operation": {"method": ["GET"]}}]})
 }
 
+fn unreadable() -> Rule {
+    Rule {
+        unreadable: true,
+        ..Rule::default()
+    }
+}
+
 #[test]
 fn a_rule_of_an_allow_that_is_not_understood_allows_nothing() {
-    let left = policy(&json!({"action": "ALLOW", "rules": [good(), broken()]})).expect("a policy");
-    assert_eq!(left.spec.rules.len(), 1);
+    let left = policy(&json!({"action": "ALLOW", "rules": [broken(), good()]})).expect("a policy");
+    let rules = left.spec.rules;
+    assert_eq!(rules[0], unreadable());
+    assert!(!rules[1].unreadable && !rules[1].to.is_empty());
     let left = policy(&json!({"rules": [broken()]})).expect("a policy");
-    assert_eq!((left.spec.action, left.spec.rules.len()), (Action::Allow, 0));
+    assert_eq!(
+        (left.spec.action, left.spec.rules),
+        (Action::Allow, vec![unreadable()])
+    );
 }
 
 #[test]
@@ -40,15 +52,15 @@ fn a_rule_of_a_deny_that_is_not_understood_denies_everything() {
     let left = policy(&json!({"action": "DENY", "rules": [good(), broken()]})).expect("a policy");
     assert_eq!(left.spec.action, Action::Deny);
     assert_eq!(left.spec.rules.len(), 2);
-    assert_eq!(left.spec.rules[1], Rule::default(), "which matches everything");
+    assert_eq!(left.spec.rules[1], unreadable());
 }
 
 #[test]
 fn rules_that_are_no_list_are_a_rule_that_is_not_understood() {
     let left = policy(&json!({"action": "DENY", "rules": "all"})).expect("a policy");
-    assert_eq!(left.spec.rules, [Rule::default()]);
+    assert_eq!(left.spec.rules, [unreadable()]);
     let left = policy(&json!({"rules": {"to": []}})).expect("a policy");
-    assert_eq!(left.spec.rules, []);
+    assert_eq!(left.spec.rules, [unreadable()]);
 }
 
 #[test]
@@ -110,6 +122,10 @@ fn each_part_that_is_not_understood_says_what_it_comes_to() {
     assert_eq!(
         parts(json!({"action": "CUSTOM", "provider": {"name": "asked"}, "rules": [broken()]})),
         ["spec.rules[0] cannot be read, so its provider is asked about everybody by that rule"]
+    );
+    assert_eq!(
+        parts(json!({"action": "AUDIT", "rules": [broken()]})),
+        ["spec.rules[0] cannot be read, so everybody is audited by that rule"]
     );
     assert_eq!(
         parts(json!({"action": "DENY", "rules": "all"})),

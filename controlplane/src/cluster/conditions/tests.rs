@@ -15,6 +15,7 @@ fn bound(holds: bool) -> StatusCondition {
             StatusReason::WaypointIsNotReady
         },
         message: "through shop/waypoint".to_owned(),
+        generation: None,
     }
 }
 
@@ -43,6 +44,11 @@ fn what_did_not_change_is_the_very_same() {
     assert_eq!(first["conditions"][0]["observedGeneration"], 3);
     let again = merged(&json!({ "status": first }), &[bound(false)], Some(3), NOW);
     assert_eq!(again, first);
+    // What is about another generation than the rest says so.
+    let mut of_another = bound(false);
+    of_another.generation = Some(4);
+    let status = merged(&json!({}), &[of_another], Some(3), BEFORE);
+    assert_eq!(status["conditions"][0]["observedGeneration"], 4);
     let turned = merged(&json!({ "status": first }), &[bound(true)], Some(3), NOW);
     assert_eq!(turned["conditions"][0]["lastTransitionTime"], NOW);
     assert_eq!(turned["conditions"][0]["status"], "True");

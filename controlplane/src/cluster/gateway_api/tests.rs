@@ -207,6 +207,27 @@ fn what_another_controller_answers_for_is_left_alone() {
     class.conditions = vec![accepted(true)];
     let written = status(&json!({}), &class, NOW).expect("it is ours");
     assert_eq!(written["conditions"][0]["type"], "Accepted");
+    let features = |class: &ObjectStatus, before: &Value| {
+        let written = status(&json!({ "status": before }), class, NOW).expect("it is ours");
+        let features = written["supportedFeatures"].as_array().cloned();
+        features.map(|all| {
+            let names = all
+                .iter()
+                .map(|feature| feature["name"].as_str().map(str::to_owned));
+            names.collect::<Option<Vec<_>>>().expect("names")
+        })
+    };
+    let said = features(&class, &json!({})).expect("it says what its Gateways support");
+    assert!(
+        said.is_sorted() && said.iter().any(|name| name == "Mesh"),
+        "{said:?}"
+    );
+    class.conditions = vec![accepted(false)];
+    assert_eq!(
+        features(&class, &written),
+        None,
+        "nothing of a class that is not taken"
+    );
     assert_eq!(
         status(&json!({}), &said_of(Kind::Service), NOW),
         None,

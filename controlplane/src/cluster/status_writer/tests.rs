@@ -22,6 +22,7 @@ fn bound(holds: bool) -> ObjectStatus {
             holds,
             reason: StatusReason::WaypointAccepted,
             message: String::new(),
+            generation: None,
         }],
         ..ObjectStatus::new(key())
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use controlplane_index::waypoint::classes::EXTENDED_FEATURES;
 
 use crate::mesh::{Mesh, WAYPOINT};
 
@@ -104,7 +105,7 @@ impl<'a> Run<'a> {
         let mut command = kubectl.beside(self.suite);
         command.args(["-test.run", "^TestConformance$", "-test.v", "-test.timeout", "1h"]);
         command.arg(format!("--conformance-profiles={}", PROFILES.join(",")));
-        command.arg(format!("--supported-features={}", FEATURES.join(",")));
+        command.arg(format!("--supported-features={}", EXTENDED_FEATURES.join(",")));
         command.arg(format!(
             "--namespace-labels=istio.io/dataplane-mode=ambient,istio.io/use-waypoint={WAYPOINT},\
              istio.io/use-waypoint-namespace={NAMESPACE}"
@@ -200,24 +201,6 @@ pub(crate) const NAMESPACE: &str = "gateway-conformance-mesh";
 /// How the names of its tests of meshes begin.
 const OURS: &str = "Mesh";
 const PROFILES: [&str; 2] = ["MESH-HTTP", "MESH-GRPC"];
-/// All extended features of the profiles, and those that decide whether further tests of meshes are run: without
-/// ResponseHeaderModification MeshFrontend, MeshFrontendHostname, MeshPorts and MeshConsumerRoute are not.
-const FEATURES: [&str; 14] = [
-    "MeshClusterIPMatching",
-    "MeshConsumerRoute",
-    "MeshHTTPRouteBackendRequestHeaderModification",
-    "MeshHTTPRouteNamedRouteRule",
-    "MeshHTTPRouteQueryParamMatching",
-    "MeshHTTPRouteRedirectPath",
-    "MeshHTTPRouteRedirectPort",
-    "MeshHTTPRouteRewritePath",
-    "MeshHTTPRouteSchemeRedirect",
-    "HTTPRouteResponseHeaderModification",
-    "HTTPRouteParentRefPort",
-    "HTTPRoute303RedirectStatusCode",
-    "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode",
-];
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,9 @@ pub(super) struct Problems {
 }
 
 pub(super) fn rule(around: &Around<'_>, rule: &security::Rule, problems: &mut Problems) -> Rule {
+    if rule.unreadable {
+        return unreadable();
+    }
     let from = rule.from.iter().enumerate();
     let to = rule.to.iter().enumerate();
     let when = rule.when.iter().enumerate();
@@ -38,6 +41,16 @@ pub(super) fn rule(around: &Around<'_>, rule: &security::Rule, problems: &mut Pr
         when: when
             .map(|(i, when)| condition(around, when, &mut problems.within(format!("when[{i}]"))))
             .collect(),
+    }
+}
+
+/// What matches nobody where a match lets in, and everybody where it keeps out.
+fn unreadable() -> Rule {
+    let mut nobody_knows = Source::default();
+    nobody_knows.principals.broken = true;
+    Rule {
+        from: vec![nobody_knows],
+        ..Rule::default()
     }
 }
 

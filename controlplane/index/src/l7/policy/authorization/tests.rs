@@ -325,3 +325,22 @@ fn custom_policies_ask_a_provider_of_the_mesh() {
         assert!(told.contains("spec.provider.name"), "{told}");
     }
 }
+
+/// As `strictest` leaves it. What is broken matches nobody where a match lets in, and everybody where it keeps out.
+#[test]
+fn a_rule_that_is_not_understood_keeps_its_place_and_is_broken() {
+    let unreadable = controlplane_k8s_api::security::Rule {
+        unreadable: true,
+        ..Default::default()
+    };
+    let around = super::Around {
+        namespace: &"shop".into(),
+        trust_domains: &[],
+    };
+    let mut problems = super::rule::Problems::new("spec.rules[0]".to_owned());
+    let rule = super::rule::rule(&around, &unreadable, &mut problems);
+    assert!(rule.from.len() == 1 && rule.from[0].principals.broken, "{rule:?}");
+    let mut conditions = Vec::new();
+    problems.tell(&Action::Allow, &mut conditions);
+    assert!(conditions.is_empty(), "its status says it already");
+}
