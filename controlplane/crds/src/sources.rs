@@ -133,6 +133,9 @@ impl Sources {
             for field in &named.named {
                 let ident = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
                 let own = Serde::of(&field.attrs);
+                if own.skip {
+                    continue;
+                }
                 let name = own.rename.clone().unwrap_or_else(|| serde.case(&ident));
                 let source = FieldSource {
                     ident,
@@ -206,6 +209,7 @@ struct Serde {
     rename_all: Option<String>,
     deserialize_with: Option<String>,
     default: bool,
+    skip: bool,
 }
 
 impl Serde {
@@ -227,6 +231,7 @@ impl Serde {
                     Some("rename_all") => all.rename_all = text,
                     Some("deserialize_with") => all.deserialize_with = text,
                     Some("default") => all.default = true,
+                    Some("skip") => all.skip = true,
                     _ => {}
                 }
             }
