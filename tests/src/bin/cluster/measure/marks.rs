@@ -13,22 +13,30 @@ use lab::cluster::Kubectl;
 use tokio::time::Instant;
 
 /// The marks of a namespace's pods.
-pub(crate) struct Marks {
-    watch: Child,
-    changes: Receiver<(String, bool)>,
+pub(crate) struct Marks<'a> {
+    kubectl: &'a Kubectl,
+    namespace: &'a str,
+    watch: Watch,
     marked: BTreeMap<String, bool>,
 }
 
-impl Marks {
-    pub(crate) fn watch(kubectl: &Kubectl, namespace: &str) -> Result<Self> {
+/// One watch. It ends when the API server ends it, as it does with one that reads too slowly.
+struct Watch {
+    process: Child,
+    changes: Receiver<(String, bool)>,
+}
+
+impl Watch {
+    /// First everything as it is, then what changes.
+    fn start(kubectl: &Kubectl, namespace: &str) -> Result<Self> {
         let arguments = ["get", "pods", "-n", namespace, "--watch", "-o", LINE];
-        let mut watch = kubectl
+        let mut process = kubectl
             .command(&arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("kubectl")?;
-        let said = watch.stdout.take().context("a pipe")?;
+        let said = process.stdout.take().context("a pipe")?;
         let (tell, changes) = channel();
         thread::spawn(move || {
             for line in BufReader::new(said).lines().map_while(Result::ok) {
@@ -36,9 +44,16 @@ impl Marks {
                 let _ = tell.send(parse(&line));
             }
         });
+        Ok(Self { process, changes })
+    }
+}
+
+impl<'a> Marks<'a> {
+    pub(crate) fn watch(kubectl: &'a Kubectl, namespace: &'a str) -> Result<Self> {
         Ok(Self {
-            watch,
-            changes,
+            kubectl,
+            namespace,
+            watch: Watch::start(kubectl, namespace)?,
             marked: BTreeMap::new(),
         })
     }
@@ -48,6 +63,7 @@ impl Marks {
         let end = Instant::now() + limit;
         while self.marked() != count {
             match self
+                .watch
                 .changes
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
@@ -55,7 +71,10 @@ impl Marks {
                 Err(RecvTimeoutError::Timeout) => {
                     bail!("{} of {count} pods are marked after {limit:?}", self.marked())
                 }
-                Err(RecvTimeoutError::Disconnected) => bail!("kubectl --watch has ended"),
+                Err(RecvTimeoutError::Disconnected) if Instant::now() < end => {
+                    self.watch = Watch::start(self.kubectl, self.namespace)?;
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("kubectl --watch ends again and again"),
             }
         }
         Ok(Instant::now())
@@ -66,11 +85,11 @@ impl Marks {
     }
 }
 
-impl Drop for Marks {
+impl Drop for Watch {
     fn drop(&mut self) {
         // It has ended already if the API server has.
-        let _ = self.watch.kill();
-        let _ = self.watch.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
