@@ -72,7 +72,8 @@ impl fmt::Display for StrictPart {
     }
 }
 
-/// Rules that are not understood stay where they are, as [`Rule::unreadable`](crate::security::Rule): what is said of the others counts from there.
+/// Rules that are not understood stay where they are, as [`Rule::unreadable`](crate::security::Rule): what is said of the
+/// others names their places as they are written.
 fn authorization(mut policy: RawObject) -> Option<Strictest> {
     let kind = Kind::AuthorizationPolicy;
     let rules = policy.take_of_spec("rules");
@@ -85,30 +86,23 @@ fn authorization(mut policy: RawObject) -> Option<Strictest> {
         let object = policy.understand(kind).ok()?;
         return Some(Strictest { object, parts });
     }
-    let sense = match policy.text_of_spec("action") {
-        Some("DENY") => StrictSense::DeniesEverybody,
-        Some("CUSTOM") => StrictSense::AsksAboutEverybody,
-        Some("AUDIT") => StrictSense::AuditsEverybody,
-        _ => StrictSense::AllowsNobody,
-    };
+    let sense = sense_of_rules(&policy);
     let (rules, is_list) = match rules.map(|rules| rules.value) {
         Some(Value::List(rules)) => (rules, true),
         // No list: as one rule that is not understood.
         Some(_) => (vec![Tree::new(Value::Null)], false),
         None => (Vec::new(), true),
     };
-    let is_broken = |rule: &Tree| {
-        policy
-            .clone()
-            .with_rules(vec![rule.clone()])
-            .understand(kind)
-            .is_err()
-    };
-    let broken: Vec<bool> = rules.iter().map(is_broken).collect();
-    let kept = rules.into_iter().zip(&broken);
-    let kept: Vec<Tree> = kept
-        .map(|(rule, &broken)| if broken { anything() } else { rule })
-        .collect();
+    let (mut kept, mut broken) = (Vec::new(), Vec::new());
+    for (i, rule) in rules.into_iter().enumerate() {
+        let alone = policy.clone().with_rules(vec![rule.clone()]);
+        if alone.understand(kind).is_ok() {
+            kept.push(rule);
+        } else {
+            kept.push(anything());
+            broken.push(i);
+        }
+    }
     let policy = match kept.is_empty() {
         true => policy,
         false => policy.with_rules(kept),
@@ -118,9 +112,8 @@ fn authorization(mut policy: RawObject) -> Option<Strictest> {
         return None;
     };
     let mut parts = Vec::new();
-    let rules = understood.spec.rules.iter_mut().zip(broken).enumerate();
-    for (i, (rule, _)) in rules.filter(|(_, (_, broken))| *broken) {
-        rule.unreadable = true;
+    for i in broken {
+        understood.spec.rules.get_mut(i)?.unreadable = true;
         let field = match is_list {
             true => format!("spec.rules[{i}]"),
             false => "spec.rules".to_owned(),
@@ -128,6 +121,15 @@ fn authorization(mut policy: RawObject) -> Option<Strictest> {
         parts.push(part(field, sense));
     }
     Some(Strictest { object, parts })
+}
+
+fn sense_of_rules(policy: &RawObject) -> StrictSense {
+    match policy.text_of_spec("action") {
+        Some("DENY") => StrictSense::DeniesEverybody,
+        Some("CUSTOM") => StrictSense::AsksAboutEverybody,
+        Some("AUDIT") => StrictSense::AuditsEverybody,
+        _ => StrictSense::AllowsNobody,
+    }
 }
 
 fn peer_authentication(mut policy: RawObject) -> Option<Strictest> {
