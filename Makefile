@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench scale images push cluster conformance upgrade-test crds fmt lint deny build clean
+.PHONY: help demo test bench scale images push cluster conformance upgrade-test soak fuzz crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -26,7 +26,7 @@ test: ## Format, lints, dependency rules and every test
 	scripts/step.sh "Dependency rules" scripts/deny.sh
 	scripts/step.sh "Building products and tests" $(CARGO) test --workspace --locked --no-run
 	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
-	scripts/step.sh "Tests" $(CARGO) test --workspace --locked
+	CARGO=$(CARGO) scripts/step.sh "Tests" scripts/tests.sh
 
 bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel (a table; JSON in out/)
 	@scripts/setup.sh bench
@@ -63,6 +63,14 @@ upgrade-test: ## The upgrade from an earlier commit's own programs, under load (
 	scripts/step.sh "Building products and the test" $(CARGO) build --workspace --locked --bins
 	export LATEEN_EARLIER=$$(realpath $(TARGET))/earlier/target/debug
 	$(CARGO) test --workspace --locked --test cluster -- an_earlier_version
+
+soak: ## What the cluster tests do, again and again under load: make soak MINUTES=60 (root, Go)
+	@scripts/setup.sh cluster
+	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	$(CARGO) test --workspace --locked --test cluster -- --soak $(or $(MINUTES),60)
+
+fuzz: ## Every fuzz target for so many seconds each: make fuzz SECONDS_EACH=10 (a C++ compiler)
+	scripts/fuzz.sh $(or $(SECONDS_EACH),10)
 
 crds: ## Write the charts' CRDs anew, from the types that objects are read into
 	$(CARGO) run --locked --package controlplane-crds --bin crds

@@ -10,6 +10,7 @@
 //! - [`config`]: the directory of YAML that the control plane reads.
 //! - [`lab`]: the whole: control plane, nodes, agents, ztunnels, pods.
 //! - [`access`]: what the ztunnels say about connections.
+//! - [`growth`]: whether what a program holds grows without end.
 //! - [`load`]: load of HTTP, and what answers it, for the bench.
 //! - [`capture`]: packets between the nodes.
 //! - [`table`]: tables for people.
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod cluster;
 pub mod cni;
 pub mod config;
+pub mod growth;
 pub mod ip;
 pub mod lab;
 pub mod load;

@@ -1,15 +1,23 @@
 //! Running pods that join the mesh and leave it by their labels.
 
-use anyhow::{Result, ensure};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::Test;
 use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM};
-use crate::traffic::Captures;
+use crate::traffic::{Captures, Held, Load};
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "running_pods_join_and_leave_by_their_namespaces_label_and_nothing_of_theirs_crosses_in_the_clear",
         run: join_and_leave,
+    },
+    Test {
+        name: "pods_join_and_leave_under_load_and_neither_a_connection_nor_a_request_fails",
+        run: under_load,
     },
     Test {
         name: "an_agent_that_is_killed_changes_nothing_for_pods_that_are_in_the_mesh",
@@ -84,6 +92,74 @@ fn join_and_leave(mesh: &mut Mesh) -> Result<()> {
         );
     }
     mesh.forget("joining")
+}
+
+/// Connections that are made all the time, requests on connections that are kept, and one connection that lasts some seconds,
+/// each between two nodes and both ways, while all of them come into the mesh and leave it, twice.
+fn under_load(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace("busy", "")?;
+    for (name, node) in [("web", 0), ("cart", 1)] {
+        mesh.start_server("busy", name, node, "")?;
+    }
+    let pods = [mesh.pod("busy", "web")?, mesh.pod("busy", "cart")?];
+    let [web, cart] = &pods;
+    let mut loads = Vec::new();
+    for (from, to) in [(web, cart), (cart, web)] {
+        let way = format!("{} to {}", from.name, to.name);
+        let requests = SocketAddr::new(to.ip, 8080);
+        loads.push((
+            format!("connections, {way}"),
+            Load::start(mesh, from, to.echo(), 20, "busy")?,
+        ));
+        loads.push((
+            format!("requests, {way}"),
+            Load::asking(mesh, from, requests, 20, "/")?,
+        ));
+    }
+    let changed = (0..2).try_for_each(|_| in_and_out(mesh, &pods));
+    let mut ledgers = Vec::new();
+    for (what, load) in loads {
+        ledgers.push((what, load.finish()?));
+    }
+    changed?;
+    for (what, ledger) in &ledgers {
+        println!("  {what}: {} succeeded, {} failed", ledger.ok, ledger.failed);
+    }
+    for (what, ledger) in ledgers {
+        ledger.nobody_noticed().context(what)?;
+    }
+    mesh.forget("busy")
+}
+
+fn in_and_out(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
+    let [web, cart] = pods;
+    let lasts = |from: &Pod, to: &Pod| Held::open(mesh, from, &[to.echo()], Duration::from_secs(4));
+    // One of before the enrolment goes on as it is; one of the mesh ends by itself while it leaves.
+    let older = [lasts(web, cart)?, lasts(cart, web)?];
+    label(mesh, "busy", "ambient")?;
+    for pod in pods {
+        mesh.wait_redirection(pod, Some("enabled"))?;
+        ensure!(is_captured(mesh, pod)?, "{}", pod.name);
+    }
+    mesh.wait_tunnel(web, cart)?;
+    older
+        .into_iter()
+        .try_for_each(Held::ends_by_itself)
+        .context("older than the enrolment")?;
+    // Time for whatever is in the mesh to be used.
+    thread::sleep(Duration::from_secs(1));
+    let inside = [lasts(web, cart)?, lasts(cart, web)?];
+    label(mesh, "busy", "")?;
+    for pod in pods {
+        mesh.wait_redirection(pod, None)?;
+        mesh.eventually("its rules are gone", || {
+            Ok(!mesh.rules(pod)?.contains("redirect"))
+        })?;
+    }
+    inside
+        .into_iter()
+        .try_for_each(Held::ends_by_itself)
+        .context("opened in the mesh")
 }
 
 fn agent_killed(mesh: &mut Mesh) -> Result<()> {

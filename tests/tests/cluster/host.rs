@@ -53,6 +53,10 @@ fn installed_and_repaired(mesh: &mut Mesh) -> Result<()> {
             plugins(mesh, node)
         );
     }
+    ensure!(
+        !is_dynamic(&fs::read(mesh.host_file(0, PROGRAM)?)?)?,
+        "the plugin needs libraries that the host may not have"
+    );
     let path = mesh.host_file(0, NETWORK)?;
     let mut list: Value = serde_json::from_slice(&fs::read(&path)?)?;
     let theirs = list["plugins"].as_array_mut().context("plugins")?;
@@ -69,6 +73,19 @@ fn installed_and_repaired(mesh: &mut Mesh) -> Result<()> {
     );
     fs::remove_file(mesh.host_file(0, PROGRAM)?)?;
     mesh.eventually("the program is back", || is_installed(mesh, 0))
+}
+
+/// Whether a program asks for an interpreter, the dynamic loader: elf(5), `PT_INTERP`.
+fn is_dynamic(program: &[u8]) -> Result<bool> {
+    let bytes = |at: usize, length: usize| program.get(at..at + length).context("not an ELF file");
+    let number = |at, length| -> Result<usize> {
+        let bytes = bytes(at, length)?.iter().rev();
+        Ok(bytes.fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    ensure!(bytes(0, 5)? == b"\x7fELF\x02", "not an ELF file of 64 bits");
+    let (table, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
+    let kinds = (0..count).map(|header| number(table + header * size, 4));
+    Ok(kinds.collect::<Result<Vec<_>>>()?.contains(&3))
 }
 
 fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {

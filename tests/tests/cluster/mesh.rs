@@ -88,6 +88,23 @@ impl Mesh {
         self.lateen.upgrade(VALUES).map(drop)
     }
 
+    /// Installs the mesh by Helm alone, from these charts.
+    pub(crate) fn install_by_helm(&self, charts: &Path) -> Result<()> {
+        let copy = tempfile::tempdir().context("a directory for charts")?;
+        let mut cp = Command::new("cp");
+        printed(cp.arg("-r").arg(charts).arg(copy.path()))?;
+        let values = copy.path().join("values.yaml");
+        fs::write(&values, VALUES).context("values")?;
+        let chart = copy.path().join("charts/lateen").display().to_string();
+        let values = values.display().to_string();
+        self.lateen
+            .helm(&["dependency", "update", "--skip-refresh", &chart])?;
+        let install = ["install", "lateen", &chart, "-n", SYSTEM, "--create-namespace"];
+        let how = ["--values", &values, "--wait", "--timeout", "600s"];
+        self.lateen.helm(&[&install[..], &how].concat())?;
+        self.wait_agents()
+    }
+
     /// Gateway API's kinds, which no chart brings.
     pub(crate) fn with_gateway_api(&self) -> Result<()> {
         let definitions = self.gateway_api.display().to_string();

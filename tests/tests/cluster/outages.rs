@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lab::wait;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::Test;
 use crate::mesh::{AMBIENT, LIMIT, Mesh, Pod, SYSTEM, is_ready, printed};
-use crate::traffic::{Captures, Ledger, Load};
+use crate::traffic::{Captures, Held, Ledger, Load};
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -79,10 +80,12 @@ impl Three {
     }
 }
 
-/// A part that is killed, all of it at once, without a word before.
+/// A part that is killed, all of it at once.
 struct Part {
     name: &'static str,
     selector: &'static str,
+    /// Its program, as the kernel calls it.
+    process: &'static str,
     pods: usize,
     /// Whether those who send are not to notice.
     unnoticed: bool,
@@ -92,12 +95,14 @@ const PARTS: &[Part] = &[
     Part {
         name: "agent",
         selector: "k8s-app=istio-cni-node",
+        process: "lateen-node",
         pods: 2,
         unnoticed: true,
     },
     Part {
         name: "control plane",
         selector: "app=istiod",
+        process: "lateen-controlp",
         pods: 2,
         unnoticed: true,
     },
@@ -105,13 +110,49 @@ const PARTS: &[Part] = &[
     Part {
         name: "ztunnel",
         selector: "app=ztunnel",
+        process: "ztunnel",
         pods: 2,
         unnoticed: false,
     },
 ];
 
+/// How a part is killed.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Its processes, without a word before; the kubelets start them again in the same pods.
+    Processes,
+    /// Its pods, with hardly any time to say goodbye; there are others afterwards.
+    Pods,
+}
+
 impl Part {
-    fn kill(&self, mesh: &Mesh) -> Result<()> {
+    fn kill(&self, mesh: &Mesh, way: Way) -> Result<()> {
+        match way {
+            Way::Processes => self.kill_processes(mesh),
+            Way::Pods => self.delete_pods(mesh),
+        }
+    }
+
+    fn kill_processes(&self, mesh: &Mesh) -> Result<()> {
+        let before = restarts(mesh, self.selector)?;
+        let mut killed = 0;
+        for node in mesh.cluster.nodes() {
+            // Not every node need have one.
+            if node.output("pkill", &["-KILL", "-x", self.process]).is_ok() {
+                killed += 1;
+            }
+        }
+        ensure!(killed > 0, "no node has a process {}", self.process);
+        mesh.eventually(&format!("all of {} is started again", self.name), || {
+            let now = restarts(mesh, self.selector)?;
+            Ok(before
+                .iter()
+                .all(|(pod, count)| now.get(pod).is_some_and(|now| now > count)))
+        })?;
+        mesh.wait_pods(SYSTEM, self.selector, self.pods, is_ready)
+    }
+
+    fn delete_pods(&self, mesh: &Mesh) -> Result<()> {
         let before = uids(mesh, self.selector)?;
         let pods = ["-n", SYSTEM, "delete", "pods", "-l", self.selector];
         mesh.kubectl
@@ -123,6 +164,22 @@ impl Part {
         })?;
         mesh.wait_pods(SYSTEM, self.selector, self.pods, is_ready)
     }
+}
+
+/// How often the containers of a part's pods were started again.
+fn restarts(mesh: &Mesh, selector: &str) -> Result<BTreeMap<String, u64>> {
+    let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM, "-l", selector])?;
+    let of = |pod: &Value| {
+        let containers = pod["status"]["containerStatuses"].as_array()?;
+        let counts = containers.iter().filter_map(|c| c["restartCount"].as_u64());
+        Some((pod["metadata"]["name"].as_str()?.to_owned(), counts.sum()))
+    };
+    Ok(pods["items"]
+        .as_array()
+        .context("pods")?
+        .iter()
+        .filter_map(of)
+        .collect())
 }
 
 /// The pods of a part: uid and name.
@@ -146,54 +203,67 @@ fn uids(mesh: &Mesh, selector: &str) -> Result<BTreeMap<String, String>> {
 fn killed(mesh: &mut Mesh) -> Result<()> {
     let three = Three::start(mesh, "steel")?;
     for part in PARTS {
-        let captures = Captures::start(mesh, &["canary-of-steel"])?;
-        let ledgers = three.under_load(mesh, "canary-of-steel", || part.kill(mesh))?;
-        let seen = captures.stop();
-        for (place, ledger) in ["same node", "other node"].iter().zip(&ledgers) {
-            println!(
-                "  {} killed, {place}: {} connections, {} failed {:?}",
-                part.name,
-                ledger.ok + ledger.failed,
-                ledger.failed,
-                ledger.failures
-            );
+        for way in [Way::Processes, Way::Pods] {
+            let what = format!("{}, {way:?} killed", part.name);
+            unseen_while_killed(mesh, &three, part, way).context(what)?;
         }
-        seen.nothing_in_the_clear().context(part.name)?;
-        if part.unnoticed {
-            ledgers
-                .iter()
-                .try_for_each(Ledger::nobody_noticed)
-                .context(part.name)?;
-        }
-        // Whatever failed meanwhile: what is made now does not.
-        for server in [&three.near, &three.far] {
-            mesh.eventually("connections are made again", || {
-                Ok(mesh.reaches(&three.client, server, "again"))
-            })?;
-        }
-        let after = three.under_load(mesh, "canary-of-steel", || {
-            (0..20).try_for_each(|_| mesh.send(&three.client, &three.far, "tick").map(drop))
-        })?;
-        after
-            .iter()
-            .try_for_each(Ledger::nobody_noticed)
-            .with_context(|| format!("after {}", part.name))?;
     }
     mesh.forget("steel")
 }
 
+fn unseen_while_killed(mesh: &Mesh, three: &Three, part: &Part, way: Way) -> Result<()> {
+    let captures = Captures::start(mesh, &["canary-of-steel"])?;
+    let ledgers = three.under_load(mesh, "canary-of-steel", || part.kill(mesh, way))?;
+    let seen = captures.stop();
+    for (place, ledger) in ["same node", "other node"].iter().zip(&ledgers) {
+        println!(
+            "  {}, {way:?} killed, {place}: {} connections, {} failed {:?}",
+            part.name,
+            ledger.ok + ledger.failed,
+            ledger.failed,
+            ledger.failures
+        );
+    }
+    seen.nothing_in_the_clear()?;
+    if part.unnoticed {
+        ledgers.iter().try_for_each(Ledger::nobody_noticed)?;
+    }
+    // Whatever failed meanwhile: what is made now does not.
+    for server in [&three.near, &three.far] {
+        mesh.eventually("connections are made again", || {
+            Ok(mesh.reaches(&three.client, server, "again"))
+        })?;
+    }
+    let after = three.under_load(mesh, "canary-of-steel", || {
+        (0..20).try_for_each(|_| mesh.send(&three.client, &three.far, "tick").map(drop))
+    })?;
+    after
+        .iter()
+        .try_for_each(Ledger::nobody_noticed)
+        .context("afterwards")
+}
+
 fn rolled(mesh: &mut Mesh) -> Result<()> {
     let three = Three::start(mesh, "rolling")?;
-    for part in [
-        "daemonset/istio-cni-node",
-        "deployment/istiod",
-        "daemonset/ztunnel",
+    for (part, drains) in [
+        ("daemonset/istio-cni-node", false),
+        ("deployment/istiod", false),
+        ("daemonset/ztunnel", true),
     ] {
         let captures = Captures::start(mesh, &["canary-rolls"])?;
+        let held = [
+            three.near.echo(),
+            three.near.echo(),
+            three.far.echo(),
+            three.far.echo(),
+        ];
+        let held = Held::open(mesh, &three.client, &held, Duration::from_secs(900))?;
+        let began = held.age();
         let ledgers = three.under_load(mesh, "canary-rolls", || {
             mesh.kubectl.run(&["-n", SYSTEM, "rollout", "restart", part])?;
             mesh.rolled_out(SYSTEM, part)
         })?;
+        let ends = held.look()?;
         captures.stop().nothing_in_the_clear().context(part)?;
         for ledger in &ledgers {
             println!(
@@ -204,6 +274,13 @@ fn rolled(mesh: &mut Mesh) -> Result<()> {
             );
             ledger.nobody_noticed().context(part)?;
         }
+        println!("  {part} rolled, of 4 held connections: {ends:?}");
+        // Whoever does not carry connections ends none. ztunnel goes on with those that it has for as long as it may.
+        ensure!(drains || ends.still_open == 4, "{part}: {ends:?}");
+        ensure!(
+            ends.ended.iter().all(|(after, _)| *after >= began + DRAINED),
+            "cut instead of drained: {ends:?}"
+        );
     }
     mesh.forget("rolling")
 }
@@ -243,18 +320,21 @@ fn api_server_away(mesh: &mut Mesh) -> Result<()> {
     let proxy = mesh.proxy(three.client.node)?;
     let identity = three.client.identity("default");
     let before = mesh.serial(&proxy, &identity)?;
+    let captures = Captures::start(mesh, &["all alone"])?;
     let near = Load::start(mesh, &three.client, three.near.echo(), RATE, "all alone")?;
     let far = Load::start(mesh, &three.client, three.far.echo(), RATE, "all alone")?;
     mesh.cluster.control_plane().stop_api_server();
     // They live for a minute and are renewed after half of it, by a control plane that has nobody to ask.
-    let renewed = wait::until("a certificate is renewed", AWAY, || {
+    let stopped = Instant::now();
+    let renewed = wait::until("a certificate is renewed", 2 * AWAY, || {
         let now = mesh.serial(&proxy, &identity).ok()?;
-        (now != before).then_some(())
+        (now != before && stopped.elapsed() >= AWAY).then_some(())
     });
     let back = mesh.cluster.control_plane().start_api_server();
     let ledgers = [near.finish()?, far.finish()?];
     back?;
     renewed?;
+    captures.stop().nothing_in_the_clear()?;
     ledgers.iter().try_for_each(Ledger::nobody_noticed)?;
     // What was asked for meanwhile, and what is asked for from now on, takes its course.
     for node in 0..2 {
@@ -267,9 +347,8 @@ fn api_server_away(mesh: &mut Mesh) -> Result<()> {
 }
 
 fn leader_killed(mesh: &mut Mesh) -> Result<()> {
-    let lease = ["lease", "lateen-root-cert", "-n", SYSTEM];
-    let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().map(str::to_owned);
-    let leader = mesh.kubectl.wait("a leader", &lease, LIMIT, holder)?;
+    mesh.with_gateway_api()?;
+    let leader = mesh.kubectl.wait("a leader", &lease(DUTIES[0]), LIMIT, holder)?;
     let pods = uids(mesh, "app=istiod")?;
     let pod = pods
         .values()
@@ -277,16 +356,40 @@ fn leader_killed(mesh: &mut Mesh) -> Result<()> {
         .with_context(|| format!("{leader} is none of {pods:?}"))?;
     let kill = ["-n", SYSTEM, "delete", "pod", pod, "--force", "--grace-period=0"];
     mesh.kubectl.run(&kill)?;
-    // Its Lease ends by itself: it could not give it back.
-    mesh.kubectl.wait("another leader", &lease, LIMIT, |lease| {
-        holder(lease).filter(|next| *next != leader)
-    })?;
+    // What it could not give back ends by itself.
+    for duty in DUTIES {
+        mesh.kubectl.wait(
+            &format!("another holder of {duty}"),
+            &lease(duty),
+            LIMIT,
+            |lease| holder(lease).filter(|next| *next != leader),
+        )?;
+    }
     mesh.namespace("heirs", AMBIENT)?;
     let root = ["configmap", "istio-ca-root-cert", "-n", "heirs"];
     mesh.kubectl
         .wait("the root is in a new namespace", &root, LIMIT, |_| Some(()))?;
+    mesh.kubectl.apply(HEIRS)?;
+    let service = ["service", "orphan", "-n", "heirs"];
+    mesh.kubectl
+        .wait("a status is written", &service, LIMIT, |service| {
+            let conditions = service["status"]["conditions"].as_array()?;
+            let bound = conditions
+                .iter()
+                .find(|c| c["type"] == "istio.io/WaypointBound")?;
+            (bound["status"] == "False").then_some(())
+        })?;
+    mesh.lateen.run(&["waypoint", "apply", "-n", "heirs", "--wait"])?;
     mesh.wait_pods(SYSTEM, "app=istiod", 2, is_ready)?;
     mesh.forget("heirs")
+}
+
+fn lease(duty: &str) -> [&str; 4] {
+    ["lease", duty, "-n", SYSTEM]
+}
+
+fn holder(lease: &Value) -> Option<String> {
+    lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
 }
 
 impl Mesh {
@@ -307,8 +410,24 @@ impl Mesh {
     }
 }
 
-/// Twice what a certificate lives.
-const AWAY: Duration = Duration::from_secs(120);
+/// What replicas of the control plane share by Leases.
+const DUTIES: &[&str] = &[
+    "lateen-root-cert",
+    "lateen-status",
+    "lateen-gateways",
+    "lateen-addresses",
+];
+/// A Service whose waypoint is missing.
+const HEIRS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: orphan, namespace: heirs, labels: {istio.io/use-waypoint: nobody}}
+spec: {selector: {app: orphan}, ports: [{port: 80}]}
+";
+/// What a certificate lives, so that each is renewed meanwhile.
+const AWAY: Duration = Duration::from_secs(60);
+/// Less than ztunnel's grace period here, of which the drain takes the most.
+const DRAINED: Duration = Duration::from_secs(4);
 /// An application as its owner would write it: it says when it can serve, and goes on serving until nobody sends to it.
 const SHOP: &str = r#"
 apiVersion: apps/v1

@@ -1,12 +1,13 @@
 //! A node that dies and comes back; the mesh that goes, by `lateen uninstall` and by Helm alone.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Test;
 use crate::host::{PROGRAM, has_tables, plugins};
-use crate::mesh::{AMBIENT, Mesh, Pod, SYSTEM, is_ready};
+use crate::mesh::{AMBIENT, LIMIT, Mesh, Pod, SYSTEM, is_ready, printed};
 use crate::rights;
 
 pub(crate) const TESTS: &[Test] = &[Test {
@@ -78,8 +79,19 @@ fn by_lateen(mesh: &mut Mesh) -> Result<()> {
     mesh.forget("farewell")
 }
 
+/// By Helm from end to end, as somebody does it who has nothing of ours but the charts.
 fn by_helm(mesh: &mut Mesh) -> Result<()> {
-    put_back(mesh)?;
+    mesh.take_release_away()?;
+    let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
+    mesh.install_by_helm(&charts)?;
+    mesh.namespace("welcome", AMBIENT)?;
+    mesh.strict("welcome")?;
+    let client = mesh.server("welcome", "client", 0, "")?;
+    let server = mesh.server("welcome", "server", 1, "")?;
+    mesh.wait_tunnel(&client, &server)?;
+    mesh.lateen
+        .helm(&["test", "lateen", "-n", SYSTEM, "--timeout", "180s"])?;
+    mesh.forget("welcome")?;
     let pods = enrolled(mesh, "goodbye")?;
     mesh.lateen
         .helm(&["uninstall", "lateen", "-n", SYSTEM, "--wait", "--timeout", "180s"])?;
@@ -97,8 +109,10 @@ fn put_back(mesh: &Mesh) -> Result<()> {
     mesh.wait_agents()
 }
 
+/// Two pods of the mesh that run, beside one of a Job that has ended.
 fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
     mesh.namespace(namespace, AMBIENT)?;
+    mesh.kubectl.apply(&ENDED.replace("NAMESPACE", namespace))?;
     let pods = [
         mesh.server(namespace, "web", 0, "")?,
         mesh.server(namespace, "cart", 1, "")?,
@@ -110,10 +124,50 @@ fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
         mesh.wait_redirection(pod, Some("enabled"))?;
         ensure!(mesh.rules(pod)?.contains("redirect to :15001"), "{}", pod.name);
     }
+    let ended = ["pod", "ended", "-n", namespace];
+    mesh.kubectl
+        .wait("a pod of the mesh has ended", &ended, LIMIT, |pod| {
+            (pod["status"]["phase"] == "Succeeded").then_some(())
+        })?;
     Ok(pods)
 }
 
+/// A pod that was in the mesh, as Jobs leave them.
+const ENDED: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: ended, namespace: NAMESPACE}
+spec:
+  nodeName: node2
+  restartPolicy: Never
+  containers:
+  - {name: app, image: lab/app:1, imagePullPolicy: Never, args: [--version]}
+"#;
+
 const AMBIENT_PAIR: &str = "istio.io/dataplane-mode=ambient";
+
+/// No rule of routing and no table of routes but the kernel's own is in a pod's network.
+fn nothing_is_routed(mesh: &Mesh, pod: &Pod) -> Result<()> {
+    for family in ["-4", "-6"] {
+        let rules = printed(mesh.inside(pod, "ip")?.args([family, "rule", "list"]))?;
+        let own = ["lookup local", "lookup main", "lookup default"];
+        let foreign: Vec<_> = rules
+            .lines()
+            .filter(|line| !own.iter().any(|own| line.contains(own)))
+            .collect();
+        ensure!(foreign.is_empty(), "{}: {foreign:?}", pod.name);
+        let routes = printed(
+            mesh.inside(pod, "ip")?
+                .args([family, "route", "list", "table", "all"]),
+        )?;
+        let foreign: Vec<_> = routes
+            .lines()
+            .filter(|line| line.contains(" table ") && !line.contains(" table local "))
+            .collect();
+        ensure!(foreign.is_empty(), "{}: {foreign:?}", pod.name);
+    }
+    Ok(())
+}
 
 fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
     mesh.eventually("no part of the mesh runs", || {
@@ -128,6 +182,7 @@ fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
             "{}: {rules}",
             pod.name
         );
+        nothing_is_routed(mesh, pod)?;
         let node = pod.node;
         let rules = mesh.node_rules(node)?;
         ensure!(!has_tables(&rules), "node {node}: {rules}");
@@ -142,6 +197,14 @@ fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
             let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
             ensure!(left.is_empty(), "node {node}: {folder} has {left:?}");
         }
+    }
+    let all = mesh.kubectl.get(&["pods", "-A"])?;
+    for pod in all["items"].as_array().context("pods")? {
+        let metadata = &pod["metadata"];
+        ensure!(
+            metadata["annotations"]["ambient.istio.io/redirection"].is_null(),
+            "{metadata}"
+        );
     }
     let namespaces = mesh
         .kubectl

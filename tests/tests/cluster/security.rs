@@ -1,6 +1,8 @@
 //! Mutual TLS, STRICT and policies of layer 4, as applications and wires see them.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::access::AccessLine;
@@ -135,11 +137,24 @@ fn probes(mesh: &mut Mesh) -> Result<()> {
             ensure!(is_captured(mesh, &pod)?, "{namespace}/{name}");
         }
     }
+    // STRICT does hold: whoever is nobody's kubelet is refused.
+    mesh.namespace("curious", "")?;
+    let stranger = mesh.server("curious", "passer-by", 0, "")?;
+    let asked = mesh.pod("asked-strictly", "tcp")?;
+    mesh.eventually("a stranger is refused", || {
+        Ok(!mesh.reaches(&stranger, &asked, "may I probe you"))
+    })?;
+    mesh.forget("curious")?;
+    // As long as it takes a liveness probe to have a container killed, and some more.
+    thread::sleep(Duration::from_secs(6));
     let pods = mesh.kubectl.get(&["pods", "-n", "asked-strictly"])?;
     for pod in pods["items"].as_array().context("pods")? {
         let containers = pod["status"]["containerStatuses"].as_array();
         for container in containers.context("statuses")? {
-            ensure!(container["restartCount"] == 0, "{container}");
+            ensure!(
+                container["restartCount"] == 0 && container["ready"] == true,
+                "{container}"
+            );
         }
     }
     mesh.forget("asked")?;

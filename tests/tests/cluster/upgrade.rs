@@ -15,7 +15,7 @@ use lab::products::Products;
 use serde_json::Value;
 
 use crate::Test;
-use crate::mesh::{Mesh, SYSTEM, VALUES, printed};
+use crate::mesh::{Mesh, SYSTEM, printed};
 use crate::traffic::Load;
 use crate::waypoint::{GATEWAY_NAME, Shop};
 
@@ -139,25 +139,7 @@ impl Earlier {
         for (name, image) in images(&self.products, EARLIER_TAG)? {
             mesh.cluster.load(&name, &image).with_context(|| name.clone())?;
         }
-        let chart = self.dir().join("lateen").display().to_string();
-        mesh.lateen
-            .helm(&["dependency", "update", "--skip-refresh", &chart])?;
-        let values = self.charts.path().join("values.yaml");
-        fs::write(&values, VALUES)?;
-        let values = values.display().to_string();
-        let install = [
-            "install",
-            "lateen",
-            &chart,
-            "-n",
-            SYSTEM,
-            "--create-namespace",
-            "--values",
-            &values,
-        ];
-        mesh.lateen
-            .helm(&[&install[..], &["--wait", "--timeout", "600s"]].concat())?;
-        mesh.wait_agents()
+        mesh.install_by_helm(&self.dir())
     }
 }
 

@@ -15,6 +15,10 @@ pub(crate) const TESTS: &[Test] = &[
         run: of_a_namespace,
     },
     Test {
+        name: "a_gateway_whose_service_is_of_a_load_balancer_is_programmed_with_its_address",
+        run: load_balanced,
+    },
+    Test {
         name: "a_service_and_a_workload_are_bound_to_waypoints_of_their_own_by_a_label",
         run: of_one_object,
     },
@@ -135,18 +139,8 @@ fn of_a_namespace(mesh: &mut Mesh) -> Result<()> {
     shop.answers("/", "200", "v2 ")?;
     mesh.eventually("all of it is v2's", || Ok(shop.share("v2")? == SOME))?;
 
-    let load = Load::start(mesh, &shop.client, shop.echo, 20, "through the waypoint")?;
-    let restart = ["-n", "boutique", "rollout", "restart", "deployment/waypoint"];
-    let rolled = mesh.kubectl.run(&restart);
-    let rolled = rolled.and_then(|_| mesh.rolled_out("boutique", "deployment/waypoint"));
-    let ledger = load.finish()?;
-    rolled?;
-    println!(
-        "  waypoint rolled: {} connections, {} failed",
-        ledger.ok + ledger.failed,
-        ledger.failed
-    );
-    ledger.nobody_noticed()?;
+    refuses_strangers(&shop)?;
+    rolled_under_load(&shop)?;
 
     shop.lateen(&["waypoint", "delete", "waypoint"])?;
     mesh.wait_pods("boutique", GATEWAY_NAME, 0, |_| true)?;
@@ -159,6 +153,67 @@ fn of_a_namespace(mesh: &mut Mesh) -> Result<()> {
         .run(&["label", "namespace", "boutique", "istio.io/use-waypoint-"])?;
     shop.answers("/admin", "200", "v")?;
     mesh.forget("boutique")
+}
+
+/// Nobody passes by a waypoint in the clear: the pods behind it take mutual TLS alone.
+fn refuses_strangers(shop: &Shop<'_>) -> Result<()> {
+    let mesh = shop.mesh;
+    mesh.namespace("alley", "")?;
+    let stranger = mesh.server("alley", "passer-by", 0, "")?;
+    for server in [shop.echo, shop.service] {
+        let answer = mesh.send_to(&stranger, server, "GET / HTTP/1.1\r\nHost: cart\r\n\r\n");
+        ensure!(answer.as_ref().map_or(true, String::is_empty), "{answer:?}");
+    }
+    mesh.forget("alley")
+}
+
+/// New connections, and requests on connections that are kept, while other pods take the waypoint's place.
+fn rolled_under_load(shop: &Shop<'_>) -> Result<()> {
+    let (mesh, client) = (shop.mesh, &shop.client);
+    let loads = [
+        (
+            "connections",
+            Load::start(mesh, client, shop.echo, 20, "through the waypoint")?,
+        ),
+        ("requests", Load::asking(mesh, client, shop.service, 20, "/")?),
+    ];
+    let restart = ["-n", shop.namespace, "rollout", "restart", "deployment/waypoint"];
+    let rolled = mesh.kubectl.run(&restart);
+    let rolled = rolled.and_then(|_| mesh.rolled_out(shop.namespace, "deployment/waypoint"));
+    let mut ledgers = Vec::new();
+    for (what, load) in loads {
+        ledgers.push((what, load.finish()?));
+    }
+    rolled?;
+    for (what, ledger) in ledgers {
+        println!(
+            "  waypoint rolled: {} {what}, {} failed",
+            ledger.ok + ledger.failed,
+            ledger.failed
+        );
+        ledger.nobody_noticed().context(what)?;
+    }
+    Ok(())
+}
+
+fn load_balanced(mesh: &mut Mesh) -> Result<()> {
+    mesh.with_gateway_api()?;
+    mesh.namespace("cloud", AMBIENT)?;
+    mesh.kubectl.apply(CLOUD)?;
+    let service = ["service", "edge", "-n", "cloud"];
+    let given = mesh
+        .kubectl
+        .wait("the load balancer gives an address", &service, LIMIT, |service| {
+            let address = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str();
+            address.map(str::to_owned)
+        })?;
+    let gateway = ["gateway", "edge", "-n", "cloud"];
+    mesh.kubectl
+        .wait("the Gateway has that address", &gateway, LIMIT, |gateway| {
+            let status = &gateway["status"];
+            (holds(status, "Programmed") && status["addresses"][0]["value"] == given).then_some(())
+        })?;
+    mesh.forget("cloud")
 }
 
 fn of_one_object(mesh: &mut Mesh) -> Result<()> {
@@ -270,6 +325,17 @@ spec:
   targetRefs: [{group: "", kind: Service, name: cart}]
   action: DENY
   rules: [{to: [{operation: {paths: [/admin]}}]}]
+"#;
+const CLOUD: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata:
+  name: edge
+  namespace: cloud
+  annotations: {networking.istio.io/service-type: LoadBalancer}
+spec:
+  gatewayClassName: istio-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
 "#;
 const NO_ADMIN: &str = r#"
 apiVersion: security.istio.io/v1

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lab::cluster::mesh::find_helm;
-use lab::cluster::{Audit, Cluster, Lateen, Tools, mesh, plan, tools};
+use lab::cluster::{Audit, Cluster, Lateen, Tools, gateway_api, mesh, plan, tools};
 use lab::products::Products;
 use lab::world::{self, Rights, World};
 
@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     // Before the private namespaces, from which no registry can be reached.
     let tools = Tools::build(&arguments.sources, &arguments.tools, |what| println!("== {what}"))?;
+    let gateway_api = gateway_api::crds(&tools, &arguments.sources)?;
     if arguments.build {
         return Ok(());
     }
@@ -76,6 +77,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         true => Cluster::start(&tools, Audit::NotKept)?,
         false => with_the_mesh(&tools, arguments.products.as_deref(), &values)?,
     };
+    // No chart brings them, and no network leads out to where they are.
+    let definitions = gateway_api.display().to_string();
+    let apply = ["apply", "--server-side", "-f", &definitions];
+    cluster.kubectl().run(&apply).context("Gateway API's kinds")?;
     if arguments.measure {
         return measure::run(&cluster);
     }
@@ -158,5 +163,10 @@ To try there:
   kubectl -n street exec passer-by -- /lab-app send cart.shop:9000 --text hello      # refused
   web=$(kubectl -n shop get pods -l app=web -o jsonpath={.items[0].metadata.name})
   lateen explain shop/$web cart.shop.svc.cluster.local:9000
+  lateen waypoint apply -n shop --enroll-namespace --wait
+  kubectl apply -n shop -f - <<< '{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: no-admin},
+      spec: {targetRefs: [{group: \"\", kind: Service, name: cart}], action: DENY,
+             rules: [{to: [{operation: {paths: [/admin]}}]}]}}'
+  lateen explain shop/$web cart.shop.svc.cluster.local:8080 GET /admin
   lateen uninstall
 ";

@@ -1,4 +1,4 @@
-//! A steady stream of new connections, and a ledger of what became of each.
+//! A steady stream of new connections or requests, and a ledger of what became of each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::client::connect;
+use crate::requests::Requests;
 
 /// What became of one connection.
 struct Attempt {
@@ -25,22 +26,43 @@ struct Attempt {
 
 /// What is to be done.
 pub(crate) struct Load<'a> {
-    pub(crate) to: SocketAddr,
-    /// Connections a second.
+    pub(crate) what: What,
+    /// How often a second.
     pub(crate) rate: u32,
     pub(crate) length: Duration,
-    /// The line.
-    pub(crate) text: &'a str,
     pub(crate) ledger: Option<&'a Path>,
     /// Whether the end of standard input ends it earlier.
     pub(crate) until_eof: bool,
 }
 
-/// Opens `rate` connections a second for `length`, echoes one line on each, and prints the ledger's sums.
-pub(crate) fn run(load: &Load<'_>) -> Result<()> {
+/// What is done again and again.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A new connection, on which this line comes back.
+    Echo {
+        /// Whom.
+        to: SocketAddr,
+        /// The line, with its end.
+        line: String,
+    },
+    /// A request.
+    Get(Requests),
+}
+
+impl What {
+    fn once(&self) -> Result<()> {
+        match self {
+            Self::Echo { to, line } => echo(*to, line),
+            Self::Get(requests) => requests.one(LIMIT),
+        }
+    }
+}
+
+/// Does it `rate` times a second for `length`, and prints the ledger's sums.
+pub(crate) fn run(load: Load<'_>) -> Result<()> {
     let start = Instant::now();
     let (report, reports) = mpsc::channel();
-    let line = format!("{}\n", load.text);
+    let what = Arc::new(load.what);
     let file = load.ledger.map(File::create).transpose().context("the ledger")?;
     let writer = thread::spawn(move || collect(&reports, file));
     let ended = Arc::new(AtomicBool::new(false));
@@ -62,10 +84,10 @@ pub(crate) fn run(load: &Load<'_>) -> Result<()> {
         if ended.load(Ordering::Relaxed) {
             break;
         }
-        let (to, report, line) = (load.to, report.clone(), line.clone());
+        let (what, report) = (Arc::clone(&what), report.clone());
         threads.push(thread::spawn(move || {
             let at = start.elapsed();
-            let failure = attempt(to, &line).err().map(|e| format!("{e:#}"));
+            let failure = what.once().err().map(|e| format!("{e:#}"));
             // The collector outlives every sender.
             drop(report.send(Attempt {
                 at,
@@ -85,7 +107,7 @@ pub(crate) fn run(load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-fn attempt(to: SocketAddr, line: &str) -> Result<()> {
+fn echo(to: SocketAddr, line: &str) -> Result<()> {
     let mut stream = connect(to, LIMIT)?;
     stream.write_all(line.as_bytes()).context("write")?;
     let mut answer = String::new();

@@ -3,6 +3,7 @@
 mod client;
 mod load;
 mod perf;
+mod requests;
 mod server;
 mod web;
 
@@ -79,11 +80,11 @@ enum Do {
         #[arg(long)]
         tell: bool,
     },
-    /// New connections at a steady rate, one echoed line each; print a ledger as JSON at the end.
+    /// New connections at a steady rate, one echoed line each, or HTTP requests; print a ledger as JSON at the end.
     Load {
         /// Whom: an address or a name, and a port.
         to: String,
-        /// Connections a second.
+        /// Connections or requests a second.
         #[arg(long, default_value_t = 50)]
         rate: u32,
         /// For how long.
@@ -92,6 +93,12 @@ enum Do {
         /// The line; the answer must be the same.
         #[arg(long, default_value = "ping")]
         text: String,
+        /// Ask for this path over HTTP/1.1 instead; the answer must be a whole one of 200.
+        #[arg(long, value_name = "PATH")]
+        get: Option<String>,
+        /// Use connections again for further requests.
+        #[arg(long, requires = "get")]
+        keep: bool,
         /// Write the ledger here as it grows, one line an attempt.
         #[arg(long)]
         ledger: Option<std::path::PathBuf>,
@@ -193,14 +200,22 @@ fn main() -> ExitCode {
             rate,
             seconds,
             text,
+            get,
+            keep,
             ledger,
             until_eof,
         } => resolve(&to).and_then(|to| {
-            load::run(&load::Load {
-                to,
+            let what = match get {
+                Some(path) => load::What::Get(requests::Requests::new(to, &path, keep)),
+                None => load::What::Echo {
+                    to,
+                    line: format!("{text}\n"),
+                },
+            };
+            load::run(load::Load {
+                what,
                 rate,
                 length: Duration::from_secs(seconds),
-                text: &text,
                 ledger: ledger.as_deref(),
                 until_eof,
             })
