@@ -512,6 +512,43 @@ fn a_drain_lets_requests_end_and_says_so_to_the_client() {
     });
 }
 
+/// A client that sends its next request while the proxy begins to drain does not lose it: the connection takes it, and its
+/// answer says that it is the last.
+#[test]
+fn a_connection_between_two_requests_at_the_drain_takes_one_more_and_says_that_it_is_the_last() {
+    in_lab(|lab| async move {
+        shop(&lab, App::Http).await;
+        let address = lab.open_plain("shop", 80);
+        let request = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 4\r\n\r\nmore";
+        // One that was just answered, and one that rests.
+        let mut fresh = TcpStream::connect(address).await.unwrap();
+        let mut rests = TcpStream::connect(address).await.unwrap();
+        for (stream, rest) in [(&mut rests, 600), (&mut fresh, 0)] {
+            stream.write_all(request).await.unwrap();
+            let mut answer = vec![0; 64 << 10];
+            let length = stream.read(&mut answer).await.unwrap();
+            assert!(!String::from_utf8_lossy(&answer[..length]).contains("connection: close"));
+            // Longer than a connection needs to come to rest.
+            tokio::time::sleep(Duration::from_millis(rest)).await;
+        }
+        let drained = lab.drain(Duration::from_secs(30));
+        let clients = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            for mut stream in [fresh, rests] {
+                stream.write_all(request).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                assert!(answer.contains("connection: close"), "{answer}");
+            }
+        };
+        let ((), drained) = tokio::join!(clients, drained);
+        assert_eq!(drained, Drained::Complete);
+    });
+}
+
 /// A route to the service itself, changed by `change`.
 fn ruled(change: impl FnOnce(&mut HttpRule)) -> L7Update {
     let mut route = route("rule", &[("shop", 1)]);

@@ -98,7 +98,9 @@ pub(crate) fn hold(to: SocketAddr, every: Duration, limit: Duration, tell: bool)
         }
         thread::sleep(every);
     };
-    println!("lines={lines} end={end} ms={}", start.elapsed().as_millis());
+    let end = format!("lines={lines} end={end} ms={}\n", start.elapsed().as_millis());
+    // Whoever asked may be gone.
+    drop(std::io::stdout().write_all(end.as_bytes()));
     Ok(())
 }
 
