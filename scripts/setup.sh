@@ -5,20 +5,22 @@ set -euo pipefail
 
 what=${1:?usage: setup.sh demo|test|bench|images|cluster}
 
-# command -> Debian package
+# command or directory -> Debian package
 common=(nft:nftables ip:iproute2 /usr/lib/cni/ptp:containernetworking-plugins newuidmap:uidmap curl:curl)
 programs=(nginx:nginx-light redis-server:redis-server psql:postgresql)
 # What the tests have talk through waypoints; Python's modules lie where Debian's own interpreter finds them.
 modules=/usr/lib/python3/dist-packages
 talkers=(nghttp:nghttp2-client /usr/bin/python3:python3 $modules/grpc:python3-grpcio $modules/websockets:python3-websockets)
 # A Kubernetes cluster is part of the tests where Go is there to build it, and root to run it.
-cluster=(containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux strip:binutils)
+cluster=(containerd:containerd runc:runc conntrack:conntrack nsenter:util-linux)
+# What images are made with, and of.
+images=(strip:binutils readelf:binutils ldd:libc-bin nft:nftables /usr/share/ca-certificates/mozilla:ca-certificates)
 case $what in
     demo) wanted=("${common[@]}" "${programs[@]}") ;;
-    test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}") ;;
+    test) wanted=("${common[@]}" "${programs[@]}" "${talkers[@]}" "${images[@]}") ;;
     bench) wanted=("${common[@]}") ;;
-    images) wanted=(strip:binutils ldd:libc-bin nft:nftables) ;;
-    cluster) wanted=("${common[@]}" "${cluster[@]}") ;;
+    images) wanted=("${images[@]}") ;;
+    cluster) wanted=("${common[@]}" "${cluster[@]}" "${images[@]}") ;;
     *) echo "setup.sh: '$what' is not demo, test, bench, images or cluster" >&2; exit 2 ;;
 esac
 if [[ $what == test && $(id -u) == 0 ]] && command -v go >/dev/null; then

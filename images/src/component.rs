@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::files::Files;
 use crate::layer::Effort;
 use crate::layout::{Image, ImageConfig};
-use crate::sbom;
+use crate::{roots, sbom};
 
 /// One image of the product.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub struct Component {
     pub programs: &'static [(&'static str, &'static str)],
     /// Programs of this machine that it needs: where one lies here, and where in the image.
     pub tools: &'static [(&'static str, &'static str)],
+    /// Whom its programs trust outside of the mesh.
+    pub trust: Trust,
     /// Cargo's packages that these binaries are made of.
     pub packages: &'static [&'static str],
     /// Who it runs as.
@@ -35,6 +37,16 @@ pub enum User {
     Root,
 }
 
+/// Whom an image's programs can be told to trust by names outside of the mesh: issuers of tokens over HTTPS, TLS to other
+/// services, a control plane with a public certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody: all that they speak to shows certificates of roots that they are given.
+    Given,
+    /// The authorities that an operating system trusts ([`roots`]).
+    System,
+}
+
 /// All of them.
 pub const COMPONENTS: &[Component] = &[
     Component {
@@ -42,6 +54,7 @@ pub const COMPONENTS: &[Component] = &[
         description: "Lateen's control plane: discovery, configuration and certificates",
         programs: &[("lateen-controlplane", "/usr/local/bin/lateen-controlplane")],
         tools: &[],
+        trust: Trust::System,
         packages: &["controlplane"],
         user: User::Nobody,
     },
@@ -50,6 +63,7 @@ pub const COMPONENTS: &[Component] = &[
         description: "Lateen's node proxy: mutual TLS and L4 policy for all pods of a node",
         programs: &[("ztunnel", "/usr/local/bin/ztunnel")],
         tools: &[],
+        trust: Trust::System,
         packages: &["ztunnel"],
         user: User::Root,
     },
@@ -62,6 +76,7 @@ pub const COMPONENTS: &[Component] = &[
             ("lateen-cni", "/opt/cni/bin/lateen-cni"),
         ],
         tools: &[("/usr/sbin/nft", "/usr/local/bin/nft")],
+        trust: Trust::Given,
         packages: &["cni-agent", "cni-plugin"],
         user: User::Root,
     },
@@ -70,6 +85,7 @@ pub const COMPONENTS: &[Component] = &[
         description: "Lateen's L7 proxy: routing, policy and telemetry for the services that ask for it",
         programs: &[("lateen-waypoint", "/usr/local/bin/lateen-waypoint")],
         tools: &[],
+        trust: Trust::System,
         packages: &["waypoint"],
         user: User::Nobody,
     },
@@ -105,6 +121,13 @@ impl Component {
         }
         for (tool, at) in self.tools {
             files.program(*at, Path::new(tool))?;
+        }
+        match self.trust {
+            Trust::Given => {}
+            Trust::System => {
+                let bundle = roots::bundle(Path::new(roots::BUNDLE), Path::new(roots::PACKAGED))?;
+                files.make(roots::BUNDLE, bundle);
+            }
         }
         Ok(files)
     }

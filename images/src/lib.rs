@@ -7,17 +7,21 @@
 //! # Layout
 //! - [`component`]: which images there are: their binaries, their user, their entry point.
 //! - [`files`]: what lies in an image, and which shared libraries a program takes with it.
+//! - [`roots`]: whom programs in an image trust outside of the mesh.
 //! - [`layer`]: files as one layer (OCI image specification, "Image Layer Filesystem Changeset").
 //! - [`layout`]: blobs, configuration, manifest and index as a folder or a tar (OCI image layout 1.0).
 //! - [`registry`]: pushing an image.
-//! - [`sbom`]: what a binary was made of (CycloneDX 1.6), from cargo's own resolution.
+//! - [`sbom`]: what an image was made of (CycloneDX 1.6): crates by cargo's own resolution, this machine's files by dpkg's.
 
 pub mod component;
 pub mod files;
 pub mod layer;
 pub mod layout;
 pub mod registry;
+pub mod roots;
 pub mod sbom;
+#[cfg(test)]
+mod standin;
 
 pub use component::{COMPONENTS, Component};
 pub use files::Files;

@@ -51,7 +51,10 @@ pub enum ServiceTlsError {
         from: String,
     },
     /// The operating system keeps its roots in none of the places that are known.
-    #[error("no trust store of the operating system in any of {SYSTEM_BUNDLES:?}")]
+    #[error(
+        "no roots of the operating system in any of {SYSTEM_BUNDLES:?}: mount a PEM bundle at one of them, or name the roots \
+         themselves instead of the system's"
+    )]
     NoSystemRoots,
     /// The serving certificate is of another key.
     #[error("serving certificate does not match its private key")]
@@ -170,8 +173,9 @@ fn read(path: &Path) -> Result<String, ServiceTlsError> {
     })
 }
 
-/// Debian and Alpine, Fedora, openSUSE.
-const SYSTEM_BUNDLES: [&str; 3] = [
+/// Where the operating system's roots are looked for, the first that is there: Debian and Alpine, Fedora, openSUSE. No
+/// environment variable counts beside them.
+pub const SYSTEM_BUNDLES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

@@ -1,4 +1,47 @@
+use mesh_tls::service::{RootSource, SYSTEM_BUNDLES};
+
 use super::*;
+use crate::files::Content;
+use crate::standin::Standin;
+
+/// Programs that stand in for the products, by their names.
+fn products() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (binary, _) in COMPONENTS.iter().flat_map(|component| component.programs) {
+        let linked = match *binary {
+            "lateen-cni" => Standin::Static,
+            _ => Standin::Dynamic,
+        };
+        linked.make(&dir.path().join(binary));
+    }
+    dir
+}
+
+/// `jwksUri` over HTTPS, TLS of a DestinationRule or BackendTLSPolicy without roots of its own, `XDS_ROOT_CA=SYSTEM`.
+#[test]
+fn who_is_told_to_trust_the_systems_roots_finds_them() {
+    let products = products();
+    for component in COMPONENTS {
+        let files = component.files(products.path()).expect("made");
+        let bundles: Vec<_> = files
+            .iter()
+            .filter(|(path, _)| SYSTEM_BUNDLES.iter().any(|bundle| *path == Path::new(bundle)))
+            .collect();
+        if component.name == "cni" {
+            assert_eq!(bundles, [], "the node agent speaks to nobody outside");
+            continue;
+        }
+        let [(_, file)] = bundles[..] else {
+            panic!("{}: {bundles:?}", component.name);
+        };
+        let Content::Made(bytes) = &file.content else {
+            panic!("{}: {:?}", component.name, file.content);
+        };
+        let text = String::from_utf8(bytes.clone()).expect("PEM");
+        let roots = RootSource::Inline(text).load().expect("every one can be read");
+        assert!(roots.len() > 50, "{}: {}", component.name, roots.len());
+    }
+}
 
 /// Who has a container engine gets the same images: the same programs at the same places, the same entry point and user.
 #[test]

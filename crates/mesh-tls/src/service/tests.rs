@@ -40,6 +40,18 @@ fn what_is_wrong_with_the_roots_is_named() {
     ));
 }
 
+#[test]
+fn a_system_without_roots_says_where_they_are_looked_for_and_what_helps() {
+    let error = ServiceTlsError::NoSystemRoots.to_string();
+    for path in SYSTEM_BUNDLES {
+        assert!(error.contains(path), "{error}");
+    }
+    assert!(
+        error.contains("mount a PEM bundle at one of them, or name the roots"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_replaced_root_file_counts_from_the_next_connection() {
     let (old, new) = (Authority::new(), Authority::new());
