@@ -26,6 +26,7 @@ test: ## Format, lints, dependency rules and every test
 	scripts/step.sh "Dependency rules" scripts/deny.sh
 	scripts/step.sh "Building products and tests" $(CARGO) test --workspace --locked --no-run
 	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	CARGO=$(CARGO) scripts/step.sh "Tests" scripts/tests.sh
 
 bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel (a table; JSON in out/)
@@ -50,17 +51,20 @@ push: ## The same, pushed to a registry: make push HUB=registry.example.com/mesh
 cluster: ## Kubernetes of two nodes on this machine with the mesh and a small application (root, Go; BARE=1 without them)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh release
 	exec $(TARGET)/release/cluster --tools $(TARGET)/cluster $(if $(BARE),--bare) $(CLUSTER_ARGS)
 
 conformance: ## Gateway API's conformance suite against the mesh, on such a cluster (report in out/conformance)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh release
 	exec $(TARGET)/release/conformance --tools $(TARGET)/cluster $(CONFORMANCE_ARGS)
 
 upgrade-test: ## The upgrade from an earlier commit's own programs, under load (root, Go, git's history; tests/cluster/earlier)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building the earlier version" scripts/earlier.sh $(TARGET)/earlier
 	scripts/step.sh "Building products and the test" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	export LATEEN_EARLIER=$$(realpath $(TARGET))/earlier/target/debug
 	$(CARGO) test --workspace --locked --test cluster -- an_earlier_version
 

@@ -18,5 +18,7 @@ if [[ $(cat "$dir/commit" 2>/dev/null) != "$commit" ]]; then
 fi
 # Not under the variables of this build: its target directory is its own.
 cd "$dir/source"
-CARGO_TARGET_DIR=$dir/target "${CARGO:-cargo}" build --workspace --locked --bins >&2
+export CARGO_TARGET_DIR=$dir/target
+"${CARGO:-cargo}" build --workspace --locked --bins >&2
+scripts/plugin.sh dev >&2
 echo "$dir/target/debug"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the CNI plugin without any library of this machine in it: it is executed on hosts of which nothing is known.
-# Only its last step differs from the usual build, so what it is made of is not built twice.
+# Only its last step differs from the usual build; of what it is made of, nothing is built twice but what other products ask more
+# of, and that once. To be run after the other products are built: a build of all of them puts the usual lateen-cni back, which
+# images refuse.
 #
 #   scripts/plugin.sh [PROFILE]      leaves lateen-cni beside the other products of that profile; dev if none is named
 set -euo pipefail

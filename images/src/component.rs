@@ -16,8 +16,8 @@ pub struct Component {
     pub name: &'static str,
     /// What the image is for, in one line.
     pub description: &'static str,
-    /// Its programs: the binary's name among the products, and where it lies in the image. The first is the entry point.
-    pub programs: &'static [(&'static str, &'static str)],
+    /// Its programs. The first is the entry point.
+    pub programs: &'static [Program],
     /// Programs of this machine that it needs: where one lies here, and where in the image.
     pub tools: &'static [(&'static str, &'static str)],
     /// Whom its programs trust outside of the mesh.
@@ -26,6 +26,26 @@ pub struct Component {
     pub packages: &'static [&'static str],
     /// Who it runs as.
     pub user: User,
+}
+
+/// A program of an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// The binary's name among the products.
+    pub binary: &'static str,
+    /// Where it lies in the image.
+    pub at: &'static str,
+    /// Where it runs.
+    pub runs: Runs,
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// In the container, with the libraries of its image.
+    Inside,
+    /// On the host, of which nothing is known: without any library (`scripts/plugin.sh` builds it so).
+    OnHost,
 }
 
 /// Who a container runs as.
@@ -52,7 +72,10 @@ pub const COMPONENTS: &[Component] = &[
     Component {
         name: "controlplane",
         description: "Lateen's control plane: discovery, configuration and certificates",
-        programs: &[("lateen-controlplane", "/usr/local/bin/lateen-controlplane")],
+        programs: &[inside(
+            "lateen-controlplane",
+            "/usr/local/bin/lateen-controlplane",
+        )],
         tools: &[],
         trust: Trust::System,
         packages: &["controlplane"],
@@ -61,7 +84,7 @@ pub const COMPONENTS: &[Component] = &[
     Component {
         name: "ztunnel",
         description: "Lateen's node proxy: mutual TLS and L4 policy for all pods of a node",
-        programs: &[("ztunnel", "/usr/local/bin/ztunnel")],
+        programs: &[inside("ztunnel", "/usr/local/bin/ztunnel")],
         tools: &[],
         trust: Trust::System,
         packages: &["ztunnel"],
@@ -71,9 +94,13 @@ pub const COMPONENTS: &[Component] = &[
         name: "cni",
         description: "Lateen's node agent and CNI plugin: bring pods into the mesh",
         programs: &[
-            ("lateen-node", "/usr/local/bin/lateen-node"),
+            inside("lateen-node", "/usr/local/bin/lateen-node"),
             // What the agent copies to the host.
-            ("lateen-cni", "/opt/cni/bin/lateen-cni"),
+            Program {
+                binary: "lateen-cni",
+                at: "/opt/cni/bin/lateen-cni",
+                runs: Runs::OnHost,
+            },
         ],
         tools: &[("/usr/sbin/nft", "/usr/local/bin/nft")],
         trust: Trust::Given,
@@ -83,7 +110,7 @@ pub const COMPONENTS: &[Component] = &[
     Component {
         name: "waypoint",
         description: "Lateen's L7 proxy: routing, policy and telemetry for the services that ask for it",
-        programs: &[("lateen-waypoint", "/usr/local/bin/lateen-waypoint")],
+        programs: &[inside("lateen-waypoint", "/usr/local/bin/lateen-waypoint")],
         tools: &[],
         trust: Trust::System,
         packages: &["waypoint"],
@@ -91,13 +118,21 @@ pub const COMPONENTS: &[Component] = &[
     },
 ];
 
+const fn inside(binary: &'static str, at: &'static str) -> Program {
+    Program {
+        binary,
+        at,
+        runs: Runs::Inside,
+    }
+}
+
 impl Component {
     /// Its image, from the products in a directory. The version goes into labels and the list of materials.
     ///
     /// # Errors
-    /// Fails naming the product or tool that is missing.
+    /// Fails naming the product or tool that is missing, and a program for hosts that needs a library or is too large.
     pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
-        let mut files = self.files(products)?;
+        let mut files = self.files(products, Effort::Smallest)?;
         let materials = sbom::of(manifest, self.packages)?;
         files.make(
             format!("/usr/share/sbom/{}.cdx.json", self.name),
@@ -109,15 +144,20 @@ impl Component {
     /// The same, made quickly: without the list of materials, and not as small. For a cluster on this machine.
     ///
     /// # Errors
-    /// Fails naming the product or tool that is missing.
+    /// Fails naming the product or tool that is missing, and a program for hosts that needs a library.
     pub fn quick_image(&self, products: &Path, version: &str) -> Result<Image> {
-        Image::with(&self.files(products)?, &self.config(version), Effort::Quickest)
+        let effort = Effort::Quickest;
+        Image::with(&self.files(products, effort)?, &self.config(version), effort)
     }
 
-    fn files(&self, products: &Path) -> Result<Files> {
+    fn files(&self, products: &Path, effort: Effort) -> Result<Files> {
         let mut files = Files::base();
-        for (binary, at) in self.programs {
-            files.program(*at, &products.join(binary))?;
+        for program in self.programs {
+            let from = products.join(program.binary);
+            match program.runs {
+                Runs::Inside => files.program(program.at, &from)?,
+                Runs::OnHost => files.static_program(program.at, &from, host_limit(effort))?,
+            }
         }
         for (tool, at) in self.tools {
             files.program(*at, Path::new(tool))?;
@@ -139,7 +179,7 @@ impl Component {
                 .programs
                 .iter()
                 .take(1)
-                .map(|(_, at)| (*at).to_owned())
+                .map(|program| program.at.to_owned())
                 .collect(),
             user: match self.user {
                 User::Nobody => "65534:65534".to_owned(),
@@ -153,6 +193,14 @@ impl Component {
                 label("licenses", "Apache-2.0"),
             ],
         }
+    }
+}
+
+/// How large a program for hosts may be, in bytes: each pod's start and end reads it anew. What was built quickly is larger.
+fn host_limit(effort: Effort) -> Option<usize> {
+    match effort {
+        Effort::Smallest => Some(3 << 20),
+        Effort::Quickest => None,
     }
 }
 

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::elf;
+
 /// One file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -75,6 +77,24 @@ impl Files {
         Ok(())
     }
 
+    /// A program that runs on hosts of which nothing is known, so without any library; stripped, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Fails when the file is missing, asks for a loader, or is larger.
+    pub fn static_program(
+        &mut self,
+        at: impl Into<PathBuf>,
+        from: &Path,
+        limit: Option<usize>,
+    ) -> Result<()> {
+        require(from)?;
+        let bytes = stripped(from)?;
+        suits_any_host(&bytes, limit).with_context(|| from.display().to_string())?;
+        let content = Content::Made(bytes);
+        self.0.insert(at.into(), File { mode: 0o755, content });
+        Ok(())
+    }
+
     /// All files, sorted by path.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &File)> {
         self.0.iter().map(|(path, file)| (path.as_path(), file))
@@ -98,11 +118,31 @@ fn stripped(program: &Path) -> Result<Vec<u8>> {
     fs::read(made.path()).context("the stripped program")
 }
 
-/// The paths that the loader would open for a program; none for a static one.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+fn suits_any_host(program: &[u8], limit: Option<usize>) -> Result<()> {
+    if let Some(loader) = elf::interpreter(program)? {
+        bail!(
+            "asks for the loader {}, which a host may not have: build it with scripts/plugin.sh PROFILE, after the other products",
+            loader.display()
+        );
+    }
+    match limit {
+        Some(limit) if program.len() > limit => {
+            bail!("has {} bytes, of {limit} that it may have", program.len())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn require(program: &Path) -> Result<()> {
     if !fs::metadata(program).is_ok_and(|m| m.is_file()) {
         bail!("{} is not there: build it first", program.display());
     }
+    Ok(())
+}
+
+/// The paths that the loader would open for a program; none for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    require(program)?;
     let out = Command::new("ldd").arg(program).output().context("ldd")?;
     // ldd(1) fails for what is not dynamic, and says so on one of its two outputs.
     if !out.status.success() {

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`component`]: which images there are: their binaries, their user, their entry point.
-//! - [`files`]: what lies in an image, and which shared libraries a program takes with it.
+//! - [`files`]: what lies in an image, and which shared libraries a program takes with it. [`elf`]: whether it takes any.
 //! - [`roots`]: whom programs in an image trust outside of the mesh.
 //! - [`layer`]: files as one layer (OCI image specification, "Image Layer Filesystem Changeset").
 //! - [`layout`]: blobs, configuration, manifest and index as a folder or a tar (OCI image layout 1.0).
@@ -14,6 +14,7 @@
 //! - [`sbom`]: what an image was made of (CycloneDX 1.6): crates by cargo's own resolution, this machine's files by dpkg's.
 
 pub mod component;
+pub mod elf;
 pub mod files;
 pub mod layer;
 pub mod layout;

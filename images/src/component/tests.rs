@@ -7,12 +7,12 @@ use crate::standin::Standin;
 /// Programs that stand in for the products, by their names.
 fn products() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    for (binary, _) in COMPONENTS.iter().flat_map(|component| component.programs) {
-        let linked = match *binary {
-            "lateen-cni" => Standin::Static,
-            _ => Standin::Dynamic,
+    for program in COMPONENTS.iter().flat_map(|component| component.programs) {
+        let linked = match program.runs {
+            Runs::OnHost => Standin::Static,
+            Runs::Inside => Standin::Dynamic,
         };
-        linked.make(&dir.path().join(binary));
+        linked.make(&dir.path().join(program.binary));
     }
     dir
 }
@@ -22,7 +22,7 @@ fn products() -> tempfile::TempDir {
 fn who_is_told_to_trust_the_systems_roots_finds_them() {
     let products = products();
     for component in COMPONENTS {
-        let files = component.files(products.path()).expect("made");
+        let files = component.files(products.path(), Effort::Quickest).expect("made");
         let bundles: Vec<_> = files
             .iter()
             .filter(|(path, _)| SYSTEM_BUNDLES.iter().any(|bundle| *path == Path::new(bundle)))
@@ -54,12 +54,11 @@ fn the_dockerfile_makes_the_same_images() {
             first.ends_with(&format!(" AS {}", component.name))
         });
         let stage = stage.unwrap_or_else(|| panic!("no stage {}", component.name));
-        for (binary, at) in component.programs {
+        for Program { binary, at, .. } in component.programs {
             let line = format!("COPY --from=build /src/target/dist/{binary} {at}");
             assert!(stage.lines().any(|l| l == line), "{}: {line}", component.name);
         }
-        let (_, entry) = component.programs[0];
-        let entry = format!("ENTRYPOINT [\"{entry}\"]");
+        let entry = format!("ENTRYPOINT [\"{}\"]", component.programs[0].at);
         assert!(stage.lines().any(|l| l == entry), "{}: {entry}", component.name);
         let user = match component.user {
             User::Nobody => "USER 65534:65534",
@@ -69,4 +68,23 @@ fn the_dockerfile_makes_the_same_images() {
         let title = format!("LABEL org.opencontainers.image.title=\"{}\"", component.name);
         assert!(stage.lines().any(|l| l == title), "{}: {title}", component.name);
     }
+}
+
+/// Whichever way an image is made: a cluster's hosts may lack what this machine has.
+#[test]
+fn a_plugin_that_needs_a_loader_is_refused() {
+    let products = products();
+    let cni = COMPONENTS
+        .iter()
+        .find(|component| component.name == "cni")
+        .expect("there");
+    for effort in [Effort::Smallest, Effort::Quickest] {
+        Standin::Static.make(&products.path().join("lateen-cni"));
+        cni.files(products.path(), effort).expect("static");
+        Standin::Dynamic.make(&products.path().join("lateen-cni"));
+        let error = cni.files(products.path(), effort).expect_err("dynamic");
+        assert!(format!("{error:#}").contains("scripts/plugin.sh"), "{error:#}");
+    }
+    assert!(cni.quick_image(products.path(), "0").is_err());
+    assert_eq!(host_limit(Effort::Smallest), Some(3 * 1024 * 1024));
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::standin::Standin;
 
 #[test]
 fn libraries_are_read_from_all_forms_of_lines() {
@@ -46,4 +47,38 @@ fn a_program_comes_with_what_it_needs() {
     let paths: Vec<_> = files.iter().map(|(path, _)| path.display().to_string()).collect();
     assert!(paths.contains(&"/bin/env".to_owned()));
     assert!(paths.iter().any(|p| p.contains("libc.so")), "{paths:?}");
+}
+
+#[test]
+fn a_program_for_hosts_has_no_loader_and_no_library() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("plugin");
+    let mut files = Files::default();
+    Standin::Static.make(&program);
+    files
+        .static_program("/plugin", &program, Some(1 << 20))
+        .expect("it needs nothing");
+    let paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, [Path::new("/plugin")]);
+
+    Standin::Dynamic.make(&program);
+    let error = files
+        .static_program("/plugin", &program, None)
+        .expect_err("it needs the C library");
+    let said = format!("{error:#}");
+    assert!(said.starts_with(&program.display().to_string()), "{said}");
+    assert!(said.contains("asks for the loader /"), "{said}");
+    assert!(said.contains("scripts/plugin.sh"), "{said}");
+}
+
+#[test]
+fn a_program_for_hosts_that_grew_too_large_is_named_with_both_sizes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("plugin");
+    Standin::Static.make(&program);
+    let error = Files::default()
+        .static_program("/plugin", &program, Some(64))
+        .expect_err("it is larger");
+    let said = format!("{error:#}");
+    assert!(said.ends_with("bytes, of 64 that it may have"), "{said}");
 }
