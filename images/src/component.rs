@@ -133,11 +133,8 @@ impl Component {
     /// Fails naming the product or tool that is missing, and a program for hosts that needs a library or is too large.
     pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
         let mut files = self.files(products, Effort::Smallest)?;
-        let materials = sbom::of(manifest, self.packages)?;
-        files.make(
-            format!("/usr/share/sbom/{}.cdx.json", self.name),
-            serde_json::to_vec_pretty(&materials)?,
-        );
+        let materials = sbom::of(manifest, self.packages, &files.carried()?)?;
+        files.make(self.materials_path(), serde_json::to_vec_pretty(&materials)?);
         Image::of(&files, &self.config(version))
     }
 
@@ -150,6 +147,12 @@ impl Component {
         Image::with(&self.files(products, effort)?, &self.config(version), effort)
     }
 
+    /// Where the list of materials lies in the image.
+    #[must_use]
+    pub fn materials_path(&self) -> String {
+        format!("/usr/share/sbom/{}.cdx.json", self.name)
+    }
+
     fn files(&self, products: &Path, effort: Effort) -> Result<Files> {
         let mut files = Files::base();
         for program in self.programs {
@@ -160,13 +163,13 @@ impl Component {
             }
         }
         for (tool, at) in self.tools {
-            files.program(*at, Path::new(tool))?;
+            files.tool(*at, Path::new(tool))?;
         }
         match self.trust {
             Trust::Given => {}
             Trust::System => {
                 let bundle = roots::bundle(Path::new(roots::BUNDLE), Path::new(roots::PACKAGED))?;
-                files.make(roots::BUNDLE, bundle);
+                files.make_from(roots::BUNDLE, bundle, Path::new(roots::PACKAGED));
             }
         }
         Ok(files)

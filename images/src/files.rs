@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::elf;
+use crate::layer::digest;
 
 /// One file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,28 @@ pub struct File {
     pub mode: u32,
     /// What is in it.
     pub content: Content,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+/// Whose a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Made by this project.
+    Own,
+    /// This machine's: the file or folder there that it comes from.
+    Machine(PathBuf),
+}
+
+/// A file of this machine in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Where it lies in the image.
+    pub at: PathBuf,
+    /// What it comes from, on this machine.
+    pub from: PathBuf,
+    /// `sha256:…` of what is in the image.
+    pub digest: String,
 }
 
 /// Where a file's bytes come from.
@@ -47,6 +70,7 @@ impl Files {
         let tmp = File {
             mode: 0o1777,
             content: Content::Directory,
+            origin: Origin::Own,
         };
         files.0.insert("/tmp".into(), tmp);
         files
@@ -54,26 +78,38 @@ impl Files {
 
     /// A file of these bytes.
     pub fn make(&mut self, at: impl Into<PathBuf>, content: impl Into<Vec<u8>>) {
-        let content = Content::Made(content.into());
-        self.0.insert(at.into(), File { mode: 0o644, content });
+        self.insert(at.into(), 0o644, Content::Made(content.into()), Origin::Own);
+    }
+
+    /// A file of these bytes, which are this machine's: out of a file or a folder there.
+    pub fn make_from(&mut self, at: impl Into<PathBuf>, content: impl Into<Vec<u8>>, from: &Path) {
+        let origin = Origin::Machine(from.to_owned());
+        self.insert(at.into(), 0o644, Content::Made(content.into()), origin);
     }
 
     /// A copy of a file of this machine.
     pub fn copy(&mut self, at: impl Into<PathBuf>, from: &Path, mode: u32) {
-        let content = Content::Copied(from.to_owned());
-        self.0.insert(at.into(), File { mode, content });
+        let origin = Origin::Machine(from.to_owned());
+        self.insert(at.into(), mode, Content::Copied(from.to_owned()), origin);
     }
 
-    /// A program and the shared libraries that it needs, each where the loader looks for it.
+    /// A program of ours, stripped, and the shared libraries that it needs, each where the loader looks for it.
     ///
     /// # Errors
     /// Fails when the file is missing, or needs a library that this machine does not have.
     pub fn program(&mut self, at: impl Into<PathBuf>, from: &Path) -> Result<()> {
-        for library in libraries(from)? {
-            self.copy(library.clone(), &library, 0o755);
-        }
-        let content = Content::Made(stripped(from)?);
-        self.0.insert(at.into(), File { mode: 0o755, content });
+        self.libraries_of(from)?;
+        self.insert(at.into(), 0o755, Content::Made(stripped(from)?), Origin::Own);
+        Ok(())
+    }
+
+    /// A program of this machine, as it is, and the shared libraries that it needs.
+    ///
+    /// # Errors
+    /// Fails when the file is missing, or needs a library that this machine does not have.
+    pub fn tool(&mut self, at: impl Into<PathBuf>, from: &Path) -> Result<()> {
+        self.libraries_of(from)?;
+        self.copy(at, from, 0o755);
         Ok(())
     }
 
@@ -90,14 +126,53 @@ impl Files {
         require(from)?;
         let bytes = stripped(from)?;
         suits_any_host(&bytes, limit).with_context(|| from.display().to_string())?;
-        let content = Content::Made(bytes);
-        self.0.insert(at.into(), File { mode: 0o755, content });
+        self.insert(at.into(), 0o755, Content::Made(bytes), Origin::Own);
         Ok(())
+    }
+
+    /// What is this machine's of it, sorted by path.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be read.
+    pub fn carried(&self) -> Result<Vec<Carried>> {
+        let mut all = Vec::new();
+        for (at, file) in self.iter() {
+            let Origin::Machine(from) = &file.origin else {
+                continue;
+            };
+            let digest = match &file.content {
+                Content::Made(bytes) => digest(bytes),
+                Content::Copied(path) => digest(&fs::read(path).with_context(|| path.display().to_string())?),
+                Content::Directory => continue,
+            };
+            all.push(Carried {
+                at: at.to_owned(),
+                from: from.clone(),
+                digest,
+            });
+        }
+        Ok(all)
     }
 
     /// All files, sorted by path.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &File)> {
         self.0.iter().map(|(path, file)| (path.as_path(), file))
+    }
+
+    fn libraries_of(&mut self, program: &Path) -> Result<()> {
+        for library in libraries(program)? {
+            self.copy(library.clone(), &library, 0o755);
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, at: PathBuf, mode: u32, content: Content, origin: Origin) {
+        let file = File {
+            mode,
+            content,
+            origin,
+        };
+        self.0.insert(at, file);
     }
 }
 

@@ -1,30 +1,41 @@
-//! What binaries were made of: a list of materials in CycloneDX 1.6, from cargo's own resolution.
+//! What an image was made of: a list of materials in CycloneDX 1.6.
+//!
+//! # Layout
+//! - this file: the list. [`tree`]: which crates are linked into a program, by cargo's own resolution. [`debian`]: which
+//!   packages a machine's files belong to.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod debian;
+pub mod tree;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-/// The materials of these packages of the workspace: everything that is linked in, and nothing that only builds or tests.
+use crate::files::Carried;
+use debian::Package;
+use tree::{Crate, Tree};
+
+/// The materials of these packages of the workspace, and of the files of this machine beside them: everything that is linked
+/// in or lies there, and nothing that only builds or tests, or belongs to other platforms.
 ///
 /// # Errors
 /// Fails when cargo cannot resolve the workspace from its lock file, or has no such package.
-pub fn of(manifest: &Path, packages: &[&str]) -> Result<Value> {
-    let mut command = MetadataCommand::new();
-    command
-        .manifest_path(manifest)
-        .other_options(vec!["--locked".to_owned()]);
-    let metadata = command.exec().context("cargo metadata")?;
-    let roots = packages
+pub fn of(manifest: &Path, packages: &[&str], carried: &[Carried]) -> Result<Value> {
+    let tree = Tree::of_workspace(manifest)?;
+    let linked = tree.linked_into(packages)?;
+    let version = packages.first().and_then(|name| {
+        let first = linked.iter().find(|found| found.name == *name);
+        first.map(|found| found.version.clone())
+    });
+    let mut components: Vec<Value> = linked
         .iter()
-        .map(|name| root(&metadata, name))
-        .collect::<Result<Vec<_>>>()?;
-    let linked = closure(&metadata, &roots);
-    let mut components: Vec<Value> = linked.iter().map(|id| component(&metadata[id])).collect();
+        .map(|found| of_crate(found, tree.license(found)))
+        .collect();
+    let from: Vec<&Path> = carried.iter().map(|file| file.from.as_path()).collect();
+    components.extend(of_machine(carried, &debian::owners(&from)?));
     components.sort_by_key(|c| c["bom-ref"].as_str().unwrap_or_default().to_owned());
-    let version = roots.first().map(|id| metadata[*id].version.to_string());
     Ok(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -36,53 +47,53 @@ pub fn of(manifest: &Path, packages: &[&str]) -> Result<Value> {
     }))
 }
 
-fn root<'a>(metadata: &'a Metadata, name: &str) -> Result<&'a PackageId> {
-    let package = metadata
-        .workspace_packages()
-        .into_iter()
-        .find(|p| p.name.as_str() == name);
-    package
-        .map(|p| &p.id)
-        .with_context(|| format!("the workspace has no package {name}"))
-}
-
-/// The roots and all that they reach by normal dependencies.
-fn closure<'a>(metadata: &'a Metadata, roots: &[&'a PackageId]) -> BTreeSet<&'a PackageId> {
-    let nodes: BTreeMap<_, _> = metadata
-        .resolve
-        .iter()
-        .flat_map(|resolve| &resolve.nodes)
-        .map(|node| (&node.id, node))
-        .collect();
-    let mut reached: BTreeSet<&PackageId> = roots.iter().copied().collect();
-    let mut open: Vec<&PackageId> = roots.to_vec();
-    while let Some(id) = open.pop() {
-        for dependency in nodes.get(id).into_iter().flat_map(|node| &node.deps) {
-            let linked = dependency
-                .dep_kinds
-                .iter()
-                .any(|kind| kind.kind == DependencyKind::Normal);
-            if linked && reached.insert(&dependency.pkg) {
-                open.push(&dependency.pkg);
-            }
-        }
-    }
-    reached
-}
-
-fn component(package: &Package) -> Value {
-    let purl = format!("pkg:cargo/{}@{}", package.name, package.version);
+fn of_crate(found: &Crate, license: Option<&str>) -> Value {
+    let purl = format!("pkg:cargo/{}@{}", found.name, found.version);
     let mut component = json!({
         "type": "library",
         "bom-ref": purl,
-        "name": package.name,
-        "version": package.version.to_string(),
+        "name": found.name,
+        "version": found.version,
         "purl": purl,
     });
-    if let Some(license) = &package.license {
+    if let Some(license) = license {
         component["licenses"] = json!([{"expression": license.replace('/', " OR ")}]);
     }
     component
+}
+
+/// The files of this machine: each under its package, or alone where no package has it.
+fn of_machine<'a>(carried: &'a [Carried], owners: &BTreeMap<&'a Path, Package>) -> Vec<Value> {
+    let mut packaged: BTreeMap<&Package, Vec<Value>> = BTreeMap::new();
+    let mut components = Vec::new();
+    for file in carried {
+        match owners.get(file.from.as_path()) {
+            Some(package) => packaged.entry(package).or_default().push(of_file(file)),
+            None => components.push(of_file(file)),
+        }
+    }
+    components.extend(packaged.into_iter().map(|(package, files)| {
+        let purl = package.purl();
+        json!({
+            "type": "library",
+            "bom-ref": purl,
+            "name": package.name,
+            "version": package.version,
+            "purl": purl,
+            "components": files,
+        })
+    }));
+    components
+}
+
+fn of_file(file: &Carried) -> Value {
+    let at = file.at.display().to_string();
+    json!({
+        "type": "file",
+        "bom-ref": format!("file:{at}"),
+        "name": at,
+        "hashes": [{"alg": "SHA-256", "content": file.digest.trim_start_matches("sha256:")}],
+    })
 }
 
 #[cfg(test)]

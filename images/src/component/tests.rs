@@ -70,6 +70,53 @@ fn the_dockerfile_makes_the_same_images() {
     }
 }
 
+/// The node agent's image has `nft` of this machine and all that it needs, and says so.
+#[test]
+fn what_lies_in_an_image_and_is_not_ours_is_in_its_list_of_materials() {
+    let products = products();
+    for component in COMPONENTS {
+        let files = component.files(products.path(), Effort::Quickest).expect("made");
+        let carried = files.carried().expect("read");
+        let listed = sbom::of(&manifest(), component.packages, &carried).expect("resolved");
+        let listed = listed.to_string();
+        for file in &carried {
+            let entry = format!("\"file:{}\"", file.at.display());
+            assert!(listed.contains(&entry), "{}: {entry}", component.name);
+            assert!(listed.contains(file.digest.trim_start_matches("sha256:")));
+        }
+        let wanted: &[&str] = match component.trust {
+            Trust::Given => &["/usr/local/bin/nft", "libnftables.so", "libc.so", "ld-linux"],
+            Trust::System => &[roots::BUNDLE, "libc.so", "ld-linux"],
+        };
+        for part in wanted {
+            assert!(
+                carried
+                    .iter()
+                    .any(|file| file.at.display().to_string().contains(part)),
+                "{}: {part} of {carried:?}",
+                component.name
+            );
+        }
+        if Path::new("/var/lib/dpkg/status").exists() {
+            let packages = match component.trust {
+                Trust::Given => ["nftables@", "libnftables1@"],
+                Trust::System => ["ca-certificates@", "libc6@"],
+            };
+            for package in packages {
+                assert!(
+                    listed.contains(&format!("/{package}")),
+                    "{}: {package}",
+                    component.name
+                );
+            }
+        }
+    }
+}
+
+fn manifest() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")
+}
+
 /// Whichever way an image is made: a cluster's hosts may lack what this machine has.
 #[test]
 fn a_plugin_that_needs_a_loader_is_refused() {
