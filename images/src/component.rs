@@ -134,7 +134,8 @@ impl Component {
     pub fn image(&self, products: &Path, manifest: &Path, version: &str) -> Result<Image> {
         let mut files = self.files(products, Effort::Smallest)?;
         let materials = sbom::of(manifest, self.packages, &files.carried()?)?;
-        files.make(self.materials_path(), serde_json::to_vec_pretty(&materials)?);
+        let at = format!("/usr/share/sbom/{}", self.materials_file());
+        files.make(at, serde_json::to_vec_pretty(&materials)?);
         Image::of(&files, &self.config(version))
     }
 
@@ -147,10 +148,22 @@ impl Component {
         Image::with(&self.files(products, effort)?, &self.config(version), effort)
     }
 
-    /// Where the list of materials lies in the image.
+    /// The list of materials of its programs alone (CycloneDX, JSON), without files of this machine.
+    ///
+    /// # Errors
+    /// Fails when cargo cannot resolve the workspace from its lock file.
+    pub fn materials(&self, manifest: &Path) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(&sbom::of(
+            manifest,
+            self.packages,
+            &[],
+        )?)?)
+    }
+
+    /// What the list of materials is called, in the image in `/usr/share/sbom`.
     #[must_use]
-    pub fn materials_path(&self) -> String {
-        format!("/usr/share/sbom/{}.cdx.json", self.name)
+    pub fn materials_file(&self) -> String {
+        format!("{}.cdx.json", self.name)
     }
 
     fn files(&self, products: &Path, effort: Effort) -> Result<Files> {

@@ -30,6 +30,10 @@ struct Arguments {
     /// Push them to the registry that --hub names, too
     #[arg(long)]
     push: bool,
+    /// Only the lists of materials of the programs, as NAME.cdx.json: for images that are made elsewhere on a base image, whose
+    /// packages its own database lists
+    #[arg(long, conflicts_with = "push")]
+    sbom_only: bool,
     /// Push without TLS, to a registry on this machine
     #[arg(long, requires = "push")]
     plain_http: bool,
@@ -49,7 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    for component in chosen(&arguments.only)? {
+    let components = chosen(&arguments.only)?;
+    if arguments.sbom_only {
+        return list_materials(&components, arguments);
+    }
+    for component in components {
         let name = format!("{}/{}:{}", arguments.hub, component.name, arguments.tag);
         let image = component.image(&arguments.products, &arguments.manifest, &arguments.tag)?;
         let archive = image.archive(&name)?;
@@ -64,6 +72,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         if arguments.push {
             push(&image, &name, arguments.plain_http)?;
         }
+    }
+    Ok(())
+}
+
+fn list_materials(components: &[&Component], arguments: &Arguments) -> Result<()> {
+    let out = &arguments.out;
+    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    for component in components {
+        let file = out.join(component.materials_file());
+        let materials = component.materials(&arguments.manifest)?;
+        fs::write(&file, materials).with_context(|| file.display().to_string())?;
+        println!("{}", file.display());
     }
     Ok(())
 }

@@ -65,8 +65,46 @@ fn the_dockerfile_makes_the_same_images() {
             User::Root => "USER 0:0",
         };
         assert!(stage.lines().any(|l| l == user), "{}: {user}", component.name);
-        let title = format!("LABEL org.opencontainers.image.title=\"{}\"", component.name);
-        assert!(stage.lines().any(|l| l == title), "{}: {title}", component.name);
+        // A stage knows an argument of the whole file once it has named it.
+        let (before, after) = stage.split_once("\nARG VERSION\n").expect("the version is given");
+        assert!(!before.contains("$VERSION") && after.contains("$VERSION"));
+        for (key, value) in component.config("$VERSION").labels {
+            let label = format!("LABEL {key}=\"{value}\"");
+            assert!(stage.lines().any(|l| l == label), "{}: {label}", component.name);
+        }
+        let materials = component.materials_file();
+        let materials = format!("COPY --from=build /sbom/{materials} /usr/share/sbom/{materials}");
+        assert!(
+            stage.lines().any(|l| l == materials),
+            "{}: {materials}",
+            component.name
+        );
+    }
+    let version = concat!("\nARG VERSION=", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(
+        text.split("\nFROM ")
+            .next()
+            .is_some_and(|head| head.contains(version))
+    );
+    let made = "target/dist/images --products target/dist --sbom-only --out /sbom ";
+    assert!(text.contains(made), "{made}");
+}
+
+/// A container engine is not sent what was built here: gigabytes, and programs of another machine.
+#[test]
+fn what_git_ignores_is_not_sent_to_a_container_engine() {
+    let read = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let left_out = read(".dockerignore");
+    for pattern in [".git"].into_iter().chain(read(".gitignore").lines()) {
+        let plain = pattern.trim_matches('/');
+        let deep = format!("**/{plain}");
+        assert!(
+            left_out.lines().any(|line| line == plain || line == deep),
+            ".dockerignore lacks {plain}"
+        );
     }
 }
 
