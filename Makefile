@@ -9,7 +9,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
 
-.PHONY: help demo test bench scale images push cluster conformance upgrade-test soak fuzz crds fmt lint deny build clean
+.PHONY: help demo test bench scale images images-twice push cluster conformance upgrade-test soak fuzz crds fmt lint deny build clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -31,21 +31,24 @@ test: ## Format, lints, dependency rules and every test
 
 bench: ## Measure the mesh against direct TCP, and against PEER=/path/to/ztunnel (a table; JSON in out/)
 	@scripts/setup.sh bench
-	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bins
+	scripts/step.sh "Building (dist)" scripts/dist.sh build --bins
 	exec $(TARGET)/dist/bench --products $(TARGET)/dist $(if $(PEER),--peer $(PEER)) $(BENCH_ARGS)
 
 scale: ## Measure the control plane beside a real API server with 10,000 pods (a table; JSON in out/; root, Go)
 	@scripts/setup.sh cluster
-	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bin lateen-controlplane --bin scale
+	scripts/step.sh "Building (dist)" scripts/dist.sh build --bin lateen-controlplane --bin scale
 	exec $(TARGET)/dist/scale --products $(TARGET)/dist --tools $(TARGET)/cluster $(SCALE_ARGS)
 
 images: ## Container images of the products, made without a container engine (out/images)
 	@scripts/setup.sh images
-	scripts/step.sh "Building (dist)" $(CARGO) build --profile dist --locked --bins
+	scripts/step.sh "Building (dist)" scripts/dist.sh build --bins
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dist
 	exec $(TARGET)/dist/images --products $(TARGET)/dist $(IMAGES_ARGS)
 
-push: ## The same, pushed to a registry: make push HUB=registry.example.com/mesh
+images-twice: ## The same, built in two places and compared byte by byte (two whole builds)
+	scripts/images-twice.sh $(TARGET)/twice
+
+push: ## The images, pushed to a registry: make push HUB=registry.example.com/mesh
 	@$(MAKE) images IMAGES_ARGS='--push $(if $(HUB),--hub $(HUB)) $(IMAGES_ARGS)'
 
 cluster: ## Kubernetes of two nodes on this machine with the mesh and a small application (root, Go; BARE=1 without them)
@@ -89,7 +92,7 @@ deny: ## Dependency rules alone
 	scripts/deny.sh
 
 build: ## The binaries as they are shipped
-	$(CARGO) build --profile dist --locked --bins
+	scripts/dist.sh build --bins
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

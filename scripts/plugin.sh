@@ -11,7 +11,11 @@ cd "$(dirname "$0")/.."
 profile=${1:-dev}
 directory=$profile
 [ "$profile" = dev ] && directory=debug
-$CARGO rustc --profile "$profile" --locked --package cni-plugin --bin lateen-cni -- -C target-feature=+crt-static
+case $profile in
+  dist) build=(scripts/dist.sh rustc) ;;
+  *) build=($CARGO rustc --profile "$profile" --locked) ;;
+esac
+"${build[@]}" --package cni-plugin --bin lateen-cni -- -C target-feature=+crt-static
 plugin=${CARGO_TARGET_DIR:-target}/$directory/lateen-cni
 if readelf --program-headers "$plugin" | grep -q INTERP; then
   echo "$plugin wants a dynamic loader: is the C library's static half (libc6-dev) missing?" >&2

@@ -22,6 +22,8 @@ pub mod registry;
 pub mod roots;
 pub mod sbom;
 #[cfg(test)]
+mod scripts;
+#[cfg(test)]
 mod standin;
 
 pub use component::{COMPONENTS, Component};
