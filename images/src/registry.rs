@@ -14,13 +14,14 @@ use bytes::Bytes;
 
 use crate::layout::{Blob, Image};
 use auth::{Credentials, Login};
-use http::{Answer, Http, body};
+use http::{Answer, Http, Transport, body};
 pub use reference::Reference;
 
 /// A registry, and who one is to it.
 #[derive(Debug)]
 pub struct Registry {
     http: Http,
+    transport: Transport,
     credentials: Option<Credentials>,
     login: Option<Login>,
     base: String,
@@ -42,12 +43,13 @@ impl Registry {
     /// # Errors
     /// Fails when credentials are there and cannot be read, or when there are no roots to check a certificate by.
     pub fn of(reference: &Reference, plain: bool) -> Result<Self> {
-        let scheme = if plain { "http" } else { "https" };
+        let transport = if plain { Transport::Plain } else { Transport::Tls };
         Ok(Self {
-            http: Http::new()?,
+            http: Http::new(transport)?,
+            transport,
             credentials: Credentials::find(&reference.registry)?,
             login: None,
-            base: format!("{scheme}://{}", reference.registry),
+            base: format!("{}://{}", transport.scheme(), reference.registry),
             repository: reference.repository.clone(),
         })
     }
@@ -124,7 +126,8 @@ impl Registry {
         Request::builder().method(method).uri(uri)
     }
 
-    /// Asks, and asks again as somebody when the registry wants to know who asks.
+    /// Asks, and once again as somebody when the registry wants to know who asks, be it for the first time or since a token's time
+    /// is over: a large image takes longer than some tokens last.
     async fn ask(&mut self, request: ::http::request::Builder, bytes: &[u8]) -> Result<Answer> {
         let bytes = Bytes::copy_from_slice(bytes);
         let request = request.body(body(bytes.clone())).context("a request")?;
@@ -145,12 +148,16 @@ impl Registry {
             Ok::<_, anyhow::Error>(request)
         };
         let answer = self.http.send(login(&self.login, again())?).await?;
-        if answer.status != StatusCode::UNAUTHORIZED || self.login.is_some() || !own {
+        if answer.status != StatusCode::UNAUTHORIZED || !own {
             return Ok(answer);
         }
-        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        let Some(challenge) = answer.header("www-authenticate") else {
+            return Ok(answer);
+        };
         let scope = format!("repository:{}:pull,push", self.repository);
-        self.login = Some(auth::login(&self.http, challenge, &scope, self.credentials.as_ref()).await?);
+        let credentials = self.credentials.as_ref();
+        let renewed = auth::login(&self.http, self.transport, challenge, &scope, credentials).await?;
+        self.login = Some(renewed);
         self.http.send(login(&self.login, again())?).await
     }
 }

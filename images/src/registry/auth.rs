@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::Value;
 
-use super::http::{Http, body};
+use super::http::{Http, Transport, body};
 
 /// A name and a password, as `Basic` has them.
 #[derive(Clone)]
@@ -79,8 +79,12 @@ impl Login {
 }
 
 /// What a registry wants to be told, found out from its challenge.
+///
+/// # Errors
+/// Fails when it asks in a way that is not known or not safe, or when no token is given.
 pub(crate) async fn login(
     http: &Http,
+    transport: Transport,
     challenge: &str,
     scope: &str,
     credentials: Option<&Credentials>,
@@ -101,6 +105,7 @@ pub(crate) async fn login(
             .map(|(_, v)| v.as_str())
     };
     let realm = parameter("realm").context("the registry names nobody who gives tokens")?;
+    safe_to_tell(transport, realm)?;
     let service = parameter("service").unwrap_or_default();
     let separator = if realm.contains('?') { '&' } else { '?' };
     let uri = format!("{realm}{separator}service={service}&scope={scope}");
@@ -123,6 +128,23 @@ pub(crate) async fn login(
     Ok(Login::Bearer(
         token.context("an answer without a token")?.to_owned(),
     ))
+}
+
+/// Whether whoever gives tokens for a registry may be told who we are. Registries name other hosts than themselves for that, as
+/// they may, but never one that is asked without TLS when they themselves are not: whoever listens would have the password, or the
+/// token.
+fn safe_to_tell(transport: Transport, realm: &str) -> Result<()> {
+    let scheme = realm
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match (transport, scheme.as_deref()) {
+        (Transport::Tls | Transport::Plain, Some("https")) | (Transport::Plain, Some("http")) => Ok(()),
+        (Transport::Tls, Some("http")) => bail!(
+            "the registry sends us to {realm:?} for a token, without TLS: nothing was sent there; check its configuration \
+             (realm), or who answers in its place"
+        ),
+        _ => bail!("the registry sends us to {realm:?} for a token, which is neither https:// nor http://"),
+    }
 }
 
 /// `a="b",c="d"` (RFC 9110, section 11.4), without escapes, which no registry uses.

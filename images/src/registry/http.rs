@@ -1,6 +1,7 @@
 //! One request: a connection, TLS where the address says so, the whole answer.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,27 @@ pub(crate) type Body = Full<Bytes>;
 /// What speaks to registries.
 #[derive(Clone)]
 pub struct Http {
-    tls: TlsConnector,
+    /// None on a machine without roots: nobody there can be known.
+    tls: Option<TlsConnector>,
+}
+
+/// How a registry is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// With TLS, and everybody that it sends us to, too.
+    Tls,
+    /// Without, to a registry on this machine.
+    Plain,
+}
+
+impl Transport {
+    /// As addresses begin.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Tls => "https",
+            Self::Plain => "http",
+        }
+    }
 }
 
 /// A whole answer.
@@ -36,13 +57,25 @@ pub(crate) struct Answer {
 
 impl Http {
     /// Checks registries by this machine's roots.
-    pub(crate) fn new() -> Result<Self> {
+    ///
+    /// # Errors
+    /// Fails when TLS is wanted and there are no roots to check a certificate by.
+    pub(crate) fn new(transport: Transport) -> Result<Self> {
+        Self::with_roots(transport, &ROOTS.map(Path::new))
+    }
+
+    /// By the first of these bundles that is there.
+    pub(crate) fn with_roots(transport: Transport, bundles: &[&Path]) -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        for file in ROOTS {
-            let Ok(pem) = fs::read(file) else { continue };
+        if let Some(pem) = bundles.iter().find_map(|bundle| fs::read(bundle).ok()) {
             // Bundles have certificates that no verifier can use; those that can be used are enough.
-            let (_, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-            break;
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+        }
+        match (transport, roots.is_empty()) {
+            (Transport::Tls, true) => bail!("{}", no_roots(bundles)),
+            // It may still send us to somebody who gives tokens over TLS, and then that fails.
+            (Transport::Plain, true) => return Ok(Self { tls: None }),
+            (Transport::Tls | Transport::Plain, false) => {}
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -51,7 +84,7 @@ impl Http {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self {
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: Some(TlsConnector::from(Arc::new(config))),
         })
     }
 
@@ -82,7 +115,11 @@ impl Http {
             return over(tcp, request).await;
         }
         let name = ServerName::try_from(bare.to_owned()).context("the host's name")?;
-        let tls = self.tls.connect(name, tcp).await.context("TLS")?;
+        let connector = self
+            .tls
+            .as_ref()
+            .with_context(|| no_roots(&ROOTS.map(Path::new)))?;
+        let tls = connector.connect(name, tcp).await.context("TLS")?;
         over(tls, request).await
     }
 }
@@ -150,6 +187,13 @@ impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Http")
     }
+}
+
+fn no_roots(bundles: &[&Path]) -> String {
+    format!(
+        "no roots to check a registry's certificate by in any of {bundles:?}: install the package ca-certificates, or push with \
+         --plain-http to a registry on this machine"
+    )
 }
 
 /// Where systems keep their roots.

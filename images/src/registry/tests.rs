@@ -33,6 +33,23 @@ struct Shelves {
     /// What the giver of tokens was told of who asks.
     asked: Vec<(Option<String>, String)>,
     spoils_manifests: bool,
+    /// The token that is wanted from the first blob on: what was given before is over.
+    token_after_a_blob: Option<&'static str>,
+    /// Who gives tokens, where it is somebody else.
+    realm: Option<String>,
+}
+
+impl Shelves {
+    fn realm(&self) -> String {
+        let address = self.address.expect("started");
+        self.realm
+            .clone()
+            .unwrap_or_else(|| format!("http://{address}/token"))
+    }
+
+    fn renewed(&self) -> bool {
+        self.token == Some("renewed")
+    }
 }
 
 impl Fake {
@@ -80,14 +97,19 @@ impl Fake {
             shelves
                 .asked
                 .push((who, uri.query().unwrap_or_default().to_owned()));
-            return reply(200, None, r#"{"token": "secret"}"#);
+            let given = if shelves.renewed() {
+                r#"{"token": "renewed"}"#
+            } else {
+                r#"{"token": "secret"}"#
+            };
+            return reply(200, None, given);
         }
         if shelves
             .token
             .is_some_and(|token| authorization != Some(&format!("Bearer {token}")))
         {
-            let address = shelves.address.expect("started");
-            let challenge = format!(r#"Bearer realm="http://{address}/token",service="fake",scope="a""#);
+            let realm = shelves.realm();
+            let challenge = format!(r#"Bearer realm="{realm}",service="fake",scope="a""#);
             return reply(401, Some(("www-authenticate", challenge)), "");
         }
         let Some(path) = uri.path().strip_prefix("/v2/mesh/hello/") else {
@@ -114,6 +136,9 @@ impl Fake {
                 return reply(400, None, r#"{"errors": [{"code": "DIGEST_INVALID"}]}"#);
             }
             shelves.blobs.insert(name.to_owned(), body.to_owned());
+            if let Some(token) = shelves.token_after_a_blob {
+                shelves.token = Some(token);
+            }
             return reply(201, None, "");
         }
         if *method == Method::PUT && path.starts_with("manifests/") {
@@ -196,6 +221,96 @@ async fn a_token_that_is_not_taken_is_an_error_and_no_loop() {
         .expect_err("refused");
     assert!(format!("{error:#}").contains("401"), "{error:#}");
     assert_eq!(fake.0.lock().asked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_between_two_blobs_is_asked_for_again() {
+    let fake = Fake::default();
+    fake.0.lock().token = Some("secret");
+    fake.0.lock().token_after_a_blob = Some("renewed");
+    let address = fake.start().await;
+    let image = image("text");
+    let pushed = registry(address).push(&image, "1").await.expect("pushed");
+    assert_eq!(pushed, Pushed { sent: 2, there: 0 });
+    let shelves = fake.0.lock();
+    assert_eq!(
+        shelves.asked.len(),
+        2,
+        "once at first, once when the token was over"
+    );
+    assert_eq!(digest(&shelves.manifests["manifests/1"]), image.digest());
+}
+
+#[tokio::test]
+async fn whoever_refuses_the_new_token_too_is_believed() {
+    let fake = Fake::default();
+    fake.0.lock().token = Some("secret");
+    fake.0.lock().token_after_a_blob = Some("nobody has it");
+    let address = fake.start().await;
+    let error = registry(address)
+        .push(&image("text"), "1")
+        .await
+        .expect_err("refused");
+    assert!(format!("{error:#}").contains("401"), "{error:#}");
+    let shelves = fake.0.lock();
+    assert_eq!((shelves.blobs.len(), shelves.asked.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_password_goes_nowhere_without_tls_for_a_registry_with_it() {
+    let fake = Fake::default();
+    let address = fake.start().await;
+    let http = Http::new(Transport::Plain).expect("made");
+    let me = Credentials::new("me", "pass");
+    let login = async |transport, realm: String| {
+        let challenge = format!(r#"Bearer realm="{realm}",service="fake""#);
+        auth::login(&http, transport, &challenge, "a", Some(&me)).await
+    };
+    for realm in [
+        format!("http://{address}/token"),
+        format!("HTTP://{address}/token"),
+        format!("//{address}/token"),
+        format!("{address}/token"),
+    ] {
+        let error = login(Transport::Tls, realm.clone()).await.expect_err("refused");
+        assert!(error.to_string().contains(&format!("{realm:?}")), "{error:#}");
+    }
+    assert_eq!(fake.0.lock().asked, [], "nobody was told anything");
+    let realm = format!("http://{address}/token");
+    login(Transport::Plain, realm)
+        .await
+        .expect("a registry on this machine");
+    assert_eq!(fake.0.lock().asked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_ends_where_the_registry_sends_us_to_nobody_that_is_known() {
+    let fake = Fake::default();
+    fake.0.lock().token = Some("secret");
+    fake.0.lock().realm = Some("ftp://127.0.0.1/token".to_owned());
+    let address = fake.start().await;
+    let error = registry(address)
+        .push(&image("text"), "1")
+        .await
+        .expect_err("refused");
+    assert!(
+        format!("{error:#}").contains("neither https:// nor http://"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn without_roots_no_registry_is_spoken_to_with_tls() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (missing, empty) = (dir.path().join("missing"), dir.path().join("empty"));
+    std::fs::write(&empty, "no certificate").expect("written");
+    for bundle in [&missing, &empty] {
+        let error = Http::with_roots(Transport::Tls, &[bundle]).expect_err("nobody can be known");
+        let said = error.to_string();
+        assert!(said.contains(&bundle.display().to_string()), "{said}");
+        assert!(said.contains("install the package ca-certificates"), "{said}");
+        Http::with_roots(Transport::Plain, &[bundle]).expect("a registry on this machine");
+    }
 }
 
 #[tokio::test]
