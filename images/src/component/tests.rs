@@ -1,7 +1,13 @@
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
 use mesh_tls::service::{RootSource, SYSTEM_BUNDLES};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::files::Content;
+use crate::layout::Blob;
 use crate::standin::Standin;
 
 /// Programs that stand in for the products, by their names.
@@ -153,6 +159,66 @@ fn what_lies_in_an_image_and_is_not_ours_is_in_its_list_of_materials() {
 
 fn manifest() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")
+}
+
+/// What is pushed: the whole way from programs to blobs.
+#[test]
+fn an_image_says_what_it_is_and_is_the_same_when_it_is_made_again() {
+    let products = products();
+    for component in COMPONENTS {
+        let make = || {
+            component
+                .image(products.path(), &manifest(), "1.2.3")
+                .expect("made")
+        };
+        let image = make();
+        assert_eq!(image.digest(), make().digest(), "{}", component.name);
+        let [configuration, layer, manifest] = image.blobs() else {
+            panic!("{}: {} blobs", component.name, image.blobs().len());
+        };
+        let [configuration, manifest] =
+            [configuration, manifest].map(|blob| serde_json::from_slice::<Value>(&blob.bytes).expect("JSON"));
+
+        let config = &configuration["config"];
+        let (user, entry) = match component.name {
+            "controlplane" => ("65534:65534", "/usr/local/bin/lateen-controlplane"),
+            "waypoint" => ("65534:65534", "/usr/local/bin/lateen-waypoint"),
+            "ztunnel" => ("", "/usr/local/bin/ztunnel"),
+            "cni" => ("", "/usr/local/bin/lateen-node"),
+            other => panic!("{other} is new here"),
+        };
+        assert_eq!(config["User"], user, "{}", component.name);
+        assert_eq!(config["Entrypoint"], json!([entry]));
+        for labels in [&config["Labels"], &manifest["annotations"]] {
+            assert_eq!(labels["org.opencontainers.image.version"], "1.2.3");
+            assert_eq!(labels["org.opencontainers.image.title"], component.name);
+        }
+
+        let files = unpacked(layer);
+        let materials = format!("usr/share/sbom/{}.cdx.json", component.name);
+        let materials: Value = serde_json::from_slice(&files[&materials].1).expect("JSON");
+        assert_eq!(materials["bomFormat"], "CycloneDX");
+        for program in component.programs {
+            let (mode, bytes) = &files[program.at.trim_start_matches('/')];
+            assert_eq!(*mode, 0o755, "{}", program.at);
+            let whole = std::fs::metadata(products.path().join(program.binary)).expect("there");
+            assert!((bytes.len() as u64) < whole.len(), "{} is stripped", program.at);
+        }
+    }
+}
+
+/// The files of a layer, with their permissions.
+fn unpacked(layer: &Blob) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut archive = tar::Archive::new(GzDecoder::new(layer.bytes.as_slice()));
+    let mut files = BTreeMap::new();
+    for entry in archive.entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("readable");
+        let path = entry.path().expect("a path").display().to_string();
+        files.insert(path, (entry.header().mode().expect("a mode"), bytes));
+    }
+    files
 }
 
 /// Whichever way an image is made: a cluster's hosts may lack what this machine has.
