@@ -74,6 +74,7 @@ upgrade-test: ## The upgrade from an earlier commit's own programs, under load (
 soak: ## What the cluster tests do, again and again under load: make soak MINUTES=60 (root, Go)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	$(CARGO) test --workspace --locked --test cluster -- --soak $(or $(MINUTES),60)
 
 fuzz: ## Every fuzz target for so many seconds each: make fuzz SECONDS_EACH=10 (a C++ compiler)
