@@ -69,6 +69,9 @@ controlplane:
     secretNamespaces: [edge, shop]
   podMonitor: {enabled: true, labels: {release: prometheus}}
 cni:
+  name: canary-cni
+  dacOverride: true
+  unenrollDrainSeconds: 30
   cniBinDir: /opt/bin
   cniConfFileName: 10-net.conflist
   ownConfig: {enabled: true}
@@ -314,10 +317,12 @@ fn containers_have_no_more_than_they_need() {
                 assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{name}");
                 let added: BTreeSet<_> = strings(&context["capabilities"]["add"]).into_iter().collect();
                 let expected: &[&str] = match container["name"].as_str() {
-                    Some("install-cni") => {
-                        &["DAC_OVERRIDE", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE"]
+                    // Where it is asked for.
+                    Some("install-cni") if install.name == "configured" => {
+                        &["DAC_OVERRIDE", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
                     }
-                    Some("istio-proxy") => &["NET_ADMIN", "NET_RAW", "SYS_ADMIN"],
+                    Some("install-cni") => &["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"],
+                    Some("istio-proxy") => &["NET_ADMIN", "SYS_ADMIN"],
                     _ => &[],
                 };
                 assert_eq!(
@@ -334,6 +339,26 @@ fn containers_have_no_more_than_they_need() {
                 assert_eq!(container["readinessProbe"].is_object(), runs_on, "{name}");
             }
         }
+    }
+}
+
+/// Whatever it is called: the plugin lets the next agent start, and the agent finds its own DaemonSet, which its role lets it.
+#[test]
+fn an_agent_of_another_name_is_not_held_up_by_itself_and_knows_when_it_leaves() {
+    let Some(helm) = helm() else { return };
+    for (values, name) in [("{}", "istio-cni"), ("cni: {name: canary-cni}", "canary-cni")] {
+        let objects = objects(&helm.render("lateen", values));
+        let daemonset = format!("{name}-node");
+        find(&objects, "DaemonSet", &daemonset);
+        let data = &find(&objects, "ConfigMap", &format!("{name}-config"))["data"];
+        assert_eq!(data["DAEMONSET_NAME"], daemonset.as_str());
+        let prefixes = data["EXEMPT_POD_PREFIXES"].as_str().expect("text");
+        let prefixes: Vec<_> = prefixes.split(',').collect();
+        for own in [format!("{daemonset}-").as_str(), "ztunnel-", "istiod-"] {
+            assert!(prefixes.contains(&own), "{own}: {prefixes:?}");
+        }
+        let role = find(&objects, "Role", name);
+        assert_eq!(role["rules"][0]["resourceNames"], json!([daemonset]));
     }
 }
 

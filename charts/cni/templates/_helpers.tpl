@@ -9,6 +9,13 @@
 {{- if .Values.digest }}{{ $name }}@{{ .Values.digest }}{{ else }}{{ $name }}:{{ .Values.tag | default $global.tag }}{{ end }}
 {{- end }}
 
+{{/* What the names of the mesh's own pods begin with. */}}
+{{- define "cni.exempt" -}}
+{{- $global := include "cni.global" . | fromYaml -}}
+{{- $own := list (printf "%s-node-" .Values.name) (printf "%s-" $global.controlPlane) -}}
+{{- concat $own (list "istio-cni-node-" "lateen-node-" "ztunnel-" "istiod-" "lateen-controlplane-") | uniq | join "," -}}
+{{- end }}
+
 {{- define "cni.selector" -}}
 k8s-app: {{ .Values.name }}-node
 {{- end }}
