@@ -355,5 +355,7 @@ const AT_ONCE: usize = 16;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The control plane's pages.
 pub(crate) const MONITORING: u16 = 15014;
+/// The node agent's pages.
+pub(crate) const AGENT_ADMIN: u16 = 15010;
 /// Every proxy's pages.
 pub(crate) const ADMIN: u16 = 15000;

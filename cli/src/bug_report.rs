@@ -160,8 +160,16 @@ async fn pages(cluster: &Asked, report: &mut Report) {
     of_each(
         cluster,
         cluster.agents().await,
+        ask::AGENT_ADMIN,
+        &["/pods", "/connections"],
+        report,
+    )
+    .await;
+    of_each(
+        cluster,
+        cluster.agents().await,
         ask::MONITORING,
-        &["/pods", "/connections", "/metrics"],
+        &["/metrics"],
         report,
     )
     .await;

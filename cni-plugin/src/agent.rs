@@ -21,7 +21,9 @@ pub struct Answer {
 #[non_exhaustive]
 pub enum AgentError {
     /// Nobody listens on the socket.
-    #[error("the node agent is not running: cannot connect to {path}: {source}")]
+    #[error(
+        "the node agent is not running: cannot connect to {path}: {source}; its pods: kubectl get pods -A -o wide -l app=istio-cni"
+    )]
     Unreachable {
         /// The socket.
         path: String,

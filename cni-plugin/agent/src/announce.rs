@@ -20,9 +20,18 @@ use crate::roster::{Instance, REDIRECTION};
 #[derive(Clone)]
 pub enum Announcer {
     /// The control plane.
-    Registration(RegisterHandle),
+    Registration(Registration),
     /// Everybody who reads the pod's object.
     Annotation(Annotator),
+}
+
+/// Reports on the registration stream. Cloning shares it.
+#[derive(Clone)]
+pub struct Registration {
+    /// The stream.
+    pub registrar: RegisterHandle,
+    /// How long proxies need until they have what the control plane has published.
+    pub settle: Duration,
 }
 
 /// Writes the annotation. Cloning shares it.
@@ -62,7 +71,7 @@ impl Announcer {
     /// Fails when nobody could be told, or took it.
     pub async fn report(&self, record: &Record, redirection: Redirection) -> Result<(), Failure> {
         match self {
-            Self::Registration(registrar) => {
+            Self::Registration(Registration { registrar, settle }) => {
                 let report = registrar.report(Report {
                     workload: record.pod.clone(),
                     uid: record.key.0.clone(),
@@ -71,6 +80,10 @@ impl Announcer {
                     network_ready: true,
                 });
                 self.registered(record, timeout(DEADLINE, report).await.ok())?;
+                if redirection == Redirection::Plain && record.enrolment.is_some() {
+                    // It leaves the mesh: others have been told of it, and have not said that they know.
+                    sleep(*settle).await;
+                }
             }
             Self::Annotation(annotator) => {
                 if !annotator.annotate(record, redirection).await? {
@@ -96,7 +109,7 @@ impl Announcer {
     /// # Errors
     /// As [`Self::report`].
     pub async fn withdraw(&self, record: &Record) -> Result<(), Failure> {
-        let Self::Registration(registrar) = self else {
+        let Self::Registration(Registration { registrar, .. }) = self else {
             return Ok(());
         };
         let withdrawal = registrar.withdraw(Withdrawal {
@@ -114,7 +127,7 @@ impl Announcer {
     #[must_use]
     pub fn status(&self) -> LinkStatus {
         match self {
-            Self::Registration(registrar) => {
+            Self::Registration(Registration { registrar, .. }) => {
                 let status = registrar.status();
                 LinkStatus {
                     connected: status.connected,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -20,11 +21,13 @@ use mesh_runtime::{drain, metrics as runtime_metrics, supervise};
 use mesh_zds::{ServerEvent, ServerOptions, ZdsServer};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::config::{Config, DnsCaptureSetting};
+use crate::config::{Config, DnsCaptureSetting, MembershipSetting};
 use crate::controller::operations::{DnsCapture, Held, Operations, World};
-use crate::controller::{Conditions, Controller, Deadlines, Requests};
+use crate::controller::{Conditions, Controller, Deadlines, Inputs, Requests};
+use crate::enroll::PodKey;
 use crate::events::{EventServer, EventSocket};
 use crate::install::Installer;
 use crate::install::ending::Ending;
@@ -32,7 +35,7 @@ use crate::kernel::{Kernel, NodeRules};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::search::Places;
-use crate::state_file::StateFile;
+use crate::state_file::{Known, StateFile, StateFileError};
 
 /// Runs the agent until it is told to stop. Rules, the state file and what ztunnel has stay as they are: enrolled pods
 /// stay in the mesh while the agent restarts, and new ones wait for it.
@@ -52,14 +55,18 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         create_directory(directory)?;
     }
     let file = StateFile::new(config.state_file());
-    let records = file.read()?;
+    let Known { records, complete } = known(&file, config.membership)?;
     // What cannot be written down now would be lost at the next restart: say so before any pod depends on it.
-    file.write(records.iter())?;
-    tracing::info!(pods = records.len(), "the pods of before the restart are known");
+    file.write(records.iter(), complete)?;
+    tracing::info!(
+        pods = records.len(),
+        complete,
+        "the pods of before the restart are known"
+    );
 
     let membership = Membership::of(&config).await?;
     let announcer = membership.announcer.clone();
-    let zds = zds_server(&config, &metrics);
+    let (zds, refused) = zds_server(&config, &metrics);
     let kernel = Kernel::new(config.nft.as_str());
     let operations = Operations::new(World {
         node: NodeRules::new(kernel.clone(), host.clone()),
@@ -80,6 +87,8 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
             DnsCaptureSetting::OnRequest => DnsCapture::OnRequest,
             DnsCaptureSetting::On => DnsCapture::Default,
         },
+        drain: config.cluster.drain(),
+        looks: Semaphore::new(1),
         metrics: metrics.clone(),
         held: Mutex::new(Held::default()),
     });
@@ -107,17 +116,28 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         metrics.clone(),
     );
 
-    let ztunnels = zds
-        .bind()
-        .with_context(|| at("ztunnel's socket", &config.ztunnel_socket))?;
+    let (surveyed, survey) = oneshot::channel();
+    let surveyed = (!complete).then_some(surveyed);
+    let ztunnels = match &surveyed {
+        Some(_) => None,
+        None => Some(
+            zds.bind()
+                .with_context(|| at("ztunnel's socket", &config.ztunnel_socket))?,
+        ),
+    };
+    let ztunnels = serve_ztunnels(zds.clone(), ztunnels, survey);
     let event_path = config.event_socket();
     let events = EventSocket::bind(&event_path).with_context(|| at("the plugin's socket", &event_path))?;
     let health = listen("health", config.health).await?;
     let monitoring = listen("monitoring", config.monitoring).await?;
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, config.admin_port));
+    let admin = listen("admin", admin).await?;
     let installer = config.host.install_plugin.then(|| {
-        let wanted = config
-            .host
-            .wanted(&config.run_dir, Some(&config.cluster.pod_namespace));
+        let wanted = config.host.wanted(
+            &config.run_dir,
+            Some(&config.cluster.pod_namespace),
+            config.add_deadline(),
+        );
         Installer::new(wanted, config.host.paths(), readiness.clone(), metrics.clone())
     });
     let server = EventServer::new(
@@ -129,9 +149,9 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         config.host.clone(),
     );
     let pages = pages(&requests, &operations, membership.registrar.as_ref())
-        .merge(runtime_metrics::routes(&registry))
         .merge(log.routes())
         .with_index();
+    let metric_pages = runtime_metrics::routes(&registry).with_index();
 
     let (tasks, mut failures) = supervise::supervisor();
     let (drain_trigger, _) = drain::channel();
@@ -141,8 +161,9 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
             Err::<(), Infallible>(never)
         });
     }
-    tasks.critical("zds", must_not_end(ztunnels));
-    tasks.critical("pods", must_not_end(controller.run(membership.source)));
+    tasks.critical("zds", ztunnels);
+    let inputs = Inputs { refused, surveyed };
+    tasks.critical("pods", must_not_end(controller.run(membership.source, inputs)));
     tasks.critical("event socket", must_not_end(events.serve(server)));
     // From here on pods that start wait for this agent, ready or not: none passes it.
     if let Some(installer) = installer.clone() {
@@ -153,7 +174,8 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     }
     for (name, listener, routes) in [
         ("health", health, health_pages(&readiness)),
-        ("monitoring", monitoring, pages),
+        ("monitoring", monitoring, metric_pages),
+        ("admin", admin, pages),
     ] {
         let watcher = drain_trigger.watcher();
         tasks.critical(
@@ -206,6 +228,39 @@ async fn leave(
     tracing::info!("the mesh has left this node");
 }
 
+/// What was written down. Where running pods can be found again, a file that is damaged is put aside; where only the plugin
+/// tells of pods, starting without it would take those that run from ztunnel, and people decide.
+fn known(file: &StateFile, membership: MembershipSetting) -> Result<Known, StateFileError> {
+    match membership {
+        MembershipSetting::Kubernetes => file.read_or_put_aside(),
+        MembershipSetting::Registration => Ok(Known {
+            complete: true,
+            ..file.read()?
+        }),
+    }
+}
+
+/// Serves ztunnels, from now on or once running pods were looked for: a ztunnel that serves pods drops those that the first
+/// snapshot does not list.
+pub(crate) async fn serve_ztunnels<F: Future<Output = ()>>(
+    zds: ZdsServer,
+    bound: Option<F>,
+    survey: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    match bound {
+        Some(serving) => serving.await,
+        None => {
+            tracing::info!(
+                "what ran before is not known: ztunnel is let in once running pods were looked for"
+            );
+            if survey.await.is_ok() {
+                zds.bind()?.await;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// An IPv6 wildcard takes IPv4 too; where the kernel has no IPv6, IPv4's stands in for it.
 async fn listen(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let mut bound = TcpListener::bind(address).await;
@@ -236,13 +291,16 @@ fn health_pages(readiness: &Readiness) -> Routes {
         })
 }
 
-fn zds_server(config: &Config, metrics: &Metrics) -> ZdsServer {
+/// The server, and the pods that ztunnels would not take.
+fn zds_server(config: &Config, metrics: &Metrics) -> (ZdsServer, mpsc::UnboundedReceiver<PodKey>) {
     let options = ServerOptions {
         path: config.ztunnel_socket.clone(),
         ..ServerOptions::default()
     };
     let metrics = metrics.clone();
-    ZdsServer::new(options, move |event| match event {
+    // The observer may not wait. A ztunnel refuses no more pods than it is told of.
+    let (refusals, refused) = mpsc::unbounded_channel();
+    let server = ZdsServer::new(options, move |event| match event {
         ServerEvent::Connected(_) => {
             metrics.ztunnels(1);
             tracing::info!("a ztunnel is connected");
@@ -254,10 +312,15 @@ fn zds_server(config: &Config, metrics: &Metrics) -> ZdsServer {
         ServerEvent::SnapshotTaken(_) => tracing::info!("a ztunnel has taken every enrolled pod"),
         ServerEvent::Taken(uid) => tracing::info!(pod = %uid, "ztunnel has taken a pod"),
         ServerEvent::Refused(uid, refused) => {
-            tracing::error!(pod = %uid, %refused, "ztunnel does not take a pod")
+            tracing::error!(pod = %uid, %refused, "ztunnel does not take a pod");
+            // The loop ends with the process.
+            let _ = refusals.send(PodKey(uid.to_string()));
         }
-    })
+    });
+    (server, refused)
 }
+
+/// For this machine only: they name pods and their peers, and change what is logged.
 
 fn pages(requests: &Requests, operations: &Operations, registrar: Option<&RegisterHandle>) -> Routes {
     let (requests, operations) = (requests.clone(), operations.clone());

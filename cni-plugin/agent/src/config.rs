@@ -100,7 +100,7 @@ pub struct Config {
     )]
     pub health: SocketAddr,
 
-    /// Where /metrics, /pods, /registration and /logging are served
+    /// Where /metrics is served
     #[arg(
         long,
         env = "MONITORING_ADDRESS",
@@ -108,6 +108,10 @@ pub struct Config {
         default_value = "[::]:15014"
     )]
     pub monitoring: SocketAddr,
+
+    /// Port of 127.0.0.1 where /pods, /connections, /registration and /logging are served
+    #[arg(long, env = "ADMIN_PORT", value_name = "PORT", default_value_t = AGENT_ADMIN_PORT)]
+    pub admin_port: u16,
 
     /// Address that probes of this node have towards pods, IPv4
     #[arg(long, env = "HOST_PROBE_SNAT_IP", value_name = "IP", default_value_t = ports::HOST_PROBE_V4)]
@@ -187,6 +191,9 @@ pub enum LogFormatSetting {
     /// One JSON object a line
     Json,
 }
+
+/// Where the agent's pages for its own machine are, on 127.0.0.1.
+pub const AGENT_ADMIN_PORT: u16 = 15010;
 
 impl Config {
     /// The plugin's socket.

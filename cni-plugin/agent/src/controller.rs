@@ -46,6 +46,15 @@ pub struct Conditions {
     pub host: BlockReady,
 }
 
+/// What the loop is told by others than the plugin and whoever says what belongs here.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Pods that a ztunnel would not take.
+    pub refused: mpsc::UnboundedReceiver<PodKey>,
+    /// To be used once running pods were looked for and are listed with ztunnel; nothing where all are known.
+    pub surveyed: Option<oneshot::Sender<()>>,
+}
+
 /// Sends requests to the loop. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Requests {
@@ -88,6 +97,8 @@ pub struct Controller {
     /// Each ends when the rules of its pod have changed.
     watches: FuturesUnordered<BoxFuture<'static, Option<PodWatch>>>,
     not_ready: (Option<BlockReady>, Option<BlockReady>),
+    /// Used once running pods were looked for, where what was written down is not complete.
+    surveyed: Option<oneshot::Sender<()>>,
     last_request: u64,
 }
 
@@ -166,13 +177,19 @@ impl Controller {
             work: FuturesUnordered::new(),
             watches: FuturesUnordered::new(),
             not_ready: (Some(conditions.assignments), Some(conditions.host)),
+            surveyed: None,
             last_request: 0,
         };
         (controller, Requests { inbox: sender })
     }
 
     /// Runs until every [`Requests`] is dropped.
-    pub async fn run(mut self, mut source: Source) {
+    pub async fn run(mut self, mut source: Source, inputs: Inputs) {
+        let Inputs {
+            mut refused,
+            surveyed,
+        } = inputs;
+        self.surveyed = surveyed;
         let mut audit = interval(self.deadlines.audit);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -188,6 +205,7 @@ impl Controller {
                     changed
                 }),
                 event = source.next() => Some(event),
+                Some(key) = refused.recv() => Some(Event::ProxyRefused(key)),
                 _ = audit.tick() => Some(Event::Audit),
             };
             if let Some(event) = event {
@@ -195,6 +213,9 @@ impl Controller {
             }
             for watch in self.operations.take_watches() {
                 self.watches.push(Box::pin(watch.changed()));
+            }
+            for (key, connections) in self.operations.take_older() {
+                self.handle(Event::Older(key, connections));
             }
         }
     }
@@ -270,11 +291,26 @@ impl Controller {
                 Action::Forget(key) => self.forget(&key),
             }
         }
+        self.survey();
         self.metrics.set_pods(&self.state.counts());
         if !self.leaving.is_empty() && self.state.has_left() {
             for reply in self.leaving.drain(..) {
                 let _ = reply.send(Answer::Done);
             }
+        }
+    }
+
+    /// Running pods were looked for once, and are listed with ztunnel before any can connect: it drops what the snapshot
+    /// does not list.
+    fn survey(&mut self) {
+        if !self.state.is_surveyed() {
+            return;
+        }
+        if let Some(surveyed) = self.surveyed.take() {
+            self.operations.list(self.state.records());
+            self.persist();
+            // Whoever waits for it may have ended.
+            let _ = surveyed.send(());
         }
     }
 
@@ -303,7 +339,8 @@ impl Controller {
     }
 
     fn persist(&mut self) {
-        if let Err(error) = self.file.write(self.state.records()) {
+        let complete = self.surveyed.is_none();
+        if let Err(error) = self.file.write(self.state.records(), complete) {
             tracing::error!(%error, "what is known of this node's pods cannot be written down");
             let failed = Event::PersistFailed(error.to_string());
             self.work.push(Box::pin(std::future::ready(failed)));
@@ -343,3 +380,6 @@ impl Controller {
 
 /// Requests that wait for the loop, which answers none itself and never waits.
 const QUEUE: usize = 256;
+
+#[cfg(test)]
+mod tests;

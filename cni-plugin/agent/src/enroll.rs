@@ -6,33 +6,38 @@
 //! leads to the same end as the straight way.
 //!
 //! # Layout
-//! - this file: events, actions and the decision. Start here.
+//! - this file: events and the decision. Start here. [`action`]: what is decided. [`record`]: what is written down.
 //! - [`pod`]: one pod: what is done, what is wanted, which operation comes next.
-//! - `running`: pods that run already and that no plugin told of. `reasons`: what a pod waits for, in words.
+//! - `running`: pods that run already and that no plugin told of. `drift`: somebody else writes what the agent announces.
+//!   `reasons`: what a pod waits for, in words.
 //!
 //! ```text
 //! starting   ADD -> wait for the assignment -> rules -> host set -> ZDS Add -> report "enabled" -> answer
 //! running    member: search for its namespace, where no plugin told of it -> ZDS Add -> rules -> host set -> report "enabled"
-//! leaving    assignment: outside -> report "plain" -> remove the rules -> ZDS Del -> host set
+//! leaving    assignment: outside -> report "plain" -> redirect nothing new -> drain -> ZDS Del -> remove the rules -> host set
 //! gone       DEL, or the namespace is not there any more -> ZDS Del -> withdraw -> forget
 //! ```
 
+pub mod action;
+mod drift;
 pub mod pod;
 mod reasons;
+pub mod record;
 mod running;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mesh_register::{Assignment, AssignmentEvent, Redirection};
+use mesh_register::{Assignment, AssignmentEvent};
 use mesh_types::NamespacedName;
 
-pub use pod::{Enrolment, PodKey, Record, Role, Settings};
+pub use action::{Action, Answer, Failure, Operation, Pace};
 use pod::{Pod, Progress};
+pub use record::{Enrolment, PodKey, Record, Role, Settings};
 
 use crate::roster::Instance;
-use crate::search::Sought;
+use crate::sockets::Connection;
 use running::{Search, Wanted};
 
 /// A request of the plugin that waits for its answer.
@@ -80,6 +85,10 @@ pub enum Event {
     Audit,
     /// Somebody, perhaps this agent, changed the rules of a pod.
     RulesChanged(PodKey),
+    /// ztunnel would not take a pod, which it may have had before: it has restarted.
+    ProxyRefused(PodKey),
+    /// These connections of a pod are older than its rules.
+    Older(PodKey, Vec<Connection>),
     /// The state file could not be written.
     PersistFailed(String),
 }
@@ -91,81 +100,6 @@ pub struct SandboxName {
     pub container_id: String,
     /// Its pod, where the runtime still knows it.
     pub pod: Option<NamespacedName>,
-}
-
-/// What to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Write [`State::records`] down before anything that follows.
-    Persist,
-    /// Start this operation on a pod; answer with [`Event::Done`].
-    Start(PodKey, Epoch, Operation),
-    /// After this time, [`Event::Retry`].
-    RetryAfter(PodKey, Epoch, Duration),
-    /// Make the node's probe rules hold for exactly these addresses; answer with [`Event::HostDone`].
-    SetHost(BTreeSet<IpAddr>),
-    /// After this time, [`Event::RetryHost`].
-    RetryHostAfter(Duration),
-    /// Look for the namespaces of pods that run; answer with [`Event::Searched`].
-    Search(Vec<Sought>),
-    /// After this time, [`Event::RetrySearch`].
-    RetrySearchAfter(Duration),
-    /// Answer a request.
-    Answer(RequestId, Answer),
-    /// A pod is no longer known: let go of its namespace.
-    Forget(PodKey),
-}
-
-/// One step towards what is wanted of a pod.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// The namespace is still the pod's, and its rules are these; put right what is not.
-    EnsureRules(Settings),
-    /// The namespace is still the pod's.
-    EnsureNamespace,
-    /// Remove every rule of ours.
-    RemoveRules,
-    /// Hand the pod to ztunnel.
-    ProxyAdd(Role),
-    /// Take it back.
-    ProxyDel,
-    /// Tell the control plane.
-    Report(Redirection),
-    /// Tell the control plane that the pod is gone.
-    Withdraw,
-}
-
-/// Why an operation failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// Somebody is away; it is tried again.
-    Unavailable(String),
-    /// It was refused; whoever waits is told at once. It is tried again all the same, less often.
-    Refused(String),
-    /// The pod's namespace is not there any more.
-    NamespaceGone,
-}
-
-impl Failure {
-    /// One line for people.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        match self {
-            Self::Unavailable(reason) | Self::Refused(reason) => reason,
-            Self::NamespaceGone => "the pod's network namespace is gone",
-        }
-    }
-}
-
-/// The answer to the plugin.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// Yes.
-    Done,
-    /// Not now (HTTP 503).
-    Unavailable(String),
-    /// No (HTTP 500).
-    Refused(String),
 }
 
 /// Everything that the agent knows.
@@ -277,17 +211,13 @@ impl State {
             }
             Event::Deadline(request) => self.deadline(request, &mut actions),
             Event::Connected => self.control_plane.connected = true,
-            Event::Assignment(event) => self.assignment(event),
-            Event::Expect(assignment, instance) => self.want(assignment, Some(instance)),
+            Event::Assignment(event) => self.assignment(event, &mut actions),
+            Event::Expect(assignment, instance) => self.want(assignment, Some(instance), &mut actions),
             Event::Searched(found) => self.searched(found, &mut actions),
             Event::RetrySearch => self.search.rested(),
             Event::Leave => self.leave(),
             Event::Done(key, epoch, result) => self.done(&key, epoch, result, &mut actions),
-            Event::Retry(key, epoch) => {
-                if let Some(pod) = self.pods.get_mut(&key) {
-                    pod.retry(epoch);
-                }
-            }
+            Event::Retry(key, epoch) => self.retry(&key, epoch, &mut actions),
             Event::HostDone(addresses, result) => self.host_done(addresses, result, &mut actions),
             Event::RetryHost => self.host.resting = false,
             Event::Audit => {
@@ -299,6 +229,12 @@ impl State {
                     pod.doubt();
                 }
             }
+            Event::ProxyRefused(key) => {
+                if let Some(pod) = self.pods.get_mut(&key) {
+                    pod.proxy_refused();
+                }
+            }
+            Event::Older(key, connections) => self.older(&key, connections, &mut actions),
             Event::PersistFailed(reason) => {
                 let reason = format!("the agent's state file cannot be written: {reason}");
                 for pod in self.pods.values_mut() {
@@ -373,9 +309,38 @@ impl State {
         actions.push(Action::Answer(request, answer));
     }
 
-    fn assignment(&mut self, event: AssignmentEvent) {
+    fn retry(&mut self, key: &PodKey, epoch: Epoch, actions: &mut Vec<Action>) {
+        let Some(pod) = self.pods.get_mut(key) else { return };
+        pod.retry(epoch);
+        let next = Epoch(self.epoch + 1);
+        if let Some(pause) = pod.drift.over(epoch, next) {
+            self.epoch += 1;
+            actions.push(Action::RetryAfter(key.clone(), next, pause));
+        }
+    }
+
+    /// What was reported of a pod is not what others read.
+    fn drifted(&mut self, key: &PodKey, actions: &mut Vec<Action>) {
+        let Some(pod) = self.pods.get_mut(key) else { return };
+        self.epoch += 1;
+        let epoch = Epoch(self.epoch);
+        if let Some(pause) = pod.drift.found(epoch) {
+            actions.push(Action::RetryAfter(key.clone(), epoch, pause));
+        }
+    }
+
+    fn older(&mut self, key: &PodKey, mut connections: Vec<Connection>, actions: &mut Vec<Action>) {
+        let Some(pod) = self.pods.get_mut(key) else { return };
+        connections.truncate(MAX_OLDER);
+        if pod.record.older != connections {
+            pod.record.older = connections;
+            actions.push(Action::Persist);
+        }
+    }
+
+    fn assignment(&mut self, event: AssignmentEvent, actions: &mut Vec<Action>) {
         match event {
-            AssignmentEvent::Assign(assignment) => self.want(assignment, None),
+            AssignmentEvent::Assign(assignment) => self.want(assignment, None, actions),
             // A pod that still runs stays as it is until its DEL: nothing says that it is to be out of the mesh.
             AssignmentEvent::Unassign(name) => drop(self.wanted.remove(&name)),
             AssignmentEvent::SnapshotComplete => {
@@ -392,11 +357,14 @@ impl State {
             return;
         };
         match result {
-            Ok(()) => {
-                if pod.succeeded(operation) == Progress::Recorded {
-                    actions.push(Action::Persist);
+            Ok(()) => match pod.succeeded(operation) {
+                Progress::Made => {}
+                Progress::Recorded => actions.push(Action::Persist),
+                Progress::Contradicted => {
+                    pod.report_again();
+                    self.drifted(key, actions);
                 }
-            }
+            },
             Err(Failure::NamespaceGone) => pod.gone(),
             Err(failure) => pod.failed(&operation, &failure, epoch, actions),
         }
@@ -479,6 +447,8 @@ pub struct Counts {
 }
 
 const HOST_RETRY: Duration = Duration::from_secs(1);
+/// Connections that are written down for each pod; whoever opens more is known well enough by these.
+const MAX_OLDER: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use crate::announce::Announcer;
 use crate::config::HostConfig;
 use crate::controller::Requests;
+use crate::controller::operations::SHOW_ZTUNNEL;
 use crate::enroll::{Answer, Authority, PodKey, Record, SandboxName};
 use crate::metrics::{Metrics, RequestOutcome};
 use crate::search;
@@ -235,7 +236,9 @@ impl Inner {
 
     fn status(&self) -> Answer {
         if self.zds.connected() == 0 {
-            return Answer::Unavailable("no ztunnel is connected to the node agent".to_owned());
+            return Answer::Unavailable(format!(
+                "no ztunnel is connected to the node agent; its pods: {SHOW_ZTUNNEL}"
+            ));
         }
         let status = self.announcer.status();
         if status.connected {
@@ -295,6 +298,7 @@ impl Inner {
             netns: netns.id(),
             ips,
             enrolment: None,
+            older: Vec::new(),
         };
         Ok((record, netns))
     }

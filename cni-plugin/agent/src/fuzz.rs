@@ -7,9 +7,10 @@ use crate::install::plan::{self, Entry, File, Found, Place, Step, Wanted};
 /// # Panics
 /// Panics when records do not survive their own encoding.
 pub fn state_file(data: &[u8]) {
-    if let Ok(records) = crate::state_file::parse(data) {
-        let written = crate::state_file::encode(records.iter()).expect("records are JSON");
-        assert_eq!(crate::state_file::parse(&written).as_ref(), Ok(&records));
+    if let Ok(known) = crate::state_file::parse(data) {
+        let written =
+            crate::state_file::encode(known.records.iter(), known.complete).expect("records are JSON");
+        assert_eq!(crate::state_file::parse(&written).as_ref(), Ok(&known));
     }
 }
 
@@ -61,5 +62,5 @@ pub fn process(data: &[u8]) {
         assert!((32..=36).contains(&uid.len()) && uid.is_ascii());
     }
     let _ = crate::search::process::start_time(data);
-    let _ = crate::older::parse(data).count();
+    let _ = crate::sockets::parse(data).count();
 }

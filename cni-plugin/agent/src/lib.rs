@@ -4,7 +4,8 @@
 //! - [`enroll`]: what is to be done for which pod; pure. Start here.
 //! - [`controller`]: the loop that carries it out, and the operations on the world.
 //! - [`membership`]: in a cluster or without one. [`source`]: who says what belongs here: the control plane, or the API server, whose objects [`roster`] judges; pure.
-//! - [`search`]: the namespaces of pods that run already. [`older`]: their connections of before.
+//! - [`search`]: the namespaces of pods that run already. [`sockets`]: a pod's connections. [`older`]: those of before its
+//!   enrolment. [`drain`]: those that are to end before it leaves.
 //! - [`announce`]: telling others what became of a pod.
 //! - [`kernel`]: rules and routes in a namespace: compare, put right, remove.
 //! - [`events`]: the socket that the CNI plugin asks.
@@ -19,6 +20,7 @@ pub mod announce;
 pub mod app;
 pub mod config;
 pub mod controller;
+pub mod drain;
 pub mod enroll;
 pub mod events;
 #[doc(hidden)]
@@ -30,5 +32,6 @@ pub mod metrics;
 pub mod older;
 pub mod roster;
 pub mod search;
+pub mod sockets;
 pub mod source;
 pub mod state_file;

@@ -14,7 +14,7 @@ use mesh_tls::service::{RootSource, client_config};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::announce::{Annotator, Announcer};
+use crate::announce::{Annotator, Announcer, Registration};
 use crate::config::{Config, MembershipSetting};
 use crate::install::ending::{Ending, Owner, ending};
 use crate::source::Source;
@@ -119,7 +119,10 @@ fn registration(config: &Config) -> anyhow::Result<Membership> {
     let (registrar, assignments, driver) = mesh_register::client(client, channel);
     Ok(Membership {
         source: Source::registration(assignments, &registrar),
-        announcer: Announcer::Registration(registrar.clone()),
+        announcer: Announcer::Registration(Registration {
+            registrar: registrar.clone(),
+            settle: config.cluster.settle(),
+        }),
         registrar: Some(registrar),
         driver: Some(Box::pin(driver)),
         daemonset: None,

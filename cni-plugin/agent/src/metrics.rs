@@ -16,6 +16,7 @@ pub struct Metrics {
     ztunnel_connected: IntGauge,
     pods: IntGaugeVec,
     repairs: IntCounter,
+    cut: IntCounter,
     installs: IntCounterVec,
     install_ready: IntGauge,
 }
@@ -78,6 +79,11 @@ impl Metrics {
                 "Times that rules were found changed by somebody else and put right",
             )
             .expect("constant names are valid"),
+            cut: IntCounter::new(
+                "lateen_node_unenroll_cut_connections_total",
+                "Connections that were still open when their pod's time for leaving the mesh was over",
+            )
+            .expect("constant names are valid"),
             installs: IntCounterVec::new(
                 Opts::new(
                     "istio_cni_installs_total",
@@ -92,12 +98,13 @@ impl Metrics {
             )
             .expect("constant names are valid"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.took.clone()),
             Box::new(metrics.ztunnel_connected.clone()),
             Box::new(metrics.pods.clone()),
             Box::new(metrics.repairs.clone()),
+            Box::new(metrics.cut.clone()),
             Box::new(metrics.installs.clone()),
             Box::new(metrics.install_ready.clone()),
         ];
@@ -129,6 +136,11 @@ impl Metrics {
     /// Rules were put right.
     pub fn repaired(&self) {
         self.repairs.inc();
+    }
+
+    /// A pod has left the mesh, and so many of its connections were cut.
+    pub fn cut(&self, connections: usize) {
+        self.cut.inc_by(u64::try_from(connections).unwrap_or(u64::MAX));
     }
 
     /// A look at the plugin on the host ended; `counts` where something was done or failed.

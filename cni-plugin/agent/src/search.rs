@@ -102,6 +102,7 @@ fn record(pod: &Sought, netns_path: PathBuf, netns: &Netns) -> Record {
         netns: netns.id(),
         ips: pod.ips.clone(),
         enrolment: None,
+        older: Vec::new(),
     }
 }
 

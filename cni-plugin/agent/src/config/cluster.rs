@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use mesh_kube::Access;
 
+use crate::controller::operations::DrainTimes;
 use crate::roster::rules::Rules;
 use crate::roster::selector::Enablement;
 
@@ -50,6 +51,11 @@ pub struct ClusterConfig {
     #[arg(long, env = "UNENROLL_SETTLE_SECONDS", value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=60))]
     pub settle: u64,
 
+    /// How long the connections of a pod that leaves the mesh are given to end by themselves, in seconds, once nothing new of
+    /// it passes ztunnel; what is open then is cut. 0 cuts at once
+    #[arg(long, env = "UNENROLL_DRAIN_SECONDS", value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub drain: u64,
+
     /// The DaemonSet that this agent is a pod of: while it exists, the agent leaves everything in place when it stops
     #[arg(
         long,
@@ -89,6 +95,7 @@ impl ClusterConfig {
             enablement: self.enablement.clone(),
             excluded: excluded.filter(|name| !name.is_empty()).collect(),
             own_namespace: self.pod_namespace.clone(),
+            own_daemonset: self.daemonset.clone(),
         }
     }
 
@@ -96,6 +103,15 @@ impl ClusterConfig {
     #[must_use]
     pub fn settle(&self) -> Duration {
         Duration::from_secs(self.settle)
+    }
+
+    /// How long connections of pods that leave are given; no more than half of the time that there is when all leave.
+    #[must_use]
+    pub fn drain(&self) -> DrainTimes {
+        DrainTimes {
+            usual: Duration::from_secs(self.drain),
+            leaving: self.leave_deadline() / 2,
+        }
     }
 
     /// How long pods may take to leave.

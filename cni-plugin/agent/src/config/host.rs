@@ -1,6 +1,7 @@
 //! What of the host the agent sees and changes; the names of variables are those of upstream's DaemonSet.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
@@ -98,9 +99,10 @@ impl HostConfig {
         }
     }
 
-    /// What is to be installed; `run_dir` and `pod_namespace` are what the plugin is told.
+    /// What is to be installed; `run_dir` and `pod_namespace` are what the plugin is told, which waits for somewhat longer than
+    /// the agent lets an ADD wait (`add_deadline`).
     #[must_use]
-    pub fn wanted(&self, run_dir: &Path, pod_namespace: Option<&str>) -> Wanted {
+    pub fn wanted(&self, run_dir: &Path, pod_namespace: Option<&str>, add_deadline: Duration) -> Wanted {
         let own = match self.own_file_name.as_str() {
             // As upstream's chart leaves it.
             "" => OWN_FILE,
@@ -119,7 +121,7 @@ impl HostConfig {
                 run_dir: run_dir.display().to_string(),
                 pod_namespace: pod_namespace.filter(|n| !n.is_empty()).map(str::to_owned),
                 exempt_prefixes: self.exempt_pod_prefixes.clone(),
-                timeout_seconds: None,
+                timeout_seconds: Some((add_deadline + PLUGIN_WAITS_LONGER).as_secs()),
             },
             group_readable: self.group_readable,
         }
@@ -139,6 +141,26 @@ impl HostConfig {
     }
 }
 
+/// So that the reason of a failure is the agent's.
+const PLUGIN_WAITS_LONGER: Duration = Duration::from_secs(5);
 const OWN_FILE: &str = "02-istio-cni.conflist";
 /// Upstream's name: behind every network's, so that no runtime takes it for one.
 const ALONE: &str = "YYY-istio-cni.conf";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_plugin_waits_longer_than_the_agent_lets_it_wait() {
+        for (set, waits) in [(&[][..], 15), (&["--add-deadline", "300"], 305)] {
+            let arguments = ["lateen-node"].iter().chain(set);
+            let config = Config::try_parse_from(arguments).expect("valid");
+            let wanted = config.host.wanted(Path::new("/run"), None, config.add_deadline());
+            assert_eq!(wanted.entry.timeout_seconds, Some(waits), "{set:?}");
+        }
+    }
+}

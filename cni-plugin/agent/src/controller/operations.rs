@@ -1,8 +1,10 @@
 //! What each operation does to the kernel, ztunnel and whoever is told of pods.
 //!
 //! # Layout
-//! - this file: one operation on one pod. [`running`]: pods that run already, and the end of all of them.
+//! - this file: one operation on one pod. `leaving`: those of a pod that leaves the mesh. `running`: pods that run already,
+//!   and the end of all of them.
 
+mod leaving;
 mod running;
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +20,7 @@ use cni_rules::rule::{InterfaceName, InvalidInterfaceName};
 use mesh_net::Netns;
 use mesh_zds::{Pod, PodInfo, PodUid, ZdsError, ZdsServer};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::announce::Announcer;
@@ -26,8 +28,9 @@ use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
 use crate::kernel::watch::RulesWatch;
 use crate::kernel::{Kernel, KernelError, Memory, NodeRules};
 use crate::metrics::Metrics;
-use crate::older::Connection;
 use crate::search::Places;
+use crate::sockets::Connection;
+pub use leaving::DrainTimes;
 
 /// The world that operations act on. Cloning shares it.
 #[derive(Clone)]
@@ -51,6 +54,10 @@ pub struct World {
     pub probe: ProbeAddresses,
     /// Whether DNS is captured where a pod's annotations do not say.
     pub dns_capture: DnsCapture,
+    /// How long the connections of a pod that leaves are given to end.
+    pub drain: DrainTimes,
+    /// Bounds how many namespaces are asked for their connections at once.
+    pub looks: Semaphore,
     /// Counts repairs.
     pub metrics: Metrics,
     /// What is held for which pod.
@@ -80,6 +87,10 @@ pub struct Held {
     fresh: Vec<PodWatch>,
     /// Connections of each pod from before its rules.
     older: HashMap<PodKey, Vec<Connection>>,
+    /// Those that were found since they were last asked for.
+    found_older: Vec<(PodKey, Vec<Connection>)>,
+    /// Connections of pods that are leaving, as they were when nothing new was redirected any more.
+    released: HashMap<PodKey, BTreeSet<Connection>>,
     /// The addresses that the node's rules held for last.
     host: Option<BTreeSet<IpAddr>>,
 }
@@ -113,6 +124,7 @@ impl Held {
         self.ruled.remove(key);
         self.watched.remove(key);
         self.older.remove(key);
+        self.released.remove(key);
     }
 }
 
@@ -176,6 +188,12 @@ impl Operations {
         std::mem::take(&mut self.world.held.lock().fresh)
     }
 
+    /// Connections that are older than their pods' rules, found since the last call.
+    #[must_use]
+    pub fn take_older(&self) -> Vec<(PodKey, Vec<Connection>)> {
+        std::mem::take(&mut self.world.held.lock().found_older)
+    }
+
     /// Lets go of everything of a pod.
     pub fn let_go(&self, key: &PodKey) {
         self.world.held.lock().let_go(key);
@@ -194,11 +212,20 @@ impl Operations {
                 Err(Failure::Unavailable(_) | Failure::Refused(_)) => None,
             };
             if netns.is_some() {
-                let by = RuledBy::Predecessor;
-                self.world.held.lock().ruled.insert(record.key.clone(), by);
+                let mut held = self.world.held.lock();
+                held.ruled.insert(record.key.clone(), RuledBy::Predecessor);
+                held.older.insert(record.key.clone(), record.older.clone());
             }
-            if let Err(error) = self.world.zds.restore(pod(record, &enrolment.role, netns)) {
-                tracing::error!(pod = %record.pod, %error, "a pod cannot be handed to ztunnel again");
+            self.world.list(record, &enrolment.role, netns);
+        }
+    }
+
+    /// Lists the pods that were found to be in the mesh with ztunnel, as [`Self::restore`] does; nothing is known of their
+    /// rules.
+    pub fn list<'a>(&self, records: impl Iterator<Item = &'a Record>) {
+        for record in records {
+            if let (Some(enrolment), Ok(netns)) = (&record.enrolment, self.world.namespace(record)) {
+                self.world.list(record, &enrolment.role, Some(netns));
             }
         }
     }
@@ -214,6 +241,8 @@ impl Operations {
             match operation {
                 Operation::EnsureRules(settings) => world.ensure_rules(&record, &settings).await,
                 Operation::EnsureNamespace => world.namespace(&record).map(drop),
+                Operation::ReleaseRules => world.release_rules(&record).await,
+                Operation::Drain(pace) => world.drain(&record, pace).await,
                 Operation::RemoveRules => world.remove_rules(&record).await,
                 Operation::ProxyAdd(role) => world.proxy_add(&record, &role).await,
                 Operation::ProxyDel => world.proxy_del(&record).await,
@@ -241,6 +270,12 @@ impl Operations {
 // === impl World ===
 
 impl World {
+    fn list(&self, record: &Record, role: &Role, netns: Option<Netns>) {
+        if let Err(error) = self.zds.restore(pod(record, role, netns)) {
+            tracing::error!(pod = %record.pod, %error, "a pod cannot be handed to ztunnel again");
+        }
+    }
+
     /// The pod's namespace, if the one at its path still is the one that it was.
     fn namespace(&self, record: &Record) -> Result<Netns, Failure> {
         let found = Netns::open(&record.netns_path).map_err(|e| match e.kind() {
@@ -314,23 +349,6 @@ impl World {
         self.held.lock().watched.insert(key.clone(), end);
     }
 
-    /// First nothing new is redirected, then ztunnel lets go of what it carries, and only then the rest goes: without it
-    /// the ends of those connections would not hear that they were cut, and send on, in the clear.
-    async fn remove_rules(&self, record: &Record) -> Result<(), Failure> {
-        let netns = self.namespace(record)?;
-        self.held.lock().watched.remove(&record.key);
-        let released = self.kernel.release_pod(&netns).await;
-        released.map_err(|e| rules_failure(record, &e))?;
-        self.proxy_del(record).await?;
-        self.kernel
-            .clear_pod(&netns)
-            .await
-            .map_err(|e| rules_failure(record, &e))?;
-        self.held.lock().unruled(&record.key);
-        tracing::info!(pod = %record.pod, "a running pod has left the mesh");
-        Ok(())
-    }
-
     async fn proxy_add(&self, record: &Record, role: &Role) -> Result<(), Failure> {
         let added = self.hand_over(record, role).await;
         if added.is_err() && self.held.lock().ruled.contains_key(&record.key) {
@@ -349,7 +367,7 @@ impl World {
             }
             Ok(Err(error)) => Err(Failure::Unavailable(format!("pod {name}: {error}"))),
             Err(_) if self.zds.connected() == 0 => Err(Failure::Unavailable(format!(
-                "no ztunnel is connected to the node agent, so pod {name} cannot be handed over"
+                "no ztunnel is connected to the node agent, so pod {name} cannot be handed over; its pods: {SHOW_ZTUNNEL}"
             ))),
             Err(_) => Err(Failure::Unavailable(format!(
                 "ztunnel has not taken pod {name} in time"
@@ -458,6 +476,8 @@ fn rules_failure(record: &Record, error: &KernelError) -> Failure {
     }
 }
 
+/// Shows ztunnel's pods and what became of them.
+pub(crate) const SHOW_ZTUNNEL: &str = "kubectl get pods -A -o wide -l app=ztunnel";
 /// ztunnel has 5 s to answer, and may just be restarting.
 const PROXY_DEADLINE: Duration = Duration::from_secs(6);
 /// Every connected ztunnel answers within 5 s or is cut off; another message may be ahead.

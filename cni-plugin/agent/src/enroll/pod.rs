@@ -1,84 +1,26 @@
 //! One pod: what is done, what is wanted, which operation comes next.
 
+mod announced;
+
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_net::NetnsId;
 use mesh_register::{Assignment, Membership, Redirection};
-use mesh_types::NamespacedName;
-use serde::{Deserialize, Serialize};
 
-use super::{Action, Answer, Epoch, Failure, Operation, RequestId, SandboxName};
-
-/// A pod's key: Kubernetes' uid, or the sandbox's id where the runtime passes none.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PodKey(pub String);
-
-/// What is written down of a pod, so that a restart finds it again.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Record {
-    /// Its key.
-    pub key: PodKey,
-    /// Its name.
-    pub pod: NamespacedName,
-    /// The runtime's id of its sandbox.
-    pub container_id: Option<String>,
-    /// Where its network namespace was at ADD.
-    pub netns_path: PathBuf,
-    /// Which namespace that was; a path can be given to another one.
-    pub netns: NetnsId,
-    /// Its addresses, the main one first.
-    pub ips: Vec<IpAddr>,
-    /// What was begun for it: from before its first rule until after its last.
-    pub enrolment: Option<Enrolment>,
-}
-
-impl Record {
-    /// Kubernetes' uid of the pod, where it is known.
-    #[must_use]
-    pub fn uid(&self) -> Option<&str> {
-        let PodKey(key) = &self.key;
-        let stands_in = self.container_id.as_ref() == Some(key) || self.pod.to_string() == *key;
-        (!stands_in).then_some(key)
-    }
-}
-
-/// As what a pod is in the mesh.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Enrolment {
-    /// Who it is there.
-    pub role: Role,
-    /// How its traffic is captured.
-    pub settings: Settings,
-}
-
-/// Who a pod is, towards ztunnel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Role {
-    /// Its service account.
-    pub service_account: String,
-}
-
-/// How a pod's traffic is captured, as its annotations say.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Settings {
-    /// `ambient.istio.io/bypass-inbound-capture`.
-    pub bypass_inbound_capture: bool,
-    /// `ambient.istio.io/dns-capture`; `None` means the agent's default.
-    pub dns_capture: Option<bool>,
-    /// `istio.io/reroute-virtual-interfaces`.
-    pub reroute_virtual_interfaces: Vec<String>,
-}
+use super::action::{Action, Answer, Failure, Operation, Pace};
+use super::drift::Drift;
+use super::record::{Enrolment, Record, Role, Settings};
+use super::{Epoch, RequestId, SandboxName};
 
 /// Whether something changed that is written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
     Made,
     Recorded,
+    /// Something else was written than what was reported.
+    Contradicted,
 }
 
 /// What is known of ztunnel's part.
@@ -99,6 +41,10 @@ enum Rules {
     /// None of ours.
     None,
     These(Settings),
+    /// Nothing new is redirected. `drained`: nothing redirected is open any more either, or its time is over.
+    Released {
+        drained: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -111,6 +57,12 @@ pub(super) struct Pod {
     rules: Rules,
     proxy: Proxy,
     reported: Option<Redirection>,
+    /// What others said while a report was under way: somebody has written something else since, or it is not heard of yet.
+    contradicted: bool,
+    /// Others who write what is reported.
+    pub(super) drift: Drift,
+    /// How long its connections are given when it leaves.
+    pace: Pace,
     /// Its namespace was found to be the one that it was, since the last doubt.
     seen: bool,
     /// There was doubt while it was being looked at: what is found then may be older.
@@ -149,6 +101,9 @@ impl Pod {
             rules: Rules::None,
             proxy: Proxy::Absent,
             reported: None,
+            contradicted: false,
+            drift: Drift::default(),
+            pace: Pace::Usual,
             seen: true,
             doubted: false,
             running: false,
@@ -252,6 +207,20 @@ impl Pod {
         self.resting = None;
     }
 
+    /// It is to stay after all: nobody waits for its connections to end.
+    pub(super) fn stays(&mut self) {
+        self.busy
+            .take_if(|(operation, _)| matches!(operation, Operation::Drain(_)));
+    }
+
+    /// The mesh leaves the node.
+    pub(super) fn hurry(&mut self) {
+        if self.pace != Pace::Leaving {
+            self.pace = Pace::Leaving;
+            self.stays();
+        }
+    }
+
     pub(super) fn answer_all(&mut self, answer: &Answer, actions: &mut Vec<Action>) {
         let adds = self.adds.drain(..);
         actions.extend(adds.map(|request| Action::Answer(request, answer.clone())));
@@ -315,17 +284,26 @@ impl Pod {
         if self.proxy != Proxy::Taken(role.clone()) {
             return Some(Operation::ProxyAdd(role.clone()));
         }
-        let enabled = Redirection::Enabled;
-        (self.reported != Some(enabled)).then_some(Operation::Report(enabled))
+        self.report(Redirection::Enabled)
     }
 
-    /// First nobody may send it mTLS any more, then its own traffic is no longer captured, then ztunnel lets it go (see
-    /// [`Self::next_of_outsider`]): the other way round, new connections would run into listeners that are gone.
+    /// First nobody may send it mTLS any more, then its own traffic is no longer captured, then what ztunnel carries of it
+    /// ends, and only then ztunnel lets it go: the other way round, new connections would run into listeners that are gone.
     fn next_of_reversal(&self) -> Option<Operation> {
         if self.reported != Some(Redirection::Plain) {
             return Some(Operation::Report(Redirection::Plain));
         }
-        Some(Operation::RemoveRules)
+        Some(match self.rules {
+            Rules::Unknown | Rules::These(_) => Operation::ReleaseRules,
+            Rules::Released { drained: false } => Operation::Drain(self.pace),
+            Rules::Released { drained: true } | Rules::None => Operation::RemoveRules,
+        })
+    }
+
+    /// What is reported already need not be, and what somebody else changes all the time waits.
+    fn report(&self, redirection: Redirection) -> Option<Operation> {
+        let due = self.reported != Some(redirection) && !self.drift.holds();
+        due.then_some(Operation::Report(redirection))
     }
 
     fn next_of_outsider(&self) -> Option<Operation> {
@@ -335,8 +313,7 @@ impl Pod {
         if self.proxy != Proxy::Absent {
             return Some(Operation::ProxyDel);
         }
-        let plain = Redirection::Plain;
-        (self.reported != Some(plain)).then_some(Operation::Report(plain))
+        self.report(Redirection::Plain)
     }
 
     fn next_of_leaving(&self, leaving: Leaving) -> Option<Operation> {
@@ -349,7 +326,7 @@ impl Pod {
 
     /// Everything is as the control plane wants it.
     pub(super) fn is_settled(&self, wanted: Option<&Assignment>, host: Option<&BTreeSet<IpAddr>>) -> bool {
-        let idle = self.busy.is_none() && self.leaving.is_none() && self.seen;
+        let idle = self.busy.is_none() && self.leaving.is_none() && self.seen && !self.drift.holds();
         idle && wanted.is_some() && self.next(wanted, host).is_none() && self.resting.is_none() && {
             self.record.enrolment.is_none() || self.probes_work(host)
         }
@@ -389,16 +366,22 @@ impl Pod {
     pub(super) fn begin(&mut self, operation: Operation, epoch: Epoch) {
         match &operation {
             // From here on it may be half done.
-            Operation::EnsureRules(_) if self.rules == Rules::None => self.rules = Rules::Unknown,
+            Operation::EnsureRules(_) if !matches!(self.rules, Rules::These(_)) => {
+                self.rules = Rules::Unknown
+            }
+            Operation::ReleaseRules => self.rules = Rules::Unknown,
             Operation::RemoveRules => {
-                self.rules = Rules::Unknown;
                 // ztunnel lets go of it on the way.
                 if let Proxy::Taken(role) = &self.proxy {
                     self.proxy = Proxy::Listed(role.clone());
                 }
             }
             Operation::ProxyAdd(role) => self.proxy = Proxy::Listed(role.clone()),
-            Operation::Report(_) => self.reported = None,
+            Operation::Report(_) => {
+                self.reported = None;
+                self.contradicted = false;
+                self.drift.announced();
+            }
             _ => {}
         }
         self.doubted = false;
@@ -420,9 +403,12 @@ impl Pod {
                 self.rules = Rules::These(settings);
             }
             Operation::EnsureNamespace => self.seen = !self.doubted,
+            Operation::ReleaseRules => self.rules = Rules::Released { drained: false },
+            Operation::Drain(_) => self.rules = Rules::Released { drained: true },
             Operation::RemoveRules => {
                 self.rules = Rules::None;
                 self.record.enrolment = None;
+                self.record.older.clear();
                 return Progress::Recorded;
             }
             Operation::ProxyAdd(role) => self.proxy = Proxy::Taken(role),
@@ -430,6 +416,9 @@ impl Pod {
             Operation::Report(redirection) => {
                 self.reported = Some(redirection);
                 self.running = redirection == Redirection::Plain;
+                if self.contradicted {
+                    return Progress::Contradicted;
+                }
             }
             Operation::Withdraw => self.leaving = Some(Leaving::Withdrawn),
         }

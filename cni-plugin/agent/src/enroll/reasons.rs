@@ -3,6 +3,7 @@
 use std::fmt;
 
 use mesh_register::Membership;
+use mesh_types::NamespacedName;
 
 use super::pod::Pod;
 use super::{Authority, Operation, State};
@@ -26,7 +27,10 @@ impl State {
             None if !self.control_plane.told_everything => {
                 format!("{authority} has not yet said what belongs on this node, nor whether pod {name} does")
             }
-            None => format!("{authority} has not assigned pod {name} to this node"),
+            None => format!(
+                "{authority} has not assigned pod {name} to this node{}",
+                self.look_at(pod)
+            ),
             Some(assignment) => match (pod.doing(), &self.host.problem) {
                 (Some(Operation::ProxyAdd(_)), _) => format!("ztunnel has not taken pod {name} yet"),
                 (Some(Operation::Report(_)), _) if !self.control_plane.connected => {
@@ -34,6 +38,11 @@ impl State {
                 }
                 (Some(Operation::Report(_)), _) => {
                     format!("{authority} has not confirmed the registration of pod {name} yet")
+                }
+                (Some(Operation::Drain(_)), _) => {
+                    format!(
+                        "pod {name} leaves the mesh when its connections through ztunnel have ended, or their time has"
+                    )
                 }
                 (Some(operation), _) => format!("pod {name} is not ready yet: {operation:?} is under way"),
                 (None, Some(problem)) => problem.clone(),
@@ -43,6 +52,19 @@ impl State {
                     format!("pod {name} is to be {what} the mesh and is on its way")
                 }
             },
+        }
+    }
+}
+
+impl State {
+    /// The command that shows what the authority has of a pod.
+    fn look_at(&self, pod: &Pod) -> String {
+        let NamespacedName { namespace, name } = &pod.record.pod;
+        match self.control_plane.authority {
+            Authority::ApiServer => {
+                format!("; what it has of it: kubectl get pod -n {namespace} {name} -o wide")
+            }
+            Authority::ControlPlane => String::new(),
         }
     }
 }

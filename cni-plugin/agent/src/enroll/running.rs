@@ -6,8 +6,8 @@ use std::time::Duration;
 use mesh_register::{Assignment, Membership, Options};
 use mesh_types::NamespacedName;
 
-use super::pod::{Pod, PodKey, Record};
-use super::{Action, State};
+use super::pod::Pod;
+use super::{Action, PodKey, Record, State};
 use crate::roster::Instance;
 use crate::search::Sought;
 
@@ -52,14 +52,29 @@ impl Search {
 }
 
 impl State {
-    pub(super) fn want(&mut self, mut assignment: Assignment, instance: Option<Instance>) {
+    pub(super) fn want(
+        &mut self,
+        mut assignment: Assignment,
+        instance: Option<Instance>,
+        actions: &mut Vec<Action>,
+    ) {
         self.control_plane.connected = true;
         if self.search.leaving {
             assignment.membership = Membership::Outside;
         }
         let name = assignment.workload.clone();
+        let mut drifted = Vec::new();
         for pod in self.pods.values_mut().filter(|pod| pod.record.pod == name) {
             pod.try_now();
+            if assignment.membership == Membership::Member {
+                pod.stays();
+            }
+            if instance.as_ref().is_some_and(|instance| pod.announced(instance)) {
+                drifted.push(pod.record.key.clone());
+            }
+        }
+        for key in drifted {
+            self.drifted(&key, actions);
         }
         self.wanted.insert(name, Wanted { assignment, instance });
     }
@@ -72,6 +87,7 @@ impl State {
         }
         for pod in self.pods.values_mut() {
             pod.try_now();
+            pod.hurry();
             let (name, enrolment) = (&pod.record.pod, &pod.record.enrolment);
             let Some(enrolment) = enrolment else { continue };
             let assignment = || Assignment {
@@ -91,6 +107,12 @@ impl State {
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.pods.values().all(|pod| pod.record.enrolment.is_none())
+    }
+
+    /// Whether every pod that is to be in the mesh, or says that it is, was looked for once.
+    #[must_use]
+    pub fn is_surveyed(&self) -> bool {
+        self.control_plane.told_everything && self.search.under_way.is_none()
     }
 
     /// Looks for the pods that are to be in the mesh, or say that they are, and are not known.

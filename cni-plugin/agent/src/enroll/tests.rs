@@ -135,6 +135,7 @@ fn record(n: u8) -> Record {
         },
         ips: vec![IpAddr::from([10, 0, 0, n])],
         enrolment: None,
+        older: Vec::new(),
     }
 }
 
@@ -326,7 +327,16 @@ fn a_pod_that_leaves_is_announced_plain_before_it_loses_its_proxy() {
     bench.settle();
     assert_eq!(
         bench.take_log(),
-        steps(1, &["Report(Plain)", "RemoveRules", "ProxyDel"])
+        steps(
+            1,
+            &[
+                "Report(Plain)",
+                "ReleaseRules",
+                "Drain(Usual)",
+                "RemoveRules",
+                "ProxyDel"
+            ]
+        )
     );
     assert_eq!(bench.persisted, [record(1)]);
     assert_eq!(bench.state.host.done, Some(BTreeSet::new()));
@@ -733,10 +743,19 @@ fn a_running_pod_that_no_plugin_told_of_is_sought_and_enrolled_proxy_first() {
     bench.event(Event::Searched(Vec::new()));
     bench.take_log();
 
-    bench.event(Event::Expect(outsider(1), instance(1)));
+    bench.event(Event::Expect(outsider(1), announced(1, Some("enabled"))));
     bench.settle();
-    let leaving = steps(1, &["Report(Plain)", "RemoveRules", "ProxyDel"]);
-    assert_eq!(bench.take_log()[..3], leaving);
+    let leaving = steps(
+        1,
+        &[
+            "Report(Plain)",
+            "ReleaseRules",
+            "Drain(Usual)",
+            "RemoveRules",
+            "ProxyDel",
+        ],
+    );
+    assert_eq!(bench.take_log()[..5], leaving);
     assert_eq!(bench.state.counts().outside, 1);
 }
 
@@ -752,7 +771,7 @@ fn a_pod_without_addresses_is_still_to_be_added_and_one_that_is_added_is_not_sou
     bench.event(Event::Add(RequestId(1), record(1)));
     bench.settle();
     assert_eq!(bench.take_log(), steps(1, &[RULES, ADD, "Report(Enabled)"]));
-    bench.event(Event::Expect(member(1), instance(1)));
+    bench.event(Event::Expect(member(1), announced(1, Some("enabled"))));
     bench.settle();
     assert_eq!(bench.take_log(), [""; 0]);
     assert_eq!(bench.answers[&RequestId(1)], Answer::Done);
@@ -786,7 +805,11 @@ fn a_pod_that_is_marked_and_does_not_belong_to_the_mesh_is_freed_of_what_it_may_
     assert_eq!(bench.take_log(), ["search uid-1"]);
     bench.event(Event::Searched(vec![found(1)]));
     bench.settle();
-    assert_eq!(bench.take_log()[..2], steps(1, &["Report(Plain)", "RemoveRules"]));
+    let leaving = steps(
+        1,
+        &["Report(Plain)", "ReleaseRules", "Drain(Usual)", "RemoveRules"],
+    );
+    assert_eq!(bench.take_log()[..4], leaving);
 }
 
 #[test]
@@ -815,9 +838,182 @@ fn when_the_mesh_leaves_every_pod_does_and_none_joins() {
     bench.settle();
     let log = bench.take_log();
     for n in [1, 2] {
-        for step in steps(n, &["Report(Plain)", "RemoveRules"]) {
+        for step in steps(
+            n,
+            &["Report(Plain)", "ReleaseRules", "Drain(Leaving)", "RemoveRules"],
+        ) {
             assert!(log.contains(&step), "{step}: {log:?}");
         }
     }
     assert!(bench.state.has_left() && !log.iter().any(|line| line.contains("search")));
+}
+
+#[test]
+fn who_is_to_stay_while_its_connections_end_stays_at_once_and_the_end_of_the_wait_does_nothing() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    bench.assign(outsider(1));
+    let drain = loop {
+        match bench.started.first() {
+            Some((_, _, Operation::Drain(_))) => break bench.started.remove(0),
+            _ => assert!(bench.end(Ok(()))),
+        }
+    };
+    bench.take_log();
+    bench.assign(outsider(1));
+    assert_eq!(bench.take_log(), [""; 0], "nothing new: the wait goes on");
+    bench.assign(member(1));
+    assert_eq!(bench.take_log(), [format!("uid-1 {RULES}")]);
+    bench.event(Event::Done(drain.0, drain.1, Ok(())));
+    bench.settle();
+    assert_eq!(bench.take_log(), ["uid-1 Report(Enabled)"]);
+    assert_eq!(bench.state.counts().enrolled, 1);
+}
+
+#[test]
+fn a_wait_for_connections_is_cut_short_when_the_mesh_leaves() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    bench.assign(outsider(1));
+    while !matches!(bench.started.first(), Some((_, _, Operation::Drain(_)))) {
+        assert!(bench.end(Ok(())));
+    }
+    bench.take_log();
+    bench.event(Event::Leave);
+    assert_eq!(bench.take_log(), ["uid-1 Drain(Leaving)"]);
+    bench.event(Event::Leave);
+    assert_eq!(bench.take_log(), [""; 0]);
+    bench.settle();
+    assert!(bench.state.has_left());
+}
+
+/// As the API server shows a pod of which this is announced.
+fn announced(n: u8, redirection: Option<&str>) -> Instance {
+    Instance {
+        redirection: redirection.map(str::to_owned),
+        ..instance(n)
+    }
+}
+
+#[test]
+fn what_is_announced_is_put_right_when_somebody_else_changes_it_but_not_as_often_as_they_do() {
+    for (assignment, right, wrong, report) in [
+        (member(1), Some("enabled"), None, "uid-1 Report(Enabled)"),
+        (outsider(1), None, Some("enabled"), "uid-1 Report(Plain)"),
+    ] {
+        let mut bench = Bench::with(&[]);
+        bench.event(Event::Expect(assignment.clone(), instance(1)));
+        bench.event(Event::Add(RequestId(1), record(1)));
+        bench.settle();
+        let say = |bench: &mut Bench, what| {
+            bench.event(Event::Expect(assignment.clone(), announced(1, what)));
+        };
+        say(&mut bench, right);
+        bench.settle();
+        bench.take_log();
+        let repaired = |log: &[String]| log.iter().any(|line| line == report);
+        say(&mut bench, wrong);
+        assert!(repaired(&bench.take_log()), "at once: {assignment:?}");
+        bench.settle();
+        say(&mut bench, right);
+        say(&mut bench, wrong);
+        bench.event(Event::Check(RequestId(2), sandbox(1)));
+        bench.settle();
+        assert!(!repaired(&bench.take_log()), "not at once again");
+        assert!(
+            !bench.answers.contains_key(&RequestId(2)),
+            "nobody is told that it is in order"
+        );
+        bench.retry("uid-1");
+        bench.settle();
+        assert!(repaired(&bench.take_log()));
+        assert_eq!(bench.answers[&RequestId(2)], Answer::Done);
+    }
+}
+
+#[test]
+fn what_others_say_while_a_report_is_under_way_counts_when_it_is_done() {
+    let mut bench = Bench::with(&[]);
+    bench.event(Event::Expect(member(1), instance(1)));
+    bench.event(Event::Add(RequestId(1), record(1)));
+    while !matches!(bench.started.first(), Some((_, _, Operation::Report(_)))) {
+        assert!(bench.end(Ok(())));
+    }
+    bench.take_log();
+    // Of before the report, then the report itself.
+    bench.event(Event::Expect(member(1), announced(1, None)));
+    bench.event(Event::Expect(member(1), announced(1, Some("enabled"))));
+    bench.end(Ok(()));
+    assert_eq!(bench.take_log(), [""; 0]);
+    bench.event(Event::Expect(member(1), announced(1, Some("pending"))));
+    assert!(bench.take_log().contains(&"uid-1 Report(Enabled)".to_owned()));
+    bench.event(Event::Expect(member(1), announced(1, None)));
+    bench.end(Ok(()));
+    bench.retry("uid-1");
+    assert!(
+        bench.take_log().contains(&"uid-1 Report(Enabled)".to_owned()),
+        "taken away meanwhile"
+    );
+}
+
+#[test]
+fn a_pod_that_a_new_ztunnel_refuses_is_handed_over_and_announced_again() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    bench.take_log();
+    bench.event(Event::ProxyRefused(record(2).key));
+    assert_eq!(bench.take_log(), [""; 0]);
+    bench.event(Event::ProxyRefused(record(1).key));
+    assert_eq!(bench.state.counts().enrolled, 0);
+    assert_eq!(bench.take_log(), steps(1, &[ADD]));
+    // Its own refusal is told twice.
+    bench.event(Event::ProxyRefused(record(1).key));
+    bench.end(Err(Failure::Refused("port 15008 is taken".to_owned())));
+    bench.retry("uid-1");
+    bench.settle();
+    let log = bench.take_log();
+    assert_eq!(
+        log.last().map(String::as_str),
+        Some("uid-1 Report(Enabled)"),
+        "{log:?}"
+    );
+    assert_eq!(bench.state.counts().enrolled, 1);
+}
+
+#[test]
+fn running_pods_are_looked_for_once_before_it_is_said_that_all_are_known() {
+    let mut bench = Bench::new();
+    assert!(!bench.state.is_surveyed());
+    bench.event(Event::Connected);
+    bench.event(Event::Expect(member(1), instance(1)));
+    bench.event(Event::Assignment(AssignmentEvent::SnapshotComplete));
+    assert!(!bench.state.is_surveyed(), "it is being looked for");
+    bench.event(Event::Searched(vec![found(1)]));
+    assert!(bench.state.is_surveyed());
+    assert!(bench.state.records().all(|record| record.enrolment.is_some()));
+}
+
+#[test]
+fn connections_of_before_are_written_down_until_the_pod_leaves() {
+    let mut bench = Bench::with(&[member(1)]);
+    bench.event(Event::Add(RequestId(1), record(1)));
+    bench.settle();
+    let connections: Vec<_> = (0..2000_u16)
+        .map(|n| Connection {
+            local: ([10, 0, 0, 1], 8080).into(),
+            remote: ([10, 0, 0, 9], 10_000 + n).into(),
+        })
+        .collect();
+    bench.event(Event::Older(record(1).key, connections.clone()));
+    assert_eq!(
+        bench.persisted[0].older,
+        connections[..1024],
+        "as many as are enough"
+    );
+    bench.assign(outsider(1));
+    bench.settle();
+    assert_eq!(bench.persisted, [record(1)]);
 }

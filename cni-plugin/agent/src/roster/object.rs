@@ -33,6 +33,7 @@ pub struct NamespaceObject {
 
 /// Who an object is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// Its name.
     #[serde(default)]
@@ -49,6 +50,20 @@ pub struct Metadata {
     /// Those of its annotations that the agent reads.
     #[serde(default, deserialize_with = "known_annotations")]
     pub annotations: Labels,
+    /// Who made it.
+    #[serde(default, deserialize_with = "nullable")]
+    pub owner_references: Vec<Owner>,
+}
+
+/// Who made an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Owner {
+    /// The kind.
+    #[serde(default)]
+    pub kind: String,
+    /// The name, in the object's namespace.
+    #[serde(default)]
+    pub name: String,
 }
 
 /// The part of a Pod's specification that matters here.
@@ -79,6 +94,15 @@ pub struct PodStatus {
 struct PodIp {
     #[serde(default)]
     ip: String,
+}
+
+impl Metadata {
+    /// Whether an object of this kind and name made it.
+    #[must_use]
+    pub fn is_of(&self, kind: &str, name: &str) -> bool {
+        let is = |owner: &Owner| owner.kind == kind && owner.name == name;
+        self.owner_references.iter().any(is)
+    }
 }
 
 impl PodObject {

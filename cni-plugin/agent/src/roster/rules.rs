@@ -16,20 +16,26 @@ pub struct Rules {
     pub excluded: BTreeSet<String>,
     /// The namespace of the mesh's own pods.
     pub own_namespace: String,
+    /// The DaemonSet of the node agent there.
+    pub own_daemonset: String,
 }
 
 impl Rules {
     /// Whether this pod, in a namespace with these labels, is to be in the mesh.
     ///
-    /// Never are pods that share the node's network, have a sidecar, live in an excluded namespace, or are the node proxy
-    /// itself, which is known by its label only where nobody else may make pods.
+    /// Never are pods that share the node's network, refuse by their label, have a sidecar, live in an excluded namespace, or
+    /// are the node proxy or the node agent, which are known only where nobody else may make pods. Both say `none` by their
+    /// labels; but captured they would have to wait for themselves, whatever somebody makes of those.
     #[must_use]
     pub fn is_member(&self, pod: &PodObject, namespace: &Labels) -> bool {
         let metadata = &pod.metadata;
-        let is_proxy = metadata.namespace == self.own_namespace
-            && metadata.labels.get("app").is_some_and(|app| app == "ztunnel");
+        let is_own = metadata.namespace == self.own_namespace
+            && (metadata.labels.get("app").is_some_and(|app| app == "ztunnel")
+                || metadata.is_of("DaemonSet", &self.own_daemonset));
+        let refuses = metadata.labels.get(MODE).is_some_and(|mode| mode == "none");
         let never = pod.spec.host_network
-            || is_proxy
+            || is_own
+            || refuses
             || metadata.annotations.contains_key(SIDECAR_STATUS)
             || self.excluded.contains(&metadata.namespace);
         !never && self.enablement.selects(&metadata.labels, namespace)
@@ -83,6 +89,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+const MODE: &str = "istio.io/dataplane-mode";
 const SIDECAR_STATUS: &str = "sidecar.istio.io/status";
 const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";
 const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";

@@ -14,6 +14,7 @@ fn rules() -> Rules {
         enablement: Enablement::default(),
         excluded: ["kube-system".to_owned()].into(),
         own_namespace: "istio-system".to_owned(),
+        own_daemonset: "istio-cni-node".to_owned(),
     }
 }
 
@@ -249,4 +250,35 @@ fn what_is_read_of_a_pod() {
     assert!(options.bypass_inbound_capture && options.dns_capture.is_none());
     assert_eq!(options.reroute_virtual_interfaces, ["net1", "net2"]);
     assert_eq!(expected.warnings.len(), 2, "{:?}", expected.warnings);
+}
+
+#[test]
+fn the_meshs_own_pods_and_those_that_refuse_stay_outside_whatever_the_selector_says() {
+    let rules = Rules {
+        enablement: "[{namespaceSelector: {matchLabels: {mesh: \"yes\"}}}]"
+            .parse()
+            .expect("a selector"),
+        ..rules()
+    };
+    let labels: Labels = [("mesh".to_owned(), "yes".to_owned())].into();
+    let in_mesh = |namespace: &str, labels_of: Value, owner: &str| {
+        let pod = pod(json!({"metadata": {
+            "name": "x", "namespace": namespace, "uid": "u1", "labels": labels_of,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "uid": "d1"}],
+        }}));
+        rules.is_member(&pod, &labels)
+    };
+    assert!(
+        in_mesh("istio-system", json!({}), "another"),
+        "the selector selects"
+    );
+    assert!(!in_mesh("istio-system", json!({}), "istio-cni-node"), "the agent");
+    assert!(
+        in_mesh("shop", json!({}), "istio-cni-node"),
+        "anybody may call it so elsewhere"
+    );
+    for namespace in ["istio-system", "shop"] {
+        let refuses = json!({"istio.io/dataplane-mode": "none"});
+        assert!(!in_mesh(namespace, refuses, "another"), "{namespace}");
+    }
 }

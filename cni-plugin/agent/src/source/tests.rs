@@ -17,6 +17,7 @@ fn rules() -> Rules {
         enablement: Enablement::default(),
         excluded: [].into(),
         own_namespace: "istio-system".to_owned(),
+        own_daemonset: "istio-cni-node".to_owned(),
     }
 }
 
@@ -48,6 +49,7 @@ fn record() -> Record {
         netns: NetnsId { dev: 1, inode: 2 },
         ips: vec!["10.0.0.1".parse().expect("an address")],
         enrolment: None,
+        older: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use mesh_types::NamespacedName;
 
 use super::*;
 use crate::enroll::{Enrolment, PodKey, Role, Settings};
+use crate::sockets::Connection;
 
 fn record() -> Record {
     Record {
@@ -20,6 +21,10 @@ fn record() -> Record {
             },
             settings: Settings::default(),
         }),
+        older: vec![Connection {
+            local: "10.0.0.7:8080".parse().expect("an address"),
+            remote: "10.0.0.8:40000".parse().expect("an address"),
+        }],
     }
 }
 
@@ -28,10 +33,10 @@ fn what_is_written_is_read_again_and_only_by_its_user() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("pods.json");
     let file = StateFile::new(&path);
-    assert_eq!(file.read().expect("no file is no pods"), []);
-    for records in [vec![record()], vec![], vec![record()]] {
-        file.write(records.iter()).expect("written");
-        assert_eq!(file.read().expect("read"), records);
+    assert_eq!(file.read().expect("no file is no pods"), Known::default());
+    for (records, complete) in [(vec![record()], false), (vec![], true), (vec![record()], true)] {
+        file.write(records.iter(), complete).expect("written");
+        assert_eq!(file.read().expect("read"), Known { records, complete });
     }
     let mode = fs::metadata(&path).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -53,13 +58,26 @@ fn a_damaged_file_is_named_and_not_taken_for_no_pods() {
             error.contains("pods.json") && error.contains("damaged"),
             "{error}"
         );
+        let known = StateFile::new(&path).read_or_put_aside().expect("put aside");
+        assert_eq!(known, Known::default());
+        let aside = fs::read(dir.path().join("pods.json.damaged")).expect("it is still there");
+        assert_eq!(aside, damage.as_bytes());
+        assert!(!path.exists());
     }
+}
+
+#[test]
+fn a_file_of_an_earlier_version_lists_every_pod() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("pods.json");
+    fs::write(&path, "{\"version\":1,\"pods\":[]}").expect("written");
+    assert!(StateFile::new(&path).read().expect("read").complete);
 }
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
     let error = StateFile::new("/nonexistent/pods.json")
-        .write([].iter())
+        .write([].iter(), true)
         .expect_err("no directory");
     assert!(error.to_string().contains("/nonexistent/pods.json"));
 }

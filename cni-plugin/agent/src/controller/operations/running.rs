@@ -7,8 +7,9 @@ use tokio::task::spawn_blocking;
 
 use super::{Held, Operations, World};
 use crate::enroll::Record;
-use crate::older::{self, Connection};
+use crate::older;
 use crate::search::{self, Sought};
+use crate::sockets::Connection;
 
 impl Operations {
     /// Looks for pods that run, and holds the namespaces of those that it finds.
@@ -81,7 +82,12 @@ impl World {
     /// What was open before the rules goes on past ztunnel until it ends.
     pub(super) fn note_older(&self, record: &Record, netns: &Netns) {
         match older::open(netns) {
-            Ok(connections) => {
+            Ok(mut connections) => {
+                // It was on its way out: what was open then is ztunnel's, or known.
+                if let Some(open) = self.held.lock().released.remove(&record.key) {
+                    connections
+                        .retain(|connection| !open.contains(connection) || record.older.contains(connection));
+                }
                 if !connections.is_empty() {
                     tracing::warn!(
                         pod = %record.pod,
@@ -89,7 +95,9 @@ impl World {
                         "connections of before the pod's enrolment are outside the mesh until they end; /connections lists them"
                     );
                 }
-                self.held.lock().older.insert(record.key.clone(), connections);
+                let mut held = self.held.lock();
+                held.older.insert(record.key.clone(), connections.clone());
+                held.found_older.push((record.key.clone(), connections));
             }
             Err(error) => {
                 tracing::warn!(pod = %record.pod, %error, "which connections are older than the pod's enrolment is unknown");
