@@ -17,7 +17,8 @@ case $profile in
 esac
 "${build[@]}" --package cni-plugin --bin lateen-cni -- -C target-feature=+crt-static
 plugin=${CARGO_TARGET_DIR:-target}/$directory/lateen-cni
-if readelf --program-headers "$plugin" | grep -q INTERP; then
+headers=$(readelf --program-headers "$plugin")
+if [[ $headers == *INTERP* ]]; then
   echo "$plugin wants a dynamic loader: is the C library's static half (libc6-dev) missing?" >&2
   exit 1
 fi
