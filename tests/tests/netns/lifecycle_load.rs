@@ -88,11 +88,6 @@ impl Load {
         })
     }
 
-    /// The time since its start.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.shared.start.elapsed()
-    }
-
     /// How many attempts began so far; the next one's number.
     pub(crate) fn begun(&self) -> usize {
         self.shared.begun.load(Ordering::Relaxed)
