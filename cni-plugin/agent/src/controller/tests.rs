@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use mesh_net::Netns;
 use mesh_net::process::in_namespaces;
 use mesh_runtime::metrics as runtime_metrics;
 use mesh_runtime::readiness::Readiness;
+use mesh_types::NamespacedName;
 use mesh_zds::client::Delivery;
 use mesh_zds::{PodEvent, ServerOptions, ZdsClient, ZdsServer};
 use parking_lot::Mutex;
@@ -21,10 +23,12 @@ use super::operations::{DnsCapture, DrainTimes, Held, World};
 use super::*;
 use crate::announce::{Annotator, Announcer, POD};
 use crate::app::serve_ztunnels;
+use crate::enroll::{Enrolment, Role, Settings};
 use crate::kernel::{Kernel, NodeRules};
 use crate::roster::rules::Rules;
 use crate::roster::selector::Enablement;
 use crate::search::Places;
+use crate::sockets::Connection;
 use cni_rules::plan::ProbeAddresses;
 
 const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
@@ -175,5 +179,78 @@ fn without_a_state_file_ztunnel_is_told_of_running_pods_before_its_snapshot_ends
             .enable_all()
             .build();
         runtime.expect("a runtime").block_on(without_a_state_file());
+    });
+}
+
+/// Connects the namespaces, and opens a connection from the first address to the second.
+fn connected(here: &Netns, there: &Netns, path: &std::path::Path) -> (TcpStream, TcpStream) {
+    let ip = |command: &str| {
+        let status = Command::new("ip").args(command.split(' ')).status();
+        assert!(status.expect("ip").success(), "{command}");
+    };
+    here.run(|| {
+        ip("link add here type veth peer name there");
+        ip("address add 10.0.0.2/24 dev here");
+        ip("link set here up");
+        ip(&format!("link set there netns {}", path.display()));
+    })
+    .expect("entered");
+    there
+        .run(|| {
+            ip("address add 10.0.0.1/24 dev there");
+            ip("link set there up");
+        })
+        .expect("entered");
+    let listener = TcpListener::bind("10.0.0.2:80").expect("a listener");
+    let client = there.run(|| TcpStream::connect("10.0.0.2:80"));
+    let (server, _) = listener.accept().expect("accepted");
+    (client.expect("entered").expect("connected"), server)
+}
+
+async fn after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("web");
+    let here = Netns::current().expect("own");
+    let there = Netns::create_at(&path).expect("a namespace");
+    let (client, server) = connected(&here, &there, &path);
+    let open = Connection {
+        local: client.local_addr().expect("an address"),
+        remote: client.peer_addr().expect("an address"),
+    };
+    let ended = Connection {
+        local: "10.0.0.1:8080".parse().expect("an address"),
+        ..open
+    };
+    let record = Record {
+        key: PodKey(UID.to_owned()),
+        pod: NamespacedName::new("shop", "web"),
+        container_id: None,
+        netns_path: path,
+        netns: there.id(),
+        ips: vec!["10.0.0.1".parse().expect("an address")],
+        enrolment: Some(Enrolment {
+            role: Role {
+                service_account: "web".to_owned(),
+            },
+            settings: Settings::default(),
+        }),
+        older: vec![ended, open],
+    };
+    let zds = ZdsServer::new(ServerOptions::default(), |_| {});
+    let api = FakeApi::new();
+    let announcer = Announcer::Annotation(Annotator::new(api.client(), Duration::ZERO));
+    let operations = Operations::new(world(&dir, &zds, announcer));
+    operations.restore(&[record]);
+    let older = operations.older();
+    assert_eq!(older.get(UID), Some(&vec![open]), "{older:?}");
+    drop((client, server));
+    assert!(operations.older().is_empty());
+}
+
+#[test]
+fn connections_of_before_are_told_after_a_restart_while_they_are_open() {
+    in_namespaces(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(after_a_restart());
     });
 }
