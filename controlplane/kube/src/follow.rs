@@ -59,7 +59,7 @@ struct Following {
 #[derive(Clone, Copy)]
 enum Wait {
     NotServed,
-    Away,
+    Moment,
 }
 
 impl Following {
@@ -72,7 +72,8 @@ impl Following {
                 match watch.next().await {
                     Some(News::NotServed) | None => {
                         self.watch = None;
-                        // Another version may be.
+                        // Another version may be; a moment later, since the API server says that this one is, too.
+                        self.wait = Some(Wait::Moment);
                         continue;
                     }
                     Some(news) => return news,
@@ -94,7 +95,7 @@ impl Following {
                     }
                 }
                 Err(e) => {
-                    self.wait = Some(Wait::Away);
+                    self.wait = Some(Wait::Moment);
                     // Whoever heard of this has to hear when it is over.
                     self.said_not_served = false;
                     return News::Away(e);
@@ -105,7 +106,7 @@ impl Following {
 
     async fn pause(&mut self, wait: Wait) {
         match wait {
-            Wait::Away => sleep(TRY_AGAIN).await,
+            Wait::Moment => sleep(TRY_AGAIN).await,
             Wait::NotServed => tokio::select! {
                 // A CRD is served a moment after it was made.
                 Ok(()) = self.crds.changed() => sleep(SERVED_AFTER).await,

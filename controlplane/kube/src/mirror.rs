@@ -10,7 +10,7 @@ use std::sync::Arc;
 use controlplane_k8s_api::{
     Group, Kind, Located, Object, ObjectKey, ObjectRef, ParseError, RawObject, Strictest,
 };
-use mesh_kube::Event;
+use mesh_kube::{Event, ObjectName};
 use mesh_types::Strng;
 
 use crate::remark::{Counts, Readable, Remark};
@@ -103,6 +103,16 @@ impl Mirror {
             Event::ListEnds => self.end_list(),
             Event::Applied(object) => self.set(Name::of(&object, texts), object, scope, texts),
             Event::Deleted(object) => self.remove(&Name::of(&object, texts)).into_iter().collect(),
+        }
+    }
+
+    /// A list that is being sent names an object that cannot be read at all: what was known of it stays.
+    pub fn listing(&mut self, object: &ObjectName, texts: &mut Texts) {
+        if let Some(listing) = &mut self.listing {
+            listing.insert(Name {
+                namespace: texts.text(&object.namespace),
+                name: texts.text(&object.name),
+            });
         }
     }
 

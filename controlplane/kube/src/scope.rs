@@ -64,12 +64,23 @@ impl Scope {
         in_place && self.is_for_us(kind, object.label(REVISION))
     }
 
-    fn has_namespace(&self, name: &Strng) -> bool {
-        if self.selectors.is_empty() || *name == self.root_namespace {
+    /// Whether a namespace with these labels belongs to the mesh.
+    #[must_use]
+    pub fn selects(&self, name: &str, labels: Option<&Labels>) -> bool {
+        if self.selectors.is_empty() || *name == *self.root_namespace {
             return true;
         }
-        let labels = self.namespaces.get(name);
         labels.is_some_and(|labels| self.selectors.iter().any(|s| s.matches(labels)))
+    }
+
+    /// The mesh's selectors.
+    #[must_use]
+    pub fn selectors(&self) -> &[LabelSelector] {
+        &self.selectors
+    }
+
+    fn has_namespace(&self, name: &Strng) -> bool {
+        self.selects(name, self.namespaces.get(name))
     }
 
     /// What says what is there is for everybody; what says what is to be done may name whom it is for.

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::pin::Pin;
 
+use controlplane_k8s_api::gateway::LabelSelector;
 use controlplane_k8s_api::{Kind, Object, ObjectKey, RawObject};
 use futures_util::stream::{ReadyChunks, SelectAll, Stream, StreamExt as _, select_all};
 use mesh_kube::{Event, Fault, KubeClient, News};
@@ -30,6 +31,8 @@ pub struct KubeSource {
     texts: Texts,
     /// Another set of namespaces belongs to the mesh.
     rescoped: bool,
+    /// The mesh's selectors, once they are known.
+    selectors: watch::Sender<Option<Vec<LabelSelector>>>,
 }
 
 /// What a source is told.
@@ -50,7 +53,8 @@ pub struct KubeSettings {
 pub struct KubeBatch {
     /// Objects that changed.
     pub changes: Vec<ObjectChange>,
-    /// Why not everything is known yet: one line for each kind. Empty when it is, and from then on.
+    /// Why not everything is known: one line for each kind. Empty when it is, and until another set of namespaces belongs
+    /// to the mesh: then everything is listed anew.
     pub unknown: Vec<String>,
     /// All that is to be said of objects in their statuses, where it is not what it was.
     pub remarks: Option<Vec<Remark>>,
@@ -62,7 +66,7 @@ struct Followed {
     namespace: Option<String>,
     mirror: Mirror,
     state: WatchState,
-    /// Everything that is to be known of it is known: it was listed, or there is nothing to list.
+    /// Everything that is to be known of it is known: it was listed in the present scope, or there is nothing to list.
     known: bool,
     moved: bool,
     remarks: Vec<Remark>,
@@ -96,7 +100,14 @@ impl KubeSource {
             kinds: kinds.collect(),
             texts: Texts::default(),
             rescoped: false,
+            selectors: watch::Sender::new(None),
         }
+    }
+
+    /// Which namespaces belong to the mesh: MeshConfig `discoverySelectors`, once they are known; without any, all.
+    #[must_use]
+    pub fn selectors(&self) -> watch::Receiver<Option<Vec<LabelSelector>>> {
+        self.selectors.subscribe()
     }
 
     /// Where it is to be seen how the watches stand.
@@ -179,9 +190,27 @@ impl KubeSource {
             }
             batch.changes.extend(changes);
         }
+        self.tell_selectors();
+        if self.rescoped {
+            // Each is listed anew: what it said before, it said of other namespaces.
+            self.kinds.iter_mut().for_each(|kind| kind.known = false);
+        }
         let unknown = self.kinds.iter().filter(|kind| !kind.known);
         batch.unknown = unknown.map(Followed::explain).collect();
         batch
+    }
+
+    /// Says which selectors the mesh has; not before the object that has them was looked for.
+    fn tell_selectors(&self) {
+        let known = self.kinds.iter().take(FIRST).all(|kind| kind.known);
+        let now = self.scope.selectors();
+        self.selectors.send_if_modified(|told| {
+            let is_new = (known || told.is_some()) && told.as_deref() != Some(now);
+            if is_new {
+                *told = Some(now.to_vec());
+            }
+            is_new
+        });
     }
 
     /// What a change says about whose business objects are. Says whether it says anything new.
@@ -231,13 +260,13 @@ impl Followed {
         self.moved = true;
         match news {
             News::Event(event) => {
-                let changes = self.understand(event, scope, texts);
-                self.known |= self.mirror.is_complete();
-                changes
+                self.known |= matches!(event, Event::ListEnds);
+                self.understand(event, scope, texts)
             }
-            // Any JSON is an object to begin with: this is none at all.
+            // Any JSON is an object to begin with: this is none at all. It is there all the same.
             News::Malformed { object, reason } => {
                 tracing::error!(kind = %self.watched.kind, %object, "not understood: {reason}");
+                self.mirror.listing(&object, texts);
                 Vec::new()
             }
             News::Current => {

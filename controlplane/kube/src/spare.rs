@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
-use controlplane_k8s_api::core::{Container, Node, Pod, PodCondition};
+use controlplane_k8s_api::core::{ConfigMap, Container, Node, Pod, PodCondition};
 use controlplane_k8s_api::object::OwnerReference;
 use controlplane_k8s_api::service::EndpointSlice;
 use controlplane_k8s_api::{Labels, Metadata, Object, Shared};
@@ -58,6 +58,16 @@ impl Texts {
                 self.metadata(&mut node.metadata);
             }
             Object::EndpointSlice(slice) => self.slice(slice),
+            Object::ConfigMap(map) => {
+                forget_of_config_map(map);
+                self.metadata(&mut map.metadata);
+            }
+            Object::Secret(secret) => {
+                let read = |key: &Strng| SECRET_KEYS.contains(&key.as_str());
+                secret.content.data.retain(|key, _| read(key));
+                secret.metadata.annotations = Labels::new();
+                self.metadata(&mut secret.metadata);
+            }
             other => {
                 if let Some(metadata) = other.metadata_mut() {
                     metadata.annotations.remove(LAST_APPLIED);
@@ -228,6 +238,17 @@ fn forget_of_node(node: &mut Node) {
     node.metadata.creation_timestamp = None;
 }
 
+/// What a ConfigMap may hold is a megabyte, most of it nobody's business here. Its keys stay: one that is strange where settings
+/// are expected is named to its author.
+fn forget_of_config_map(map: &mut ConfigMap) {
+    map.metadata.annotations = Labels::new();
+    for (key, value) in &mut map.data {
+        if !CONFIG_MAP_KEYS.contains(&key.as_str()) {
+            *value = Strng::default();
+        }
+    }
+}
+
 /// Such as `ambient.istio.io/redirection`.
 fn is_of_mesh(annotation: &str) -> bool {
     let domain = annotation.split_once('/').map_or("", |(domain, _)| domain);
@@ -237,6 +258,18 @@ fn is_of_mesh(annotation: &str) -> bool {
     })
 }
 
+/// What is read of ConfigMaps: authorities (BackendTLSPolicy, DestinationRule), and what is laid over a waypoint's objects
+/// (`parametersRef`, defaults of a class). The mesh's configuration is an object of its own.
+pub const CONFIG_MAP_KEYS: [&str; 6] = [
+    "ca.crt",
+    "serviceAccount",
+    "deployment",
+    "service",
+    "horizontalPodAutoscaler",
+    "podDisruptionBudget",
+];
+/// What is read of Secrets: certificates, keys and authorities, by the names of both of Istio's layouts.
+pub const SECRET_KEYS: [&str; 6] = ["ca.crt", "cacert", "tls.crt", "cert", "tls.key", "key"];
 /// kubectl's copy of the whole object: longer than the object, and of no use here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Fewer are not worth looking through.

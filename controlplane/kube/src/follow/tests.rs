@@ -79,3 +79,20 @@ async fn a_kind_whose_version_goes_away_is_followed_in_another() {
         api.last_request()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_built_in_kind_that_is_not_served_is_not_asked_for_without_pause() {
+    let api = FakeApi::new();
+    let nodes = WATCHED
+        .iter()
+        .find(|w| w.kind == Kind::Node)
+        .expect("it is watched");
+    let (_counted, changes) = watch::channel(0);
+    let mut news = pin!(follow(api.client(), nodes, None, changes));
+    let listened = tokio::time::timeout(Duration::from_secs(60), news.next()).await;
+    assert!(listened.is_err(), "nothing is known of it");
+    let asked = api.requests().len();
+    assert!((5..=31).contains(&asked), "asked {asked} times in a minute");
+    api.serve(&nodes.resource("v1"));
+    assert!(matches!(news.next().await, Some(News::Event(Event::ListBegins))));
+}

@@ -52,6 +52,21 @@ fn what_a_complete_list_does_not_name_is_gone() {
 }
 
 #[test]
+fn what_a_list_names_and_nobody_can_read_is_not_gone() {
+    let (mut mirror, scope, mut texts) = (listed(&["a", "b"]), Scope::default(), Texts::default());
+    mirror.take(Event::ListBegins, &scope, &mut texts);
+    mirror.listing(&ObjectName::new("shop", "a"), &mut texts);
+    let changes = mirror.take(Event::ListEnds, &scope, &mut texts);
+    assert_eq!(said(&changes), ["removed AuthorizationPolicy shop/b"]);
+    // Outside of a list it says nothing of the others.
+    mirror.listing(&ObjectName::new("shop", "c"), &mut texts);
+    assert_eq!(
+        said(&list(&mut mirror, &["a"])),
+        ["set AuthorizationPolicy shop/a"]
+    );
+}
+
+#[test]
 fn nothing_is_gone_while_a_list_is_incomplete() {
     let mut mirror = listed(&["a", "b"]);
     mirror.take(Event::ListBegins, &Scope::default(), &mut Texts::default());

@@ -308,6 +308,87 @@ async fn namespaces_come_and_go_with_the_meshs_selectors() {
     assert!(source.objects.contains_key("Pod istio-system/p"));
 }
 
+/// A source that was told that every kind is listed, and has nothing in it.
+fn listed() -> KubeSource {
+    let settings = KubeSettings {
+        root_namespace: "istio-system".into(),
+        revision: "default".into(),
+        read_secrets: true,
+        secret_namespaces: Vec::new(),
+    };
+    let mut source = KubeSource::new(FakeApi::new().client(), &settings);
+    let kinds = 0..source.kinds.len();
+    let batch = source.take(kinds.flat_map(list_of_nothing).collect());
+    assert_eq!(batch.unknown, [""; 0]);
+    source
+}
+
+fn list_of_nothing(kind: usize) -> [Heard; 2] {
+    [Event::ListBegins, Event::ListEnds].map(|event| (kind, News::Event(event)))
+}
+
+fn raw(object: &Value) -> RawObject {
+    serde_json::from_value(object.clone()).expect("JSON")
+}
+
+#[tokio::test]
+async fn another_set_of_namespaces_is_known_when_every_kind_was_listed_anew() {
+    let mut source = listed();
+    let mut selectors = source.selectors();
+    assert_eq!(selectors.borrow_and_update().as_deref(), Some(&[][..]));
+    let mesh = json!({
+        "metadata": {"namespace": "istio-system", "name": "istio"},
+        "data": {"mesh": "discoverySelectors: [{matchLabels: {mesh: on}}]"},
+    });
+    let kinds = source.kinds.len();
+    let batch = source.take(vec![(1, News::Event(Event::Applied(raw(&mesh))))]);
+    assert_eq!(
+        batch.unknown.len(),
+        kinds,
+        "what was listed was of other namespaces"
+    );
+    assert_eq!(selectors.borrow_and_update().as_ref().map(Vec::len), Some(1));
+    source.rescoped = false;
+    // All but the ConfigMaps; those change, which is no list.
+    let others = (0..kinds).filter(|kind| *kind != 1);
+    let mut heard: Vec<Heard> = others.flat_map(list_of_nothing).collect();
+    heard.push((1, News::Event(Event::Applied(raw(&mesh)))));
+    assert_eq!(source.take(heard).unknown, ["ConfigMap: not listed yet"]);
+    let mut relisted = list_of_nothing(1).to_vec();
+    relisted.insert(1, (1, News::Event(Event::Listed(raw(&mesh)))));
+    assert_eq!(source.take(relisted).unknown, [""; 0]);
+}
+
+#[tokio::test]
+async fn selectors_are_not_told_before_the_object_that_has_them_was_looked_for() {
+    let mut source = listed();
+    for kind in &mut source.kinds {
+        kind.known = false;
+    }
+    source.selectors = watch::Sender::new(None);
+    let told = source.selectors();
+    source.take(list_of_nothing(0).to_vec());
+    assert_eq!(*told.borrow(), None);
+    source.take(list_of_nothing(1).to_vec());
+    assert_eq!(*told.borrow(), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_a_list_names_and_nobody_can_read_is_not_gone() {
+    let mut source = listed();
+    let namespace = raw(&json!({"metadata": {"name": "shop"}}));
+    source.take(vec![(0, News::Event(Event::Applied(namespace)))]);
+    let [begins, ends] = list_of_nothing(0);
+    let unreadable = News::Malformed {
+        object: ObjectName::cluster("shop"),
+        reason: "nonsense".to_owned(),
+    };
+    let batch = source.take(vec![begins.clone(), (0, unreadable), ends.clone()]);
+    assert_eq!(batch.changes, []);
+    let batch = source.take(vec![begins, ends]);
+    assert_eq!(batch.changes.len(), 1, "now it is gone");
+}
+
 #[tokio::test(start_paused = true)]
 async fn secrets_of_some_namespaces_are_read_without_a_right_to_those_of_others() {
     let api = api();

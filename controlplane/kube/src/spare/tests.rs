@@ -127,3 +127,42 @@ fn texts_that_nobody_has_any_more_are_forgotten() {
         assert!(known <= 2 * SWEEP_FROM, "{known}");
     }
 }
+
+#[test]
+fn of_config_maps_and_secrets_only_what_is_read_is_kept() {
+    let mut map = object(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: options, namespace: shop, labels: {app: cart}, annotations: {note: long}}
+data: {ca.crt: PEM, deployment: '{}', dashboard.json: 'a megabyte'}
+",
+    );
+    let mut secret = object(
+        "
+apiVersion: v1
+kind: Secret
+type: Opaque
+metadata: {name: tls, namespace: shop}
+stringData: {tls.crt: c, tls.key: k, ca.crt: a, cert: c, key: k, cacert: a, password: p}
+",
+    );
+    let mut texts = Texts::default();
+    texts.spare(&mut map);
+    texts.spare(&mut secret);
+    let (Object::ConfigMap(map), Object::Secret(secret)) = (map, secret) else {
+        unreachable!("that is what they are");
+    };
+    let data: Vec<(&str, &str)> = map.data.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let expected = [("ca.crt", "PEM"), ("dashboard.json", ""), ("deployment", "{}")];
+    assert_eq!(data, expected, "a strange key is still to be named");
+    assert_eq!(
+        (map.metadata.labels.len(), map.metadata.annotations.len()),
+        (1, 0)
+    );
+    let mut kept: Vec<&str> = secret.content.data.keys().map(Strng::as_str).collect();
+    let mut read = SECRET_KEYS.to_vec();
+    kept.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(kept, read);
+}
