@@ -293,7 +293,7 @@ impl Keys {
         };
         let issuer = Arc::new(Issuer::new(root));
         let tokens = Arc::new(TokenKey::load_or_create(&args.state_dir)?);
-        let mut names = serving::default_names(&args.root_namespace);
+        let mut names = serving::default_names(&args.name, &args.root_namespace);
         names.extend(args.serving_names.iter().cloned());
         Ok(Self {
             tls: ServingTls::new(issuer.clone(), names, args.serving_certificate.clone(), now)?,

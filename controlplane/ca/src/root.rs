@@ -21,6 +21,8 @@ use crate::random;
 use crate::secret_file::{self, SecretFileError};
 use crate::signing_key::{AuthorityKey, P256Key};
 
+pub mod renewal;
+
 /// The mesh's root: signs every certificate. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Root {
@@ -31,7 +33,43 @@ pub struct Root {
     certificate_pem: String,
     /// From what signs up to what is trusted, PEM each; none where that is the same.
     intermediates: Vec<String>,
+    life: Life,
+    /// What signs: name and key, DER. Certificates of both are good for one another's signatures.
+    signer: Signer,
+}
+
+/// From when to when a certificate is good.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    not_before: SystemTime,
     not_after: SystemTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signer {
+    name: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Where an authority is kept: it says what helps when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file of the state directory.
+    StateDirectory,
+    /// In the Secret that replicas share.
+    Secret,
+    /// In files that an operator mounts.
+    Mounted,
+}
+
+impl Kept {
+    fn when_expired(self) -> &'static str {
+        match self {
+            Self::StateDirectory => "move the file away to have a new one made",
+            Self::Secret => "delete the Secret and restart the control plane to have a new one made",
+            Self::Mounted => "mount a new one (Secret cacerts)",
+        }
+    }
 }
 
 /// A certificate authority, as PEM texts: the keys of Istio's Secrets (`cacerts`, `istio-ca-secret`).
@@ -84,7 +122,8 @@ impl Root {
     ) -> Result<Self, RootError> {
         let path = state_dir.join(SECRET_FILE);
         let content = secret_file::load_or_create(&path, || make(trust_domain, now))?;
-        let root = Self::parse(&content, now).map_err(|reason| RootError::Unusable { path, reason })?;
+        let root = Self::parse(&content, Kept::StateDirectory, now);
+        let root = root.map_err(|reason| RootError::Unusable { path, reason })?;
         root.publish(state_dir)?;
         Ok(root)
     }
@@ -103,8 +142,9 @@ impl Root {
     ///
     /// # Errors
     /// Fails with one line that says which part is wrong.
-    pub fn from_pems(pems: &AuthorityPems, now: SystemTime) -> Result<Self, String> {
-        let mut root = Self::parse(&[pems.key.as_str(), "\n", &pems.certificate].concat(), now)?;
+    pub fn from_pems(pems: &AuthorityPems, kept: Kept, now: SystemTime) -> Result<Self, String> {
+        let content = Zeroizing::new([pems.key.as_str(), "\n", &pems.certificate].concat());
+        let mut root = Self::parse(&content, kept, now)?;
         if pems.roots.trim().is_empty() {
             return Ok(root);
         }
@@ -179,18 +219,31 @@ impl Root {
     /// When the root ends, and everything that it signed with it.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.life.not_after
+    }
+
+    /// Whether it signs by the same name and key, so that whoever trusts one of them trusts what the other signs.
+    #[must_use]
+    pub fn has_signer_of(&self, other: &Self) -> bool {
+        self.signer == other.signer
+    }
+
+    /// Whether it is a root that is nobody's but ours to renew, and time for that ([`renewal`]).
+    #[must_use]
+    pub fn is_to_be_renewed(&self, now: SystemTime) -> bool {
+        let is_own = self.intermediates.is_empty() && self.own.len() == 1;
+        is_own && renewal::is_due(self.life, now)
     }
 
     pub(crate) fn issuer(&self) -> &Issuer<'static, impl SigningKey + use<>> {
         &self.issuer
     }
 
-    fn parse(content: &str, now: SystemTime) -> Result<Self, String> {
+    fn parse(content: &str, kept: Kept, now: SystemTime) -> Result<Self, String> {
         let key = AuthorityKey::from_pem(content)?;
         let certificate = CertificateDer::from_pem_slice(content.as_bytes())
             .map_err(|e| format!("holds no certificate: {e}"))?;
-        let not_after = check(&certificate, &key, now)?;
+        let (life, signer) = check(&certificate, &key, kept, now)?;
         let certificate_pem = pem_block(content).ok_or("holds no certificate")?.to_owned();
         let own = blocks(&certificate_pem)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
@@ -200,7 +253,8 @@ impl Root {
             own,
             certificate_pem,
             intermediates: Vec::new(),
-            not_after,
+            life,
+            signer,
         })
     }
 }
@@ -274,12 +328,13 @@ fn make(trust_domain: &TrustDomain, now: SystemTime) -> Result<Zeroizing<String>
     ))
 }
 
-/// The end of the certificate's life, once everything else about it is right.
+/// The certificate's life, and who signs with it, once everything else about it is right.
 fn check(
     certificate: &CertificateDer<'_>,
     key: &AuthorityKey,
+    kept: Kept,
     now: SystemTime,
-) -> Result<SystemTime, String> {
+) -> Result<(Life, Signer), String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|e| format!("the certificate cannot be read: {e}"))?;
     if !parsed.is_ca() {
@@ -288,11 +343,21 @@ fn check(
     if parsed.public_key().subject_public_key.as_ref() != key.public_bits() {
         return Err("the certificate does not belong to the private key beside it".to_owned());
     }
-    let not_after: SystemTime = parsed.validity().not_after.to_datetime().into();
-    if not_after <= now {
-        return Err("the root certificate has expired; move the file away to have a new one made".to_owned());
+    let life = Life {
+        not_before: parsed.validity().not_before.to_datetime().into(),
+        not_after: parsed.validity().not_after.to_datetime().into(),
+    };
+    if life.not_after <= now {
+        return Err(format!(
+            "the root certificate has expired; {}",
+            kept.when_expired()
+        ));
     }
-    Ok(not_after)
+    let signer = Signer {
+        name: parsed.subject().as_raw().to_vec(),
+        key: parsed.public_key().raw.to_vec(),
+    };
+    Ok((life, signer))
 }
 
 /// The certificate's own block of a PEM file.

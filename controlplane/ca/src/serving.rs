@@ -27,11 +27,15 @@ impl std::fmt::Debug for ServingCertificate {
     }
 }
 
-/// The names that clients know istiod by (control-plane.md, 3.2), for the namespace that it runs in.
+/// The names that clients know istiod by (control-plane.md, 3.2), for the namespace that it runs in; and its own name, where
+/// that is another one: replicas and proxies of a revision ask for that.
 #[must_use]
-pub fn default_names(namespace: &str) -> Vec<String> {
-    ["istiod", "istiod-remote", "istio-pilot"]
-        .iter()
+pub fn default_names(name: &str, namespace: &str) -> Vec<String> {
+    let known = ["istiod", "istiod-remote", "istio-pilot"];
+    let own = (!known.contains(&name)).then_some(name);
+    known
+        .into_iter()
+        .chain(own)
         .flat_map(|service| {
             [
                 format!("{service}.{namespace}.svc"),

@@ -48,7 +48,7 @@ impl Duties<'_> {
         let over_tls = OverTls {
             issuer: keys.issuer.clone(),
             replica: replica(self.args)?,
-            server_name: format!("istiod.{}.svc", self.args.root_namespace),
+            server_name: format!("{}.{}.svc", self.args.name, self.args.root_namespace),
             further_roots: self.args.serving_certificate.join("ca.crt"),
         };
         self.start(Duty::Statuses, |ours| {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use controlplane_ca::root::{AuthorityPems, Root};
+use controlplane_ca::root::{AuthorityPems, Kept, Root};
+use mesh_kube::write::Part;
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource};
 use mesh_types::TrustDomain;
 use serde_json::{Value, json};
@@ -69,7 +70,7 @@ pub async fn load_or_create(
 
 /// The authority of a Secret of upstream's shape.
 fn authority_of(secret: &Value, now: SystemTime) -> Result<Root, String> {
-    Root::from_pems(&read(secret)?, now)
+    Root::from_pems(&read(secret)?, Kept::Secret, now)
 }
 
 /// What an operator mounted (Istio's Secret `cacerts`, or one of type `kubernetes.io/tls` such as cert-manager keeps); nothing
@@ -95,8 +96,41 @@ pub fn mounted(dir: &Path, now: SystemTime) -> Result<Option<Root>, String> {
         chain: read(chain)?,
         roots: read(roots)?,
     };
-    let root = Root::from_pems(&pems, now).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let root = Root::from_pems(&pems, Kept::Mounted, now).map_err(|e| format!("{}: {e}", dir.display()))?;
     Ok(Some(root))
+}
+
+/// Renews the root of the Secret, if it is to be. Another replica may be first: then it is renewed, too.
+///
+/// # Errors
+/// Fails when the Secret may not be read or written, or is no root of ours.
+async fn renew(client: &KubeClient, namespace: &str, now: SystemTime) -> Result<(), ClusterRootError> {
+    let name = ObjectName::new(namespace, NAME);
+    let api = |error| ClusterRootError::Api {
+        secret: name.clone(),
+        error,
+    };
+    let unusable = |reason| ClusterRootError::Unusable {
+        secret: name.clone(),
+        reason,
+    };
+    let mut secret: Value = client.get(&SECRETS, &name).await.map_err(api)?;
+    let pems = read(&secret).map_err(unusable)?;
+    let root = Root::from_pems(&pems, Kept::Secret, now).map_err(unusable)?;
+    if !root.is_to_be_renewed(now) {
+        return Ok(());
+    }
+    let renewed = pems.renewed(now).map_err(unusable)?;
+    secret["data"][CERTIFICATE] = json!(BASE64.encode(&renewed.certificate));
+    let replaced = client.replace::<Value>(&SECRETS, &name, Part::Main, &secret);
+    match replaced.await {
+        Ok(_) => {
+            tracing::info!(secret = %name, "the root was renewed: the same key, with a new life");
+            Ok(())
+        }
+        Err(KubeError::Conflict(_)) => Ok(()),
+        Err(error) => Err(api(error)),
+    }
 }
 
 async fn find_or_create(

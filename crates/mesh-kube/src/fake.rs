@@ -46,6 +46,8 @@ struct State {
     reviews: BTreeMap<String, Value>,
     /// Resources that are refused with 403.
     forbidden: BTreeSet<String>,
+    /// What is written to a resource's object or namespace of this name is answered with this status code.
+    refused: BTreeMap<(String, String), u16>,
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -108,6 +110,17 @@ impl FakeApi {
             state.forbidden.insert(path);
         } else {
             state.forbidden.remove(&path);
+        }
+    }
+
+    /// What writes to a resource are answered with in one namespace, or of a cluster-wide one to the object of this name:
+    /// a quota or an admission rule (403, 422), a webhook that fails (500). Without a code they are taken again.
+    pub fn refuse(&self, resource: &Resource, place: &str, code: Option<u16>) {
+        let key = (resource.path(None), place.to_owned());
+        let mut state = self.state.lock();
+        match code {
+            Some(code) => drop(state.refused.insert(key, code)),
+            None => drop(state.refused.remove(&key)),
         }
     }
 
@@ -209,6 +222,11 @@ impl FakeApi {
         }
         if state.forbidden.contains(&target.resource) {
             return Some(failure(403, "Forbidden", "no role lets you"));
+        }
+        let place = target.namespace.as_ref().or(target.name.as_ref());
+        let refused = place.and_then(|place| state.refused.get(&(target.resource.clone(), place.clone())));
+        if let Some(code) = refused.filter(|_| *method != Method::GET) {
+            return Some(failure(*code, "Refused", "it is not taken here"));
         }
         if query.has("watch") {
             drop(state);
@@ -332,7 +350,7 @@ impl Target {
         Some(Self {
             resource: format!("{root}/{plural}"),
             namespace: namespace.map(str::to_owned),
-            name: name.map(str::to_owned),
+            name: name.map(|name| name.replace("%3A", ":")),
             status: part == Some("status"),
         })
     }

@@ -93,9 +93,16 @@ fn a_key_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_revisions_own_name_is_one_that_it_serves() {
+    let names = |name: &str| crate::serving::default_names(name, "istio-system");
+    assert!(names("istiod-canary").contains(&"istiod-canary.istio-system.svc".to_owned()));
+    assert_eq!(names("istiod-canary").len(), names("istiod").len() + 3);
+}
+
+#[test]
 fn the_serving_certificate_has_upstreams_names() {
     let issuer = issuer();
-    let mut names = crate::serving::default_names("istio-system");
+    let mut names = crate::serving::default_names("istiod", "istio-system");
     names.push("127.0.0.1".to_owned());
     let serving = crate::serving::make(&issuer, &names, at(NOW)).unwrap();
     let der = CertificateDer::from_pem_slice(serving.chain[0].as_bytes()).unwrap();

@@ -61,7 +61,7 @@ fn names_the_file_and_what_is_wrong_with_it() {
     let late = Root::load_or_create(dir.path(), &domain, at(NOW) + LIFETIME).unwrap_err();
     assert!(
         late.to_string()
-            .contains("root.pem: the root certificate has expired"),
+            .contains("root.pem: the root certificate has expired; move the file away"),
         "{late}"
     );
 
@@ -111,7 +111,7 @@ fn an_operators_authority_signs_under_its_own_root_with_ecdsa_and_with_rsa() {
     let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     for key in [rcgen::KeyPair::generate().unwrap(), rsa] {
         let (pems, trusted) = plugged_in(key);
-        let root = Root::from_pems(&pems, at(NOW + 60)).unwrap();
+        let root = Root::from_pems(&pems, Kept::Secret, at(NOW + 60)).unwrap();
         assert_eq!(root.certificate_pem().trim(), trusted.trim());
         assert_eq!(root.intermediates().len(), 1);
         assert_eq!(root.intermediates()[0].trim(), pems.certificate.trim());
@@ -128,12 +128,12 @@ fn a_key_that_is_not_the_certificates_is_refused() {
         ..pems.clone()
     };
     assert!(
-        Root::from_pems(&mixed, at(NOW + 60))
+        Root::from_pems(&mixed, Kept::Secret, at(NOW + 60))
             .unwrap_err()
             .contains("does not belong")
     );
     assert!(
-        Root::from_pems(&pems, at(NOW + 2_000_000))
+        Root::from_pems(&pems, Kept::Secret, at(NOW + 2_000_000))
             .unwrap_err()
             .contains("expired")
     );
@@ -144,7 +144,7 @@ fn what_is_made_for_others_is_a_root() {
     let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
     assert!(pems.key.contains("PRIVATE") && !pems.certificate.contains("PRIVATE"));
     assert!(!format!("{pems:?}").contains("PRIVATE"));
-    let root = Root::from_pems(&pems, at(NOW)).unwrap();
+    let root = Root::from_pems(&pems, Kept::Secret, at(NOW)).unwrap();
     assert_eq!(root.certificate_pem().trim(), pems.certificate.trim());
     assert!(root.intermediates().is_empty());
 }
@@ -153,7 +153,7 @@ fn what_is_made_for_others_is_a_root() {
 fn others_are_trusted_beside_it_each_once_and_while_they_last() {
     let make = || {
         let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
-        Root::from_pems(&pems, at(NOW)).unwrap()
+        Root::from_pems(&pems, Kept::Secret, at(NOW)).unwrap()
     };
     let (root, other, third) = (make(), make(), make());
     let [others, thirds] = [&other, &third].map(Root::certificate_pem);
@@ -172,4 +172,16 @@ fn others_are_trusted_beside_it_each_once_and_while_they_last() {
     );
     let late = root.trusting([others], at(NOW) + LIFETIME);
     assert_eq!(late.certificate_pem(), root.own().concat());
+}
+
+#[test]
+fn what_helps_when_a_root_has_expired_is_said_of_where_it_is_kept() {
+    let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
+    for (kept, helps) in [
+        (Kept::Secret, "delete the Secret"),
+        (Kept::Mounted, "mount a new one"),
+    ] {
+        let late = Root::from_pems(&pems, kept, at(NOW) + LIFETIME).unwrap_err();
+        assert!(late.contains(helps), "{late}");
+    }
 }

@@ -1,7 +1,7 @@
 use mesh_types::TrustDomain;
 
 use super::*;
-use crate::root::{AuthorityPems, Root};
+use crate::root::{AuthorityPems, Kept, Root};
 
 const NOW: u64 = 1_790_000_000;
 const DAY: Duration = DEFAULT_TTL;
@@ -13,7 +13,10 @@ fn at(seconds: u64) -> SystemTime {
 /// The roots of an authority that lasts ten years.
 fn authority() -> Vec<String> {
     let pems = AuthorityPems::make(&TrustDomain::default(), at(NOW)).unwrap();
-    Root::from_pems(&pems, at(NOW)).unwrap().own().to_vec()
+    Root::from_pems(&pems, Kept::Secret, at(NOW))
+        .unwrap()
+        .own()
+        .to_vec()
 }
 
 fn trusted(succession: &Succession, now: SystemTime) -> Vec<String> {

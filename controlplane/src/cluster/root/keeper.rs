@@ -15,7 +15,8 @@ use controlplane_ca::succession::Succession;
 use futures_util::StreamExt as _;
 use mesh_kube::{Event, KubeClient, News, Selection, watch};
 use serde_json::Value;
-use tokio::time::{MissedTickBehavior, interval};
+use time::OffsetDateTime;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
 use super::{NAME, SECRETS, authority_of, mounted, record};
@@ -32,6 +33,8 @@ pub struct Keeper {
     known: Succession,
     /// Another authority signs than everybody knows: what signed here until then.
     unsaid: Option<Vec<String>>,
+    /// When it is tried again to renew the root.
+    renew_at: Instant,
     /// What was told last, of what lasts.
     told: Option<String>,
 }
@@ -55,6 +58,7 @@ impl Keeper {
             issuer,
             known,
             unsaid: None,
+            renew_at: Instant::now(),
             told: None,
         }
     }
@@ -87,6 +91,7 @@ impl Keeper {
             }
             let longest = *longest.borrow_and_update();
             self.settle(longest, SystemTime::now()).await;
+            self.renew(SystemTime::now()).await;
         }
     }
 
@@ -152,7 +157,8 @@ impl Keeper {
         if root.is_same_authority(&before) {
             return;
         }
-        if !root.shares_trust_with(before.certificate_pem()) {
+        // A root that was renewed is trusted by whoever trusts the one before.
+        if !root.has_signer_of(&before) && !root.shares_trust_with(before.certificate_pem()) {
             tracing::warn!(
                 "{from}: signs under roots that nobody was told of before: proxies trust them with their next certificates. \
                  Both roots first, and the new authority when half of a certificate's life is over"
@@ -205,6 +211,23 @@ impl Keeper {
         }
     }
 
+    /// Renews the Secret's root in time, where it is what signs; the watch tells of it then, as it tells the other replicas.
+    async fn renew(&mut self, now: SystemTime) {
+        let is_time = self.issuer.root().is_to_be_renewed(now) && Instant::now() >= self.renew_at;
+        if !is_time || !matches!(mounted(&self.mounted, now), Ok(None)) {
+            return;
+        }
+        self.renew_at = Instant::now() + RENEW_AGAIN;
+        if let Err(e) = super::renew(&self.client, &self.namespace, now).await {
+            let end = OffsetDateTime::from(self.issuer.root().not_after());
+            self.tell(format!(
+                "the root ends on {} and cannot be renewed: {e}; let the control plane `update` that Secret, or mount another \
+                 authority (Secret cacerts)",
+                end.date()
+            ));
+        }
+    }
+
     fn replace(&self, root: Root) {
         self.issuer.replace(root);
         if let Err(e) = self.issuer.root().publish(&self.state_dir) {
@@ -243,6 +266,8 @@ fn content(dir: &Path) -> BTreeMap<OsString, Zeroizing<Vec<u8>>> {
     files.filter_map(read).collect()
 }
 
+/// As often as upstream looks.
+const RENEW_AGAIN: Duration = Duration::from_secs(3600);
 /// Mounted Secrets change within a minute or two of their change; nobody waits for these seconds.
 const LOOK: Duration = Duration::from_secs(10);
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";

@@ -124,6 +124,53 @@ async fn a_secret_that_is_replaced_while_nobody_runs_succeeds_what_was_there() {
     assert!(replica.trusts(&[&old, &new]));
 }
 
+/// A root of which a tenth of its life is left.
+fn old_root(api: &FakeApi) -> String {
+    let made = SystemTime::now() - Duration::from_secs(3285 * 24 * 3600);
+    let pems = AuthorityPems::make(&TrustDomain::default(), made).unwrap();
+    api.put(&SECRETS, object(&ObjectName::new(SYSTEM, NAME), &pems));
+    pems.certificate.clone()
+}
+
+fn renewals(api: &FakeApi) -> usize {
+    let requests = api.requests();
+    let of_root = requests
+        .iter()
+        .filter(|r| r.starts_with("PUT") && r.contains(NAME));
+    of_root.count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_near_its_end_is_renewed_once_and_both_are_trusted() {
+    let api = api();
+    let old = old_root(&api);
+    let (one, two) = (Replica::start(&api).await, Replica::start(&api).await);
+    a_while().await;
+    let new = one.signer();
+    assert_ne!(new.trim(), old.trim());
+    assert_eq!(new, two.signer());
+    assert!(one.trusts(&[&old, &new]) && two.trusts(&[&old, &new]));
+    let year = Duration::from_secs(365 * 24 * 3600);
+    assert!(one.issuer.root().not_after() > SystemTime::now() + 9 * year);
+    sleep(RENEW_AGAIN * 3).await;
+    assert!(renewals(&api) <= 2, "who was second met a conflict");
+    assert_eq!(one.signer(), new, "and it is renewed once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_cannot_be_renewed_is_tried_again_now_and_then_and_goes_on_signing() {
+    let api = api();
+    let old = old_root(&api);
+    api.refuse(&SECRETS, SYSTEM, Some(403));
+    let replica = Replica::start(&api).await;
+    sleep(RENEW_AGAIN * 5).await;
+    assert_eq!(replica.signer().trim(), old.trim());
+    assert!((2..=7).contains(&renewals(&api)), "{}", renewals(&api));
+    api.refuse(&SECRETS, SYSTEM, None);
+    sleep(RENEW_AGAIN * 2).await;
+    assert_ne!(replica.signer().trim(), old.trim());
+}
+
 #[tokio::test(start_paused = true)]
 async fn nonsense_and_nothing_change_nothing() {
     let api = api();

@@ -1,4 +1,4 @@
-use controlplane_ca::root::AuthorityPems;
+use controlplane_ca::root::{AuthorityPems, Kept};
 use mesh_kube::fake::FakeApi;
 use mesh_types::TrustDomain;
 
@@ -7,7 +7,7 @@ use super::*;
 fn root() -> Root {
     let now = SystemTime::now();
     let pems = AuthorityPems::make(&TrustDomain::default(), now).unwrap();
-    Root::from_pems(&pems, now).unwrap()
+    Root::from_pems(&pems, Kept::Secret, now).unwrap()
 }
 
 #[test]
