@@ -65,7 +65,7 @@ pub enum Question {
     /// What is to be made of Gateways of our classes, once everything is known.
     Waypoints(oneshot::Sender<Option<Waypoints>>),
     /// Which ServiceEntries' statuses lack the addresses of their hosts.
-    UnrecordedAddresses(oneshot::Sender<UnrecordedAddresses>),
+    UnrecordedAddresses(oneshot::Sender<Vec<UnrecordedAddresses>>),
 }
 
 /// Where things are kept.

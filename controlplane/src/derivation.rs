@@ -156,7 +156,7 @@ impl Derivation {
 
     /// Which ServiceEntries' statuses lack the addresses of their hosts.
     #[must_use]
-    pub fn unrecorded_addresses(&self) -> UnrecordedAddresses {
+    pub fn unrecorded_addresses(&self) -> Vec<UnrecordedAddresses> {
         self.index.unrecorded_addresses()
     }
 

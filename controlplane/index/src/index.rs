@@ -33,8 +33,16 @@ pub struct Index {
     claims: u64,
 }
 
-/// The addresses that statuses of ServiceEntries are to have, by object: each with its host.
-pub type UnrecordedAddresses = Vec<(NamespacedName, Vec<(Strng, IpAddr)>)>;
+/// The addresses that the status of a ServiceEntry is to have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnrecordedAddresses {
+    /// Which one.
+    pub entry: NamespacedName,
+    /// The API server's id of the instance; none of one that is no cluster's.
+    pub uid: Option<Strng>,
+    /// Each with its host.
+    pub addresses: Vec<(Strng, IpAddr)>,
+}
 
 /// One object, as its source has it now.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,14 +151,18 @@ impl Index {
     /// ServiceEntries whose status has other addresses than their hosts were given, in the order of names, and what each is
     /// to have.
     #[must_use]
-    pub fn unrecorded_addresses(&self) -> UnrecordedAddresses {
+    pub fn unrecorded_addresses(&self) -> Vec<UnrecordedAddresses> {
         let (graph, inputs) = (&self.mesh.graph, self.mesh.inputs);
         let given = |name| graph.get(inputs.allocations, name).map(|given| given.as_slice());
         let entries = graph.iter(inputs.service_entries);
-        let mut lacking: UnrecordedAddresses = entries
+        let mut lacking: Vec<UnrecordedAddresses> = entries
             .map(|(name, entry)| (name, entry, given(name).unwrap_or_default()))
             .filter(|(_, entry, given)| !are_recorded(entry, given))
-            .map(|(name, _, given)| (name.clone(), given.to_vec()))
+            .map(|(name, entry, given)| UnrecordedAddresses {
+                entry: name.clone(),
+                uid: entry.metadata.uid.clone(),
+                addresses: given.to_vec(),
+            })
             .collect();
         lacking.sort();
         lacking

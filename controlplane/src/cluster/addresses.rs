@@ -2,7 +2,7 @@
 //! host keeps its address when every replica begins anew, and tools see it. One replica writes; the others, and it itself
 //! after a restart, take what is written there before anything that they would give (`controlplane_index::allocation`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub async fn keep(
         let mut writer = Writer {
             client: &client,
             resource: None,
-            elsewhere: BTreeSet::new(),
+            gone: BTreeSet::new(),
         };
         tokio::select! {
             () = duties::ends(&mut ours) => {}
@@ -48,8 +48,8 @@ struct Writer<'a> {
     client: &'a KubeClient,
     /// In the version that is served.
     resource: Option<Resource>,
-    /// Objects of files, which have no status to write.
-    elsewhere: BTreeSet<NamespacedName>,
+    /// Instances that were not there when they were asked for: gone, or of a file.
+    gone: BTreeSet<(NamespacedName, Strng)>,
 }
 
 impl Writer<'_> {
@@ -71,15 +71,27 @@ impl Writer<'_> {
     }
 
     /// Whether everything is as it is to be.
-    async fn write_all(&mut self, lacking: UnrecordedAddresses) -> bool {
+    async fn write_all(&mut self, lacking: Vec<UnrecordedAddresses>) -> bool {
+        // Objects of files have no id, and no status to write.
+        let of_cluster = lacking.into_iter().filter_map(|unrecorded| {
+            let UnrecordedAddresses {
+                entry,
+                uid,
+                addresses,
+            } = unrecorded;
+            Some(((entry, uid?), addresses))
+        });
+        let lacking: BTreeMap<_, _> = of_cluster.collect();
+        self.gone.retain(|instance| lacking.contains_key(instance));
         let mut well = true;
-        for (entry, addresses) in lacking {
-            if self.elsewhere.contains(&entry) {
+        for (instance, addresses) in lacking {
+            if self.gone.contains(&instance) {
                 continue;
             }
-            match self.write(&entry, &addresses).await {
+            let (entry, uid) = &instance;
+            match self.write(entry, uid, &addresses).await {
                 Ok(Written::Gone) => {
-                    self.elsewhere.insert(entry);
+                    self.gone.insert(instance);
                 }
                 Ok(Written::Changed) => tracing::info!(%entry, "addresses of its hosts are in its status"),
                 Ok(Written::Unchanged) => {}
@@ -95,13 +107,18 @@ impl Writer<'_> {
     async fn write(
         &mut self,
         entry: &NamespacedName,
+        uid: &str,
         addresses: &[(Strng, IpAddr)],
     ) -> Result<Written, KubeError> {
         let Some(resource) = self.resource().await? else {
             return Ok(Written::Gone);
         };
         let name = ObjectName::new(entry.namespace.as_str(), entry.name.as_str());
-        let decide = |object: &Value| Some(with_addresses(object, addresses));
+        let decide = |object: &Value| {
+            // Another one of this name is looked at when it is seen.
+            let is_it = object["metadata"]["uid"] == uid;
+            is_it.then(|| with_addresses(object, addresses))
+        };
         self.client.update_status(&resource, &name, decide).await
     }
 

@@ -171,3 +171,23 @@ async fn two_entries_never_have_one_address() {
         "{b:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_made_anew_under_its_name_gets_addresses_too() {
+    let api = api();
+    api.put(&ENTRIES, entry("db", "db.example.com", &json!({})));
+    let replica = Replica::start(&api, false);
+    replica.see("db").await;
+    let name = ObjectName::new("shop", "db");
+    // It goes before its addresses are written, and nobody told of that yet.
+    api.remove(&ENTRIES, &name);
+    replica.ours.send_replace(true);
+    sleep(Duration::from_secs(20)).await;
+    let asked = api.requests().len();
+    replica.changed.send_modify(|n| *n += 1);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(api.requests().len(), asked, "it is known to be gone");
+    api.put(&ENTRIES, entry("db", "db.example.com", &json!({})));
+    replica.see("db").await;
+    assert_eq!(recorded(&api, "db").len(), 2);
+}
