@@ -211,7 +211,7 @@ pub async fn start(
         DeliveryBoard::new(&instance()?, outputs.cache.clone(), move || xds.subscribers())
     };
     let (ask, questions) = mpsc::channel(1);
-    if let Some(client) = &client {
+    if let (Some(client), Some(kube)) = (&client, &kube) {
         let keeper = Keeper::new(
             client.clone(),
             &args.root_namespace,
@@ -226,6 +226,7 @@ pub async fn start(
             client,
             tasks,
             drained: &drained,
+            selectors: kube.selectors(),
         };
         duties.start_all(&authority, &outputs, &ask)?;
     }

@@ -9,6 +9,7 @@
 //! - [`gateway_controller`]: makes of Gateways what runs them.
 //! - [`addresses`]: writes the addresses of hosts into statuses. [`untaint`]: takes the taint off nodes whose agent is ready.
 //! - [`duties`]: what only one replica does, each under a Lease of its own. [`listed`]: what a watch says, by name.
+//!   [`pace`]: when an object is written again (both pure).
 
 pub mod addresses;
 pub mod bundle;
@@ -17,6 +18,7 @@ pub mod duties;
 pub mod gateway_api;
 pub mod gateway_controller;
 pub mod listed;
+pub mod pace;
 pub mod root;
 pub mod status_writer;
 pub mod tokens;

@@ -63,7 +63,7 @@ controlplane:
   env: {EXTRA: \"1\"}
   meshConfig: {accessLogFile: /dev/stdout, trustDomainAliases: [old.example.com]}
   features:
-    clusterTrustBundle: true
+    clusterTrustBundle: false
     allowFromWaypoints: true
     untaint: {enabled: true}
     secretNamespaces: [edge, shop]

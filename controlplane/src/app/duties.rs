@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use anyhow::{Context, Result};
+use controlplane_k8s_api::gateway::LabelSelector;
 use mesh_kube::KubeClient;
 use mesh_runtime::drain::DrainWatcher;
 use mesh_runtime::supervise::Tasks;
@@ -23,6 +24,8 @@ pub(super) struct Duties<'a> {
     pub(super) client: &'a KubeClient,
     pub(super) tasks: &'a Tasks,
     pub(super) drained: &'a DrainWatcher,
+    /// Which namespaces belong to the mesh, once that is known.
+    pub(super) selectors: watch::Receiver<Option<Vec<LabelSelector>>>,
 }
 
 impl Duties<'_> {
@@ -34,16 +37,14 @@ impl Duties<'_> {
     ) -> Result<()> {
         let client = || self.client.clone();
         let changed = || outputs.changed.subscribe();
-        let trusted = keys.issuer.trusted();
-        let with_bundle = self.args.cluster_trust_bundle;
+        let settings = bundle::Settings {
+            root_namespace: self.args.root_namespace.clone(),
+            roots: keys.issuer.trusted(),
+            selectors: self.selectors.clone(),
+            with_bundle: self.args.cluster_trust_bundle,
+        };
         self.start(Duty::RootCertificate, |ours| {
-            bundle::keep(
-                client(),
-                self.args.root_namespace.clone(),
-                trusted,
-                with_bundle,
-                ours,
-            )
+            bundle::keep(client(), settings, ours)
         })?;
         let over_tls = OverTls {
             issuer: keys.issuer.clone(),

@@ -1,10 +1,15 @@
-//! The root's certificate, where pods find it: the ConfigMap `istio-ca-root-cert` in every namespace, and a
-//! ClusterTrustBundle where the API server has those. One replica writes, and what others change is put back.
+//! The root's certificate, where pods find it: the ConfigMap `istio-ca-root-cert` in every namespace of the mesh (MeshConfig
+//! `discoverySelectors`), and a ClusterTrustBundle where the API server has those ([`cluster_wide`]). One replica writes, and
+//! what others change is put back; ever more seldom where somebody changes it again and again. In a namespace that leaves the
+//! mesh it stays as it is: pods there may hold it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use controlplane_k8s_api::Labels;
+use controlplane_k8s_api::gateway::LabelSelector;
+use controlplane_kube::Scope;
 use futures_util::StreamExt as _;
 use mesh_kube::write::Part;
 use mesh_kube::{Apply, Event, KubeClient, KubeError, News, ObjectName, Resource, Selection, watch};
@@ -15,69 +20,148 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::duties;
 use crate::cluster::listed::Listed;
+use crate::cluster::pace::{Pace, Round, Trouble};
+use cluster_wide::ClusterBundle;
 
-/// Keeps what pods trust (PEM) in every namespace, in the mesh's own first: its proxies start with it. For as long as the
-/// duty is ours. Runs for good.
+mod cluster_wide;
+
+/// What is to be kept, and where.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The mesh's own namespace: its proxies start with the root, so it is first.
+    pub root_namespace: String,
+    /// What pods trust, PEM.
+    pub roots: Receiver<String>,
+    /// Which namespaces belong to the mesh, once that is known ([`controlplane_kube::KubeSource::selectors`]).
+    pub selectors: Receiver<Option<Vec<LabelSelector>>>,
+    /// Whether it stands in a ClusterTrustBundle, too, where there are those.
+    pub with_bundle: bool,
+}
+
+/// Keeps what pods trust in every namespace of the mesh, for as long as the duty is ours. Runs for good.
 ///
 /// # Errors
 /// Never; the type is the supervisor's.
 pub async fn keep(
     client: KubeClient,
-    root_namespace: String,
-    mut roots: Receiver<String>,
-    with_bundle: bool,
+    mut settings: Settings,
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
     loop {
         duties::begins(&mut ours).await;
-        let root = roots.borrow_and_update().clone();
+        let root = settings.roots.borrow_and_update().clone();
+        let keeper = Keeper::new(&client, &settings, root);
         tokio::select! {
             () = duties::ends(&mut ours) => {}
-            () = keep_while_ours(&client, &root_namespace, &root, with_bundle) => {}
+            () = keeper.keep_while_ours(settings.selectors.clone()) => {}
             // Begins anew with what is trusted now. Whoever signs is here until the process ends.
-            Ok(()) = roots.changed() => {}
+            Ok(()) = settings.roots.changed() => {}
         }
     }
 }
 
-async fn keep_while_ours(client: &KubeClient, root_namespace: &str, root: &str, with_bundle: bool) {
-    let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={NAME}"));
-    let mut maps = watch::<RootMap>(client, maps);
-    let mut namespaces = watch::<Meta>(client, Selection::all(NAMESPACES.clone()).metadata_only());
-    let mut spread = Spread::new(root_namespace, root);
-    let mut retry = None;
-    // Nothing is to be bundled where nobody wants it.
-    let mut bundled = !with_bundle;
-    loop {
-        let again = retry.unwrap_or_else(Instant::now);
-        tokio::select! {
-            Some(news) = maps.next() => if let News::Event(event) = news { spread.map(event) },
-            Some(news) = namespaces.next() => if let News::Event(event) = news { spread.namespace(event) },
-            () = sleep_until(again), if retry.is_some() => {}
+struct Keeper {
+    client: KubeClient,
+    root: String,
+    spread: Spread,
+    pace: Pace,
+    bundle: Option<ClusterBundle>,
+    /// That the API server is away was told.
+    told_away: bool,
+}
+
+impl Keeper {
+    fn new(client: &KubeClient, settings: &Settings, root: String) -> Self {
+        Self {
+            client: client.clone(),
+            spread: Spread::new(&settings.root_namespace, &root),
+            pace: Pace::default(),
+            bundle: settings.with_bundle.then(ClusterBundle::default),
+            told_away: false,
+            root,
         }
-        if retry.is_some_and(|at| at > Instant::now()) {
-            continue;
+    }
+
+    async fn keep_while_ours(mut self, mut selectors: Receiver<Option<Vec<LabelSelector>>>) {
+        let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={NAME}"));
+        let mut maps = watch::<RootMap>(&self.client, maps);
+        let namespaces = Selection::all(NAMESPACES.clone()).metadata_only();
+        let mut namespaces = watch::<Meta>(&self.client, namespaces);
+        let mut round = Round::default();
+        loop {
+            let at = round.next().unwrap_or_else(Instant::now);
+            tokio::select! {
+                Some(news) = maps.next() => if let News::Event(event) = news { self.spread.map(event) },
+                Some(news) = namespaces.next() => if let News::Event(event) = news { self.spread.namespace(event) },
+                // Whoever tells ends with the process.
+                Ok(()) = selectors.changed() => {}
+                () = sleep_until(at), if round.next().is_some() => {}
+            }
+            self.spread.select(selectors.borrow_and_update().as_deref());
+            if round.resume.is_some_and(|at| at > Instant::now()) {
+                continue;
+            }
+            round = self.write_all().await;
+            // After the namespaces: nobody starts with a bundle.
+            if round.resume.is_none()
+                && self.spread.is_known()
+                && let Some(bundle) = &mut self.bundle
+            {
+                round.wake_at(bundle.keep(&self.client, &self.root).await);
+            }
         }
-        retry = None;
-        for namespace in spread.lacking() {
-            match write(client, &namespace, root).await {
-                Ok(()) => spread.written(&namespace),
-                // It is going away.
-                Err(KubeError::NotFound(_)) => {}
-                Err(e) => {
-                    tracing::warn!(namespace, "ConfigMap {NAME} cannot be written: {e}");
-                    retry = Some(Instant::now() + RETRY);
-                    break;
+    }
+
+    /// Writes what is lacking. A namespace that refuses keeps no other one from its root.
+    async fn write_all(&mut self) -> Round {
+        let mut round = Round::default();
+        for namespace in self.spread.lacking() {
+            let now = Instant::now();
+            if let Some(at) = self.pace.not_before(&namespace).filter(|at| *at > now) {
+                round.wake_at(at);
+                continue;
+            }
+            let Err(error) = write(&self.client, &namespace, &self.root).await else {
+                self.told_away = false;
+                if self.pace.written(&namespace, Instant::now()) {
+                    self.tell_of_another(&namespace);
                 }
+                self.spread.written(&namespace);
+                continue;
+            };
+            // It is going away.
+            if matches!(error, KubeError::NotFound(_)) {
+                continue;
+            }
+            let trouble = Trouble::of(&error);
+            if trouble == Trouble::Everywhere {
+                if !std::mem::replace(&mut self.told_away, true) {
+                    tracing::warn!(namespace, "ConfigMap {NAME} cannot be written: {error}");
+                }
+            } else if self.pace.refused(&namespace, Instant::now()) {
+                tracing::warn!(
+                    "ConfigMap {namespace}/{NAME} cannot be written: {error}; pods there do not get the mesh's root: let it be \
+                     written (a quota, an admission rule or a role is in the way), or leave the namespace out \
+                     (MeshConfig discoverySelectors)"
+                );
+            }
+            if trouble == Trouble::Here {
+                round.wake_at(self.pace.not_before(&namespace).unwrap_or(now + RETRY));
+            } else {
+                round.resume = Some(Instant::now() + RETRY);
+                break;
             }
         }
-        // After the namespaces: an API server without such bundles says so late, and nobody starts with one.
-        if !bundled && spread.is_known() {
-            bundled = true;
-            if let Err(e) = bundle(client, root).await {
-                tracing::warn!("ClusterTrustBundle: {e}");
-            }
-        }
+        round
+    }
+
+    fn tell_of_another(&self, namespace: &str) {
+        let writer = self.spread.writer(namespace);
+        let writer = writer.unwrap_or("another control plane of this kind");
+        tracing::warn!(
+            "ConfigMap {namespace}/{NAME}: {writer} writes another root again and again; ours is put back ever more seldom: \
+             leave the namespace to one mesh (MeshConfig discoverySelectors)"
+        );
     }
 }
 
@@ -93,35 +177,30 @@ async fn write(client: &KubeClient, namespace: &str, root: &str) -> Result<(), K
     applied.await.map(drop)
 }
 
-async fn bundle(client: &KubeClient, root: &str) -> Result<(), KubeError> {
-    let served = client.served_versions(BUNDLES_GROUP, BUNDLES).await?;
-    let known = ["v1", "v1beta1"]
-        .into_iter()
-        .find(|known| served.iter().any(|s| s == known));
-    let Some(version) = known else {
-        return Ok(());
-    };
-    let resource = Resource::cluster_wide(BUNDLES_GROUP, version, BUNDLES, "ClusterTrustBundle");
-    let object = json!({
-        "apiVersion": resource.api_version(),
-        "kind": "ClusterTrustBundle",
-        "metadata": {"name": BUNDLE},
-        "spec": {"signerName": SIGNER, "trustBundle": root},
-    });
-    let name = ObjectName::cluster(BUNDLE);
-    let applied = client.apply::<Value>(&resource, &name, Part::Main, HOW, &object);
-    applied.await.map(drop)
-}
-
 /// Which namespaces there are, and which have what they need. Pure.
 #[derive(Debug)]
 struct Spread {
     root: String,
     /// Served first.
     first: String,
-    namespaces: Listed<bool>,
-    /// Whether each one's ConfigMap says what it has to.
-    maps: Listed<bool>,
+    /// Which namespaces belong to the mesh; while that is not known, its own alone.
+    scope: Option<Scope>,
+    namespaces: Listed<Namespace>,
+    maps: Listed<Map>,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    stays: bool,
+    labels: Labels,
+}
+
+#[derive(Debug)]
+struct Map {
+    /// It says what it has to.
+    is_right: bool,
+    /// Who else wrote what it says.
+    writer: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,7 +222,20 @@ struct Metadata {
     #[serde(default)]
     namespace: String,
     #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
     deletion_timestamp: Option<String>,
+    #[serde(default)]
+    managed_fields: Vec<ManagedFields>,
+}
+
+/// Who set which fields (Kubernetes, "Server-Side Apply").
+#[derive(Debug, Deserialize)]
+struct ManagedFields {
+    #[serde(default)]
+    manager: String,
+    #[serde(default, rename = "fieldsV1")]
+    fields: Value,
 }
 
 impl Spread {
@@ -151,28 +243,54 @@ impl Spread {
         Self {
             root: root.to_owned(),
             first: first.to_owned(),
+            scope: None,
             namespaces: Listed::default(),
             maps: Listed::default(),
         }
     }
 
+    fn select(&mut self, selectors: Option<&[LabelSelector]>) {
+        self.scope = selectors.map(|selectors| {
+            let mut scope = Scope::new(&self.first, "");
+            scope.select(selectors.to_vec());
+            scope
+        });
+    }
+
     fn namespace(&mut self, event: Event<Meta>) {
-        self.namespaces.take(event, |meta| {
-            let stays = meta.metadata.deletion_timestamp.is_none();
-            (meta.metadata.name, stays)
+        self.namespaces.take(event, |Meta { metadata }| {
+            let namespace = Namespace {
+                stays: metadata.deletion_timestamp.is_none(),
+                labels: metadata.labels,
+            };
+            (metadata.name, namespace)
         });
     }
 
     fn map(&mut self, event: Event<RootMap>) {
         let root = &self.root;
         self.maps.take(event, |map| {
-            let is_right = map.data.get(KEY) == Some(root);
-            (map.metadata.namespace, is_right)
+            let others = map.metadata.managed_fields.into_iter();
+            let mut others = others.filter(|m| m.manager != HOW.manager && m.fields.get("f:data").is_some());
+            let known = Map {
+                is_right: map.data.get(KEY) == Some(root),
+                writer: others.next_back().map(|other| other.manager),
+            };
+            (map.metadata.namespace, known)
         });
     }
 
     fn written(&mut self, namespace: &str) {
-        self.maps.known.insert(namespace.to_owned(), true);
+        let map = Map {
+            is_right: true,
+            writer: None,
+        };
+        self.maps.known.insert(namespace.to_owned(), map);
+    }
+
+    /// Who else wrote a namespace's ConfigMap.
+    fn writer(&self, namespace: &str) -> Option<&str> {
+        self.maps.known.get(namespace)?.writer.as_deref()
     }
 
     /// Whether everything was listed once.
@@ -185,28 +303,32 @@ impl Spread {
         if !self.is_known() {
             return Vec::new();
         }
-        let staying = self.namespaces.known.iter().filter(|(_, stays)| **stays);
-        let names = staying
+        let staying = self.namespaces.known.iter().filter(|(_, known)| known.stays);
+        let in_mesh = staying.filter(|(name, known)| self.is_in_mesh(name, &known.labels));
+        let names = in_mesh
             .map(|(name, _)| name)
             .filter(|name| !LEFT_OUT.contains(&name.as_str()));
-        let lacking = names.filter(|name| self.maps.known.get(*name) != Some(&true));
+        let is_right = |name: &String| self.maps.known.get(name).is_some_and(|map| map.is_right);
+        let lacking = names.filter(|name| !is_right(name));
         let mut lacking: Vec<String> = lacking.cloned().collect();
         // Stable: the others stay in their order.
         lacking.sort_by_key(|name| *name != self.first);
         lacking
     }
+
+    fn is_in_mesh(&self, name: &str, labels: &Labels) -> bool {
+        match &self.scope {
+            Some(scope) => scope.selects(name, Some(labels)),
+            None => name == self.first,
+        }
+    }
 }
 
 static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 static NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
-const BUNDLES_GROUP: &str = "certificates.k8s.io";
-const BUNDLES: &str = "clustertrustbundles";
-/// Upstream's names: what mounts them need not know whose they are.
-const BUNDLE: &str = "istio.io:istiod-ca:root-cert";
-const SIGNER: &str = "istio.io/istiod-ca";
 const NAME: &str = "istio-ca-root-cert";
 const KEY: &str = "root-cert.pem";
-const HOW: Apply = Apply {
+const HOW: Apply<'static> = Apply {
     manager: "lateen-root-cert",
     force: true,
 };

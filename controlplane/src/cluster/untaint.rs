@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::ServeArgs;
 use crate::cluster::duties;
 use crate::cluster::listed::Listed;
+use crate::cluster::pace::{Pace, Round, Trouble};
 
 /// Which taint waits for which pods.
 #[derive(Clone, Debug)]
@@ -58,39 +59,91 @@ async fn keep_while_ours(client: &KubeClient, untaint: &Untaint) {
     let agents = Selection::all(PODS.clone()).in_namespace(&untaint.namespace);
     let mut agents = watch::<Agent>(client, agents.with_labels(&untaint.agents));
     let mut nodes = watch::<Node>(client, Selection::all(NODES.clone()));
-    let mut waiting = Waiting::new(&untaint.taint);
-    let mut retry = None;
+    let mut keeper = Keeper {
+        client,
+        waiting: Waiting::new(&untaint.taint),
+        pace: Pace::default(),
+        told_away: false,
+    };
+    let mut round = Round::default();
     loop {
-        let again = retry.unwrap_or_else(Instant::now);
+        let at = round.next().unwrap_or_else(Instant::now);
         tokio::select! {
-            Some(news) = agents.next() => if let News::Event(event) = news { waiting.agent(event) },
-            Some(news) = nodes.next() => if let News::Event(event) = news { waiting.node(event) },
-            () = sleep_until(again), if retry.is_some() => {}
+            Some(news) = agents.next() => if let News::Event(event) = news { keeper.waiting.agent(event) },
+            Some(news) = nodes.next() => if let News::Event(event) = news { keeper.waiting.node(event) },
+            () = sleep_until(at), if round.next().is_some() => {}
         }
-        if retry.is_some_and(|at| at > Instant::now()) {
-            continue;
+        if round.resume.is_none_or(|at| at <= Instant::now()) {
+            round = keeper.untaint_all().await;
         }
-        retry = None;
-        for (node, patch) in waiting.over() {
-            match client
-                .merge_patch(&NODES, &ObjectName::cluster(&node), Part::Main, &patch)
-                .await
-            {
+    }
+}
+
+struct Keeper<'a> {
+    client: &'a KubeClient,
+    waiting: Waiting,
+    pace: Pace,
+    /// That the API server is away was told.
+    told_away: bool,
+}
+
+impl Keeper<'_> {
+    /// Takes the taint off all nodes that need not wait. A node that refuses keeps no other one waiting.
+    async fn untaint_all(&mut self) -> Round {
+        let mut round = Round::default();
+        for (node, patch) in self.waiting.over() {
+            let now = Instant::now();
+            if let Some(at) = self.pace.not_before(&node).filter(|at| *at > now) {
+                round.wake_at(at);
+                continue;
+            }
+            let name = ObjectName::cluster(&node);
+            let patched = self.client.merge_patch(&NODES, &name, Part::Main, &patch);
+            let error = match patched.await {
                 Ok(()) => {
-                    tracing::info!(node, taint = untaint.taint, "its agent is ready: it takes pods");
-                    waiting.forget(&node);
+                    self.told_away = false;
+                    let taint = &self.waiting.taint;
+                    tracing::info!(node, taint, "its agent is ready: it takes pods");
+                    self.done(&node);
+                    continue;
                 }
                 // It is going away.
-                Err(KubeError::NotFound(_)) => waiting.forget(&node),
-                // Somebody was quicker: what the node has now is on its way.
-                Err(KubeError::Conflict(_)) => retry = Some(Instant::now() + AGAIN),
-                Err(e) => {
-                    tracing::warn!(node, "its taint {} cannot be taken off: {e}", untaint.taint);
-                    retry = Some(Instant::now() + RETRY);
-                    break;
+                Err(KubeError::NotFound(_)) => {
+                    self.done(&node);
+                    continue;
                 }
+                // Somebody was quicker: what the node has now is on its way.
+                Err(KubeError::Conflict(_)) => {
+                    round.wake_at(Instant::now() + AGAIN);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let trouble = Trouble::of(&error);
+            let is_new = match trouble {
+                Trouble::Everywhere => !std::mem::replace(&mut self.told_away, true),
+                Trouble::Perhaps | Trouble::Here => self.pace.refused(&node, Instant::now()),
+            };
+            if is_new {
+                let taint = &self.waiting.taint;
+                tracing::warn!(
+                    "Node {node}: its taint {taint} cannot be taken off, and pods are kept from it: {error}; let the control \
+                     plane `patch` nodes, or take it off: kubectl taint node {node} {taint}-"
+                );
+            }
+            if trouble == Trouble::Here {
+                round.wake_at(self.pace.not_before(&node).unwrap_or(now + RETRY));
+            } else {
+                round.resume = Some(Instant::now() + RETRY);
+                break;
             }
         }
+        round
+    }
+
+    fn done(&mut self, node: &str) {
+        self.waiting.forget(node);
+        self.pace.forget(node);
     }
 }
 

@@ -13,9 +13,9 @@ use crate::resource::{ObjectName, Resource, escape};
 
 /// Who applies, and over whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Apply {
+pub struct Apply<'a> {
     /// The field manager: what it applied before and does not apply now is taken away.
-    pub manager: &'static str,
+    pub manager: &'a str,
     /// Takes fields over from other managers; without it, theirs give [`KubeError::Owned`].
     pub force: bool,
 }
@@ -82,7 +82,7 @@ impl KubeClient {
         resource: &Resource,
         name: &ObjectName,
         part: Part,
-        how: Apply,
+        how: Apply<'_>,
         object: &impl Serialize,
     ) -> Result<T, KubeError> {
         let mut path = resource.object_path(name, part.path());

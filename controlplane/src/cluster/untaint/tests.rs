@@ -87,6 +87,23 @@ async fn a_node_keeps_the_taint_until_its_own_agent_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_refuses_keeps_no_other_one_waiting() {
+    for code in [403, 422, 500] {
+        let fixture = Fixture::start();
+        fixture.api.refuse(&NODES, "a", Some(code));
+        for node in ["a", "b"] {
+            fixture.node(node, &[TAINT]).await;
+            fixture.agent(&format!("agent-{node}"), node, "True").await;
+        }
+        assert_eq!(fixture.taints("a"), [TAINT]);
+        assert_eq!(fixture.taints("b"), [""; 0], "{code}");
+        fixture.api.refuse(&NODES, "a", None);
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(fixture.taints("a"), [""; 0], "{code}: tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_ends_speaks_for_no_node() {
     let fixture = Fixture::start();
     let metadata = json!({
