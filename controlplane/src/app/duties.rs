@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use anyhow::{Context, Result};
 use controlplane_k8s_api::gateway::LabelSelector;
-use mesh_kube::KubeClient;
+use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
 use mesh_runtime::supervise::Tasks;
 use mesh_types::Identity;
@@ -83,10 +83,11 @@ impl Duties<'_> {
         keep: impl FnOnce(watch::Receiver<bool>) -> K,
     ) -> Result<()> {
         let me = instance()?;
-        let (namespace, drained) = (&self.args.root_namespace, self.drained.clone());
-        let (ours, keeping) = duties::ask_for(duty, self.client.clone(), namespace, &me, drained);
-        self.tasks.critical(format!("lease {}", duty.lease()), keeping);
-        self.tasks.critical(duty.lease(), keep(ours));
+        let name = duty.lease(&self.args.revision);
+        let lease = ObjectName::new(self.args.root_namespace.as_str(), name.as_str());
+        let (ours, keeping) = duties::ask_for(lease, self.client.clone(), &me, self.drained.clone());
+        self.tasks.critical(format!("lease {name}"), keeping);
+        self.tasks.critical(name, keep(ours));
         Ok(())
     }
 

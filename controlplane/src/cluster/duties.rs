@@ -28,24 +28,45 @@ pub enum Duty {
 }
 
 impl Duty {
-    /// The Lease's name.
+    /// The name of the Lease among the replicas of a revision: revisions of one namespace do not wait for each other.
     #[must_use]
-    pub fn lease(self) -> &'static str {
-        match self {
+    pub fn lease(self, revision: &str) -> String {
+        let name = match self {
             Self::RootCertificate => "lateen-root-cert",
             Self::Statuses => "lateen-status",
-            Self::Gateways => "lateen-gateways",
+            Self::Gateways => GATEWAYS,
             Self::Addresses => "lateen-addresses",
             Self::Untaint => "lateen-untaint",
-        }
+        };
+        of_revision(name, revision)
     }
 }
 
-/// Asks for a duty until the process drains; the receiver says whether it is ours.
+/// The field manager of what Gateways become: revisions have one each, as they have Gateways of their own.
+#[must_use]
+pub fn gateway_manager(revision: &str) -> String {
+    of_revision(GATEWAYS, revision)
+}
+
+/// Whether a Gateway with these labels is this revision's to carry out: the one that its label names, else the default one.
+/// Every revision's proxies heed it all the same (Istio, "Canary Upgrades").
+#[must_use]
+pub fn is_of_revision<'a>(label: impl FnOnce(&'static str) -> Option<&'a str>, revision: &str) -> bool {
+    label(REVISION).unwrap_or(DEFAULT) == revision
+}
+
+/// A name that revisions do not share. The default one's is the plain one, as there was no other at first.
+fn of_revision(name: &str, revision: &str) -> String {
+    match revision {
+        DEFAULT => name.to_owned(),
+        other => format!("{name}-{other}"),
+    }
+}
+
+/// Asks for the Lease of a duty until the process drains; the receiver says whether it is ours.
 pub fn ask_for(
-    duty: Duty,
+    lease: ObjectName,
     client: KubeClient,
-    namespace: &str,
     me: &str,
     mut drained: DrainWatcher,
 ) -> (
@@ -53,7 +74,7 @@ pub fn ask_for(
     impl Future<Output = Result<(), Infallible>> + use<>,
 ) {
     let settings = Settings {
-        lease: ObjectName::new(namespace, duty.lease()),
+        lease,
         me: me.to_owned(),
         duration: LEASE,
     };
@@ -100,5 +121,12 @@ pub async fn answer<T: Default>(
     answered.await.unwrap_or_default()
 }
 
+const GATEWAYS: &str = "lateen-gateways";
+const REVISION: &str = "istio.io/rev";
+/// The revision that whatever names none belongs to.
+const DEFAULT: &str = "default";
 /// As upstream's Leases.
 const LEASE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,7 @@ impl Controller<'_> {
                 continue;
             };
             match plan.objects(self.settings) {
+                Ok(_) if !self.is_ours(plan) => self.pass_by(plan),
                 Ok(objects) => {
                     let keys = objects.iter().map(|rendered| key(plan, rendered));
                     wanted.extend(keys);
@@ -145,6 +146,26 @@ impl Controller<'_> {
         }
         self.applied.retain(|key, _| wanted.contains(key));
         again
+    }
+
+    /// Two revisions that make one Gateway's objects, each as its own, would undo each other's work for good.
+    fn is_ours(&self, plan: &WaypointPlan) -> bool {
+        let labels = &plan.gateway.metadata.labels;
+        duties::is_of_revision(
+            |key| labels.get(key).map(|label| &**label),
+            &self.settings.revision,
+        )
+    }
+
+    /// Says so once: nobody makes anything of it where there is no other revision.
+    fn pass_by(&mut self, plan: &WaypointPlan) {
+        let (name, revision) = (plan.name(), &self.settings.revision);
+        let what = format!(
+            "Gateway {name} names no revision and is left to the default one; label istio.io/rev={revision} has this one serve it"
+        );
+        if self.told.insert(what.clone()) {
+            tracing::info!("{what}");
+        }
     }
 
     /// Classes that there are none of are made, as upstream does.
@@ -266,11 +287,16 @@ impl Controller<'_> {
         wanted: &Value,
     ) -> Result<Option<Value>, KubeError> {
         let resource = resource(key.part);
+        let manager = duties::gateway_manager(&self.settings.revision);
+        let how = Apply {
+            manager: &manager,
+            force: false,
+        };
         let mut ours = wanted.clone();
         for _ in 0..TRIES {
             let applied = self
                 .client
-                .apply::<Value>(resource, name, Whole::Main, HOW, &ours);
+                .apply::<Value>(resource, name, Whole::Main, how, &ours);
             let (message, owned) = match applied.await {
                 Ok(object) => return Ok(Some(object)),
                 Err(KubeError::Owned { message, fields }) => (message, fields),
@@ -357,10 +383,6 @@ static GATEWAY_CLASSES: Resource = Resource::cluster_wide(
     "gatewayclasses",
     "GatewayClass",
 );
-const HOW: Apply = Apply {
-    manager: "lateen-gateways",
-    force: false,
-};
 /// What changes together is made together.
 const TOGETHER: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);

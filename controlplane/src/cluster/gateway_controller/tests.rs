@@ -52,6 +52,10 @@ impl Fixture {
         }
         api.serve(&GATEWAY_CLASSES);
         prepare(&api);
+        Self::start_on(api, Settings::default(), yaml)
+    }
+
+    fn start_on(api: FakeApi, settings: Settings, yaml: &str) -> Self {
         let (waypoints, known) = watch::channel(waypoints(yaml));
         let (ask, mut asked) = mpsc::channel(1);
         tokio::spawn(async move {
@@ -63,7 +67,7 @@ impl Fixture {
         });
         let (changed, changes) = watch::channel(0);
         let (told, ours) = watch::channel(true);
-        tokio::spawn(keep(api.client(), Settings::default(), ask, changes, ours));
+        tokio::spawn(keep(api.client(), settings, ask, changes, ours));
         Self {
             api,
             waypoints,
@@ -271,6 +275,39 @@ spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTT
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_revisions_do_not_undo_each_others_work() {
+    let own = GATEWAY
+        .replace("{name: waypoint", "{labels: {istio.io/rev: canary}, name: own")
+        .replace("u-1", "u-2");
+    let first = Fixture::start(|_| {}, GATEWAY);
+    let canary = Settings {
+        revision: "canary".into(),
+        image: "lateen/waypoint:next".into(),
+        ..Settings::default()
+    };
+    // It knows of every Gateway that names no other revision.
+    let _second = Fixture::start_on(first.api.clone(), canary, &format!("{GATEWAY}---{own}"));
+    sleep(Duration::from_secs(60)).await;
+    let image = |name: &str| {
+        let name = ObjectName::new("shop", name);
+        let deployment = first.api.object(resource(Part::Deployment), &name);
+        let deployment = deployment.expect("it is made");
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
+    assert_eq!(image("own"), "lateen/waypoint:next");
+    assert_eq!(image("waypoint"), Settings::default().image.as_str());
+    let before = first.applied();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(first.applied(), before, "nobody undoes anything");
+    let requests = first.api.requests();
+    let managers = requests.iter().filter_map(|r| r.split_once("fieldManager="));
+    let mut managers: Vec<&str> = managers.map(|(_, manager)| manager).collect();
+    managers.sort_unstable();
+    managers.dedup();
+    assert_eq!(managers, ["lateen-gateways", "lateen-gateways-canary"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_read_change_nothing() {
     let fixture = Fixture::start(|_| {}, WITH_SETTINGS);
     a_while().await;
@@ -293,4 +330,12 @@ async fn an_outage_delays_what_is_made_and_nothing_else() {
     fixture.api.away(false);
     sleep(Duration::from_secs(60)).await;
     assert!(fixture.object(Part::Deployment).is_some());
+}
+
+#[test]
+fn what_is_laid_over_objects_is_kept_of_config_maps() {
+    for part in Part::ALL {
+        let kept = controlplane_kube::spare::CONFIG_MAP_KEYS;
+        assert!(kept.contains(&part.key()), "{}", part.key());
+    }
 }
