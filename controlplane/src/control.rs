@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::address_claims::AddressClaims;
 use crate::address_store::AddressStore;
-use crate::delivery::DeliveryBoard;
+use crate::delivery::{Count, DeliveryBoard};
 use crate::derivation::{AssignmentChange, Derivation, ObjectCondition};
 use crate::gateways::GatewayBoard;
 use crate::leases::{LeaseChange, Leases, Record, ReportRefused};
@@ -61,11 +61,20 @@ pub enum Question {
     /// What became of each object.
     Statuses(oneshot::Sender<Vec<ObjectStatus>>),
     /// The same, once everything is known: what is found out before may turn out otherwise.
-    KnownStatuses(oneshot::Sender<Option<Vec<ObjectStatus>>>),
+    KnownStatuses(oneshot::Sender<Option<KnownStatuses>>),
     /// What is to be made of Gateways of our classes, once everything is known.
     Waypoints(oneshot::Sender<Option<Waypoints>>),
     /// Which ServiceEntries' statuses lack the addresses of their hosts.
     UnrecordedAddresses(oneshot::Sender<Vec<UnrecordedAddresses>>),
+}
+
+/// What became of each object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KnownStatuses {
+    /// Of each one.
+    pub statuses: Vec<ObjectStatus>,
+    /// Whether they say how far each came.
+    pub count: Count,
 }
 
 /// Where things are kept.
@@ -169,7 +178,7 @@ impl Control {
         // Whoever asked may have gone.
         match question {
             Question::Conditions(answer) => drop(answer.send(self.derivation.conditions())),
-            Question::Statuses(answer) => drop(answer.send(self.all_statuses())),
+            Question::Statuses(answer) => drop(answer.send(self.all_statuses().statuses)),
             Question::KnownStatuses(answer) => {
                 drop(answer.send(self.is_known().then(|| self.all_statuses())));
             }
@@ -186,11 +195,11 @@ impl Control {
 
     /// What became of each object, how many proxies have it, and what is to be said of those that are not understood, or not
     /// wholly.
-    fn all_statuses(&self) -> Vec<ObjectStatus> {
+    fn all_statuses(&self) -> KnownStatuses {
         let mut statuses = self.derivation.statuses();
-        self.outputs.deliveries.state(&mut statuses);
+        let count = self.outputs.deliveries.state(&mut statuses);
         remarks::state(self.sources.remarks(), &mut statuses);
-        statuses
+        KnownStatuses { statuses, count }
     }
 
     fn is_known(&self) -> bool {

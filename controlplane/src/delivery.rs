@@ -23,6 +23,7 @@ use controlplane_k8s_api::{Kind, ObjectKey};
 use mesh_xds::server::Delivery;
 use mesh_xds::{ResourceCache, SubscriberStatus, TypeUrl};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How far each object came.
 pub type Deliveries = BTreeMap<ObjectKey, Delivery>;
@@ -40,14 +41,26 @@ pub struct Told {
 #[derive(Clone, Default)]
 pub struct DeliveryBoard {
     own: Option<Own>,
-    /// Of all replicas, as of the last round; nothing where this one does not gather.
-    all: Arc<Mutex<Deliveries>>,
+    /// Of all replicas, as of the last round; nothing before one, and where this one does not gather.
+    all: Arc<Mutex<Option<Deliveries>>>,
+}
+
+/// Whether it was counted how far each object came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Count {
+    /// It was: of whatever nothing is said, there is nothing to say.
+    #[default]
+    Done,
+    /// Nobody asked yet: what objects say of it may be as true as ever.
+    NotYet,
 }
 
 /// This replica's proxies.
 #[derive(Clone)]
 struct Own {
     instance: Arc<str>,
+    /// When it began to take proxies.
+    since: Instant,
     cache: ResourceCache,
     subscribers: Arc<dyn Fn() -> Vec<SubscriberStatus> + Send + Sync>,
 }
@@ -63,6 +76,7 @@ impl DeliveryBoard {
         Self {
             own: Some(Own {
                 instance: instance.into(),
+                since: Instant::now(),
                 cache,
                 subscribers: Arc::new(subscribers),
             }),
@@ -82,19 +96,33 @@ impl DeliveryBoard {
         }
     }
 
+    /// Since when this replica takes proxies; nothing where it takes none.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.own.as_ref().map(|own| own.since)
+    }
+
     /// Pins up what a round gave. Says whether that is anything new.
     pub fn pin_up(&self, all: Deliveries) -> bool {
         let mut pinned = self.all.lock();
-        let is_new = *pinned != all;
-        *pinned = all;
+        let is_new = pinned.as_ref() != Some(&all);
+        *pinned = Some(all);
         is_new
     }
 
-    /// Says of each object how far it came, as of the last round.
-    pub fn state(&self, statuses: &mut [ObjectStatus]) {
+    /// Takes down what the last round gave: from now on somebody else asks, and what is known here grows old.
+    pub fn clear(&self) {
+        *self.all.lock() = None;
+    }
+
+    /// Says of each object how far it came, as of the last round, if there was one.
+    pub fn state(&self, statuses: &mut [ObjectStatus]) -> Count {
         let all = self.all.lock();
+        let Some(all) = all.as_ref() else {
+            return Count::NotYet;
+        };
         if all.is_empty() {
-            return;
+            return Count::Done;
         }
         let own = self.own().deliveries;
         for status in statuses {
@@ -111,13 +139,14 @@ impl DeliveryBoard {
                 status.conditions.push(condition);
             }
         }
+        Count::Done
     }
 }
 
 impl fmt::Debug for DeliveryBoard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliveryBoard")
-            .field("known", &self.all.lock().len())
+            .field("known", &self.all.lock().as_ref().map(BTreeMap::len))
             .finish_non_exhaustive()
     }
 }

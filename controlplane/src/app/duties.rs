@@ -52,8 +52,13 @@ impl Duties<'_> {
             server_name: format!("{}.{}.svc", self.args.name, self.args.root_namespace),
             further_roots: self.args.serving_certificate.join("ca.crt"),
         };
+        let whose = status_writer::Whose {
+            revision: self.args.revision.clone(),
+            root_namespace: self.args.root_namespace.clone(),
+            selectors: self.selectors.clone(),
+        };
         self.start(Duty::Statuses, |ours| {
-            let write = status_writer::keep(client(), ask.clone(), changed(), ours.clone());
+            let write = status_writer::keep(client(), whose, ask.clone(), changed(), ours.clone());
             let (board, told) = (outputs.deliveries.clone(), outputs.changed.clone());
             let gather = gather::keep(client(), self.replicas(), board, over_tls, told, ours);
             async move {

@@ -7,13 +7,15 @@
 use controlplane_index::status::{ConditionType, ParentStatus, StatusCondition, StatusReason};
 use serde_json::{Map, Value, json};
 
-/// The `status` that `object` is to have, given what we say of it now. `now` is RFC 3339.
+use crate::delivery::Count;
+
+/// The `status` that `object` is to have, given what we say of it now.
 #[must_use]
 pub fn merged(
     object: &Value,
     ours: &[StatusCondition],
     observed_generation: Option<i64>,
-    now: &str,
+    at: At<'_>,
 ) -> Value {
     let mut status = match object.get("status") {
         Some(Value::Object(status)) => status.clone(),
@@ -23,13 +25,22 @@ pub fn merged(
         conditions: ours,
         observed_generation,
     };
-    let after = list(status.get("conditions"), said, is_ours, now);
+    let after = list(status.get("conditions"), said, is_ours, at);
     if after.is_empty() {
         status.remove("conditions");
     } else {
         status.insert("conditions".to_owned(), Value::Array(after));
     }
     Value::Object(status)
+}
+
+/// When it is said, and what is known then.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// RFC 3339.
+    pub now: &'a str,
+    /// While nobody counted how far an object came, what its status says of it stays.
+    pub count: Count,
 }
 
 /// What we say now.
@@ -44,7 +55,7 @@ pub(super) fn list(
     before: Option<&Value>,
     now_said: Said<'_>,
     is_ours: impl Fn(&str) -> bool,
-    now: &str,
+    at: At<'_>,
 ) -> Vec<Value> {
     let Said {
         conditions: ours,
@@ -55,18 +66,25 @@ pub(super) fn list(
     for condition in before {
         let kind = condition["type"].as_str().unwrap_or_default();
         match ours.iter().find(|ours| ours.kind.as_str() == kind) {
-            Some(ours) => after.push(said(ours, Some(condition), observed_generation, now)),
-            None if is_ours(kind) => {}
+            Some(ours) => after.push(said(ours, Some(condition), observed_generation, at.now)),
+            None if is_ours(kind) && !at.leaves(kind) => {}
             None => after.push(condition.clone()),
         }
     }
     for condition in ours {
         let kind = condition.kind.as_str();
         if !before.iter().any(|before| before["type"] == kind) {
-            after.push(said(condition, None, observed_generation, now));
+            after.push(said(condition, None, observed_generation, at.now));
         }
     }
     after
+}
+
+impl At<'_> {
+    /// Whether a condition that is not said now may hold as it stands.
+    fn leaves(&self, kind: &str) -> bool {
+        self.count == Count::NotYet && kind == ConditionType::Delivered.as_str()
+    }
 }
 
 /// What is said with respect to several ancestors, as one condition of each type, for statuses that know no ancestors: it
@@ -127,7 +145,7 @@ fn said(condition: &StatusCondition, before: Option<&Value>, generation: Option<
 }
 
 /// Whether a type of condition is one that nobody else writes on the objects that we write on.
-fn is_ours(kind: &str) -> bool {
+pub(crate) fn is_ours(kind: &str) -> bool {
     OURS.iter().any(|ours| ours.as_str() == kind)
 }
 

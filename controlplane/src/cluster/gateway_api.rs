@@ -7,14 +7,14 @@
 use controlplane_index::ObjectStatus;
 use controlplane_index::status::{ConditionType, GivenAddress, ListenerStatus, Parent, ParentStatus};
 use controlplane_index::waypoint::classes::{CORE_FEATURES, EXTENDED_FEATURES};
-use controlplane_k8s_api::{Group, Kind};
+use controlplane_k8s_api::{Group, Kind, ObjectKey};
 use serde_json::{Map, Value, json};
 
-use super::conditions::{Said, list};
+use super::conditions::{At, Said, list};
 
-/// The `status` that an object is to have, given what is said of it; nothing where it is not ours to say. `now` is RFC 3339.
+/// The `status` that an object is to have, given what is said of it; nothing where it is not ours to say.
 #[must_use]
-pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
+pub fn status(object: &Value, said: &ObjectStatus, at: At<'_>) -> Option<Value> {
     let mut status = match object.get("status") {
         Some(Value::Object(status)) => status.clone(),
         _ => Map::new(),
@@ -23,7 +23,7 @@ pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
         // Nothing more to say: it is another controller's now.
         Shape::Class if said.conditions.is_empty() => return None,
         Shape::Class => {
-            whole(&mut status, said, now);
+            whole(&mut status, said, at);
             let accepted = said.condition(ConditionType::Accepted);
             let features = match accepted.is_some_and(|accepted| accepted.holds) {
                 true => features(),
@@ -34,19 +34,19 @@ pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
         Shape::Gateway => {
             // Of another controller, or of another class since.
             let served = said.served.as_ref()?;
-            whole(&mut status, said, now);
+            whole(&mut status, said, at);
             let addresses: Vec<Value> = served.addresses.iter().map(address).collect();
             set(&mut status, "addresses", addresses);
             let before = status.remove("listeners");
             let listeners = said.listeners.iter();
-            let listeners = listeners.map(|of_one| listener(before.as_ref(), of_one, said, now));
+            let listeners = listeners.map(|of_one| listener(before.as_ref(), of_one, said, at));
             let listeners = listeners.collect();
             set(&mut status, "listeners", listeners);
         }
         Shape::Route => {
             let before = status.remove("parents").unwrap_or_default();
             let entries = parents(object, said);
-            let parents = entries_with(&before, "parentRef", entries, said, now);
+            let parents = entries_with(&before, PARENT, entries, said, at);
             // The list must be there, empty or not.
             status.insert("parents".to_owned(), Value::Array(parents));
         }
@@ -58,7 +58,7 @@ pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
                 key: key_of(&reference(&parent.parent), own),
                 parent,
             });
-            let mut ancestors = entries_with(&before, "ancestorRef", entries.collect(), said, now);
+            let mut ancestors = entries_with(&before, ANCESTOR, entries.collect(), said, at);
             ancestors.truncate(MOST_ANCESTORS);
             status.insert("ancestors".to_owned(), Value::Array(ancestors));
         }
@@ -70,6 +70,20 @@ pub fn status(object: &Value, said: &ObjectStatus, now: &str) -> Option<Value> {
 #[must_use]
 pub fn is_of_this_shape(kind: Kind) -> bool {
     shape_of(kind).is_some()
+}
+
+/// What the entries of ours in a status are about: the parents of a route, the ancestors of a policy.
+#[must_use]
+pub fn entries(object: &ObjectKey, status: &Value) -> Vec<Parent> {
+    let (list, field) = match shape_of(object.kind) {
+        Some(Shape::Route) => ("parents", PARENT),
+        Some(Shape::Policy) => ("ancestors", ANCESTOR),
+        Some(Shape::Class | Shape::Gateway) | None => return Vec::new(),
+    };
+    let all = status[list].as_array().into_iter().flatten();
+    let ours = all.filter(|entry| entry["controllerName"] == CONTROLLER);
+    ours.map(|entry| key_of(&entry[field], &object.namespace))
+        .collect()
 }
 
 /// Whether a route's or a policy's parent is one that we answer for, given whether a Gateway of this namespace and name is.
@@ -108,13 +122,13 @@ fn shape_of(kind: Kind) -> Option<Shape> {
 }
 
 /// Conditions of the object as a whole.
-fn whole(status: &mut Map<String, Value>, said: &ObjectStatus, now: &str) {
+fn whole(status: &mut Map<String, Value>, said: &ObjectStatus, at: At<'_>) {
     let of_gateway_api = |kind: &str| WHOLE.iter().any(|ours| ours.as_str() == kind);
     let ours = Said {
         conditions: &said.conditions,
         observed_generation: said.observed_generation,
     };
-    let conditions = list(status.get("conditions"), ours, of_gateway_api, now);
+    let conditions = list(status.get("conditions"), ours, of_gateway_api, at);
     set(status, "conditions", conditions);
 }
 
@@ -140,7 +154,7 @@ fn address(address: &GivenAddress) -> Value {
     }
 }
 
-fn listener(before: Option<&Value>, status: &ListenerStatus, said: &ObjectStatus, now: &str) -> Value {
+fn listener(before: Option<&Value>, status: &ListenerStatus, said: &ObjectStatus, at: At<'_>) -> Value {
     let before = before.and_then(Value::as_array).into_iter().flatten();
     let before = before.into_iter().find(|b| b["name"] == status.name.as_str());
     let kinds = status.supported_kinds.iter();
@@ -153,7 +167,7 @@ fn listener(before: Option<&Value>, status: &ListenerStatus, said: &ObjectStatus
         "name": status.name.as_str(),
         "supportedKinds": kinds.collect::<Vec<_>>(),
         "attachedRoutes": status.attached_routes,
-        "conditions": list(before.and_then(|b| b.get("conditions")), ours, |_| true, now),
+        "conditions": list(before.and_then(|b| b.get("conditions")), ours, |_| true, at),
     })
 }
 
@@ -190,7 +204,7 @@ fn entries_with(
     field: &str,
     entries: Vec<Entry<'_>>,
     said: &ObjectStatus,
-    now: &str,
+    at: At<'_>,
 ) -> Vec<Value> {
     let before = before.as_array().map_or(&[][..], Vec::as_slice);
     let own = &said.object.namespace;
@@ -202,26 +216,26 @@ fn entries_with(
             continue;
         }
         let key = key_of(&old[field], own);
-        let at = entries.iter().position(|entry| entry.key == key);
-        if let Some(at) = at.filter(|at| !written[*at]) {
-            written[at] = true;
-            after.push(entry(field, &entries[at], Some(old), said, now));
+        let same = entries.iter().position(|entry| entry.key == key);
+        if let Some(same) = same.filter(|same| !written[*same]) {
+            written[same] = true;
+            after.push(entry(field, &entries[same], Some(old), said, at));
         }
     }
     for (entry_of, written) in entries.iter().zip(written) {
         if !written {
-            after.push(entry(field, entry_of, None, said, now));
+            after.push(entry(field, entry_of, None, said, at));
         }
     }
     after
 }
 
-fn entry(field: &str, of: &Entry<'_>, before: Option<&Value>, said: &ObjectStatus, now: &str) -> Value {
+fn entry(field: &str, of: &Entry<'_>, before: Option<&Value>, said: &ObjectStatus, at: At<'_>) -> Value {
     let ours = Said {
         conditions: &of.parent.conditions,
         observed_generation: said.observed_generation,
     };
-    let conditions = list(before.and_then(|b| b.get("conditions")), ours, |_| true, now);
+    let conditions = list(before.and_then(|b| b.get("conditions")), ours, |_| true, at);
     json!({"controllerName": CONTROLLER, field: of.reference, "conditions": conditions})
 }
 
@@ -260,6 +274,8 @@ fn reference(parent: &Parent) -> Value {
 
 /// Who writes our entries: Istio's name, by which its tools know them.
 pub const CONTROLLER: &str = "istio.io/gateway-controller";
+const PARENT: &str = "parentRef";
+const ANCESTOR: &str = "ancestorRef";
 /// Types of conditions that a class's controller alone has to say of the class and its Gateways.
 const WHOLE: [ConditionType; 2] = [ConditionType::Accepted, ConditionType::Programmed];
 /// More are not taken (GEP-713).

@@ -1,14 +1,15 @@
 //! Writes what became of a cluster's objects into their statuses: one replica, what differs, and only when something
-//! changed.
+//! changed. When the duty begins, what was said before it is looked for ([`earlier`]).
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use controlplane_index::ObjectStatus;
+use controlplane_k8s_api::gateway::LabelSelector;
 use controlplane_k8s_api::{Group, Kind, ObjectKey};
 use controlplane_kube::resources::WATCHED;
-use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Written};
+use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection, Written};
 use mesh_types::Strng;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,10 +17,26 @@ use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::conditions::{flattened, merged};
+use crate::cluster::conditions::{At, flattened, merged};
 use crate::cluster::duties;
 use crate::cluster::gateway_api;
-use crate::control::Question;
+use crate::control::{KnownStatuses, Question};
+use crate::delivery::Count;
+use crate::delivery::object::is_told;
+use earlier::Earlier;
+
+mod earlier;
+
+/// Whose statuses are written.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// The control plane's revision.
+    pub revision: String,
+    /// The mesh's own namespace.
+    pub root_namespace: String,
+    /// Which namespaces belong to the mesh, once that is known.
+    pub selectors: Receiver<Option<Vec<LabelSelector>>>,
+}
 
 /// Keeps the statuses of objects as they are, for as long as the duty is ours. Runs for good.
 ///
@@ -27,6 +44,7 @@ use crate::control::Question;
 /// Never; the type is the supervisor's.
 pub async fn keep(
     client: KubeClient,
+    whose: Whose,
     ask: mpsc::Sender<Question>,
     mut changed: Receiver<u64>,
     mut ours: Receiver<bool>,
@@ -35,8 +53,10 @@ pub async fn keep(
         duties::begins(&mut ours).await;
         let mut writer = Writer {
             client: &client,
+            whose: &whose,
             // Whoever had the duty before may have written something else.
             written: HashMap::new(),
+            earlier: Earlier::default(),
             resources: HashMap::new(),
         };
         tokio::select! {
@@ -48,9 +68,20 @@ pub async fn keep(
 
 struct Writer<'a> {
     client: &'a KubeClient,
-    written: HashMap<ObjectKey, ObjectStatus>,
+    whose: &'a Whose,
+    written: HashMap<ObjectKey, Last>,
+    earlier: Earlier,
     /// In which version each kind is served.
     resources: HashMap<Kind, Resource>,
+}
+
+/// What an object's status says of us.
+#[derive(Clone, Debug, PartialEq)]
+enum Last {
+    /// Something, written by whoever had the duty before.
+    Earlier,
+    /// This.
+    Written(ObjectStatus, Count),
 }
 
 impl Writer<'_> {
@@ -58,7 +89,11 @@ impl Writer<'_> {
         loop {
             changed.mark_unchanged();
             let all_written = match duties::answer(ask, Question::KnownStatuses).await {
-                Some(statuses) => self.write_all(statuses).await,
+                Some(known) => {
+                    let looked = self.look(&known.statuses).await;
+                    let written = self.write_all(known).await;
+                    looked && written
+                }
                 None => true,
             };
             if all_written {
@@ -74,28 +109,76 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether everything is as it is to be.
-    async fn write_all(&mut self, statuses: Vec<ObjectStatus>) -> bool {
-        let statuses = to_write(statuses);
-        let stated: HashSet<ObjectKey> = statuses.iter().map(|s| s.object.clone()).collect();
-        let unsaid = self.written.keys().filter(|key| !stated.contains(*key));
-        let unsaid: Vec<ObjectKey> = unsaid.cloned().collect();
+    /// Looks once for what was said before this duty began: what is not said any more has to go. Says whether nothing is left
+    /// to look at.
+    async fn look(&mut self, statuses: &[ObjectStatus]) -> bool {
         let mut well = true;
-        for status in statuses {
-            if self.written.get(&status.object) != Some(&status) {
-                well &= self.write(status).await;
+        // What is not ours any more of a Gateway or a class is whoever's they are now.
+        let kinds = WRITTEN
+            .into_iter()
+            .filter(|kind| !matches!(kind, Kind::GatewayClass | Kind::Gateway));
+        for kind in kinds {
+            if self.earlier.has(kind) {
+                continue;
             }
-        }
-        for key in unsaid {
-            well &= self.write(ObjectStatus::new(key)).await;
+            match self.look_at(kind, statuses).await {
+                Ok(found) => {
+                    for key in found {
+                        self.written.entry(key).or_insert(Last::Earlier);
+                    }
+                }
+                Err(e) => {
+                    if self.earlier.missed(kind) {
+                        tracing::warn!("{kind}: what earlier statuses say cannot be looked at: {e}");
+                    }
+                    well = false;
+                }
+            }
         }
         well
     }
 
-    async fn write(&mut self, said: ObjectStatus) -> bool {
-        match self.try_write(&said).await {
-            Ok(Written::Changed | Written::Unchanged) if says_something(&said) => {
-                self.written.insert(said.object.clone(), said);
+    async fn look_at(&mut self, kind: Kind, statuses: &[ObjectStatus]) -> Result<Vec<ObjectKey>, KubeError> {
+        let Some(resource) = self.resource(kind).await? else {
+            self.earlier.take(kind, Vec::new(), &[]);
+            return Ok(Vec::new());
+        };
+        let gateways = self.resource(Kind::Gateway).await?;
+        self.earlier.begin(self.client, self.whose, gateways).await?;
+        let listed = self.client.list(&Selection::all(resource)).await?;
+        Ok(self.earlier.take(kind, listed, statuses))
+    }
+
+    /// Whether everything is as it is to be.
+    async fn write_all(&mut self, known: KnownStatuses) -> bool {
+        let KnownStatuses { statuses, count } = known;
+        let statuses = to_write(statuses);
+        let stated: HashSet<ObjectKey> = statuses.iter().map(|s| s.object.clone()).collect();
+        let unsaid = self.written.keys().filter(|key| !stated.contains(*key));
+        let unsaid: Vec<ObjectStatus> = unsaid.cloned().map(ObjectStatus::new).collect();
+        let mut well = true;
+        for status in statuses.into_iter().chain(unsaid) {
+            if !self.is_written(&status, count) {
+                well &= self.write(status, count).await;
+            }
+        }
+        well
+    }
+
+    fn is_written(&self, status: &ObjectStatus, count: Count) -> bool {
+        let Some(Last::Written(last, counted)) = self.written.get(&status.object) else {
+            return false;
+        };
+        // What was left as it stood is looked at once it is known.
+        last == status && (*counted == count || count == Count::NotYet || !is_told(status.object.kind))
+    }
+
+    async fn write(&mut self, said: ObjectStatus, count: Count) -> bool {
+        let is_left = count == Count::NotYet && is_told(said.object.kind);
+        match self.try_write(&said, count).await {
+            Ok(Written::Changed | Written::Unchanged) if says_something(&said) || is_left => {
+                self.written
+                    .insert(said.object.clone(), Last::Written(said, count));
                 true
             }
             // It is not the cluster's, or gone, or has nothing of ours any more.
@@ -111,7 +194,7 @@ impl Writer<'_> {
         }
     }
 
-    async fn try_write(&mut self, said: &ObjectStatus) -> Result<Written, KubeError> {
+    async fn try_write(&mut self, said: &ObjectStatus, count: Count) -> Result<Written, KubeError> {
         let key = &said.object;
         let Some(resource) = self.resource(key.kind).await? else {
             return Ok(Written::Gone);
@@ -122,7 +205,9 @@ impl Writer<'_> {
             .ok()
             .and_then(|now| now.format(&Rfc3339).ok())
             .unwrap_or_default();
-        let decide = |object: &serde_json::Value| decide(object, said, &now);
+        let at = At { now: &now, count };
+        let revision = self.whose.revision.as_str();
+        let decide = |object: &serde_json::Value| decide(object, said, revision, at);
         self.client.update_status(&resource, &name, decide).await
     }
 
@@ -147,15 +232,25 @@ impl Writer<'_> {
 }
 
 /// The status that an object is to have; nothing where it is not ours to say, or another object of the same name.
-fn decide(object: &serde_json::Value, said: &ObjectStatus, now: &str) -> Option<serde_json::Value> {
+fn decide(
+    object: &serde_json::Value,
+    said: &ObjectStatus,
+    revision: &str,
+    at: At<'_>,
+) -> Option<serde_json::Value> {
     let uid = object["metadata"]["uid"].as_str();
     if said.uid.as_deref().is_some_and(|said| uid != Some(said)) {
         return None;
     }
-    if gateway_api::is_of_this_shape(said.object.kind) {
-        return gateway_api::status(object, said, now);
+    // Whoever makes what a Gateway becomes says whether it is there.
+    let label = |key: &str| object["metadata"]["labels"][key].as_str();
+    if said.object.kind == Kind::Gateway && !duties::is_of_revision(label, revision) {
+        return None;
     }
-    Some(merged(object, &said.conditions, said.observed_generation, now))
+    if gateway_api::is_of_this_shape(said.object.kind) {
+        return gateway_api::status(object, said, at);
+    }
+    Some(merged(object, &said.conditions, said.observed_generation, at))
 }
 
 /// What is to be written of all that is said. Of a route only what is ours to say; of Istio's policies, whose statuses know

@@ -18,7 +18,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::cluster::duties;
 use crate::delivery::{DeliveryBoard, Told, merged};
@@ -40,8 +40,8 @@ pub trait AskReplica: Send + Sync + 'static {
     fn ask(&self, replica: SocketAddr) -> impl Future<Output = Result<Told>> + Send;
 }
 
-/// Keeps the board as all replicas together know it, a round each half minute, and says in `changed` when a round brought
-/// something new. Runs for good.
+/// Keeps the board as all replicas together know it: a round when the duty begins, and one each half minute; says in `changed` when a
+/// round brought something new. What was known is taken down when the duty ends: another one asks then. Runs for good.
 ///
 /// # Errors
 /// Never; the type is the supervisor's.
@@ -55,19 +55,34 @@ pub async fn keep(
 ) -> Result<(), Infallible> {
     loop {
         duties::begins(&mut ours).await;
-        let again = tokio::select! {
-            () = duties::ends(&mut ours) => false,
-            () = sleep(ROUND) => true,
-        };
-        if !again {
-            continue;
+        tokio::select! {
+            () = duties::ends(&mut ours) => {}
+            () = gather(&client, &replicas, &board, &ask, &changed) => {}
         }
-        match round(&client, &replicas, &board, &ask).await {
+        board.clear();
+    }
+}
+
+/// Round after round, for as long as nobody ends it.
+async fn gather(
+    client: &KubeClient,
+    replicas: &Replicas,
+    board: &DeliveryBoard,
+    ask: &impl AskReplica,
+    changed: &watch::Sender<u64>,
+) {
+    // Proxies of a replica that was here before it are still on their way to this one.
+    if let Some(since) = board.since() {
+        sleep_until(since + ROUND).await;
+    }
+    loop {
+        match round(client, replicas, board, ask).await {
             Ok(true) => changed.send_modify(|changed| *changed += 1),
             Ok(false) => {}
             // Half of the truth would look like a loss: what was said stays.
             Err(e) => tracing::warn!("how far configuration came is not known: {e:#}"),
         }
+        sleep(ROUND).await;
     }
 }
 

@@ -13,8 +13,14 @@ pub fn of(type_url: TypeUrl, name: &str) -> Option<ObjectKey> {
     // `<kind>/<namespace>/<name>`, and for a part of it more.
     let mut parts = name.splitn(4, '/');
     let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = kind_of(kind).filter(|kind| TOLD.contains(kind))?;
+    let kind = kind_of(kind).filter(|kind| is_told(*kind))?;
     Some(key(kind, namespace, name))
+}
+
+/// Whether authors of this kind are told how far their objects came.
+#[must_use]
+pub fn is_told(kind: Kind) -> bool {
+    TOLD.contains(&kind)
 }
 
 /// The kind of this name.

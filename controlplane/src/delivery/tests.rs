@@ -116,9 +116,11 @@ fn said(board: &DeliveryBoard) -> Option<(bool, StatusReason, String)> {
 fn a_condition_says_how_many_have_it_and_nothing_where_nobody_is_to() {
     let (board, _) = board();
     assert_eq!(said(&board), None, "nobody asked yet");
+    assert_eq!(board.state(&mut []), Count::NotYet);
     let content = board.own().deliveries[&policy()].content;
     let pin_up = |delivery| board.pin_up(BTreeMap::from([(policy(), delivery)]));
     assert!(pin_up(delivery(content, 0, 0, 0)));
+    assert_eq!(board.state(&mut []), Count::Done);
     assert_eq!(said(&board), None);
     assert!(pin_up(delivery(content, 4, 3, 0)));
     let under_way = (false, StatusReason::UnderWay, "Delivered 3/4 proxies".to_owned());
@@ -134,6 +136,9 @@ fn a_condition_says_how_many_have_it_and_nothing_where_nobody_is_to() {
         message.starts_with("Delivered 3/4 proxies; 1 refused it"),
         "{message}"
     );
+    board.clear();
+    assert_eq!(said(&board), None);
+    assert_eq!(board.state(&mut []), Count::NotYet);
 }
 
 #[test]

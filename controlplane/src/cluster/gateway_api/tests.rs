@@ -1,9 +1,16 @@
 use controlplane_index::status::{ServedGateway, StatusCondition, StatusReason};
-use controlplane_k8s_api::ObjectKey;
 
 use super::*;
+use crate::delivery::Count;
 
 const NOW: &str = "2026-11-21T15:00:00Z";
+
+fn at(now: &str) -> At<'_> {
+    At {
+        now,
+        count: Count::Done,
+    }
+}
 const BEFORE: &str = "2026-11-20T00:00:00Z";
 
 fn said_of(kind: Kind) -> ObjectStatus {
@@ -63,7 +70,7 @@ fn a_route_has_an_entry_for_each_of_its_parents_beside_those_of_others() {
         service("web", true),
         service("not-named", true),
     ];
-    let first = status(&route, &said, BEFORE).expect("it is ours");
+    let first = status(&route, &said, at(BEFORE)).expect("it is ours");
     let parents = first["parents"].as_array().expect("a list");
     assert_eq!(parents.len(), 3, "{first}");
     assert_eq!(parents[0], theirs("edge"), "another controller's is not touched");
@@ -85,16 +92,16 @@ fn a_route_has_an_entry_for_each_of_its_parents_beside_those_of_others() {
     // Again, with what was written: the very same, whenever.
     let mut written = route.clone();
     written["status"] = first.clone();
-    assert_eq!(status(&written, &said, NOW).as_ref(), Some(&first));
+    assert_eq!(status(&written, &said, at(NOW)).as_ref(), Some(&first));
     // One turns, one goes: the other's stay, and the time of what did not change.
     said.parents = vec![service("web", false)];
-    let turned = status(&written, &said, NOW).expect("it is ours");
+    let turned = status(&written, &said, at(NOW)).expect("it is ours");
     let parents = turned["parents"].as_array().expect("a list");
     assert_eq!(parents.len(), 2);
     assert_eq!(parents[0], theirs("edge"));
     assert_eq!(parents[1]["conditions"][0]["lastTransitionTime"], NOW);
     // Nothing is said any more.
-    let none = status(&written, &said_of(Kind::HttpRoute), NOW).expect("it is ours");
+    let none = status(&written, &said_of(Kind::HttpRoute), at(NOW)).expect("it is ours");
     assert_eq!(none, json!({"parents": [theirs("edge")]}));
 }
 
@@ -127,17 +134,17 @@ fn a_policy_has_an_entry_for_each_ancestor() {
     of_port.parent.section_name = Some("https".into());
     said.parents = vec![of_port];
     let policy = json!({"status": {"ancestors": [{"controllerName": "example.org/gateways"}]}});
-    let written = status(&policy, &said, NOW).expect("it is ours");
+    let written = status(&policy, &said, at(NOW)).expect("it is ours");
     assert_eq!(written["ancestors"][0]["controllerName"], "example.org/gateways");
     assert_eq!(
         written["ancestors"][1]["ancestorRef"],
         json!({"group": "", "kind": "Service", "namespace": "shop", "name": "web", "sectionName": "https"})
     );
-    let again = status(&json!({ "status": written }), &said, BEFORE);
+    let again = status(&json!({ "status": written }), &said, at(BEFORE));
     assert_eq!(again, Some(written));
     // More than the API takes are not written.
     said.parents = (0..20).map(|i| service(&format!("web-{i}"), true)).collect();
-    let many = status(&json!({}), &said, NOW).expect("it is ours");
+    let many = status(&json!({}), &said, at(NOW)).expect("it is ours");
     assert_eq!(many["ancestors"].as_array().map(Vec::len), Some(16));
 }
 
@@ -170,7 +177,7 @@ fn a_gateway_says_where_it_is_found_and_what_became_of_its_listeners() {
         "listeners": [{"name": "gone", "attachedRoutes": 1}],
         "attachedListenerSets": 0,
     }});
-    let first = status(&made, &gateway(), BEFORE).expect("it is ours");
+    let first = status(&made, &gateway(), at(BEFORE)).expect("it is ours");
     let kinds = first["conditions"].as_array().into_iter().flatten();
     let kinds: Vec<_> = kinds.map(|c| (c["type"].clone(), c["status"].clone())).collect();
     assert_eq!(
@@ -193,7 +200,7 @@ fn a_gateway_says_where_it_is_found_and_what_became_of_its_listeners() {
     assert_eq!(listener["supportedKinds"][0]["kind"], "HTTPRoute");
     assert_eq!(listener["conditions"][0]["observedGeneration"], 3);
     assert_eq!(first["attachedListenerSets"], 0, "not ours");
-    let again = status(&json!({ "status": first }), &gateway(), NOW);
+    let again = status(&json!({ "status": first }), &gateway(), at(NOW));
     assert_eq!(again, Some(first));
 }
 
@@ -201,14 +208,14 @@ fn a_gateway_says_where_it_is_found_and_what_became_of_its_listeners() {
 fn what_another_controller_answers_for_is_left_alone() {
     let mut foreign = gateway();
     foreign.served = None;
-    assert_eq!(status(&json!({}), &foreign, NOW), None);
-    assert_eq!(status(&json!({}), &said_of(Kind::GatewayClass), NOW), None);
+    assert_eq!(status(&json!({}), &foreign, at(NOW)), None);
+    assert_eq!(status(&json!({}), &said_of(Kind::GatewayClass), at(NOW)), None);
     let mut class = said_of(Kind::GatewayClass);
     class.conditions = vec![accepted(true)];
-    let written = status(&json!({}), &class, NOW).expect("it is ours");
+    let written = status(&json!({}), &class, at(NOW)).expect("it is ours");
     assert_eq!(written["conditions"][0]["type"], "Accepted");
     let features = |class: &ObjectStatus, before: &Value| {
-        let written = status(&json!({ "status": before }), class, NOW).expect("it is ours");
+        let written = status(&json!({ "status": before }), class, at(NOW)).expect("it is ours");
         let features = written["supportedFeatures"].as_array().cloned();
         features.map(|all| {
             let names = all
@@ -229,7 +236,7 @@ fn what_another_controller_answers_for_is_left_alone() {
         "nothing of a class that is not taken"
     );
     assert_eq!(
-        status(&json!({}), &said_of(Kind::Service), NOW),
+        status(&json!({}), &said_of(Kind::Service), at(NOW)),
         None,
         "of another shape"
     );

@@ -31,10 +31,10 @@ fn bound(holds: bool) -> ObjectStatus {
 /// A writer, and the control loop that it asks.
 struct Fixture {
     api: FakeApi,
-    statuses: watch::Sender<Vec<ObjectStatus>>,
+    statuses: watch::Sender<KnownStatuses>,
     changed: watch::Sender<u64>,
     /// Whose duty it is.
-    _ours: watch::Sender<bool>,
+    ours: watch::Sender<bool>,
 }
 
 impl Fixture {
@@ -44,7 +44,17 @@ impl Fixture {
             &SERVICES,
             json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {}}),
         );
-        let (statuses, known) = watch::channel(vec![bound(true)]);
+        Self::start_with(api, "default", Vec::new(), vec![bound(true)])
+    }
+
+    fn start_with(
+        api: FakeApi,
+        revision: &str,
+        selectors: Vec<LabelSelector>,
+        statuses: Vec<ObjectStatus>,
+    ) -> Self {
+        let count = Count::Done;
+        let (statuses, known) = watch::channel(KnownStatuses { statuses, count });
         let (ask, mut asked) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Some(question) = asked.recv().await {
@@ -54,28 +64,38 @@ impl Fixture {
             }
         });
         let (changed, changes) = watch::channel(0);
-        let (told, ours) = watch::channel(true);
-        tokio::spawn(keep(api.client(), ask, changes, ours));
+        let (ours, told) = watch::channel(true);
+        let whose = Whose {
+            revision: revision.to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            selectors: watch::channel(Some(selectors)).1,
+        };
+        tokio::spawn(keep(api.client(), whose, ask, changes, told));
         Self {
             api,
             statuses,
             changed,
-            _ours: told,
+            ours,
         }
     }
 
     async fn say(&self, statuses: Vec<ObjectStatus>) {
-        self.statuses.send_replace(statuses);
+        self.say_counted(statuses, Count::Done).await;
+    }
+
+    async fn say_counted(&self, statuses: Vec<ObjectStatus>, count: Count) {
+        self.statuses.send_replace(KnownStatuses { statuses, count });
         self.changed.send_modify(|n| *n += 1);
         a_while().await;
     }
 
     fn condition(&self) -> Value {
-        let object = self
-            .api
-            .object(&SERVICES, &ObjectName::new("shop", "cart"))
-            .expect("a Service");
-        object["status"]["conditions"][0]["status"].clone()
+        self.status(&SERVICES, "cart")["conditions"][0]["status"].clone()
+    }
+
+    fn status(&self, resource: &Resource, name: &str) -> Value {
+        let object = self.api.object(resource, &ObjectName::new("shop", name));
+        object.expect("it is there")["status"].clone()
     }
 
     fn writes(&self) -> usize {
@@ -174,10 +194,7 @@ async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_way
     let parents = json!([{"group": "", "kind": "Service", "name": "cart"}]);
     let route = json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"parentRefs": parents}});
     fixture.api.put(&ROUTES, route);
-    let status = |resource: &Resource, name: &str| {
-        let object = fixture.api.object(resource, &ObjectName::new("shop", name));
-        object.expect("it is there")["status"].clone()
-    };
+    let status = |resource: &Resource, name: &str| fixture.status(resource, name);
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
 
     fixture.say(derived(OUTSIDE)).await;
@@ -220,4 +237,186 @@ async fn a_gateway_has_its_load_balancers_addresses_and_a_route_hears_of_its_way
         told(&parent["conditions"], "ResolvedWaypoints"),
         pair("True", "ResolvedWaypoints")
     );
+}
+
+static POLICIES: Resource = Resource::namespaced(
+    "security.istio.io",
+    "v1",
+    "authorizationpolicies",
+    "AuthorizationPolicy",
+);
+
+fn put(api: &FakeApi, resource: &Resource, name: &str, status: Value) {
+    let metadata = json!({"namespace": "shop", "name": name});
+    api.put(resource, json!({"metadata": metadata, "status": status}));
+}
+
+fn condition(kind: &str) -> Value {
+    json!({"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ceased_to_hold_while_nobody_wrote_is_taken_away_and_nothing_else() {
+    let api = FakeApi::new();
+    let both = json!([condition("istio.io/WaypointBound"), condition("example.org/Mine")]);
+    put(&api, &SERVICES, "cart", json!({"conditions": both}));
+    let theirs = json!([condition("example.org/Mine")]);
+    put(&api, &SERVICES, "theirs", json!({"conditions": theirs}));
+    put(&api, &SERVICES, "plain", json!({}));
+    let fixture = Fixture::start_with(api, "default", Vec::new(), Vec::new());
+    a_while().await;
+    assert_eq!(fixture.status(&SERVICES, "cart")["conditions"], theirs);
+    assert_eq!(fixture.status(&SERVICES, "theirs")["conditions"], theirs);
+    assert_eq!(fixture.writes(), 1);
+    let asked = fixture.api.requests().len();
+    fixture.say(Vec::new()).await;
+    assert_eq!(fixture.api.requests().len(), asked, "it is looked for once");
+    // Whoever has the duty again looks again.
+    fixture.ours.send_replace(false);
+    a_while().await;
+    put(&fixture.api, &SERVICES, "cart", json!({"conditions": both}));
+    fixture.ours.send_replace(true);
+    a_while().await;
+    assert_eq!(fixture.status(&SERVICES, "cart")["conditions"], theirs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_when_the_duty_begins_is_looked_at_later() {
+    let api = FakeApi::new();
+    let ours = json!({"conditions": [condition("istio.io/WaypointBound")]});
+    put(&api, &SERVICES, "cart", ours);
+    api.away(true);
+    let fixture = Fixture::start_with(api, "default", Vec::new(), Vec::new());
+    a_while().await;
+    fixture.api.away(false);
+    a_while().await;
+    assert_eq!(fixture.condition(), Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_other_controllers_and_of_gateways_that_are_not_ours_stay() {
+    let api = FakeApi::new();
+    put(&api, &GATEWAYS, "edge", json!({}));
+    let entry = |controller: &str, gateway: &str| json!({"controllerName": controller, "parentRef": {"name": gateway}, "conditions": []});
+    let ours = gateway_api::CONTROLLER;
+    for (route, entries) in [
+        (
+            "gone",
+            json!([entry(ours, "gone"), entry("example.org/x", "gone")]),
+        ),
+        ("edge", json!([entry(ours, "edge")])),
+        ("other", json!([entry("example.org/x", "gone")])),
+    ] {
+        put(&api, &ROUTES, route, json!({"parents": entries}));
+    }
+    let fixture = Fixture::start_with(api, "default", Vec::new(), Vec::new());
+    a_while().await;
+    let parents = |route: &str| fixture.status(&ROUTES, route)["parents"].clone();
+    assert_eq!(parents("gone"), json!([entry("example.org/x", "gone")]));
+    assert_eq!(
+        parents("edge"),
+        json!([entry(ours, "edge")]),
+        "its controller's word"
+    );
+    assert_eq!(parents("other"), json!([entry("example.org/x", "gone")]));
+    assert_eq!(fixture.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_of_another_mesh_and_of_another_revision_are_left_to_them() {
+    let api = FakeApi::new();
+    let bears = json!({"conditions": [condition("istio.io/WaypointBound")]});
+    for (namespace, label) in [("shop", "on"), ("theirs", "off")] {
+        let metadata = json!({"name": namespace, "labels": {"mesh": label}});
+        let namespaces = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
+        api.put(&namespaces, json!({"metadata": metadata}));
+        let metadata = json!({"namespace": namespace, "name": "cart"});
+        api.put(&SERVICES, json!({"metadata": metadata, "status": bears}));
+    }
+    let accepted = json!({"conditions": [condition("ZtunnelAccepted")]});
+    let metadata = json!({"namespace": "shop", "name": "p", "labels": {"istio.io/rev": "canary"}});
+    api.put(&POLICIES, json!({"metadata": metadata, "status": accepted}));
+    let ours = LabelSelector {
+        match_labels: [("mesh".into(), "on".into())].into_iter().collect(),
+        ..LabelSelector::default()
+    };
+    let fixture = Fixture::start_with(api, "default", vec![ours], Vec::new());
+    a_while().await;
+    assert_eq!(fixture.condition(), Value::Null, "this one is ours");
+    let theirs = fixture.api.object(&SERVICES, &ObjectName::new("theirs", "cart"));
+    assert_eq!(theirs.expect("it is there")["status"], bears);
+    assert_eq!(fixture.status(&POLICIES, "p"), accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_far_an_object_came_stands_until_somebody_counted() {
+    let api = FakeApi::new();
+    let delivered = json!({"conditions": [condition("lateen.dev/Delivered")]});
+    for policy in ["told", "untold"] {
+        put(&api, &POLICIES, policy, delivered.clone());
+    }
+    let told = |more: &[ConditionType]| {
+        let key = ObjectKey {
+            kind: Kind::AuthorizationPolicy,
+            namespace: "shop".into(),
+            name: "told".into(),
+        };
+        let said =
+            |kind: &ConditionType| StatusCondition::new(*kind, true, StatusReason::Accepted, String::new());
+        ObjectStatus {
+            conditions: more.iter().map(said).collect(),
+            ..ObjectStatus::new(key)
+        }
+    };
+    let fixture = Fixture::start_with(api, "default", Vec::new(), Vec::new());
+    fixture.statuses.send_replace(KnownStatuses {
+        statuses: vec![told(&[ConditionType::Delivered])],
+        count: Count::NotYet,
+    });
+    a_while().await;
+    fixture.say_counted(Vec::new(), Count::NotYet).await;
+    fixture.say_counted(Vec::new(), Count::NotYet).await;
+    assert_eq!(fixture.status(&POLICIES, "untold"), delivered);
+    let accepted = told(&[ConditionType::ZtunnelAccepted]);
+    fixture.say_counted(vec![accepted.clone()], Count::NotYet).await;
+    let conditions = fixture.status(&POLICIES, "told")["conditions"].clone();
+    assert_eq!(conditions.as_array().map(Vec::len), Some(2), "{conditions}");
+    // Counted: of whatever nothing is said, nothing is to be said.
+    fixture.say(vec![accepted]).await;
+    let conditions = fixture.status(&POLICIES, "told")["conditions"].clone();
+    assert_eq!(conditions[0]["type"], "ZtunnelAccepted");
+    assert_eq!(conditions[1], Value::Null, "{conditions}");
+    assert_eq!(fixture.status(&POLICIES, "untold"), json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_that_has_not_counted_yet_writes_nothing_of_it() {
+    let api = FakeApi::new();
+    let delivered = json!({"conditions": [condition("lateen.dev/Delivered")]});
+    put(&api, &POLICIES, "p", delivered);
+    let fixture = Fixture::start_with(api, "default", Vec::new(), Vec::new());
+    fixture.statuses.send_replace(KnownStatuses {
+        statuses: Vec::new(),
+        count: Count::NotYet,
+    });
+    a_while().await;
+    assert_eq!(fixture.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateways_status_is_the_word_of_the_revision_whose_it_is() {
+    for (label, revision, writes) in [
+        (json!({}), "default", 1),
+        (json!({}), "canary", 0),
+        (json!({"istio.io/rev": "canary"}), "canary", 1),
+    ] {
+        let api = FakeApi::new();
+        let metadata = json!({"namespace": "shop", "name": "waypoint", "uid": "u-1", "labels": label});
+        api.put(&GATEWAYS, json!({"metadata": metadata}));
+        let mut statuses = derived(OUTSIDE);
+        statuses.retain(|status| status.object.kind == Kind::Gateway);
+        let fixture = Fixture::start_with(api, revision, Vec::new(), statuses);
+        a_while().await;
+        assert_eq!(fixture.writes(), writes, "{label} {revision}");
+    }
 }

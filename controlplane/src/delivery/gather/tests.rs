@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::delivery::object;
+use crate::delivery::{Count, object};
 
 /// Replicas by their addresses; those that are not there do not answer.
 #[derive(Clone, Default)]
@@ -173,6 +173,25 @@ async fn proxies_of_all_replicas_are_told_of_together() {
     rounds(3).await;
     assert_eq!(*fixture.changed.borrow(), 2);
     assert_eq!(fixture.requests(), 5, "one list a round");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gets_the_duty_asks_at_once_and_whoever_loses_it_forgets() {
+    let fixture = Fixture::start(&[("10.0.0.1", replica("a", 1, 1)), ("10.0.0.2", replica("b", 1, 1))]).await;
+    rounds(1).await;
+    assert_eq!(fixture.said().as_deref(), Some("Delivered 2/2 proxies"));
+    fixture.ours.send_replace(false);
+    rounds(1).await;
+    assert_eq!(
+        fixture.board.state(&mut []),
+        Count::NotYet,
+        "another one asks now"
+    );
+    let other = replica("b", 5, 1);
+    fixture.peers.0.lock().insert([10, 0, 0, 2].into(), other);
+    fixture.ours.send_replace(true);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.said().as_deref(), Some("Delivered 2/6 proxies"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::state;
 use super::*;
+use crate::cluster::conditions::At;
 use crate::cluster::gateway_api;
+use crate::delivery::Count;
 
 const NOW: &str = "2026-11-21T15:00:00Z";
 
@@ -35,7 +37,11 @@ fn written(kind: Kind, spec: &Value, statuses: &[ObjectStatus]) -> Value {
     let said = statuses.iter().find(|status| status.object.kind == kind);
     let said = said.expect("something is said");
     assert_eq!(said.uid.as_deref(), Some("u-1"));
-    gateway_api::status(&object(kind, spec), said, NOW).expect("it is ours to say")
+    let at = At {
+        now: NOW,
+        count: Count::Done,
+    };
+    gateway_api::status(&object(kind, spec), said, at).expect("it is ours to say")
 }
 
 fn condition<'v>(conditions: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
