@@ -1,8 +1,10 @@
 //! What is left of a policy that is not understood as a whole, in its safe direction: an ALLOW allows less than its author
-//! meant, a DENY denies more, and mutual TLS is demanded.
+//! meant, a DENY denies more, mutual TLS is demanded, and tokens that cannot be judged are refused.
 //!
 //! For sources that cannot refuse an object: an API server has taken it already, and its author believes that it protects
 //! something. Where not even its target is understood nothing is left of it: whom it would hit is anybody's guess.
+
+mod request_authentication;
 
 use std::fmt;
 
@@ -44,6 +46,10 @@ pub enum StrictSense {
     PolicyAllowsNobody,
     /// The mode of mutual TLS: it is STRICT.
     RequiresMutualTls,
+    /// A rule for an issuer's tokens: it accepts none of them.
+    RefusesTokensOfIssuer,
+    /// A rule for tokens of whom nobody can tell: none is accepted but by the other rules.
+    RefusesOtherTokens,
 }
 
 impl RawObject {
@@ -53,6 +59,7 @@ impl RawObject {
         match kind {
             Kind::AuthorizationPolicy => authorization(self),
             Kind::PeerAuthentication => peer_authentication(self),
+            Kind::RequestAuthentication => request_authentication::strictest(self),
             _ => None,
         }
     }
@@ -67,6 +74,8 @@ impl fmt::Display for StrictPart {
             StrictSense::AuditsEverybody => "everybody is audited by that rule",
             StrictSense::PolicyAllowsNobody => "the policy allows nobody",
             StrictSense::RequiresMutualTls => "mutual TLS is required, on every port",
+            StrictSense::RefusesTokensOfIssuer => "no token of its issuer is accepted by that rule",
+            StrictSense::RefusesOtherTokens => "tokens that no other rule accepts are refused",
         };
         write!(f, "{} cannot be read, so {means}", self.field)
     }
@@ -167,6 +176,15 @@ impl RawObject {
         let spec = self.spec_mut()?;
         let at = spec.iter().position(|entry| entry.key == field)?;
         Some(spec.remove(at).value)
+    }
+
+    /// Takes every field but these, and says their names.
+    fn take_others_of_spec(&mut self, known: &[&str]) -> Vec<String> {
+        let Some(spec) = self.spec_mut() else {
+            return Vec::new();
+        };
+        let others = spec.extract_if(.., |entry| !known.contains(&entry.key.as_str()));
+        others.map(|entry| entry.key).collect()
     }
 
     fn text_of_spec(&self, field: &str) -> Option<&str> {

@@ -1,7 +1,8 @@
 //! RequestAuthentication, field by field: which tokens are taken, and what the service learns of them.
 
+use controlplane_k8s_api::{Kind, RawObject};
 use http::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Ask, Together};
 use crate::services;
@@ -245,4 +246,93 @@ fn keys_that_nothing_can_be_verified_with_are_refused_when_they_are_read() {
         wrong[0].contains("spec.jwtRules[0].jwks") && wrong[0].contains("EC P-521"),
         "{wrong:?}"
     );
+}
+
+/// A policy that an API server took and that never was good, as it counts then.
+fn apply_broken(mesh: &Together, rules: &Value, beside: &Value) {
+    let mut object = json!({
+        "metadata": {"name": "jwt", "namespace": "shop"},
+        "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "jwtRules": rules},
+    });
+    for (field, value) in beside.as_object().unwrap() {
+        object["spec"][field] = value.clone();
+    }
+    let raw: RawObject = serde_json::from_value(object).unwrap();
+    assert!(raw.clone().understand(Kind::RequestAuthentication).is_err());
+    let left = raw
+        .strictest(Kind::RequestAuthentication)
+        .expect("something is left");
+    mesh.apply_unchecked(&authentication(""), |object| *object = left.object.value);
+}
+
+#[test]
+fn a_policy_that_never_was_good_refuses_the_tokens_that_it_cannot_judge_and_nothing_else() {
+    let mesh = Together::shop_over_grpc("");
+    let known = token(json!({}));
+    let second = token(json!({"iss": "second"}));
+    let with = |header: &str, token: &str| mesh.get("/a").header(header, token).send();
+    // Without it anything passes.
+    assert_eq!(with("x-token", &second).status, 200);
+    let good = json!({"issuer": ISSUER, "jwks": key_set(), "fromHeaders": [{"name": "x-token"}]});
+    for (broken, bearer_is_a_token) in [
+        (
+            json!({"issuer": "second", "jwksUrl": "https://keys.example", "fromHeaders": [{"name": "x-token"}]}),
+            false,
+        ),
+        (
+            json!({"isuer": "second", "jwks": key_set(), "fromHeaders": [{"name": "x-token"}]}),
+            false,
+        ),
+        // Where its tokens stand is unknown: they are looked for where they usually are.
+        (
+            json!({"issuer": "second", "jwks": key_set(), "fromHeadres": [{"name": "x-token"}]}),
+            true,
+        ),
+    ] {
+        apply_broken(&mesh, &json!([good, broken]), &json!({}));
+        assert_eq!(mesh.get("/a").send().status, 200, "{broken}: no token");
+        assert_eq!(
+            with("x-token", &known).status,
+            200,
+            "{broken}: the rule beside it"
+        );
+        assert_eq!(
+            with("x-token", &second).status,
+            401,
+            "{broken}: nobody can judge it"
+        );
+        let usual = bearer(&mesh, &second).send().status;
+        assert_eq!(usual, if bearer_is_a_token { 401 } else { 200 }, "{broken}");
+    }
+    // Alone, and with its rules under another name.
+    for (rules, beside) in [
+        (
+            json!([{"issuer": ISSUER, "jwks": key_set(), "audience": ["a"]}]),
+            json!({}),
+        ),
+        (
+            json!([]),
+            json!({"jwtRule": [{"issuer": ISSUER, "jwks": key_set()}]}),
+        ),
+    ] {
+        apply_broken(&mesh, &rules, &beside);
+        assert_eq!(mesh.get("/a").send().status, 200, "{rules} {beside}");
+        assert_eq!(bearer(&mesh, &known).send().status, 401, "{rules} {beside}");
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_be_read_still_keeps_clients_from_making_up_what_it_would_say() {
+    let mesh = Together::shop("");
+    let rule = json!({
+        "issuer": ISSUER, "jwkz": key_set(),
+        "outputPayloadToHeader": "x-payload", "outputClaimToHeaders": [{"header": "x-sub", "claim": "sub"}],
+    });
+    apply_broken(&mesh, &json!([rule]), &json!({}));
+    let ask = mesh
+        .get("/a")
+        .header("x-sub", "mallory")
+        .header("x-payload", "e30");
+    let seen = ask.send().seen();
+    assert_eq!((seen.header("x-sub"), seen.header("x-payload")), (None, None));
 }

@@ -30,6 +30,7 @@ pub struct RequestAuthenticationSpec {
 #[serde(try_from = "JwtRuleFields")]
 pub struct JwtRule {
     /// Who issues them.
+    // Empty only where the rule cannot be read.
     pub issuer: Strng,
     /// For whom they must be, one of these; for anybody where empty.
     pub audiences: Vec<Strng>,
@@ -63,6 +64,8 @@ pub enum JwtKeys {
     Inline(Strng),
     /// From where the issuer's OpenID configuration says.
     Discovery,
+    /// Nobody knows what the rule says: it accepts no token. Nothing that is written reads so.
+    Unreadable,
 }
 
 /// A header with a token.

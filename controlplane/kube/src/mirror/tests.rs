@@ -1,3 +1,5 @@
+use controlplane_k8s_api::security::JwtKeys;
+
 use super::*;
 
 fn object(name: &str, spec: &str) -> RawObject {
@@ -272,6 +274,26 @@ fn a_policy_that_never_was_good_is_taken_in_its_safe_direction_until_it_is() {
         mirror.take(Event::Applied(broken()), &scope, &mut Texts::default()),
         []
     );
+}
+
+#[test]
+fn rules_for_tokens_that_never_were_good_refuse_them() {
+    let mut mirror = Mirror::new(Kind::RequestAuthentication);
+    let broken = object(
+        "jwt",
+        r#"{"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "jwtRules": [{"issuer": "me", "jwksUrl": "x"}]}"#,
+    );
+    let changes = mirror.take(Event::Applied(broken), &Scope::default(), &mut Texts::default());
+    let [ObjectChange::Set(_, handed)] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    let Object::RequestAuthentication(handed) = &handed.value else {
+        panic!("{handed:?}")
+    };
+    assert_eq!(handed.spec.jwt_rules[0].keys, JwtKeys::Unreadable);
+    assert_eq!(remarked(&mirror), [("jwt".to_owned(), Counts::Strictest)]);
+    let remark = mirror.remarks().next().expect("a remark");
+    assert_eq!(remark.readable.strict[0].field, "spec.jwtRules[0]");
 }
 
 fn remarked(mirror: &Mirror) -> Vec<(String, Counts)> {

@@ -17,7 +17,7 @@ pub(super) fn authentication(
     conditions: &mut Vec<Condition>,
 ) -> Authentication {
     let rules = spec.jwt_rules.iter().enumerate();
-    let rules = rules.filter_map(|(i, rule)| {
+    let rules = rules.map(|(i, rule)| {
         let path = format!("spec.jwtRules[{i}]");
         let mut fields = Fields { path, conditions };
         jwt_rule(rule, &mut fields)
@@ -27,15 +27,56 @@ pub(super) fn authentication(
     }
 }
 
-/// Nothing where nobody knows whose tokens are meant.
-fn jwt_rule(rule: &security::JwtRule, fields: &mut Fields<'_>) -> Option<JwtRule> {
-    if rule.issuer.is_empty() {
-        fields.tell(
-            "issuer",
-            "is empty: the rule is left out, so no token of its issuer counts",
-        );
-        return None;
+fn jwt_rule(rule: &security::JwtRule, fields: &mut Fields<'_>) -> JwtRule {
+    let locations = locations(rule, fields);
+    let mut keys = keys(rule, fields);
+    let mut issuer = rule.issuer.clone();
+    if issuer.is_empty() {
+        if rule.keys != JwtKeys::Unreadable {
+            fields.tell(
+                "issuer",
+                "is empty: no token counts where the rule looks for one, unless another rule accepts it",
+            );
+        }
+        // The rule still says where tokens stand, all of which must be good.
+        issuer = NOBODY.into();
+        keys = KeySet::Unusable("whose tokens are meant is not known".into());
     }
+    let has_places =
+        !rule.from_headers.is_empty() || !rule.from_params.is_empty() || !rule.from_cookies.is_empty();
+    if has_places && locations.is_empty() {
+        // Without places the usual ones would be looked at, which nobody asked for.
+        fields.tell("", "has no place left where a token could be: no token counts");
+        keys = KeySet::Unusable("no place where a token could be".into());
+    }
+    let audiences: Vec<Strng> = rule.audiences.iter().filter(|a| !a.is_empty()).cloned().collect();
+    if audiences.len() < rule.audiences.len() {
+        fields.tell("audiences", "has an empty value, which no token has");
+        if audiences.is_empty() {
+            keys = KeySet::Unusable("no audience that a token could have".into());
+        }
+    }
+    let claim_headers = claim_headers(rule, fields);
+    let payload = rule.output_payload_to_header.as_ref();
+    let payload =
+        payload.and_then(|name| fields.read("outputPayloadToHeader", text::changeable_header(name)));
+    let lists = rule
+        .space_delimited_claims
+        .iter()
+        .filter(|claim| !claim.is_empty());
+    JwtRule {
+        issuer,
+        audiences,
+        keys,
+        locations,
+        payload_header: payload,
+        claim_headers,
+        forward: rule.forward_original_token,
+        space_delimited_claims: lists.cloned().collect(),
+    }
+}
+
+fn locations(rule: &security::JwtRule, fields: &mut Fields<'_>) -> Vec<TokenLocation> {
     let mut locations = Vec::new();
     for (i, header) in rule.from_headers.iter().enumerate() {
         let name = fields.read(&format!("fromHeaders[{i}].name"), text::header(&header.name));
@@ -55,46 +96,18 @@ fn jwt_rule(rule: &security::JwtRule, fields: &mut Fields<'_>) -> Option<JwtRule
         let name = fields.read(&format!("fromCookies[{i}]"), cookie);
         locations.extend(name.map(TokenLocation::Cookie));
     }
-    let has_places =
-        !rule.from_headers.is_empty() || !rule.from_params.is_empty() || !rule.from_cookies.is_empty();
-    let mut keys = keys(rule, fields);
-    if has_places && locations.is_empty() {
-        // Without places the usual ones would be looked at, which nobody asked for.
-        fields.tell("", "has no place left where a token could be: no token counts");
-        keys = KeySet::Unusable("no place where a token could be".into());
-    }
-    let audiences: Vec<Strng> = rule.audiences.iter().filter(|a| !a.is_empty()).cloned().collect();
-    if audiences.len() < rule.audiences.len() {
-        fields.tell("audiences", "has an empty value, which no token has");
-        if audiences.is_empty() {
-            keys = KeySet::Unusable("no audience that a token could have".into());
-        }
-    }
-    let claim_headers = rule.output_claim_to_headers.iter().enumerate();
-    let claim_headers = claim_headers.filter_map(|(i, output)| {
+    locations
+}
+
+fn claim_headers(rule: &security::JwtRule, fields: &mut Fields<'_>) -> Vec<(Strng, Vec<Strng>)> {
+    let outputs = rule.output_claim_to_headers.iter().enumerate();
+    let outputs = outputs.filter_map(|(i, output)| {
         let path = format!("outputClaimToHeaders[{i}]");
         let header = fields.read(&format!("{path}.header"), text::changeable_header(&output.header))?;
         let claim = fields.read(&format!("{path}.claim"), text::claim(&output.claim))?;
         Some((header, claim))
     });
-    let claim_headers = claim_headers.collect();
-    let payload = rule.output_payload_to_header.as_ref();
-    let payload =
-        payload.and_then(|name| fields.read("outputPayloadToHeader", text::changeable_header(name)));
-    let lists = rule
-        .space_delimited_claims
-        .iter()
-        .filter(|claim| !claim.is_empty());
-    Some(JwtRule {
-        issuer: rule.issuer.clone(),
-        audiences,
-        keys,
-        locations,
-        payload_header: payload,
-        claim_headers,
-        forward: rule.forward_original_token,
-        space_delimited_claims: lists.cloned().collect(),
-    })
+    outputs.collect()
 }
 
 fn keys(rule: &security::JwtRule, fields: &mut Fields<'_>) -> KeySet {
@@ -121,6 +134,8 @@ fn keys(rule: &security::JwtRule, fields: &mut Fields<'_>) -> KeySet {
             fields.unsupported("jwksUri", &format!("{why}: no token of this issuer counts"));
             KeySet::Unusable(format!("jwksUri {why}").into())
         }
+        // Whoever found that out says so.
+        JwtKeys::Unreadable => KeySet::Unusable("the rule cannot be read".into()),
     }
 }
 
@@ -160,6 +175,8 @@ impl Fields<'_> {
     }
 }
 
+/// In place of an issuer whom nobody knows; the keys that stand beside it verify nothing.
+const NOBODY: &str = "an issuer that cannot be read";
 /// Istio's (`JWTRule.timeout`).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -48,6 +48,8 @@ fn jwt_rule(check: &mut Check, path: &FieldPath, rule: &JwtRule) {
                 |e| format!("is no address to find keys by, and neither jwksUri nor jwks is given: {e}");
             check.grammar(path.field("issuer"), key_address(&rule.issuer).map_err(reason));
         }
+        // It was refused already.
+        JwtKeys::Unreadable => {}
     }
     for (i, header) in rule.from_headers.iter().enumerate() {
         let field = path.field("fromHeaders").item(i).field("name");

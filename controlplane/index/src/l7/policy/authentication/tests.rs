@@ -88,8 +88,8 @@ fn what_cannot_be_read_lets_no_token_count() {
         assert!(!sent.conditions(Kind::RequestAuthentication, "shop/p").is_empty());
         rules(&sent).to_vec()
     };
-    assert_eq!(broken(|rule| rule.issuer = "".into()), []);
-    let unusable: [fn(&mut controlplane_k8s_api::security::JwtRule); 4] = [
+    let unusable: [fn(&mut controlplane_k8s_api::security::JwtRule); 5] = [
+        |rule| rule.issuer = "".into(),
         |rule| rule.audiences = vec!["".into()],
         |rule| rule.from_headers[0].name = "no header".into(),
         |rule| rule.keys = JwtKeys::Uri("ftp://x".into()),
@@ -102,4 +102,43 @@ fn what_cannot_be_read_lets_no_token_count() {
     let rules = broken(|rule| rule.audiences.push("".into()));
     assert_eq!(rules[0].audiences, ["a"]);
     assert!(matches!(rules[0].keys, KeySet::Inline(_)));
+}
+
+/// As `strictest` leaves it, which says itself what is wrong.
+#[test]
+fn a_rule_that_cannot_be_read_refuses_the_tokens_that_it_is_about() {
+    let unreadable = |breaking: fn(&mut controlplane_k8s_api::security::JwtRule)| {
+        let mut sent = Sent::of("");
+        sent.set_broken(
+            &policy("{issuer: me, jwksUri: 'https://keys.example.com', fromHeaders: [{name: X-Token}], outputPayloadToHeader: X-P}"),
+            |object| {
+                let Object::RequestAuthentication(policy) = object else {
+                    panic!()
+                };
+                policy.spec.jwt_rules[0].keys = JwtKeys::Unreadable;
+                breaking(&mut policy.spec.jwt_rules[0]);
+            },
+        );
+        let told = sent.conditions(Kind::RequestAuthentication, "shop/p");
+        assert!(told.is_empty(), "{told:?}");
+        rules(&sent)[0].clone()
+    };
+    let rule = unreadable(|_| {});
+    assert_eq!(
+        (rule.issuer.as_str(), &rule.payload_header),
+        ("me", &Some("x-p".into()))
+    );
+    let header = TokenLocation::Header {
+        name: "x-token".into(),
+        prefix: "".into(),
+    };
+    assert_eq!(rule.locations, [header.clone()]);
+    assert!(matches!(rule.keys, KeySet::Unusable(_)));
+    // Of nobody knows whom: the wire has no empty issuer.
+    let rule = unreadable(|rule| rule.issuer = "".into());
+    assert_eq!(
+        (rule.issuer.as_str(), rule.locations),
+        (super::NOBODY, vec![header])
+    );
+    assert!(matches!(rule.keys, KeySet::Unusable(_)));
 }
