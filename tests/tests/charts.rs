@@ -263,13 +263,8 @@ fn the_control_plane_may_read_every_kind_that_it_understands() {
         })
     };
     for kind in Kind::ALL {
-        // Secrets are a feature, the mesh's configuration is a ConfigMap, and accounts and groups are read in files only.
-        let elsewhere = [
-            Kind::Secret,
-            Kind::MeshConfig,
-            Kind::ServiceAccount,
-            Kind::WorkloadGroup,
-        ];
+        // Secrets are a feature, the mesh's configuration is a ConfigMap, and accounts are read in files only.
+        let elsewhere = [Kind::Secret, Kind::MeshConfig, Kind::ServiceAccount];
         if elsewhere.contains(kind) {
             continue;
         }

@@ -57,6 +57,8 @@ pub const WATCHED: &[Watched] = &[
     custom(Kind::BackendTlsPolicy, "backendtlspolicies"),
     custom(Kind::ServiceEntry, "serviceentries"),
     custom(Kind::WorkloadEntry, "workloadentries"),
+    // Nothing is made of a group; what is wrong with one is said in its status.
+    custom(Kind::WorkloadGroup, "workloadgroups"),
     custom(Kind::DestinationRule, "destinationrules"),
     custom(Kind::VirtualService, "virtualservices"),
     custom(Kind::ProxyConfig, "proxyconfigs"),

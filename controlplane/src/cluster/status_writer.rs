@@ -286,10 +286,11 @@ fn says_something(status: &ObjectStatus) -> bool {
 }
 
 /// Kinds whose statuses are this control plane's to write.
-const WRITTEN: [Kind; 22] = [
+const WRITTEN: [Kind; 23] = [
     Kind::Service,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
+    Kind::WorkloadGroup,
     Kind::AuthorizationPolicy,
     Kind::PeerAuthentication,
     Kind::RequestAuthentication,

@@ -13,8 +13,8 @@ fn every_kind_that_is_understood_is_watched_or_known_not_to_be() {
         .copied()
         .filter(|k| !watched.contains(k))
         .collect();
-    // Accounts and groups of workloads say nothing that anything is made of; the mesh's configuration is a ConfigMap.
-    assert_eq!(not, [Kind::ServiceAccount, Kind::WorkloadGroup, Kind::MeshConfig]);
+    // Accounts say nothing that anything is made of; the mesh's configuration is a ConfigMap.
+    assert_eq!(not, [Kind::ServiceAccount, Kind::MeshConfig]);
 }
 
 #[test]
