@@ -215,6 +215,7 @@ impl Control {
         }
         if !changes.is_empty() {
             self.claims.apply(&changes);
+            self.outputs.deliveries.take(&changes);
             self.derivation.apply(changes);
             self.take_assignments();
             self.outputs.changed.send_modify(|changed| *changed += 1);

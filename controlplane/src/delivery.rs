@@ -6,9 +6,11 @@
 //! nobody until the next: a condition never says more than was seen.
 //!
 //! # Layout
-//! - this file: what is known, and what is said of it. [`object`]: which object a resource was made of (pure).
+//! - this file: what is known, and what is said of it. [`object`]: which object a resource was made of (pure). [`carried`]:
+//!   which go with others (pure).
 //! - [`gather`]: asking the other replicas. [`service`]: answering them.
 
+pub mod carried;
 pub mod gather;
 pub mod object;
 pub mod service;
@@ -24,6 +26,9 @@ use mesh_xds::server::Delivery;
 use mesh_xds::{ResourceCache, SubscriberStatus, TypeUrl};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::config::files::FileChange;
+use carried::Carried;
 
 /// How far each object came.
 pub type Deliveries = BTreeMap<ObjectKey, Delivery>;
@@ -41,6 +46,7 @@ pub struct Told {
 #[derive(Clone, Default)]
 pub struct DeliveryBoard {
     own: Option<Own>,
+    carried: Arc<Mutex<Carried>>,
     /// Of all replicas, as of the last round; nothing before one, and where this one does not gather.
     all: Arc<Mutex<Option<Deliveries>>>,
 }
@@ -80,8 +86,14 @@ impl DeliveryBoard {
                 cache,
                 subscribers: Arc::new(subscribers),
             }),
+            carried: Arc::default(),
             all: Arc::default(),
         }
+    }
+
+    /// Takes note of which objects go with others.
+    pub fn take(&self, changes: &[FileChange]) {
+        self.carried.lock().take(changes);
     }
 
     /// How it stands with this replica's own proxies.
@@ -90,9 +102,16 @@ impl DeliveryBoard {
         let Some(own) = &self.own else {
             return Told::default();
         };
+        let subscribers = (own.subscribers)();
+        let carried = self.carried.lock();
         Told {
             instance: own.instance.to_string(),
-            deliveries: own.cache.deliveries(&TYPES, &(own.subscribers)(), object::of),
+            deliveries: own.cache.deliveries(&TYPES, &subscribers, |type_url, name| {
+                let made_of = object::of(type_url, name);
+                let with_it = made_of.iter().flat_map(|object| carried.by(object)).cloned();
+                let with_it: Vec<_> = with_it.collect();
+                made_of.into_iter().chain(with_it)
+            }),
         }
     }
 

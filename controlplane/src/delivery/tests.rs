@@ -152,6 +152,43 @@ fn what_changed_since_was_delivered_to_nobody_that_is_known_of() {
 }
 
 #[test]
+fn a_filter_is_delivered_with_the_routes_that_name_it() {
+    let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
+    let publish = |body: &str| {
+        cache.publish(vec![Change::upsert(
+            TypeUrl::ROUTE,
+            "HTTPRoute/shop/web/rule",
+            body.to_owned(),
+        )]);
+    };
+    publish("1");
+    let board = DeliveryBoard::new("a", cache.clone(), Vec::new);
+    let route = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web, namespace: shop}, spec: {rules: \
+                 [{filters: [{type: ExtensionRef, extensionRef: {group: lateen.dev, kind: FaultFilter, name: slow}}]}]}}";
+    let route = controlplane_k8s_api::parse(route).remove(0).expect("a route");
+    let filter = ObjectKey {
+        kind: Kind::FaultFilter,
+        namespace: "shop".into(),
+        name: "slow".into(),
+    };
+    assert_eq!(board.own().deliveries.get(&filter), None);
+    board.take(&[FileChange::Set(object(ROUTE), Arc::new(route))]);
+    let content = board.own().deliveries[&filter].content;
+    board.pin_up(BTreeMap::from([(filter.clone(), delivery(content, 3, 3, 0))]));
+    let said = || {
+        let mut statuses = vec![ObjectStatus::new(filter.clone())];
+        board.state(&mut statuses);
+        statuses.remove(0).conditions.pop().map(|said| said.message)
+    };
+    assert_eq!(said().as_deref(), Some("Delivered 3/3 proxies"));
+    // A filter that changes makes another route.
+    publish("2");
+    assert_eq!(said().as_deref(), Some("Delivered 0/3 proxies"));
+    board.take(&[FileChange::Removed(object(ROUTE))]);
+    assert_eq!(board.own().deliveries.get(&filter), None);
+}
+
+#[test]
 fn of_a_route_it_is_said_at_each_parent() {
     let cache = ResourceCache::new(&TypeUrl::IN_ORDER);
     cache.publish(vec![Change::upsert(TypeUrl::ROUTE, ROUTE, "1".to_owned())]);

@@ -67,8 +67,10 @@ fn judged(
         true => "node proxies require mutual TLS",
         false => "node proxies take mutual TLS and plaintext",
     };
+    // Where ports differ it is a policy of its own, and is told how far that came.
     let message = match (others.is_empty(), strict) {
-        (true, _) => enforced.to_owned(),
+        (true, true) => format!("{enforced}: {CARRIED}"),
+        (true, false) => format!("{enforced}: there is nothing to send for it"),
         (false, true) => format!("{enforced}; plaintext too on ports {}", others.join(", ")),
         (false, false) => format!("{enforced}; no plaintext on ports {}", others.join(", ")),
     };
@@ -106,6 +108,8 @@ fn disabled(peer: &PeerAuthentication) -> Vec<String> {
     let ports = ports.map(|(port, _)| format!("spec.portLevelMtls[{}].mode", port.0));
     whole.into_iter().chain(ports).collect()
 }
+
+const CARRIED: &str = "each workload that it is for names the policy that all such workloads share";
 
 #[cfg(test)]
 mod tests;

@@ -25,14 +25,14 @@ pub struct Delivery {
 }
 
 impl ResourceCache {
-    /// How far what is published of these types came, by the objects that `object` makes of their names. Subscribers by
+    /// How far what is published of these types came, by the objects that `objects` makes of their names. Subscribers by
     /// name do not count: they ask for what they look at, not for what they are to carry out.
     #[must_use]
-    pub fn deliveries<K: Ord>(
+    pub fn deliveries<K: Ord, O: IntoIterator<Item = K>>(
         &self,
         types: &[TypeUrl],
         subscribers: &[SubscriberStatus],
-        object: impl Fn(TypeUrl, &str) -> Option<K>,
+        objects: impl Fn(TypeUrl, &str) -> O,
     ) -> BTreeMap<K, Delivery> {
         let mut parts: BTreeMap<K, Vec<Part>> = BTreeMap::new();
         let viewers: Vec<(Viewer, &SubscriberStatus)> = subscribers
@@ -42,18 +42,17 @@ impl ResourceCache {
         self.read(|tables| {
             for table in tables.tables.iter().filter(|t| types.contains(&t.type_url)) {
                 for (name, published) in table.published() {
-                    let Some(object) = object(table.type_url, name) else {
-                        continue;
-                    };
-                    let viewers = viewers.iter().enumerate();
-                    let seen_by = viewers.filter(|(_, (viewer, _))| published.scope.includes(viewer));
-                    parts.entry(object).or_default().push(Part {
-                        type_url: table.type_url,
-                        name: name.clone(),
-                        version: published.version,
-                        sequence: published.sequence,
-                        seen_by: seen_by.map(|(at, _)| at).collect(),
-                    });
+                    for object in objects(table.type_url, name) {
+                        let viewers = viewers.iter().enumerate();
+                        let seen_by = viewers.filter(|(_, (viewer, _))| published.scope.includes(viewer));
+                        parts.entry(object).or_default().push(Part {
+                            type_url: table.type_url,
+                            name: name.clone(),
+                            version: published.version,
+                            sequence: published.sequence,
+                            seen_by: seen_by.map(|(at, _)| at).collect(),
+                        });
+                    }
                 }
             }
         });

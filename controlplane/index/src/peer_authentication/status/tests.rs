@@ -34,11 +34,12 @@ fn one(spec: &str) -> String {
 fn it_is_said_what_node_proxies_do() {
     assert_eq!(
         one("mtls: {mode: STRICT}"),
-        "ZtunnelAccepted=true Accepted: node proxies require mutual TLS"
+        "ZtunnelAccepted=true Accepted: node proxies require mutual TLS: each workload that it is for names the policy that all such \
+         workloads share"
     );
     assert_eq!(
         one("mtls: {mode: PERMISSIVE}"),
-        "ZtunnelAccepted=true Accepted: node proxies take mutual TLS and plaintext"
+        "ZtunnelAccepted=true Accepted: node proxies take mutual TLS and plaintext: there is nothing to send for it"
     );
     assert_eq!(
         one(
@@ -64,12 +65,19 @@ fn what_cannot_be_forbidden_is_told() {
 #[test]
 fn an_unset_mode_is_what_it_is_around_and_follows_it() {
     let mut mesh = Mesh::of(&peer("shop", "p", "", ""));
-    assert!(said(&mesh)[0].1.ends_with("plaintext"), "{:?}", said(&mesh));
+    assert!(
+        said(&mesh)[0].1.contains("plaintext: there is nothing"),
+        "{:?}",
+        said(&mesh)
+    );
     mesh.set(&peer("istio-system", "mesh", "", "mtls: {mode: STRICT}"));
     let of_shop = said(&mesh).into_iter().find(|(name, _)| name == "p");
     assert_eq!(
         of_shop.map(|(_, said)| said).as_deref(),
-        Some("ZtunnelAccepted=true Accepted: node proxies require mutual TLS")
+        Some(
+            "ZtunnelAccepted=true Accepted: node proxies require mutual TLS: each workload that it is for names the policy that all \
+             such workloads share"
+        )
     );
 }
 
