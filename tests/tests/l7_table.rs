@@ -60,6 +60,48 @@ fn every_row_that_says_yes_is_named_by_a_test() {
     );
 }
 
+/// What is not there as a whole says so in the table, and in the README in the same breath.
+#[test]
+fn what_is_not_there_as_a_whole_is_in_the_table_and_in_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("it is there");
+    let (table, readme) = (read("docs/l7.md"), read("README.md"));
+    let lines = table.lines().filter(|line| line.starts_with('|'));
+    let cells = lines.map(|line| {
+        line.trim_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect::<Vec<_>>()
+    });
+    let absent: Vec<_> = cells
+        .filter(|cells| cells.len() == 3 && cells[1] == "no")
+        .collect();
+    let names: Vec<_> = absent.iter().map(|cells| cells[0]).collect();
+    assert_eq!(
+        names,
+        [
+            "Several clusters",
+            "Several networks",
+            "Ingress gateways on Kubernetes"
+        ]
+    );
+    assert!(absent.iter().all(|cells| !cells[2].is_empty()), "{absent:?}");
+    let sentence = readme
+        .split("Not there yet: ")
+        .nth(1)
+        .and_then(|rest| rest.split(".\n").next())
+        .expect("the README says what is not there")
+        .to_lowercase();
+    for name in names {
+        let last = name.to_lowercase();
+        let last = last.strip_prefix("several ").unwrap_or(&last);
+        assert!(
+            sentence.contains(last),
+            "the README does not say that there are no {last}"
+        );
+    }
+}
+
 /// Kind, field, supported and since of each row.
 fn rows(table: &str) -> Vec<[&str; 4]> {
     let lines = table.lines().filter(|line| line.starts_with('|'));
