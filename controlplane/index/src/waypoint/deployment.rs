@@ -20,6 +20,7 @@ use std::fmt;
 
 use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
+use controlplane_k8s_api::validate::names;
 use mesh_types::{NamespacedName, Strng, TrustDomain};
 
 use super::classes;
@@ -87,6 +88,11 @@ pub enum NotRendered {
         /// What is wrong with it.
         reason: String,
     },
+    /// Nothing can be called as it is.
+    Name {
+        /// What is wrong with its name.
+        reason: String,
+    },
 }
 
 /// Renders a Gateway; pure, and the same for equal input, so that whoever applies it sees what changed.
@@ -121,7 +127,36 @@ fn shape<'a>(
     if is_unmanaged(gateway) {
         return Err(NotRendered::Unmanaged);
     }
+    well_named(gateway)?;
     Ok(Shape::of(gateway, controller, settings))
+}
+
+/// Whether objects can be called as the Gateway has it: what an API server would refuse anyway is told where its author looks.
+fn well_named(gateway: &Gateway) -> Result<(), NotRendered> {
+    let own = &gateway.metadata.name;
+    if own.len() > LONGEST_NAME {
+        let reason = format!("has more than the {LONGEST_NAME} bytes of a label, which its pods bear it in");
+        return Err(NotRendered::Name { reason });
+    }
+    let annotation = |name| gateway.metadata.annotations.get(name);
+    match annotation(NAME_OVERRIDE) {
+        Some(over) => names::service(over).map_err(|reason| NotRendered::Annotation {
+            name: NAME_OVERRIDE,
+            reason,
+        })?,
+        None => names::service(own).map_err(|reason| NotRendered::Name {
+            reason: format!(
+                "{reason}, as a Service's must be; {NAME_OVERRIDE} may say how it is called instead"
+            ),
+        })?,
+    }
+    match annotation(SERVICE_ACCOUNT) {
+        Some(account) => names::subdomain(account).map_err(|reason| NotRendered::Annotation {
+            name: SERVICE_ACCOUNT,
+            reason,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// What becomes of it without settings by reference.
@@ -329,6 +364,7 @@ impl fmt::Display for NotRendered {
             Self::Unmanaged => f.write_str("spec.addresses: it stands for something that runs already"),
             Self::Parameters { from, reason } => write!(f, "{from}: {reason}"),
             Self::Annotation { name, reason } => write!(f, "metadata.annotations[{name}]: {reason}"),
+            Self::Name { reason } => write!(f, "metadata.name: {reason}"),
         }
     }
 }

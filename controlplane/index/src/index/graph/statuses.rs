@@ -187,7 +187,7 @@ fn tell_of_settings(status: &mut ObjectStatus, plan: &WaypointPlan) {
     let reason = match why {
         NotRendered::Parameters { .. } => StatusReason::InvalidParameters,
         NotRendered::ForeignClass(_) | NotRendered::Unmanaged => return,
-        NotRendered::Annotation { .. } => StatusReason::Invalid,
+        NotRendered::Annotation { .. } | NotRendered::Name { .. } => StatusReason::Invalid,
     };
     let mut conditions = status.conditions.iter_mut();
     if let Some(accepted) = conditions.find(|c| c.kind == ConditionType::Accepted) {

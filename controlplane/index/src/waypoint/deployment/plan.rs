@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     CLASS_LABEL, MANAGED, NAME_LABEL, NotRendered, Settings, Shape, base, is_unmanaged, overlay, shape,
+    well_named,
 };
 
 /// Gateways of our classes, as they are known now.
@@ -183,8 +184,11 @@ impl WaypointPlan {
     pub fn check(&self) -> Result<(), NotRendered> {
         let plain =
             self.overlays.as_ref().is_ok_and(Vec::is_empty) && self.gateway.metadata.annotations.is_empty();
-        if plain || is_unmanaged(&self.gateway) {
+        if is_unmanaged(&self.gateway) {
             return Ok(());
+        }
+        if plain {
+            return well_named(&self.gateway);
         }
         self.objects(&Settings::default()).map(drop)
     }

@@ -170,3 +170,45 @@ fn infrastructure_replaces_what_the_gateway_itself_carries() {
     }
     assert_eq!(manifests.name(), NamespacedName::new("shop", "waypoint"));
 }
+
+#[test]
+fn what_nothing_can_be_called_is_said_of_the_gateway_and_never_sent_to_an_api_server() {
+    let why = |yaml: &str| {
+        let why = rendered(yaml, &Settings::default()).expect_err("it has a name that nothing can have");
+        why.to_string()
+    };
+    for bad in [
+        "front\\nkind: Secret {{ .Values.x }}",
+        "--privileged",
+        "Front",
+        "a.b",
+        "9",
+    ] {
+        let told = why(&minimal(
+            &format!(", annotations: {{gateway.istio.io/name-override: \"{bad}\"}}"),
+            "",
+        ));
+        assert!(
+            told.starts_with("metadata.annotations[gateway.istio.io/name-override]: \"")
+                && !told.contains('\n'),
+            "{told}"
+        );
+    }
+    let told = why(&minimal(
+        ", annotations: {gateway.istio.io/service-account: \"a b\"}",
+        "",
+    ));
+    assert!(
+        told.starts_with("metadata.annotations[gateway.istio.io/service-account]: \"a b\" is not"),
+        "{told}"
+    );
+    let called = |name: &str| minimal("", "").replace("name: waypoint,", &format!("name: {name},"));
+    for name in ["a".repeat(253), "a".repeat(64), "two.parts".to_owned()] {
+        assert!(why(&called(&name)).starts_with("metadata.name: "), "{name}");
+    }
+    assert!(why(&called("two.parts")).contains("gateway.istio.io/name-override may say"));
+    let over = minimal(", annotations: {gateway.istio.io/name-override: two}", "");
+    let over = over.replace("name: waypoint,", "name: two.parts,");
+    assert!(rendered(&over, &Settings::default()).is_ok());
+    assert!(rendered(&called(&"a".repeat(63)), &Settings::default()).is_ok());
+}
