@@ -1,6 +1,7 @@
 //! The catalogue of objects that are wrong (`controlplane/crds/corpus`): what is wrong with each, and what is answered.
 //!
-//! A document begins with comments: what is wrong, in words; `# says: ` for each line that the API server refuses it with; and
+//! A document begins with comments: what is wrong, in words; `# says: ` for each line that the API server refuses it with,
+//! or warns of; and
 //! `# status: TYPE=STATUS REASON: MESSAGE` for each condition that its status has once the control plane has seen it. Of a
 //! message a part will do.
 
@@ -168,6 +169,17 @@ pub fn refusal(printed: &str) -> Vec<String> {
     lines.filter(is_said).map(str::to_owned).collect()
 }
 
+/// What kubectl printed of an admission policy's warnings, one line for each.
+#[must_use]
+pub fn warnings(printed: &str) -> Vec<String> {
+    let lines = printed
+        .lines()
+        .filter_map(|line| line.split_once("Warning: Validation failed for ValidatingAdmissionPolicy '"));
+    let messages =
+        lines.filter_map(|(_, rest)| Some(rest.split_once("' with binding '")?.1.split_once("': ")?.1));
+    messages.map(str::to_owned).collect()
+}
+
 /// The conditions of a status, wherever it has them, as the catalogue writes them. How many proxies have what an object became
 /// changes by itself, and is left out.
 #[must_use]
@@ -203,7 +215,7 @@ pub fn is_said(wanted: &str, conditions: &[String]) -> bool {
 
 /// The page for people: what is wrong, and what is answered.
 #[must_use]
-pub fn page(refused: &[Entry], told: &[Entry]) -> String {
+pub fn page(refused: &[Entry], warned: &[Entry], told: &[Entry]) -> String {
     let mut page = PAGE.to_owned();
     let mut table = |title: &str, entries: &[Entry], answers: fn(&Entry) -> &Vec<String>| {
         let _ = write!(
@@ -226,6 +238,7 @@ pub fn page(refused: &[Entry], told: &[Entry]) -> String {
         }
     };
     table("Refused by the API server", refused, |entry| &entry.says);
+    table("Taken with a warning", warned, |entry| &entry.says);
     table("Taken, and what the status says", told, |entry| &entry.status);
     page
 }
@@ -240,8 +253,8 @@ const PAGE: &str = "# Objects that are wrong, and what is answered
 
 Made from the catalogue `controlplane/crds/corpus`, which the tests hold the control plane's own validation, a real API server with
 our CRDs and admission policies, and a whole mesh against; `LATEEN_UPDATE=1` writes it anew. An object of the first table is never
-stored. One of the second is, as it was written; what counts of it is what its status says, and `lateen analyze` and
-`lateen-controlplane`'s page `/status` say the same.
+stored. One of the second does nothing, or not what it seems to, of which `kubectl` prints a warning. One of the third is stored as it
+was written; what counts of it is what its status says, and `lateen analyze` and `lateen-controlplane`'s page `/status` say the same.
 ";
 
 #[cfg(test)]

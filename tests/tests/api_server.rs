@@ -40,6 +40,10 @@ const TESTS: &[Test] = &[
         run: the_api_server_refuses_what_is_invalid,
     },
     Test {
+        name: "the_api_server_warns_of_what_does_nothing",
+        run: the_api_server_warns_of_what_does_nothing,
+    },
+    Test {
         name: "what_only_the_control_plane_can_refuse_is_stored_whole",
         run: what_only_the_control_plane_can_refuse_is_stored_whole,
     },
@@ -195,6 +199,30 @@ fn the_api_server_refuses_what_is_invalid(kubectl: &Kubectl) -> Result<()> {
     let out = apply.output().context("kubectl apply")?;
     let taken = String::from_utf8_lossy(&out.stdout).into_owned();
     ensure!(taken.is_empty(), "applied, though it is invalid: {taken}");
+    match std::env::var_os("LATEEN_UPDATE") {
+        Some(_) => catalogue::write(&entries),
+        None => Ok(()),
+    }
+}
+
+fn the_api_server_warns_of_what_does_nothing(kubectl: &Kubectl) -> Result<()> {
+    let mut entries = catalogue::read("warned")?;
+    for entry in &mut entries {
+        let name = entry.name();
+        let out = dry_run(kubectl, &entry.yaml)?;
+        ensure!(out.contains(" created"), "{name}: not taken:\n{out}");
+        let says = catalogue::warnings(&out);
+        if std::env::var_os("LATEEN_UPDATE").is_some() {
+            entry.says = says;
+            continue;
+        }
+        ensure!(says == entry.says, "{name}: {:?} and not {says:?}", entry.says);
+    }
+    // What is valid is no reason for a warning.
+    for (name, text) in corpus("valid")? {
+        let said = catalogue::warnings(&dry_run(kubectl, &text)?);
+        ensure!(said.is_empty(), "{name}: {said:?}");
+    }
     match std::env::var_os("LATEEN_UPDATE") {
         Some(_) => catalogue::write(&entries),
         None => Ok(()),

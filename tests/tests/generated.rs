@@ -100,7 +100,7 @@ fn crds_match_the_types_that_objects_are_read_into() {
 fn the_page_of_objects_that_are_wrong_is_made_of_the_catalogue() {
     let read = |folder: &str| lab::catalogue::read(folder).expect("the catalogue");
     let told = [read("late"), read("told")].concat();
-    let page = lab::catalogue::page(&read("invalid"), &told);
+    let page = lab::catalogue::page(&read("invalid"), &read("warned"), &told);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/invalid-objects.md");
     if std::env::var_os("LATEEN_UPDATE").is_some() {
         fs::write(&path, &page).expect("the page can be written");

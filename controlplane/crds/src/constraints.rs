@@ -3,6 +3,7 @@
 //!
 //! All of it is said by `controlplane_k8s_api::validate` or a conversion of its types too; the corpus holds the two together.
 
+use controlplane_k8s_api::Kind;
 use serde_json::{Value, json};
 
 /// What is added to the schema of a type, or of one of its fields.
@@ -127,51 +128,85 @@ fn security() -> Vec<Constraint> {
     ]
 }
 
+/// What is added to the `spec` of a kind alone, and not wherever else its type stands.
+#[must_use]
+pub fn of_spec(kind: Kind) -> Option<Value> {
+    // Endpoints of a ServiceEntry and the template of a WorkloadGroup are of the same type.
+    let address = "(has(self.address) && self.address != '') || (has(self.network) && self.network != '')";
+    (kind == Kind::WorkloadEntry).then(|| rule(address, "address is required where no network is given"))
+}
+
 fn networking() -> Vec<Constraint> {
+    let mut all = service_entries();
+    all.extend(traffic());
+    all
+}
+
+fn service_entries() -> Vec<Constraint> {
     let resolution = "(has(self.resolution) ? self.resolution : 'NONE')";
     let none = |field: &str| format!("(!has(self.{field}) || self.{field}.size() == 0)");
+    let rules = [
+        (
+            format!("{} || !has(self.workloadSelector)", none("endpoints")),
+            "may have only one of endpoints and workloadSelector",
+        ),
+        (
+            format!("{resolution} != 'NONE' || {}", none("endpoints")),
+            "endpoints cannot stand beside the resolution NONE",
+        ),
+        (
+            format!(
+                "{resolution} != 'DNS_ROUND_ROBIN' || !has(self.endpoints) || self.endpoints.size() <= 1"
+            ),
+            "DNS_ROUND_ROBIN allows one endpoint only",
+        ),
+        (
+            format!(
+                "{resolution} != 'DYNAMIC_DNS' || ({} && !has(self.workloadSelector) && {})",
+                none("endpoints"),
+                none("addresses")
+            ),
+            "endpoints, workloadSelector and addresses cannot stand beside the resolution DYNAMIC_DNS",
+        ),
+        (
+            format!("{resolution} != 'DYNAMIC_DNS' || self.hosts.all(host, host.contains('*'))"),
+            "DYNAMIC_DNS is for wildcard hosts only",
+        ),
+        (
+            format!("{resolution} != 'DYNAMIC_DNS' || !has(self.ports) || self.ports.all(port, {DYNAMIC})"),
+            "DYNAMIC_DNS needs ports of HTTP, HTTP2, GRPC, HTTPS or TLS: it takes the host from the request",
+        ),
+        (
+            format!("!has(self.ports) || self.hosts.size() <= 1 || !self.ports.exists(port, {OPAQUE})"),
+            "ports of TCP, MONGO, REDIS and MYSQL tell no host, so there can be only one in hosts",
+        ),
+        (
+            format!(
+                "{resolution} in ['NONE', 'STATIC'] || !has(self.addresses) || self.addresses.all(address, {SINGLE})"
+            ),
+            "ranges in addresses need the resolution NONE or STATIC",
+        ),
+    ];
+    let rules = rules
+        .into_iter()
+        .map(|(condition, message)| on("ServiceEntrySpec", rule(&condition, message)));
+    rules.chain(sizes_of_service_entries()).collect()
+}
+
+/// Of lists as upstream; of texts so that an API server knows what the rules about them can cost.
+fn sizes_of_service_entries() -> Vec<Constraint> {
     vec![
-        on(
-            "ServiceEntrySpec",
-            rule(
-                &format!("{} || !has(self.workloadSelector)", none("endpoints")),
-                "may have only one of endpoints and workloadSelector",
-            ),
-        ),
-        on(
-            "ServiceEntrySpec",
-            rule(
-                &format!("{resolution} != 'NONE' || {}", none("endpoints")),
-                "endpoints cannot stand beside the resolution NONE",
-            ),
-        ),
-        on(
-            "ServiceEntrySpec",
-            rule(
-                &format!(
-                    "{resolution} != 'DNS_ROUND_ROBIN' || !has(self.endpoints) || self.endpoints.size() <= 1"
-                ),
-                "DNS_ROUND_ROBIN allows one endpoint only",
-            ),
-        ),
-        on(
-            "ServiceEntrySpec",
-            rule(
-                &format!(
-                    "{resolution} != 'DYNAMIC_DNS' || ({} && !has(self.workloadSelector) && {})",
-                    none("endpoints"),
-                    none("addresses")
-                ),
-                "endpoints, workloadSelector and addresses cannot stand beside the resolution DYNAMIC_DNS",
-            ),
-        ),
         on("ServiceEntrySpec", json!({ "required": ["hosts"] })),
         at(
             "ServiceEntrySpec",
             "hosts",
-            json!({ "minItems": 1, "maxItems": 256 }),
+            json!({ "minItems": 1, "maxItems": 256, "items": { "maxLength": 255 } }),
         ),
-        at("ServiceEntrySpec", "addresses", json!({ "maxItems": 256 })),
+        at(
+            "ServiceEntrySpec",
+            "addresses",
+            json!({ "maxItems": 256, "items": { "maxLength": 64 } }),
+        ),
         at("ServiceEntrySpec", "endpoints", json!({ "maxItems": 4096 })),
         at(
             "ServiceEntrySpec",
@@ -186,11 +221,17 @@ fn networking() -> Vec<Constraint> {
         ),
         at("ServiceEntryPort", "number", json!({ "minimum": 1 })),
         at("ServiceEntryPort", "targetPort", json!({ "minimum": 1 })),
+        at("ServiceEntryPort", "protocol", json!({ "maxLength": 16 })),
         at(
             "WorkloadEntrySpec",
             "ports",
             json!({ "additionalProperties": { "minimum": 1 } }),
         ),
+    ]
+}
+
+fn traffic() -> Vec<Constraint> {
+    vec![
         on(
             "ReadinessProbe",
             exactly_one(&["httpGet", "tcpSocket", "exec", "grpc"]),
@@ -367,3 +408,12 @@ fn exactly_one(fields: &[&str]) -> Value {
         .collect();
     json!({ "oneOf": each })
 }
+
+/// A port whose protocol names a host.
+const DYNAMIC: &str = "has(port.protocol) && \
+                       port.protocol.upperAscii() in ['HTTP', 'HTTP2', 'GRPC', 'GRPC-WEB', 'HTTPS', 'TLS']";
+/// A port whose protocol names none.
+const OPAQUE: &str = "has(port.protocol) && port.protocol.upperAscii() in ['TCP', 'MONGO', 'REDIS', 'MYSQL']";
+/// A single address, also where it is written as a range.
+const SINGLE: &str = "!address.contains('/') || address.endsWith('/128') || \
+                      (address.endsWith('/32') && !address.contains(':'))";

@@ -86,6 +86,7 @@ pub const CRDS: &[Crd] = &[
         ]),
     istio(Kind::WorkloadEntry, shape::<WorkloadEntrySpec>)
         .called("workloadentries", &["we"])
+        .needing_a_spec()
         .served(&["v1", "v1alpha3", "v1beta1"])
         .shown(&[AGE, ("Address", ".spec.address", "string")]),
     istio(Kind::WorkloadGroup, shape::<WorkloadGroupSpec>)

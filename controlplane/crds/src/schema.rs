@@ -30,6 +30,9 @@ pub fn of(crd: &Crd, sources: &Sources) -> Result<Value> {
     let mut spec = writer.schema(&(crd.spec)())?;
     let kind = crd.kind.as_str();
     spec["description"] = json!(sources.doc(&format!("{kind}Spec"))?);
+    if let Some(add) = constraints::of_spec(crd.kind) {
+        merge(&mut spec, &add);
+    }
     let mut status = match crd.status {
         Status::Conditions => json!({ "properties": conditions_and_generation() }),
         Status::OfAncestors => json!({ "properties": ancestors() }),

@@ -203,6 +203,11 @@ fn the_corpus_is_read_as_it_says() {
             }
         }
     }
+    for (file, text) in corpus("warned") {
+        for result in parse(&text) {
+            result.unwrap_or_else(|e| panic!("warned/{file}: {e}"));
+        }
+    }
     for crd in CRDS {
         assert!(kinds.contains(&Some(crd.kind)), "no valid {}", crd.kind.as_str());
     }
@@ -221,6 +226,7 @@ fn the_corpus_is_read_as_it_says() {
 fn the_catalogue_says_what_is_answered() {
     for (folder, answer) in [
         ("invalid", "# says: "),
+        ("warned", "# says: "),
         ("late", "# status: "),
         ("told", "# status: "),
     ] {
@@ -239,6 +245,74 @@ fn the_catalogue_says_what_is_answered() {
                 );
             }
         }
+    }
+}
+
+/// Whatever an API server says in a sentence, by a CRD's rule or an admission policy, it says of some object of the corpus.
+#[test]
+fn every_sentence_that_an_api_server_may_say_stands_in_the_corpus() {
+    let said = |folder: &str| {
+        let texts = corpus(folder).into_iter().map(|(_, text)| text);
+        texts.collect::<String>()
+    };
+    let (refused, warned) = (said("invalid"), said("warned"));
+    let mut sentences = BTreeSet::new();
+    for constraint in constraints::all() {
+        sentences_of(&constraint.add, &mut sentences);
+    }
+    for crd in CRDS {
+        sentences_of(
+            &constraints::of_spec(crd.kind).unwrap_or_default(),
+            &mut sentences,
+        );
+    }
+    assert!(sentences.len() > 20, "only {sentences:?}");
+    for sentence in sentences {
+        assert!(
+            refused.contains(&sentence),
+            "nothing is refused with {sentence:?}"
+        );
+    }
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/base/templates/admission.yaml");
+    let policies = fs::read_to_string(policies).expect("the admission policies");
+    let mut messages = Vec::new();
+    for document in policies.split("\n---\n") {
+        let found = document
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("message: "));
+        messages.extend(found.map(|message| message.trim_matches('\'').to_owned()));
+        let Some((_, action)) = document.split_once("validationActions: ") else {
+            continue;
+        };
+        let texts = match action.starts_with("[\"Warn\"]") {
+            true => &warned,
+            false => &refused,
+        };
+        // What a CRD of ours says too, it says first, and of which field in its own way.
+        for message in messages.drain(..) {
+            let sentence = message
+                .strip_prefix("spec.provider")
+                .map(|rest| format!("provider{rest}"));
+            let sentence = sentence.unwrap_or(message);
+            assert!(texts.contains(&sentence), "nothing is answered with {sentence:?}");
+        }
+    }
+    assert_eq!(messages, [""; 0], "a policy without a binding");
+}
+
+fn sentences_of(schema: &Value, all: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            let rules = map.get("x-kubernetes-validations").and_then(Value::as_array);
+            let messages = rules
+                .into_iter()
+                .flatten()
+                .filter_map(|rule| rule["message"].as_str());
+            all.extend(messages.map(str::to_owned));
+            map.values().for_each(|value| sentences_of(value, all));
+        }
+        Value::Array(items) => items.iter().for_each(|item| sentences_of(item, all)),
+        _ => {}
     }
 }
 

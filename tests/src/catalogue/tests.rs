@@ -34,6 +34,13 @@ fn of_a_refusal_the_faults_are_left() {
 }
 
 #[test]
+fn of_warnings_the_messages_are_left() {
+    let printed = "Warning: Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p': spec.selector is empty: it's all\n\
+        Warning: something else\nauthorizationpolicy.security.istio.io/a created (server dry run)\n";
+    assert_eq!(warnings(printed), ["spec.selector is empty: it's all"]);
+}
+
+#[test]
 fn conditions_are_found_wherever_a_status_has_them() {
     let status = json!({
         "conditions": [

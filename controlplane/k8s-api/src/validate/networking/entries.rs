@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 
 use ipnet::IpNet;
+use mesh_types::Strng;
 
 use crate::error::FieldPath;
 use crate::networking::{
     Location, ReadinessProbe, Resolution, ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadEntrySpec,
     WorkloadGroup,
 };
+use crate::object::Labels;
 use crate::validate::{Check, names};
 
 pub(in crate::validate) fn service_entry(check: &mut Check, entry: &ServiceEntry) {
@@ -18,6 +20,9 @@ pub(in crate::validate) fn service_entry(check: &mut Check, entry: &ServiceEntry
     addresses(check, &path.field("addresses"), spec);
     ports(check, &path.field("ports"), spec);
     endpoints(check, &path, spec);
+    if spec.resolution == Resolution::DynamicDns && spec.location == Location::Internal {
+        internal(check, path.field("location"), &entry.metadata.labels);
+    }
     if let Some(selector) = &spec.workload_selector {
         check.labels(path.field("workloadSelector").field("labels"), &selector.labels);
         if selector.labels.is_empty() {
@@ -32,6 +37,19 @@ pub(in crate::validate) fn service_entry(check: &mut Check, entry: &ServiceEntry
     for (i, address) in entry.status.addresses.iter().enumerate() {
         let field = status.item(i).field("value");
         check.grammar(field, names::ip(&address.value).map(drop));
+    }
+}
+
+/// Endpoints of DYNAMIC_DNS are whatever requests name: never proxies of the mesh, as upstream's webhook has it.
+fn internal(check: &mut Check, field: FieldPath, labels: &Labels) {
+    let waypoint = labels.get(USE_WAYPOINT).map(Strng::as_str).unwrap_or_default();
+    match waypoint {
+        "" | "none" => check.warn(field, "MESH_INTERNAL has no effect beside DYNAMIC_DNS"),
+        _ => {
+            let reason =
+                "MESH_INTERNAL cannot stand beside the resolution DYNAMIC_DNS where a waypoint serves it";
+            check.refuse(field, reason);
+        }
     }
 }
 
@@ -156,12 +174,6 @@ fn endpoints(check: &mut Check, path: &FieldPath, spec: &ServiceEntrySpec) {
                 "is absent: a STATIC service without endpoints answers nothing",
             );
         }
-        Resolution::DynamicDns if spec.location == Location::Internal => {
-            check.warn(
-                path.field("location"),
-                "MESH_INTERNAL has no effect beside DYNAMIC_DNS",
-            );
-        }
         _ => {}
     }
     for (i, endpoint) in spec.endpoints.iter().enumerate() {
@@ -272,3 +284,4 @@ fn is_single(block: &IpNet) -> bool {
 /// The CRD's limits (`networking.istio.io/v1`).
 const MAX_ITEMS: usize = 256;
 const MAX_ENDPOINTS: usize = 4096;
+const USE_WAYPOINT: &str = "istio.io/use-waypoint";

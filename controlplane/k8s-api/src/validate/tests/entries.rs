@@ -143,6 +143,23 @@ fn service_entries_that_do_less_than_they_seem_to() {
 }
 
 #[test]
+fn what_is_found_by_the_name_that_a_request_asks_for_is_not_of_the_mesh() {
+    let entry = |labels: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: e, namespace: a, labels: {{{labels}}}}}, spec: \
+             {{hosts: ['*.a.com'], location: MESH_INTERNAL, resolution: DYNAMIC_DNS, ports: [{{number: 443, name: tls, protocol: TLS}}]}}}}"
+        )
+    };
+    let has_no_effect = &["spec.location: MESH_INTERNAL has no effect beside DYNAMIC_DNS"];
+    warned(&entry(""), has_no_effect);
+    warned(&entry("istio.io/use-waypoint: none"), has_no_effect);
+    refused(
+        &entry("istio.io/use-waypoint: w"),
+        &["spec.location: MESH_INTERNAL cannot stand beside the resolution DYNAMIC_DNS"],
+    );
+}
+
+#[test]
 fn workload_entries_are_reachable() {
     accepted(&workload_entry(
         "{address: 10.0.0.1, ports: {http: 8080}, network: n, locality: a/b/c, weight: 2, serviceAccount: x}",
