@@ -1,5 +1,7 @@
 //! The command line.
 
+mod platform;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use controlplane_index::waypoint::deployment::Settings;
 use controlplane_ratelimit::args::RateLimitArgs;
 use mesh_kube::Access;
 use mesh_runtime::env::parse_duration;
-use mesh_types::TrustDomain;
+use mesh_types::{Strng, TrustDomain};
+
+pub use platform::Platform;
 
 /// Lateen's control plane: reads Kubernetes YAML, tells proxies over xDS, registers workloads, issues certificates.
 #[derive(Debug, Parser)]
@@ -176,6 +180,24 @@ pub struct ServeArgs {
         value_parser = ["", "Always", "IfNotPresent", "Never"]
     )]
     pub waypoint_image_pull_policy: Option<String>,
+    /// Secrets with which nodes may fetch that image, in the namespace of each waypoint.
+    #[arg(
+        long = "waypoint-image-pull-secret",
+        env = "WAYPOINT_IMAGE_PULL_SECRETS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub waypoint_image_pull_secrets: Vec<String>,
+    /// What the cluster is, where that matters to waypoints: on OpenShift they name no user.
+    #[arg(
+        long,
+        env = "WAYPOINT_PLATFORM",
+        value_name = "PLATFORM",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub waypoint_platform: Platform,
     /// Where waypoints find the control plane [default: istiod.<root namespace>.svc:15012].
     #[arg(long, env = "WAYPOINT_CONTROL_PLANE", value_name = "HOST:PORT")]
     pub waypoint_control_plane: Option<String>,
@@ -271,6 +293,8 @@ impl ServeArgs {
         Some(Settings {
             image: image.into(),
             image_pull_policy: policy.filter(|policy| !policy.is_empty()).map(Into::into),
+            image_pull_secrets: names(&self.waypoint_image_pull_secrets),
+            user: self.waypoint_platform.pod_user(),
             control_plane: control_plane.into(),
             cluster_id: self.cluster_id.as_str().into(),
             cluster_domain: self.domain.as_str().into(),
@@ -320,6 +344,12 @@ pub struct WaypointArgs {
     /// When nodes fetch the image: Always, IfNotPresent or Never.
     #[arg(long, value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub image_pull_policy: Option<String>,
+    /// A Secret with which nodes may fetch the image; can be given more than once.
+    #[arg(long = "image-pull-secret", value_name = "NAME", value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
+    /// What the cluster is: on OpenShift waypoints name no user.
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    pub platform: Platform,
     /// Where waypoints find the control plane.
     #[arg(
         long,
@@ -391,6 +421,12 @@ pub enum Manifest {
     Yaml,
     /// A `List` of objects.
     Json,
+}
+
+/// Of a list; an empty variable of the environment is a list of one empty name.
+pub(crate) fn names(list: &[String]) -> Vec<Strng> {
+    let named = list.iter().filter(|name| !name.is_empty());
+    named.map(|name| name.as_str().into()).collect()
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

@@ -12,7 +12,7 @@ use controlplane_k8s_api::{Object, parse};
 use mesh_types::Strng;
 use serde_json::json;
 
-use crate::args::{Manifest, WaypointArgs};
+use crate::args::{Manifest, WaypointArgs, names};
 
 /// Prints the objects of every waypoint among the Gateways of some files.
 ///
@@ -32,6 +32,8 @@ fn settings(args: &WaypointArgs) -> Settings {
     Settings {
         image: args.image.as_deref().map_or(default.image, Strng::from),
         image_pull_policy: args.image_pull_policy.as_deref().map(Strng::from),
+        image_pull_secrets: names(&args.image_pull_secrets),
+        user: args.platform.pod_user(),
         control_plane: args.control_plane.as_str().into(),
         cluster_id: args.cluster_id.as_str().into(),
         cluster_domain: args.domain.as_str().into(),

@@ -1,4 +1,5 @@
 use clap::CommandFactory;
+use controlplane_index::waypoint::deployment::PodUser;
 
 use super::*;
 
@@ -47,6 +48,27 @@ fn a_token_needs_an_account_and_a_node() {
     ] {
         assert!(parse(&format!("{line} {wrong}")).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn waypoints_are_what_their_cluster_takes() {
+    let line = "lateen-controlplane serve --state-dir s --source kube --waypoint-image i";
+    let settings = |more: &str| {
+        let parsed = parse(&format!("{line} {more}")).unwrap();
+        let Some(Command::Serve(args)) = parsed.command else {
+            panic!("serve was named");
+        };
+        args.waypoints().expect("there is an image")
+    };
+    let plain = settings("--waypoint-image-pull-secret=");
+    assert_eq!(plain.user, PodUser::Upstreams);
+    assert_eq!(plain.image_pull_secrets, Vec::<Strng>::new());
+    let there = settings("--waypoint-platform=openshift --waypoint-image-pull-secret=a,b");
+    assert_eq!(there.user, PodUser::Assigned);
+    assert_eq!(there.image_pull_secrets, [Strng::from("a"), Strng::from("b")]);
+    assert!(parse(&format!("{line} --waypoint-platform=openshfit")).is_err());
+    // What the chart gives where it knows of none.
+    assert_eq!(settings("--waypoint-platform=").user, PodUser::Upstreams);
 }
 
 #[test]

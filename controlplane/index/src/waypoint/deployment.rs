@@ -36,6 +36,10 @@ pub struct Settings {
     pub image: Strng,
     /// When nodes fetch it; Kubernetes' own default where absent.
     pub image_pull_policy: Option<Strng>,
+    /// Secrets with which they may fetch it, looked for in the waypoint's own namespace.
+    pub image_pull_secrets: Vec<Strng>,
+    /// As which user it runs.
+    pub user: PodUser,
     /// Where the control plane and its certificate authority are found, `host:port`.
     pub control_plane: Strng,
     /// The ConfigMap in every namespace that holds the root certificate, `root-cert.pem`.
@@ -54,6 +58,16 @@ pub struct Settings {
     pub resources: objects::Resources,
     /// How long a pod may take to end, in seconds.
     pub grace_seconds: u32,
+}
+
+/// Who says as which user a pod's containers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodUser {
+    /// Its template does: upstream's user and group, 1337.
+    Upstreams,
+    /// The cluster does, from a range of the namespace's own, and refuses a template that names one. So does OpenShift
+    /// (`restricted-v2`).
+    Assigned,
 }
 
 /// What a Gateway becomes.
@@ -187,6 +201,8 @@ impl Default for Settings {
         Self {
             image: concat!("lateen/waypoint:", env!("CARGO_PKG_VERSION")).into(),
             image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            user: PodUser::Upstreams,
             control_plane: "istiod.istio-system.svc:15012".into(),
             root_certificate: "istio-ca-root-cert".into(),
             cluster_id: "Kubernetes".into(),

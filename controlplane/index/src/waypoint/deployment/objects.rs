@@ -122,12 +122,44 @@ pub struct PodTemplate {
 pub struct PodSpec {
     /// Whom it speaks for.
     pub service_account_name: Strng,
+    /// Whether its containers are given the account's token for the API server.
+    pub automount_service_account_token: bool,
+    /// Secrets of its namespace with which nodes may fetch its images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalReference>,
+    /// What holds for all of its containers.
+    pub security_context: PodSecurityContext,
     /// How long it may take to end.
     pub termination_grace_period_seconds: u32,
     /// What runs in it.
     pub containers: Vec<Container>,
     /// What containers may mount.
     pub volumes: Vec<Volume>,
+}
+
+/// An object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocalReference {
+    /// Its name.
+    pub name: Strng,
+}
+
+/// What all containers of a pod may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurityContext {
+    /// Yes.
+    pub run_as_non_root: bool,
+    /// Which system calls there are for them.
+    pub seccomp_profile: SeccompProfile,
+}
+
+/// Which system calls there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SeccompProfile {
+    /// `RuntimeDefault`: those that the container runtime leaves everybody.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
 }
 
 /// A program of a pod.
@@ -281,10 +313,12 @@ pub struct SecurityContext {
     pub privileged: bool,
     /// No.
     pub allow_privilege_escalation: bool,
-    /// Its user.
-    pub run_as_user: u32,
-    /// Its group.
-    pub run_as_group: u32,
+    /// Its user; where there is none, the namespace's or the image's counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<u32>,
+    /// Its group, in the same way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<u32>,
     /// Yes.
     pub run_as_non_root: bool,
     /// Nothing can be written but volumes.

@@ -5,10 +5,11 @@ use controlplane_k8s_api::gateway::Gateway;
 use mesh_types::{Strng, ports};
 
 use super::objects::{
-    Capabilities, Container, ContainerPort, EnvSource, EnvValue, EnvVar, HttpGet, ObjectMeta, PodSpec,
-    PodTemplate, Probe, Projection, SecurityContext, Volume, VolumeMount, VolumeSource,
+    Capabilities, Container, ContainerPort, EnvSource, EnvValue, EnvVar, HttpGet, LocalReference, ObjectMeta,
+    PodSecurityContext, PodSpec, PodTemplate, Probe, Projection, SeccompProfile, SecurityContext, Volume,
+    VolumeMount, VolumeSource,
 };
-use super::{NotRendered, Settings, Shape};
+use super::{NotRendered, PodUser, Settings, Shape};
 
 pub(super) fn template(
     gateway: &Gateway,
@@ -23,11 +24,25 @@ pub(super) fn template(
         },
         spec: PodSpec {
             service_account_name: shape.account.clone(),
+            // Its token for the control plane is mounted below; the API server is none of its business.
+            automount_service_account_token: false,
+            image_pull_secrets: pull_secrets(settings),
+            security_context: PodSecurityContext {
+                run_as_non_root: true,
+                seccomp_profile: SeccompProfile {
+                    kind: "RuntimeDefault",
+                },
+            },
             termination_grace_period_seconds: settings.grace_seconds,
             containers: vec![container(gateway, shape, settings)?],
             volumes: volumes(settings),
         },
     })
+}
+
+fn pull_secrets(settings: &Settings) -> Vec<LocalReference> {
+    let names = settings.image_pull_secrets.iter().cloned();
+    names.map(|name| LocalReference { name }).collect()
 }
 
 /// A waypoint is not captured itself: it opens and ends tunnels with an identity of its own.
@@ -59,6 +74,10 @@ fn annotations(shape: &Shape<'_>, settings: &Settings) -> Labels {
 }
 
 fn container(gateway: &Gateway, shape: &Shape<'_>, settings: &Settings) -> Result<Container, NotRendered> {
+    let user = match settings.user {
+        PodUser::Upstreams => Some(USER),
+        PodUser::Assigned => None,
+    };
     Ok(Container {
         // Upstream's name: `kubectl logs -c istio-proxy` and dashboards go by it.
         name: "istio-proxy",
@@ -82,8 +101,8 @@ fn container(gateway: &Gateway, shape: &Shape<'_>, settings: &Settings) -> Resul
         security_context: SecurityContext {
             privileged: false,
             allow_privilege_escalation: false,
-            run_as_user: USER,
-            run_as_group: USER,
+            run_as_user: user,
+            run_as_group: user,
             run_as_non_root: true,
             read_only_root_filesystem: true,
             capabilities: Capabilities { drop: vec!["ALL"] },

@@ -68,6 +68,8 @@ fn manifests_are_those_of_the_golden_files() {
     let two_networks = Settings {
         network: "network-2".into(),
         image_pull_policy: Some("Always".into()),
+        image_pull_secrets: vec!["registry".into(), "mirror".into()],
+        user: PodUser::Assigned,
         ..Settings::default()
     };
     for (name, yaml, settings) in [
