@@ -72,6 +72,7 @@ impl Derivation {
             trust_domain: args.trust_domain.clone(),
             cluster_domain: args.domain.as_str().into(),
             root_namespace: args.root_namespace.as_str().into(),
+            revision: args.revision.as_str().into(),
             selects_namespaces: args.source == Some(Source::Kube),
             allow_from_waypoints: args.allow_from_waypoints,
             ..MeshConfig::default()

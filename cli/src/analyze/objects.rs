@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use controlplane_index::MeshConfig;
 use controlplane_index::service_entry::hosts_without_address;
 use controlplane_k8s_api::Object;
-use controlplane_k8s_api::mesh::MeshConfigSpec;
+use controlplane_k8s_api::mesh::{MeshConfigSpec, is_of_revision};
 use controlplane_k8s_api::networking::PortProtocol;
 use controlplane_k8s_api::object::Metadata;
 use controlplane_k8s_api::security::AuthorizationPolicySpec;
@@ -29,7 +29,12 @@ pub(super) fn judge(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
 /// The mesh's own configuration.
 fn mesh<'a>(objects: &[&'a Object], config: &MeshConfig) -> Option<&'a MeshConfigSpec> {
     objects.iter().find_map(|object| match object {
-        Object::MeshConfig(mesh) if mesh.metadata.namespace == config.root_namespace => Some(&mesh.spec),
+        Object::MeshConfig(mesh) => {
+            let meta = &mesh.metadata;
+            let counts =
+                meta.namespace == config.root_namespace && is_of_revision(&meta.name, &config.revision);
+            counts.then_some(&mesh.spec)
+        }
         _ => None,
     })
 }

@@ -17,6 +17,8 @@ pub struct MeshConfig {
     pub cluster_domain: Strng,
     /// Where policies for the whole mesh live.
     pub root_namespace: Strng,
+    /// The control plane's revision, whose ConfigMap there holds the mesh's configuration.
+    pub revision: Strng,
     /// Namespaces whose Pods are never members, whatever their labels say.
     pub excluded_namespaces: BTreeSet<Strng>,
     /// Whether policies with the annotation `istio.io/dry-run` are sent, to be reported and not enforced. Proxies before
@@ -58,6 +60,7 @@ impl Default for MeshConfig {
             trust_domain: TrustDomain::default(),
             cluster_domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),
+            revision: "default".into(),
             excluded_namespaces: BTreeSet::from(["kube-system".into()]),
             dry_run_policies: false,
             allow_from_waypoints: false,

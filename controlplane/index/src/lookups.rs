@@ -10,7 +10,7 @@ use controlplane_collections::{Collection, Fetch, Graph, Index};
 use controlplane_k8s_api::Labels;
 use controlplane_k8s_api::core::{Namespace, Node, Pod};
 use controlplane_k8s_api::gateway::{Gateway, GatewayClass};
-use controlplane_k8s_api::mesh::MeshConfig as MeshConfigObject;
+use controlplane_k8s_api::mesh::{self, MeshConfig as MeshConfigObject};
 use controlplane_k8s_api::networking::{ServiceEntry, WorkloadEntry, WorkloadSelector};
 use controlplane_k8s_api::security::{AuthorizationPolicy, PeerAuthentication};
 use controlplane_k8s_api::service::{EndpointSlice, SERVICE_NAME_LABEL, Service};
@@ -186,26 +186,30 @@ impl Lookups {
     }
 }
 
-/// Which object is the mesh's configuration: of those of the root namespace the first by name.
+/// Which object is the mesh's configuration: of those of our revision in the root namespace the first by name.
 #[derive(Clone, Copy)]
 pub(crate) struct MeshConfigLookup {
-    of_root: Index<(), NamespacedName, MeshConfigObject>,
+    ours: Index<(), NamespacedName, MeshConfigObject>,
 }
 
 impl MeshConfigLookup {
     fn new(graph: &mut Graph, config: &Arc<MeshConfig>, inputs: Inputs) -> Self {
-        let root = config.root_namespace.clone();
-        let of_root = graph.index(
-            "MeshConfigs of the root namespace",
+        let mesh = config.clone();
+        let ours = graph.index(
+            "MeshConfigs of our revision",
             inputs.mesh_configs,
-            move |name, _| (name.namespace == root).then_some(()).into_iter().collect(),
+            move |name, _| {
+                let ours =
+                    name.namespace == mesh.root_namespace && mesh::is_of_revision(&name.name, &mesh.revision);
+                ours.then_some(()).into_iter().collect()
+            },
         );
-        Self { of_root }
+        Self { ours }
     }
 
     /// The one that counts.
     pub(crate) fn get<'a>(&self, fetch: &Fetch<'a>) -> Option<&'a NamespacedName> {
-        fetch.by(self.of_root, &()).next().map(|(name, _)| name)
+        fetch.by(self.ours, &()).next().map(|(name, _)| name)
     }
 
     /// Whether an object is it.

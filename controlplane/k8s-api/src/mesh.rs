@@ -1,6 +1,7 @@
 //! The mesh's own configuration (Istio reference, "Global Mesh Options"): what has a meaning here, field by field. It is
-//! read from the ConfigMap `istio` of the root namespace, whose key `mesh` holds it as YAML. What has no meaning here is
-//! told as a warning, as is what does not exist.
+//! read from a ConfigMap of the root namespace, whose key `mesh` holds it as YAML: `istio`, and `istio-REVISION` for a
+//! control plane of another revision than the default. What has no meaning here is told as a warning, as is what does not
+//! exist.
 
 mod providers;
 mod proxy;
@@ -25,6 +26,28 @@ use crate::value::IstioDuration;
 
 /// The mesh's own configuration.
 pub type MeshConfig = Resource<MeshConfigSpec>;
+
+/// Whether one of this name counts for control planes of a revision: a ConfigMap's name says for which it is, as upstream's
+/// do; in files it may have any other name, too, and counts for all.
+#[must_use]
+pub fn is_of_revision(name: &str, revision: &str) -> bool {
+    let Some(rest) = name.strip_prefix(CONFIG_MAP) else {
+        return true;
+    };
+    match revision {
+        "" | DEFAULT_REVISION => !rest.starts_with('-'),
+        other => !rest.is_empty() && rest.strip_prefix('-').is_none_or(|own| own == other),
+    }
+}
+
+/// Whether a ConfigMap of this name can hold it, for some revision.
+pub(crate) fn may_be_config(name: &str) -> bool {
+    let rest = name.strip_prefix(CONFIG_MAP);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+const CONFIG_MAP: &str = "istio";
+const DEFAULT_REVISION: &str = "default";
 
 /// What a [`MeshConfig`] says. An absent field has the default that is named.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
@@ -247,3 +270,6 @@ pub enum TlsProtocol {
     #[serde(rename = "TLSV1_3")]
     V13,
 }
+
+#[cfg(test)]
+mod tests;

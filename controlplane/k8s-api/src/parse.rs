@@ -242,10 +242,10 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// A ConfigMap; the one that holds the mesh's configuration is that.
+    /// A ConfigMap; one that holds the mesh's configuration, of whatever revision, is that.
     fn config_map(&mut self, metadata: Metadata) -> Result<Object, Box<ParseError>> {
         let fields: ConfigMapFields = decode::lenient(self.tree).map_err(|e| self.located(e, None))?;
-        if metadata.name == MESH_CONFIG_NAME
+        if crate::mesh::may_be_config(&metadata.name)
             && let Some(mesh) = self.tree.field("data").and_then(|d| d.field(MESH_CONFIG_KEY))
             && let Value::String(text) = &mesh.value
         {
@@ -434,7 +434,6 @@ fn named(tree: &Tree) -> ObjectRef {
 
 const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// Where Istio keeps the mesh's configuration.
-const MESH_CONFIG_NAME: &str = "istio";
 const MESH_CONFIG_KEY: &str = "mesh";
 /// What kubectl uses where a namespaced object names no namespace.
 const DEFAULT_NAMESPACE: &str = "default";

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::pin::Pin;
 
 use controlplane_k8s_api::gateway::LabelSelector;
+use controlplane_k8s_api::mesh::is_of_revision;
 use controlplane_k8s_api::{Kind, Object, ObjectKey, RawObject};
 use futures_util::stream::{ReadyChunks, SelectAll, Stream, StreamExt as _, select_all};
 use mesh_kube::{Event, Fault, KubeClient, News};
@@ -25,6 +26,7 @@ use crate::spare::Texts;
 pub struct KubeSource {
     client: KubeClient,
     root_namespace: String,
+    revision: String,
     scope: Scope,
     board: KubeBoard,
     kinds: Vec<Followed>,
@@ -95,6 +97,7 @@ impl KubeSource {
         Self {
             client,
             root_namespace: settings.root_namespace.clone(),
+            revision: settings.revision.clone(),
             scope: Scope::new(&settings.root_namespace, &settings.revision),
             board: KubeBoard::default(),
             kinds: kinds.collect(),
@@ -234,7 +237,7 @@ impl KubeSource {
     }
 
     fn is_ours(&self, key: &ObjectKey) -> bool {
-        *key.namespace == *self.root_namespace
+        *key.namespace == *self.root_namespace && is_of_revision(&key.name, &self.revision)
     }
 
     /// Says whether there is something else to be said in statuses than before.

@@ -301,7 +301,17 @@ async fn namespaces_come_and_go_with_the_meshs_selectors() {
     );
     source.until_gone("Pod in/p").await;
     source.until_gone("ConfigMap in/m").await;
-    // By the mesh's configuration.
+    // By the mesh's configuration; that of another revision is another control plane's.
+    let of_canary = json!({"data": {"mesh": "discoverySelectors: [{matchLabels: {mesh: nobody}}]"}});
+    put(
+        &source.api,
+        Kind::ConfigMap,
+        "istio-system",
+        "istio-canary",
+        of_canary,
+    );
+    source.until_there("MeshConfig istio-system/istio-canary").await;
+    assert!(source.objects.contains_key("Pod out/p"));
     select_only(&source.api, "off");
     source.until_there("Pod in/p").await;
     source.until_gone("Pod out/p").await;

@@ -27,8 +27,13 @@ pub(super) struct Sent {
 impl Sent {
     /// The objects of a YAML text beside [`MESH`].
     pub(super) fn of(yaml: &str) -> Self {
+        Self::by(MeshConfig::default(), yaml)
+    }
+
+    /// The same, told by a control plane of these settings.
+    pub(super) fn by(config: MeshConfig, yaml: &str) -> Self {
         let mut sent = Self {
-            index: Index::new(MeshConfig::default()),
+            index: Index::new(config),
             policies: BTreeMap::new(),
             labels: BTreeMap::new(),
             told: BTreeSet::new(),

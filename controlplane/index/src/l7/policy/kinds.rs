@@ -337,7 +337,7 @@ where
     other.map(|(name, _)| format!("{} {name}", lowering.kind))
 }
 
-/// It counts from the root namespace alone, and one of them.
+/// It counts from the root namespace alone, and only that of our revision.
 pub(super) fn mesh_config(
     lowering: &Lowering<'_, '_>,
     counts: Option<&NamespacedName>,
@@ -347,6 +347,12 @@ pub(super) fn mesh_config(
         let message = match counts {
             Some(other) if other.namespace == lowering.name.namespace => {
                 format!("{} {other} counts instead", lowering.kind)
+            }
+            None if lowering.name.namespace == lowering.config.root_namespace => {
+                format!(
+                    "it counts only for another revision than {}",
+                    lowering.config.revision
+                )
             }
             _ => format!("it counts only in namespace {}", lowering.config.root_namespace),
         };

@@ -5,6 +5,7 @@ use mesh_model::l7::policy::{PathNormalization, PolicyKind};
 use mesh_model::l7::resilience::RetryCondition;
 use mesh_model::l7::telemetry::{AccessLogging, LogFormat, LogSink, LoggedTo};
 
+use crate::MeshConfig;
 use crate::l7::policy::fixture::{Sent, object};
 
 fn mesh(name: &str, spec: &str) -> String {
@@ -108,6 +109,34 @@ fn one_configuration_of_the_root_namespace_counts() {
     sent.remove(Kind::MeshConfig, "istio-system/b");
     sent.set("{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system}, data: {mesh: 'connectTimeout: 3s'}}");
     assert_eq!(sent.keys(), ["MeshConfig/istio-system/istio/traffic"]);
+}
+
+#[test]
+fn the_configuration_of_the_control_planes_own_revision_counts() {
+    let both = [
+        mesh("istio-system/istio", "connectTimeout: 1s"),
+        mesh("istio-system/istio-canary", "connectTimeout: 2s"),
+    ]
+    .join("---\n");
+    for (revision, counts, other) in [
+        ("default", "istio-system/istio", "istio-system/istio-canary"),
+        ("canary", "istio-system/istio-canary", "istio-system/istio"),
+    ] {
+        let config = MeshConfig {
+            revision: revision.into(),
+            ..MeshConfig::default()
+        };
+        let sent = Sent::by(config, &both);
+        assert_eq!(
+            sent.keys(),
+            [format!("MeshConfig/{counts}/traffic")],
+            "{revision}"
+        );
+        assert_eq!(
+            sent.status(Kind::MeshConfig, other),
+            ["Accepted=false Conflicted"]
+        );
+    }
 }
 
 #[test]
