@@ -1,8 +1,10 @@
 //! What only a real API server can say: it takes the CRDs, thinks of the corpus (`controlplane/crds/corpus`) what the control
-//! plane thinks, prunes nothing, and finds nothing to change in charts that are applied a second time.
+//! plane thinks, prunes nothing, finds nothing to change in charts that are applied a second time, and keeps what somebody else
+//! installed from a release.
 //!
 //! Needs the machine's root, and Go, of whose modules the API server is built once; says loudly what it leaves out otherwise.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::catalogue;
+use lab::cluster::mesh::find_helm;
 use lab::cluster::{self, ControlPlane, Kubectl, Tools, tools};
 use lab::wait;
 use lab::world::{self, Rights};
@@ -50,6 +53,10 @@ const TESTS: &[Test] = &[
     Test {
         name: "every_version_says_the_same",
         run: every_version_says_the_same,
+    },
+    Test {
+        name: "a_release_leaves_crds_of_somebody_else_alone",
+        run: a_release_leaves_crds_of_somebody_else_alone,
     },
 ];
 
@@ -99,20 +106,24 @@ fn the_api_server_takes_every_crd(kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["apply", "--server-side", "-f", &folder])?;
     let count = controlplane_crds::CRDS.len();
     for crd in controlplane_crds::CRDS {
-        wait::until(&format!("{} is established", crd.name()), PATIENCE, || {
-            let object = kubectl.get(&["crd", &crd.name()]).ok()?;
-            let conditions = object["status"]["conditions"].as_array()?;
-            let is = |kind: &str| {
-                conditions
-                    .iter()
-                    .any(|c| c["type"] == kind && c["status"] == "True")
-            };
-            // Says what is not structural.
-            (is("Established") && !is("NonStructuralSchema")).then_some(())
-        })?;
+        established(kubectl, &crd.name())?;
     }
     ensure!(count > 10, "only {count} CRDs");
     Ok(())
+}
+
+fn established(kubectl: &Kubectl, crd: &str) -> Result<()> {
+    wait::until(&format!("{crd} is established"), PATIENCE, || {
+        let object = kubectl.get(&["crd", crd]).ok()?;
+        let conditions = object["status"]["conditions"].as_array()?;
+        let is = |kind: &str| {
+            conditions
+                .iter()
+                .any(|c| c["type"] == kind && c["status"] == "True")
+        };
+        // Says what is not structural.
+        (is("Established") && !is("NonStructuralSchema")).then_some(())
+    })
 }
 
 /// Server-side apply finds no field that it would set otherwise.
@@ -120,13 +131,22 @@ fn charts_applied_twice_change_nothing(kubectl: &Kubectl) -> Result<()> {
     for namespace in ["istio-system", "shop", "edge"] {
         kubectl.run(&["create", "namespace", namespace])?;
     }
-    for golden in ["default", "l4-only", "openshift", "configured"] {
+    kubectl.apply(POD_MONITORS)?;
+    established(kubectl, "podmonitors.monitoring.coreos.com")?;
+    for golden in [
+        "default",
+        "l4-only",
+        "openshift",
+        "gke",
+        "upstreams-ztunnel",
+        "configured",
+    ] {
         let file = root().join(format!("charts/golden/{golden}.yaml"));
-        // Kinds of other projects are none of this API server's; hooks are Helm's to run, and no part of what is applied.
+        // Hooks are Helm's to run, and no part of what is applied.
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let known: Vec<_> = text
             .split("---\n")
-            .filter(|d| !d.contains("kind: PodMonitor") && !d.contains("helm.sh/hook:"))
+            .filter(|d| !d.contains("helm.sh/hook:"))
             .collect();
         let yaml = known.join("---\n");
         kubectl.apply(&yaml).with_context(|| golden.to_owned())?;
@@ -274,6 +294,54 @@ fn every_version_says_the_same(kubectl: &Kubectl) -> Result<()> {
     Ok(())
 }
 
+/// Helm, which looks into the cluster: of all CRDs that are there without it, it makes the one that is missing.
+fn a_release_leaves_crds_of_somebody_else_alone(kubectl: &Kubectl) -> Result<()> {
+    let Some(helm) = find_helm() else {
+        println!("!! LEFT OUT: no release was installed, since there is no Helm (scripts/setup.sh test)");
+        return Ok(());
+    };
+    let missing = "sessionpolicies.lateen.dev";
+    kubectl.run(&["delete", "crd", missing])?;
+    let before = versions(kubectl)?;
+    ensure!(before.len() > 10 && !before.contains_key(missing), "{before:?}");
+    let chart = root().join("charts/base").display().to_string();
+    for step in ["install", "upgrade"] {
+        let mut command = kubectl.beside(&helm);
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, "/run/lateen/helm");
+        }
+        // The admission policies are there from another test, and belong to nobody.
+        let values = ["--set", "admissionPolicies.enabled=false", "-n", "istio-system"];
+        let out = command.args([step, "crds", &chart]).args(values).output();
+        let out = out.context("helm")?;
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        ensure!(out.status.success(), "helm {step}: {said}");
+        let mut after = versions(kubectl)?;
+        ensure!(
+            after.remove(missing).is_some(),
+            "helm {step}: {missing} was not made"
+        );
+        ensure!(after == before, "helm {step}: changed: {before:?} to {after:?}");
+    }
+    let made = kubectl.get(&["crd", missing])?;
+    let owner = &made["metadata"]["annotations"]["meta.helm.sh/release-name"];
+    ensure!(owner == "crds", "{missing} belongs to {owner}");
+    Ok(())
+}
+
+/// The version of each of the mesh's CRDs, which every change of it changes.
+fn versions(kubectl: &Kubectl) -> Result<BTreeMap<String, String>> {
+    let list = kubectl.get(&["crd", "-l", "app.kubernetes.io/part-of=lateen"])?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = list["items"].as_array().context("a list")?.iter();
+    Ok(items
+        .map(|crd| {
+            let meta = &crd["metadata"];
+            (text(&meta["name"]), text(&meta["resourceVersion"]))
+        })
+        .collect())
+}
+
 fn specs(list: &Value) -> Vec<Value> {
     let items = list["items"].as_array().cloned().unwrap_or_default();
     items.into_iter().map(|item| item["spec"].clone()).collect()
@@ -325,4 +393,49 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Of the Prometheus operator's kind what charts use, and nothing else: what they misspell is refused.
+const POD_MONITORS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: podmonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  names: {kind: PodMonitor, listKind: PodMonitorList, plural: podmonitors, singular: podmonitor}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        required: [spec]
+        properties:
+          spec:
+            type: object
+            required: [selector, podMetricsEndpoints]
+            properties:
+              namespaceSelector: {type: object, properties: {any: {type: boolean}}}
+              selector:
+                type: object
+                properties:
+                  matchLabels: {type: object, additionalProperties: {type: string}}
+                  matchExpressions:
+                    type: array
+                    items:
+                      type: object
+                      required: [key, operator]
+                      properties:
+                        key: {type: string}
+                        operator: {type: string}
+                        values: {type: array, items: {type: string}}
+              podMetricsEndpoints:
+                type: array
+                items:
+                  type: object
+                  properties:
+                    port: {type: string}
+                    path: {type: string}
+                    interval: {type: string, pattern: '^[0-9]+(ms|s|m|h)$'}
+";
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -58,3 +58,30 @@ chained: {{ if kindIs "bool" .Values.chained }}{{ .Values.chained }}{{ else }}{{
 file: {{ .Values.cniConfFileName | default $paths.file | quote }}
 platform: {{ $platform | quote }}
 {{- end }}
+
+{{- /* Variables that the chart sets, and what to set instead. A name that stood twice would count once, and nobody sees which. */}}
+{{- define "cni.ownEnv" -}}
+HOST_ROOT: it cannot be changed
+INSTALL_PLUGIN: it cannot be changed
+ALLOW_SWITCH_TO_HOST_NS: it cannot be changed
+MEMBERSHIP: it cannot be changed
+CHAINED_CNI_PLUGIN: set chained instead
+CNI_CONF_NAME: set cniConfFileName instead
+ISTIO_OWNED_CNI_CONFIG: set ownConfig.enabled instead
+ISTIO_OWNED_CNI_CONFIG_FILENAME: set ownConfig.fileName instead
+AMBIENT_DNS_CAPTURE: set dnsCapture instead
+ADD_DEADLINE_SECONDS: set addDeadlineSeconds instead
+CLUSTER_ID: set global.clusterName instead
+NODE_NAME: it cannot be changed
+POD_NAME: it cannot be changed
+POD_NAMESPACE: it cannot be changed
+{{- end }}
+
+{{- define "cni.checkEnv" -}}
+{{- $own := include "cni.ownEnv" . | fromYaml -}}
+{{- range $name, $_ := .Values.env }}
+{{- with get $own $name }}
+{{- fail (printf "env.%s: the chart sets this variable itself; %s" $name .) }}
+{{- end }}
+{{- end }}
+{{- end }}

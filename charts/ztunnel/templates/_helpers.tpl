@@ -28,3 +28,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{- /* Variables that the chart sets, and what to set instead. A name that stood twice would count once, and nobody sees which. */}}
+{{- define "ztunnel.ownEnv" -}}
+XDS_ADDRESS: set xdsAddress instead
+CA_ADDRESS: set caAddress instead
+TRUST_DOMAIN: set global.trustDomain instead
+CLUSTER_DOMAIN: set global.clusterDomain instead
+ISTIO_META_CLUSTER_ID: set global.clusterName instead
+NETWORK: set global.network instead
+INPOD_UDS: it cannot be changed
+TERMINATION_GRACE_PERIOD_SECONDS: set terminationGracePeriodSeconds instead
+POD_NAME: it cannot be changed
+POD_NAMESPACE: it cannot be changed
+NODE_NAME: it cannot be changed
+INSTANCE_IP: it cannot be changed
+SERVICE_ACCOUNT: it cannot be changed
+ZTUNNEL_CPU_LIMIT: set resources.limits.cpu instead
+{{- end }}
+
+{{- define "ztunnel.checkEnv" -}}
+{{- $own := include "ztunnel.ownEnv" . | fromYaml -}}
+{{- range $name, $_ := .Values.env }}
+{{- with get $own $name }}
+{{- fail (printf "env.%s: the chart sets this variable itself; %s" $name .) }}
+{{- end }}
+{{- end }}
+{{- end }}
