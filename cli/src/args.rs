@@ -201,9 +201,9 @@ pub struct ExplainArgs {
 /// What the charts would be given.
 #[derive(Clone, Debug, Args)]
 pub struct PrecheckArgs {
-    /// The name that the release would have.
-    #[arg(long, value_name = "NAME", default_value = "lateen")]
-    pub release: String,
+    /// As which release.
+    #[command(flatten)]
+    pub release: Release,
     /// With which values.
     #[command(flatten)]
     pub values: Values,
@@ -308,17 +308,25 @@ pub struct WaypointApplyArgs {
     /// Which.
     #[command(flatten)]
     pub waypoint: WaypointArgs,
-    /// Bind the whole namespace to it.
+    /// Bind the whole namespace to it, as soon as it takes traffic.
     #[arg(long)]
     pub enroll_namespace: bool,
-    /// Take fields over that somebody else has set.
+    /// Take fields over that somebody else has set, and a namespace that is bound to another waypoint.
     #[arg(long)]
     pub overwrite: bool,
-    /// Wait until it takes traffic.
+    /// Wait until it takes traffic; what binds the namespace does so anyway.
     #[arg(long, short)]
     pub wait: bool,
-    /// For how many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 90, requires = "wait")]
+    /// Bind the namespace at once: what is sent to it is refused until the waypoint takes traffic.
+    #[arg(long, conflicts_with = "wait", requires = "enroll_namespace")]
+    pub no_wait: bool,
+    /// For how many seconds to wait.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 90,
+        conflicts_with = "no_wait"
+    )]
     pub timeout: u64,
 }
 
@@ -388,6 +396,14 @@ impl Place {
     #[must_use]
     pub fn is_nowhere(&self) -> bool {
         self.url.is_none() && self.file.is_none()
+    }
+}
+
+impl WaypointApplyArgs {
+    /// Whether the waypoint is waited for.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.wait || (self.enroll_namespace && !self.no_wait)
     }
 }
 

@@ -4,21 +4,26 @@
 //! time here would give two truths about one installation.
 //!
 //! # Layout
-//! - this file: what helm is told (pure), and running it.
+//! - this file: what helm is told (pure). [`helm`]: running it. [`progress`]: what is told meanwhile.
 //! - [`charts`]: the charts, and writing them where helm finds them.
-//! - [`standing`]: whether helm may be run, and what is there where it gave up (pure). [`steps`]: one after the other.
+//! - [`standing`]: whether helm may be run, and what is there where it gave up (pure). [`survey`]: whether the cluster can take
+//!   it. [`steps`]: one after the other.
 
 pub mod charts;
+pub mod helm;
+pub mod progress;
 pub mod standing;
 pub mod steps;
+pub mod survey;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
+
+pub use helm::{InstallError, output};
 
 /// How helm is run, and on what.
 #[derive(Clone, Debug, Args)]
@@ -60,7 +65,8 @@ pub struct Installation {
     /// Ask the cluster whether it would take all of it, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not look first whether the cluster can take it (`lateen precheck`).
+    /// Do not look first whether the cluster can take it (`lateen precheck`). Where CRDs of others are adopted, objects of
+    /// others are looked for nevertheless: helm would take them, too.
     #[arg(long)]
     pub skip_checks: bool,
 }
@@ -91,17 +97,28 @@ pub struct VerifyArgs {
 #[derive(Clone, Copy, Debug)]
 pub enum Task<'a> {
     /// There is no release yet.
-    Install(&'a Installation),
+    Install(&'a Installation, Ownership),
     /// There is one.
-    Upgrade(&'a Installation),
+    Upgrade(&'a Installation, Ownership),
     /// It goes; with the hook that takes pods out of the mesh first, or without.
     Uninstall(&'a Release, Hooks),
     /// What would be installed is printed.
     Render(&'a Release, &'a Values),
-    /// The objects among those, which helm keeps a record of: without hooks, and for this version of Kubernetes.
+    /// The same, for this version of Kubernetes.
     Objects(&'a Release, &'a Values, &'a str),
     /// What is installed is printed.
     Installed(&'a Release),
+    /// The values that somebody set in a revision, or in the last one.
+    Kept(&'a Release, Option<u64>),
+}
+
+/// What becomes of objects that somebody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// They stay whose they are; helm refuses to touch them.
+    Respect,
+    /// They become the release's.
+    Take,
 }
 
 /// Whether the hook of a removal runs. It needs an image that can be pulled, which is what a failed installation may lack.
@@ -124,89 +141,24 @@ pub struct Target<'a> {
     pub context: Option<&'a str>,
 }
 
-/// Why it was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// There is no helm.
-    #[error(
-        "{0}: cannot be run ({1}); charts are rendered and installed by helm: https://helm.sh/docs/intro/install, or name \
-         another place with --helm PATH"
-    )]
-    NoHelm(String, std::io::Error),
-    /// The charts cannot be written down for helm.
-    #[error("the charts cannot be written down for helm: {0}")]
-    Charts(#[from] std::io::Error),
-    /// Helm says no; it said why.
-    #[error("helm gave up ({status}); {remedy}")]
-    Helm {
-        /// How it ended.
-        status: ExitStatus,
-        /// What is there now, and the way back.
-        remedy: &'static str,
-    },
-}
-
-/// Does it. Helm writes to this process's own output.
-///
-/// # Errors
-/// Fails when helm is not there, or says no.
-pub fn run(task: Task<'_>, target: &Target<'_>) -> Result<(), InstallError> {
-    let directory = tempfile::tempdir()?;
-    let chart = charts::write(directory.path())?;
-    let helm = task.release().helm.as_path();
-    let status = Command::new(helm).args(arguments(task, target, &chart)).status();
-    let status = status.map_err(|error| InstallError::NoHelm(helm.display().to_string(), error))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(InstallError::Helm {
-            status,
-            remedy: task.remedy(),
-        }),
-    }
-}
-
-/// Does it, and gives what helm prints.
-///
-/// # Errors
-/// Fails when helm is not there, or says no.
-pub fn output(task: Task<'_>, target: &Target<'_>) -> Result<String, InstallError> {
-    let directory = tempfile::tempdir()?;
-    let chart = charts::write(directory.path())?;
-    let helm = task.release().helm.as_path();
-    // What it complains of is for people.
-    let mut command = Command::new(helm);
-    let command = command
-        .args(arguments(task, target, &chart))
-        .stderr(Stdio::inherit());
-    let out = command.output();
-    let out = out.map_err(|error| InstallError::NoHelm(helm.display().to_string(), error))?;
-    match out.status.success() {
-        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
-        false => Err(InstallError::Helm {
-            status: out.status,
-            remedy: task.remedy(),
-        }),
-    }
-}
-
 /// What helm is told.
 #[must_use]
 pub fn arguments(task: Task<'_>, target: &Target<'_>, chart: &Path) -> Vec<OsString> {
     let mut told = Told::default();
     let name = &task.release().release;
     match task {
-        Task::Install(installation) => {
+        Task::Install(installation, ownership) => {
             told.words(["install", name]);
             told.path(chart);
             told.words(["--create-namespace"]);
-            told.installation(installation);
+            told.installation(installation, ownership);
         }
-        Task::Upgrade(installation) => {
+        Task::Upgrade(installation, ownership) => {
             told.words(["upgrade", name]);
             told.path(chart);
             // What was set once stays, and what a newer chart asks for anew has its default.
             told.words(["--reset-then-reuse-values"]);
-            told.installation(installation);
+            told.installation(installation, ownership);
         }
         Task::Uninstall(_, hooks) => {
             told.words(["uninstall", name, "--wait"]);
@@ -222,10 +174,16 @@ pub fn arguments(task: Task<'_>, target: &Target<'_>, chart: &Path) -> Vec<OsStr
         Task::Objects(_, values, version) => {
             told.words(["template", name]);
             told.path(chart);
-            told.words(["--no-hooks", "--kube-version", version]);
+            told.words(["--kube-version", version]);
             told.values(values);
         }
         Task::Installed(_) => told.words(["get", "manifest", name]),
+        Task::Kept(_, revision) => {
+            told.words(["get", "values", name, "--output", "yaml"]);
+            if let Some(revision) = revision {
+                told.words(["--revision", &revision.to_string()]);
+            }
+        }
     }
     told.words(["--namespace", target.system]);
     if let Some(kubeconfig) = target.kubeconfig {
@@ -250,8 +208,11 @@ impl Told {
         self.0.push(path.into());
     }
 
-    fn installation(&mut self, installation: &Installation) {
+    fn installation(&mut self, installation: &Installation, ownership: Ownership) {
         self.values(&installation.values);
+        if ownership == Ownership::Take {
+            self.words(["--take-ownership"]);
+        }
         let timeout = format!("{}s", installation.timeout);
         if installation.dry_run {
             self.words(["--dry-run=server"]);
@@ -277,53 +238,66 @@ impl Values {
     /// # Errors
     /// Fails when a file of values cannot be read.
     pub fn platform(&self) -> anyhow::Result<String> {
-        let mut platform = String::new();
+        let told = self.told("global.platform")?;
+        Ok(told.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Whose CRDs of others are to be (`base.crds.adopt`).
+    ///
+    /// # Errors
+    /// As [`Self::platform`].
+    pub fn ownership(&self) -> anyhow::Result<Ownership> {
+        let told = self.told("base.crds.adopt")?;
+        Ok(if told == true || told == "true" {
+            Ownership::Take
+        } else {
+            Ownership::Respect
+        })
+    }
+
+    /// What the charts are told for a key, as helm takes it: the last file counts, and what is set before all of them.
+    fn told(&self, key: &str) -> anyhow::Result<Value> {
+        let mut told = Value::Null;
         for file in &self.files {
             let name = || format!("values {}", file.display());
             let text = std::fs::read_to_string(file).with_context(name)?;
-            let values: Value = serde_saphyr::from_str(&text).with_context(name)?;
-            if let Some(told) = values["global"]["platform"].as_str() {
-                told.clone_into(&mut platform);
+            // An error is one line.
+            let options = serde_saphyr::options! { with_snippet: false };
+            let values: Value = serde_saphyr::from_str_with_options(&text, options).with_context(name)?;
+            let value = key.split('.').fold(&values, |value, key| &value[key]);
+            if !value.is_null() {
+                told.clone_from(value);
             }
         }
-        // As helm takes them: several in one, the last one counts, and all of them before files.
         for pair in self.set.iter().flat_map(|set| set.split(',')) {
-            if let Some(("global.platform", told)) = pair.split_once('=') {
-                told.clone_into(&mut platform);
+            if let Some((set, value)) = pair.split_once('=')
+                && set == key
+            {
+                told = value.into();
             }
         }
-        Ok(platform)
+        Ok(told)
     }
 }
 
 impl Task<'_> {
     fn release(&self) -> &Release {
         match self {
-            Self::Install(installation) | Self::Upgrade(installation) => &installation.release,
+            Self::Install(installation, _) | Self::Upgrade(installation, _) => &installation.release,
             Self::Uninstall(release, _)
             | Self::Render(release, _)
             | Self::Objects(release, ..)
-            | Self::Installed(release) => release,
+            | Self::Installed(release)
+            | Self::Kept(release, _) => release,
         }
     }
 
+    /// Whether nothing is changed by it.
     fn is_dry_run(&self) -> bool {
         match self {
-            Self::Install(installation) | Self::Upgrade(installation) => installation.dry_run,
+            Self::Install(installation, _) | Self::Upgrade(installation, _) => installation.dry_run,
             Self::Uninstall(..) => false,
-            Self::Render(..) | Self::Objects(..) | Self::Installed(_) => true,
-        }
-    }
-
-    fn remedy(&self) -> &'static str {
-        match self {
-            Self::Install(installation) | Self::Upgrade(installation) if installation.dry_run => {
-                "nothing was changed"
-            }
-            Self::Install(_) => "lateen upgrade goes on, lateen uninstall goes back",
-            Self::Upgrade(_) => "lateen upgrade goes on, helm rollback goes back to the last good revision",
-            Self::Uninstall(..) => "what is left is shown by helm status; it can be asked again",
-            Self::Render(..) | Self::Objects(..) | Self::Installed(_) => "nothing was changed",
+            Self::Render(..) | Self::Objects(..) | Self::Installed(_) | Self::Kept(..) => true,
         }
     }
 }

@@ -16,7 +16,7 @@
 //! - [`clock`]: times as parts of the mesh write them. [`check`]: what such looks found. [`objects`]: objects of any kind, rendered and live.
 //! - [`waypoint`]: makes, lists, shows and deletes waypoints. [`authz`]: which policies decide about a pod (pure).
 //! - [`token`]: tokens of service accounts. [`bug_report`]: what is to be known of a mesh that is not well, without secrets.
-//! - [`version`]: what runs in which version (pure). [`output`]: tables, JSON and YAML.
+//! - [`version`]: what runs in which version (pure). [`output`]: tables, JSON and YAML. `tell`: progress, for people.
 
 pub mod analyze;
 pub mod args;
@@ -35,6 +35,7 @@ pub mod objects;
 pub mod output;
 pub mod precheck;
 pub mod status;
+mod tell;
 pub mod token;
 pub mod validate;
 pub mod verify;
@@ -129,26 +130,17 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             Ok(Done::unless(explained.passes() == explain::Passes::No))
         }
         Command::Precheck(args) => {
-            let platform = args.values.platform()?;
             let asked = Asked::connect(cluster).await?;
-            let facts = precheck::look::look(asked.client(), asked.system()).await?;
-            let wanted = precheck::Wanted {
-                system: asked.system(),
-                release: &args.release,
-                platform: &platform,
-            };
-            let checks = precheck::precheck(&facts, &wanted);
-            checks.view("the cluster can take the mesh").print(format)?;
-            Ok(Done::unless(checks.has_errors()))
+            steps::precheck(&asked, &args.release, &args.values, &target(cluster), format).await
         }
         Command::Install(args) => {
             steps::install(&Asked::connect(cluster).await?, args, &target(cluster), format).await
         }
         Command::Upgrade(args) => {
-            steps::upgrade(&Asked::connect(cluster).await?, args, &target(cluster)).await
+            steps::upgrade(&Asked::connect(cluster).await?, args, &target(cluster), format).await
         }
         Command::Manifest(args) => {
-            install::run(Task::Render(&args.release, &args.values), &target(cluster))?;
+            install::helm::print(Task::Render(&args.release, &args.values), &target(cluster))?;
             Ok(Done::Good)
         }
         Command::Uninstall(args) => {

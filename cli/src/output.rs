@@ -39,6 +39,15 @@ pub struct Table {
 }
 
 impl View {
+    /// What was done, a line for each step; for programs, the data only.
+    #[must_use]
+    pub fn lines(lines: impl IntoIterator<Item = String>, data: Value) -> Self {
+        let mut lines = lines.into_iter();
+        let mut table = Table::new([]).or(lines.next().unwrap_or_default());
+        lines.for_each(|line| table.foot(line));
+        Self { table, data }
+    }
+
     /// Prints it on standard output.
     ///
     /// # Errors

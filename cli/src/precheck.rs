@@ -2,12 +2,15 @@
 //! out.
 //!
 //! # Layout
-//! - this file: the facts and the judgement. [`look`]: asks a cluster for the facts. `platform`: which platform it is, and
-//!   what the charts have to be told of it. `network`: what other network plugins do to the mesh's.
+//! - this file: the facts and the judgement. [`look`]: asks a cluster for the facts. [`rights`]: which rights are needed, and
+//!   which of them are there. `platform`: which platform it is, and what the charts have to be told of it. `network`: what other
+//!   network plugins do to the mesh's. `gateway_api`: which of its kinds are there.
 
+mod gateway_api;
 pub mod look;
 mod network;
 mod platform;
+pub mod rights;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +25,8 @@ pub struct Facts {
     pub kubernetes: String,
     /// What whoever asks may not do, and would have to.
     pub denied: Vec<Right>,
+    /// Kinds that the charts have and the cluster does not serve.
+    pub unserved: Vec<String>,
     /// CRDs of the groups that matter.
     pub crds: Vec<Crd>,
     /// Deployments and DaemonSets that are, or look like, parts of a mesh.
@@ -50,12 +55,14 @@ pub struct Wanted<'a> {
 }
 
 /// A right that is needed to install the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
     /// The API group.
-    pub group: &'static str,
+    pub group: String,
     /// The resource.
-    pub resource: &'static str,
+    pub resource: String,
+    /// Such as `create`.
+    pub verb: &'static str,
     /// Whether it is needed for the whole cluster, and not only in the mesh's namespace.
     pub everywhere: bool,
 }
@@ -175,7 +182,7 @@ pub fn precheck(facts: &Facts, wanted: &Wanted<'_>) -> Checks {
     crds(facts, wanted, &mut checks);
     network::judge(facts, &mut checks);
     platform::judge(facts, wanted, &mut checks);
-    gateway_api(facts, &mut checks);
+    gateway_api::judge(facts, &mut checks);
     nodes(facts, &mut checks);
     checks
 }
@@ -199,11 +206,25 @@ fn kubernetes(facts: &Facts, checks: &mut Checks) {
 
 fn rights(facts: &Facts, checks: &mut Checks) {
     const MATTER: &str = "rights";
-    if facts.denied.is_empty() {
-        checks.good(MATTER, "you may create everything that the charts have");
+    for kind in &facts.unserved {
+        checks.error(
+            MATTER,
+            format!("the cluster has no kind {kind}, and the charts have an object of it"),
+            "install its CRD first, or leave the value out that asks for it",
+        );
     }
-    for right in &facts.denied {
-        let group = match right.group {
+    if facts.denied.is_empty() {
+        checks.good(
+            MATTER,
+            "you may make, read, change and delete every kind that the charts have",
+        );
+    }
+    let same =
+        |a: &Right, b: &Right| (&a.group, &a.resource, a.everywhere) == (&b.group, &b.resource, b.everywhere);
+    for rights in facts.denied.chunk_by(same) {
+        let verbs: Vec<&str> = rights.iter().map(|right| right.verb).collect();
+        let right = &rights[0];
+        let group = match right.group.as_str() {
             "" => String::new(),
             group => format!(".{group}"),
         };
@@ -214,8 +235,12 @@ fn rights(facts: &Facts, checks: &mut Checks) {
         };
         checks.error(
             MATTER,
-            format!("you may not create {}{group} {place}", right.resource),
-            "ask for the role cluster-admin, or for this right",
+            format!(
+                "you may not {} {}{group} {place}",
+                verbs.join(", "),
+                right.resource
+            ),
+            "ask for the role cluster-admin, or for these rights",
         );
     }
 }
@@ -246,14 +271,17 @@ fn namespace(facts: &Facts, wanted: &Wanted<'_>, checks: &mut Checks) {
 /// Other meshes, and what an earlier release of this one left.
 fn meshes(facts: &Facts, wanted: &Wanted<'_>, checks: &mut Checks) {
     const MATTER: &str = "other meshes";
-    let foreign = facts.parts.iter().filter(|part| !part.is_of(wanted));
+    let foreign = facts
+        .parts
+        .iter()
+        .filter(|part| !part.is_of(wanted.release, wanted.system));
     let mut found = false;
     for part in foreign {
         found = true;
         let name = format!("{} {}/{}", part.kind, part.metadata.namespace, part.metadata.name);
         let release = part.metadata.annotations.get(HELM_RELEASE);
-        let whose = match (part.metadata.labels.get(PART_OF).map(String::as_str), release) {
-            (Some("lateen"), Some(release)) => format!("belongs to the release {release} of this mesh"),
+        let whose = match (part.is_ours(), release) {
+            (true, Some(release)) => format!("belongs to the release {release} of this mesh"),
             _ => "belongs to an Istio".to_owned(),
         };
         // Node parts share the host's files and sockets, wherever they live.
@@ -285,9 +313,17 @@ fn meshes(facts: &Facts, wanted: &Wanted<'_>, checks: &mut Checks) {
 }
 
 impl Part {
-    fn is_of(&self, wanted: &Wanted<'_>) -> bool {
+    pub(crate) fn is_of(&self, release: &str, system: &str) -> bool {
         let annotation = |key: &str| self.metadata.annotations.get(key).map(String::as_str);
-        annotation(HELM_RELEASE) == Some(wanted.release) && annotation(HELM_NAMESPACE) == Some(wanted.system)
+        annotation(HELM_RELEASE) == Some(release) && annotation(HELM_NAMESPACE) == Some(system)
+    }
+
+    /// Whether it is of this mesh, and not of an Istio.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.metadata
+            .labels
+            .get(PART_OF)
+            .is_some_and(|part| part == "lateen")
     }
 }
 
@@ -309,54 +345,6 @@ fn crds(facts: &Facts, wanted: &Wanted<'_>, checks: &mut Checks) {
                 names.len(),
                 some(&names)
             ),
-        );
-    }
-}
-
-fn gateway_api(facts: &Facts, checks: &mut Checks) {
-    const MATTER: &str = "gateway api";
-    let find = |plural: &str| {
-        let mut crds = facts.crds.iter();
-        crds.find(|crd| crd.spec.group == GATEWAY_API && crd.spec.names.plural == plural)
-    };
-    let Some(gateways) = find("gateways") else {
-        checks.warning(
-            MATTER,
-            "its CRDs are not installed: no waypoints, and no routes",
-            INSTALL_GATEWAY_API,
-        );
-        return;
-    };
-    let annotation = |key: &str| {
-        gateways
-            .metadata
-            .annotations
-            .get(key)
-            .map_or("unknown", String::as_str)
-    };
-    let (version, channel) = (annotation(BUNDLE_VERSION), annotation(BUNDLE_CHANNEL));
-    let found = format!("version {version}, channel {channel}");
-    if minor(version).is_some_and(|version| version < OLDEST_GATEWAY_API) {
-        checks.warning(MATTER, format!("{found} is older than 1.1"), INSTALL_GATEWAY_API);
-        return;
-    }
-    let missing: Vec<String> = NEEDED_KINDS
-        .iter()
-        .filter(|(plural, versions)| {
-            !find(plural).is_some_and(|crd| {
-                let mut served = crd.spec.versions.iter().filter(|version| version.served);
-                served.any(|version| versions.contains(&version.name.as_str()))
-            })
-        })
-        .map(|(plural, versions)| format!("{plural} ({})", versions.join(" or ")))
-        .collect();
-    if missing.is_empty() {
-        checks.good(MATTER, found);
-    } else {
-        checks.warning(
-            MATTER,
-            format!("{found}, without {}", some(&missing)),
-            INSTALL_GATEWAY_API,
         );
     }
 }
@@ -427,24 +415,9 @@ fn minor(version: &str) -> Option<(u32, u32)> {
 
 /// What the charts ask for (`kubeVersion`).
 const OLDEST: (u32, u32) = (1, 32);
-/// The first with GRPCRoute in `v1`.
-const OLDEST_GATEWAY_API: (u32, u32) = (1, 1);
-/// Kinds that the control plane reads, and the versions of each that it understands.
-const NEEDED_KINDS: [(&str, &[&str]); 5] = [
-    ("gatewayclasses", &["v1"]),
-    ("gateways", &["v1"]),
-    ("httproutes", &["v1"]),
-    ("grpcroutes", &["v1"]),
-    ("referencegrants", &["v1", "v1beta1"]),
-];
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
-const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
-const BUNDLE_CHANNEL: &str = "gateway.networking.k8s.io/channel";
-const INSTALL_GATEWAY_API: &str =
-    "https://gateway-api.sigs.k8s.io/guides/#installing-gateway-api has the CRDs";
 pub(crate) const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 pub(crate) const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
-const PART_OF: &str = "app.kubernetes.io/part-of";
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of";
 const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
 
 #[cfg(test)]

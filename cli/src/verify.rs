@@ -10,7 +10,7 @@ pub mod pods;
 
 use serde_json::Value;
 
-use crate::check::{Checks, some};
+use crate::check::{Checks, counted, some};
 use crate::objects::shown;
 use crate::status::Status;
 
@@ -27,8 +27,13 @@ pub struct Observed {
     pub ztunnels: Vec<String>,
     /// How the control plane's clients stand; nothing where nobody could be asked.
     pub clients: Option<Status>,
-    /// Whether the mesh's root is there for everybody to read.
-    pub root: bool,
+    /// What ztunnels and node agents that run say of being ready: which (`ztunnel`, `node agent`), `<name>.<namespace>`, and what
+    /// is wrong.
+    pub nodes: Vec<(&'static str, String, Option<String>)>,
+    /// Namespaces in which the mesh's root is not there for everybody to read.
+    pub rootless: Vec<String>,
+    /// The namespace that the mesh runs in.
+    pub system: String,
 }
 
 /// Judges.
@@ -39,6 +44,7 @@ pub fn verify(observed: &Observed) -> Checks {
     workloads(observed, &mut checks);
     control_plane(observed, &mut checks);
     ztunnels(observed, &mut checks);
+    nodes(observed, &mut checks);
     checks
 }
 
@@ -92,7 +98,10 @@ fn workloads(observed: &Observed, checks: &mut Checks) {
         checks.error(
             MATTER,
             format!("Pod {pod} is not ready: {why}"),
-            format!("kubectl logs or describe {pod}"),
+            match pod.split_once('/') {
+                Some((namespace, name)) => format!("kubectl -n {namespace} describe pod {name}"),
+                None => format!("kubectl describe pod {pod}"),
+            },
         );
     }
 }
@@ -103,25 +112,64 @@ fn control_plane(observed: &Observed, checks: &mut Checks) {
         checks.error(
             MATTER,
             "no replica runs",
-            "kubectl get pods -l app=istiod in its namespace",
+            format!("kubectl -n {} get pods -l app=istiod", observed.system),
         );
     }
     for (pod, wrong) in &observed.control_planes {
         match wrong {
             None => checks.good(MATTER, format!("{pod} serves")),
-            Some(why) => checks.error(
-                MATTER,
-                format!("{pod} does not serve: {why}"),
-                "its log says more",
-            ),
+            Some(why) => checks.error(MATTER, format!("{pod} does not serve: {why}"), logs(pod)),
         }
     }
-    if !observed.root {
+    if observed.rootless.is_empty() {
+        checks.good(MATTER, "the mesh's root is in every namespace");
+    } else {
         checks.error(
             MATTER,
-            "ConfigMap istio-ca-root-cert is not in the mesh's namespace",
-            "the control plane makes it; its log says why it does not",
+            format!(
+                "ConfigMap istio-ca-root-cert is missing in {}: {}",
+                counted(observed.rootless.len(), "namespace"),
+                some(&observed.rootless)
+            ),
+            format!(
+                "the control plane makes it, and says why it does not: kubectl -n {} logs -l app=istiod",
+                observed.system
+            ),
         );
+    }
+}
+
+/// What ztunnels and node agents say of themselves.
+fn nodes(observed: &Observed, checks: &mut Checks) {
+    for (matter, part) in [("ztunnels", "ztunnel"), ("node agents", "node agent")] {
+        let all: Vec<_> = observed.nodes.iter().filter(|(what, ..)| *what == part).collect();
+        let mut ready = 0;
+        for (_, pod, wrong) in &all {
+            match wrong {
+                None => ready += 1,
+                Some(why) => checks.error(matter, format!("{pod} is not ready: {why}"), logs(pod)),
+            }
+        }
+        if all.is_empty() && part == "node agent" {
+            checks.error(
+                matter,
+                "none runs",
+                format!(
+                    "kubectl -n {} get pods -l k8s-app=istio-cni-node",
+                    observed.system
+                ),
+            );
+        } else if ready == all.len() && ready > 0 {
+            checks.good(matter, format!("{ready}, and all say that they are ready"));
+        }
+    }
+}
+
+/// The command that shows the log of `<name>.<namespace>`.
+fn logs(pod: &str) -> String {
+    match pod.rsplit_once('.') {
+        Some((name, namespace)) => format!("kubectl -n {namespace} logs {name}"),
+        None => format!("kubectl logs {pod}"),
     }
 }
 
@@ -143,7 +191,7 @@ fn ztunnels(observed: &Observed, checks: &mut Checks) {
                 checks.error(
                     MATTER,
                     format!("{ztunnel} {why}"),
-                    format!("kubectl logs of {ztunnel}, or lateen status"),
+                    format!("lateen status, or {}", logs(ztunnel)),
                 );
             }
         }
@@ -154,7 +202,7 @@ fn ztunnels(observed: &Observed, checks: &mut Checks) {
         checks.error(
             MATTER,
             "none runs",
-            "kubectl get pods -l app=ztunnel in the mesh's namespace",
+            format!("kubectl -n {} get pods -l app=ztunnel", observed.system),
         );
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "whatever fails here fails its test")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use http::StatusCode;
@@ -189,4 +190,52 @@ async fn the_version_is_told_without_a_mesh_unless_the_mesh_has_to_answer() {
     .await;
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("9.9.9"), "{}", out(&output));
+}
+
+/// A cluster with one release, from which a helm that does nothing but talk removes it.
+async fn uninstalled(format: &str) -> Output {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let release = json!({"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {
+        "name": "sh.helm.release.v1.lateen.v1", "namespace": "istio-system",
+        "labels": {"owner": "helm", "name": "lateen", "status": "deployed", "version": "1"}}}]});
+    let nothing = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+    let mut routes = Routes::new();
+    for (path, page) in [
+        ("/api/v1/namespaces/istio-system/secrets", release),
+        ("/api/v1/configmaps", nothing),
+    ] {
+        routes = routes.get(path, "objects", move |_| {
+            std::future::ready(admin::json(StatusCode::OK, &page))
+        });
+    }
+    let (_drain, watcher) = drain::channel();
+    let api = admin::serve(listener, routes, AdminLimits::default(), watcher);
+    let directory = tempfile::tempdir().unwrap();
+    let helm = directory.path().join("helm");
+    std::fs::write(&helm, "#!/bin/sh\necho 'release \"lateen\" uninstalled'\n").unwrap();
+    std::fs::set_permissions(&helm, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let access = directory.path().join("kubeconfig");
+    let context = json!({"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": server}}], "users": [{"name": "a", "user": {}}]});
+    std::fs::write(&access, context.to_string()).unwrap();
+    let (helm, access) = (helm.to_str().unwrap(), access.to_str().unwrap());
+    let arguments = ["uninstall", "--helm", helm, "--kubeconfig", access, "-o", format];
+    tokio::select! {
+        ended = api => panic!("the server ended: {ended:?}"),
+        output = lateen(&arguments) => output,
+    }
+}
+
+#[tokio::test]
+async fn what_helm_says_is_never_mixed_with_an_answer_for_programs() {
+    const HELM: &str = "release \"lateen\" uninstalled";
+    let output = uninstalled("json").await;
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let printed: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(printed, json!({"objects": [], "removed": []}));
+    assert!(err(&output).contains(HELM), "{}", err(&output));
+    let output = uninstalled("table").await;
+    assert_eq!(out(&output), format!("{HELM}\nnothing is left in the cluster\n"));
 }

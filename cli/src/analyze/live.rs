@@ -67,7 +67,7 @@ fn rights(seen: &Seen) -> Vec<Said> {
         .any(|part| part.metadata.namespace == seen.system);
     let denied = seen.facts.denied.iter().filter(|_| !is_there);
     let said = denied.map(|right| {
-        let group = match right.group {
+        let group = match right.group.as_str() {
             "" => String::new(),
             group => format!(".{group}"),
         };

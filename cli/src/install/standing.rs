@@ -23,6 +23,24 @@ pub enum State {
     Pending,
 }
 
+/// How a release stands, and where it could go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How the last thing that was done to it ended.
+    pub state: State,
+    /// The last revision that was installed to its end.
+    pub good: Option<u64>,
+}
+
+/// What is told after helm gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aftermath {
+    /// What is there, and what keeps it.
+    pub lines: Vec<String>,
+    /// The ways to go on and back.
+    pub remedy: String,
+}
+
 /// What is about to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -36,9 +54,9 @@ pub enum Step {
 
 /// Why it is not done, and what is to be done instead.
 #[must_use]
-pub fn obstacle(step: Step, state: State, release: &str, system: &str) -> Option<String> {
+pub fn obstacle(step: Step, stands: Standing, release: &str, system: &str) -> Option<String> {
     let name = format!("release {release} in namespace {system}");
-    Some(match (step, state) {
+    Some(match (step, stands.state) {
         (Step::Install, State::Deployed) => {
             format!(
                 "{name} is installed already: lateen upgrade changes it, lateen verify-install looks at it"
@@ -48,8 +66,10 @@ pub fn obstacle(step: Step, state: State, release: &str, system: &str) -> Option
             "{name} is there from an installation that failed: lateen upgrade goes on with it, lateen uninstall goes back"
         ),
         (Step::Install | Step::Upgrade, State::Pending) => format!(
-            "{name} is being changed by another helm, or one was cut off: wait for it, or go back with helm rollback \
-             {release} -n {system}, or lateen uninstall"
+            "{name} is being changed by another helm, or one was cut off: wait for it, or go back with {}lateen uninstall",
+            stands
+                .rollback(release, system)
+                .map_or_else(String::new, |rollback| format!("{rollback}, or "))
         ),
         (Step::Upgrade, State::Absent) => {
             format!("there is no {name}: lateen install makes one; --release and --system name another")
@@ -82,9 +102,26 @@ pub fn conflict(rendered: &Value, live: &Value, release: &str, system: &str) -> 
 
 /// What is told after helm gave up: what is there, what keeps it, and the ways to go on and back.
 #[must_use]
-pub fn aftermath(step: Step, state: State, there: &[String], waiting: &[(String, String)]) -> Vec<String> {
-    if state == State::Absent {
-        return vec!["nothing of the release is in the cluster; nothing needs to be undone".to_owned()];
+pub fn aftermath(
+    step: Step,
+    stands: Standing,
+    (release, system): (&str, &str),
+    there: &[String],
+    waiting: &[(String, String)],
+) -> Aftermath {
+    if stands.state == State::Absent {
+        let remedy = match step {
+            Step::Install | Step::Upgrade => {
+                "nothing of the release is in the cluster, and nothing needs to be undone: lateen install once the cause is gone"
+            }
+            Step::Uninstall => {
+                "nothing of the release is in the cluster any more: lateen uninstall lists what it left"
+            }
+        };
+        return Aftermath {
+            lines: Vec::new(),
+            remedy: remedy.to_owned(),
+        };
     }
     let mut lines = vec![format!(
         "in the cluster now, of the release: {} ({})",
@@ -94,28 +131,36 @@ pub fn aftermath(step: Step, state: State, there: &[String], waiting: &[(String,
     for (pod, why) in waiting {
         lines.push(format!("Pod {pod} is not ready: {why}"));
     }
-    lines.push(
-        match step {
-            Step::Install => {
-                "to go on once the cause is gone: lateen upgrade; to go back: lateen uninstall (pods that joined the mesh \
-                 leave it first)"
-            }
-            Step::Upgrade => {
-                "to go on once the cause is gone: lateen upgrade; to go back: helm rollback; what ran before goes on \
-                 wherever it was not replaced yet"
-            }
-            Step::Uninstall => "to go on: lateen uninstall again; helm uninstall --no-hooks leaves pods as they are",
+    let remedy = match (step, stands.state) {
+        (Step::Install, State::Pending) => {
+            format!("helm was cut off, and the release is held: to go back: {LEAVES}")
         }
-        .to_owned(),
-    );
-    lines
+        (Step::Install, _) => {
+            format!("to go on once the cause is gone: lateen upgrade; to go back: {LEAVES}")
+        }
+        (Step::Upgrade, state) => {
+            let back = stands.rollback(release, system);
+            let back = back.map_or_else(
+                || LEAVES.to_owned(),
+                |back| format!("{back}; what ran before goes on wherever it was not replaced yet"),
+            );
+            match state {
+                State::Pending => format!("helm was cut off, and the release is held: to go back: {back}"),
+                _ => format!("to go on once the cause is gone: lateen upgrade; to go back: {back}"),
+            }
+        }
+        (Step::Uninstall, _) => {
+            "to go on: lateen uninstall again; helm uninstall --no-hooks leaves pods as they are".to_owned()
+        }
+    };
+    Aftermath { lines, remedy }
 }
 
 /// What helm keeps of a release.
 ///
 /// # Errors
 /// Fails with what is wrong with the way or our rights.
-pub async fn state(client: &KubeClient, release: &str, system: &str) -> anyhow::Result<State> {
+pub async fn standing(client: &KubeClient, release: &str, system: &str) -> anyhow::Result<Standing> {
     let selection = Selection {
         resource: SECRETS,
         namespace: Some(system.to_owned()),
@@ -124,7 +169,7 @@ pub async fn state(client: &KubeClient, release: &str, system: &str) -> anyhow::
         metadata_only: true,
     };
     let kept: Vec<Kept> = client.list(&selection).await?;
-    Ok(State::of(&kept))
+    Ok(Standing::of(&kept))
 }
 
 /// A Secret in which helm keeps one revision of a release.
@@ -133,23 +178,44 @@ pub struct Kept {
     metadata: Meta,
 }
 
-impl State {
-    fn of(kept: &[Kept]) -> Self {
-        let label = |kept: &Kept, key: &str| kept.metadata.labels.get(key).cloned().unwrap_or_default();
-        let last = kept
-            .iter()
-            .max_by_key(|kept| label(kept, "version").parse::<u64>().unwrap_or(0));
-        match last.map(|kept| label(kept, "status")).as_deref() {
-            None | Some("uninstalled") => Self::Absent,
-            Some("failed") => Self::Failed,
-            Some("pending-install" | "pending-upgrade" | "pending-rollback" | "uninstalling") => {
-                Self::Pending
-            }
-            Some(_) => Self::Deployed,
-        }
+impl Kept {
+    fn label(&self, key: &str) -> &str {
+        self.metadata.labels.get(key).map_or("", String::as_str)
+    }
+
+    fn revision(&self) -> u64 {
+        self.label("version").parse().unwrap_or(0)
     }
 }
 
+impl Standing {
+    fn of(kept: &[Kept]) -> Self {
+        let last = kept.iter().max_by_key(|kept| kept.revision());
+        let state = match last.map(|kept| kept.label("status")) {
+            None | Some("uninstalled") => State::Absent,
+            Some("failed") => State::Failed,
+            Some("pending-install" | "pending-upgrade" | "pending-rollback" | "uninstalling") => {
+                State::Pending
+            }
+            Some(_) => State::Deployed,
+        };
+        let good = kept
+            .iter()
+            .filter(|kept| matches!(kept.label("status"), "deployed" | "superseded"));
+        Self {
+            state,
+            good: good.map(Kept::revision).max(),
+        }
+    }
+
+    /// The command that goes back, where there is something to go back to.
+    fn rollback(&self, release: &str, system: &str) -> Option<String> {
+        let good = self.good?;
+        Some(format!("helm rollback {release} {good} -n {system}"))
+    }
+}
+
+const LEAVES: &str = "lateen uninstall (pods that joined the mesh leave it first)";
 pub(crate) const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 
 #[cfg(test)]

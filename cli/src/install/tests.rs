@@ -31,7 +31,7 @@ fn told(task: Task<'_>) -> String {
 #[test]
 fn helm_installs_the_chart_with_what_was_given_and_waits() {
     assert_eq!(
-        told(Task::Install(&installation())),
+        told(Task::Install(&installation(), Ownership::Respect)),
         "install lateen /chart --create-namespace --values mine.yaml --set global.platform=gke --wait --timeout 300s \
          --namespace istio-system --kubeconfig /k"
     );
@@ -43,7 +43,7 @@ fn a_dry_run_asks_the_cluster_and_waits_for_nothing() {
         dry_run: true,
         ..installation()
     };
-    let told = told(Task::Upgrade(&installation));
+    let told = told(Task::Upgrade(&installation, Ownership::Respect));
     assert!(
         told.contains("--dry-run=server") && !told.contains("--wait"),
         "{told}"
@@ -53,7 +53,8 @@ fn a_dry_run_asks_the_cluster_and_waits_for_nothing() {
 #[test]
 fn an_upgrade_keeps_what_was_set() {
     assert!(
-        told(Task::Upgrade(&installation())).starts_with("upgrade lateen /chart --reset-then-reuse-values ")
+        told(Task::Upgrade(&installation(), Ownership::Respect))
+            .starts_with("upgrade lateen /chart --reset-then-reuse-values ")
     );
 }
 
@@ -71,7 +72,7 @@ fn a_release_is_removed_by_its_name() {
 }
 
 #[test]
-fn what_is_installed_and_what_would_be_are_asked_without_hooks() {
+fn what_is_installed_and_what_would_be_are_asked_of_helm() {
     let installation = installation();
     let release = &installation.release;
     assert_eq!(
@@ -80,7 +81,7 @@ fn what_is_installed_and_what_would_be_are_asked_without_hooks() {
     );
     let rendered = told(Task::Objects(release, &installation.values, "v1.34.1"));
     assert!(
-        rendered.starts_with("template lateen /chart --no-hooks --kube-version v1.34.1 "),
+        rendered.starts_with("template lateen /chart --kube-version v1.34.1 "),
         "{rendered}"
     );
 }
@@ -111,35 +112,60 @@ fn the_platform_is_what_helm_would_take() {
 }
 
 #[test]
-fn without_helm_the_ways_to_go_on_are_said() {
-    let mut installation = installation();
-    installation.release.helm = "/nowhere/helm".into();
-    let target = Target {
-        system: "istio-system",
-        kubeconfig: None,
-        context: None,
+fn crds_of_others_are_taken_over_only_where_the_values_say_so() {
+    let values = |set: &[&str]| Values {
+        files: Vec::new(),
+        set: set.iter().map(|&set| set.to_owned()).collect(),
     };
-    let error = run(Task::Install(&installation), &target)
-        .expect_err("no helm")
-        .to_string();
-    for part in ["/nowhere/helm", "helm.sh", "--helm PATH"] {
-        assert!(error.contains(part), "{error}");
+    for (set, ownership) in [
+        (&[][..], Ownership::Respect),
+        (&["base.crds.adopt=true"], Ownership::Take),
+        (
+            &["base.crds.adopt=true", "base.crds.adopt=false"],
+            Ownership::Respect,
+        ),
+    ] {
+        assert_eq!(values(set).ownership().expect("no file"), ownership, "{set:?}");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("v.yaml");
+    std::fs::write(&file, "base: {crds: {adopt: true}}\n").expect("written");
+    let from_file = Values {
+        files: vec![file],
+        set: Vec::new(),
+    };
+    assert_eq!(from_file.ownership().expect("a file"), Ownership::Take);
+    let installation = installation();
+    for task in [
+        Task::Install(&installation, Ownership::Take),
+        Task::Upgrade(&installation, Ownership::Take),
+    ] {
+        assert!(told(task).contains(" --take-ownership "), "{}", told(task));
     }
 }
 
 #[test]
-fn what_helm_refuses_is_a_failure_with_the_way_back() {
-    let mut installation = installation();
-    installation.release.helm = "false".into();
-    let target = Target {
-        system: "istio-system",
-        kubeconfig: None,
-        context: None,
+fn values_that_are_no_yaml_are_one_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("v.yaml");
+    std::fs::write(&file, "a: 1\nglobal: {platform: [k3s\nb: 2\n").expect("written");
+    let values = Values {
+        files: vec![file],
+        set: Vec::new(),
     };
-    let error = run(Task::Install(&installation), &target)
-        .expect_err("refused")
-        .to_string();
-    assert!(error.contains("lateen uninstall"), "{error}");
-    installation.release.helm = "true".into();
-    run(Task::Install(&installation), &target).expect("helm said yes");
+    let error = format!("{:#}", values.platform().expect_err("no YAML"));
+    assert!(error.contains("v.yaml") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn the_values_that_were_set_are_asked_of_the_revision_that_helm_goes_on_with() {
+    let release = installation().release;
+    assert_eq!(
+        told(Task::Kept(&release, Some(3))),
+        "get values lateen --output yaml --revision 3 --namespace istio-system --kubeconfig /k"
+    );
+    assert_eq!(
+        told(Task::Kept(&release, None)),
+        "get values lateen --output yaml --namespace istio-system --kubeconfig /k"
+    );
 }

@@ -4,15 +4,24 @@ use anyhow::Context as _;
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
-use super::{Crd, Facts, Meta, Part, Right};
+use super::{Crd, Facts, Meta, Part, rights};
 
-/// The facts.
+/// The facts, with the rights to whatever the charts may have.
 ///
 /// # Errors
 /// Fails where something that has to be known cannot be asked.
 pub async fn look(client: &KubeClient, system: &str) -> anyhow::Result<Facts> {
+    let mut facts = without_rights(client, system).await?;
+    facts.denied = rights::denied(client, &rights::usual(), system).await?;
+    Ok(facts)
+}
+
+/// The facts, but for the rights: which are needed, the rendered charts say.
+///
+/// # Errors
+/// As [`look`].
+pub async fn without_rights(client: &KubeClient, system: &str) -> anyhow::Result<Facts> {
     let version = client
         .text("/version")
         .await
@@ -25,7 +34,8 @@ pub async fn look(client: &KubeClient, system: &str) -> anyhow::Result<Facts> {
     let cilium = client.find::<ConfigMap>(&CONFIG_MAPS, &cilium).await;
     Ok(Facts {
         kubernetes: version.git_version,
-        denied: denied(client, system).await?,
+        denied: Vec::new(),
+        unserved: Vec::new(),
         crds: crds(client).await?,
         parts: parts(client).await?,
         injectors: injectors(client).await?,
@@ -49,30 +59,11 @@ pub async fn crds(client: &KubeClient) -> anyhow::Result<Vec<Crd>> {
     Ok(crds)
 }
 
-async fn denied(client: &KubeClient, system: &str) -> anyhow::Result<Vec<Right>> {
-    let mut denied = Vec::new();
-    for right in RIGHTS {
-        let namespace = if right.everywhere { "" } else { system };
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "group": right.group, "resource": right.resource, "verb": "create", "namespace": namespace,
-            }},
-        });
-        let answer: Value = client
-            .create(&REVIEWS, "", &review)
-            .await
-            .context("your rights")?;
-        if answer["status"]["allowed"] != true {
-            denied.push(*right);
-        }
-    }
-    Ok(denied)
-}
-
 /// Whatever does the work of one of ours, by upstream's labels.
-async fn parts(client: &KubeClient) -> anyhow::Result<Vec<Part>> {
+///
+/// # Errors
+/// Fails with what is wrong with the way or our rights.
+pub(crate) async fn parts(client: &KubeClient) -> anyhow::Result<Vec<Part>> {
     let mut parts = Vec::new();
     for (kind, resource, label) in [
         ("Deployment", &DEPLOYMENTS, "app=istiod"),
@@ -134,45 +125,6 @@ struct ConfigMap {
     data: std::collections::BTreeMap<String, String>,
 }
 
-/// What the charts have.
-const RIGHTS: &[Right] = &[
-    everywhere("", "namespaces"),
-    everywhere("apiextensions.k8s.io", "customresourcedefinitions"),
-    everywhere("rbac.authorization.k8s.io", "clusterroles"),
-    everywhere("rbac.authorization.k8s.io", "clusterrolebindings"),
-    everywhere("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    everywhere(
-        "admissionregistration.k8s.io",
-        "validatingadmissionpolicybindings",
-    ),
-    here("", "configmaps"),
-    here("", "secrets"),
-    here("", "serviceaccounts"),
-    here("", "services"),
-    here("apps", "daemonsets"),
-    here("apps", "deployments"),
-    here("batch", "jobs"),
-    here("policy", "poddisruptionbudgets"),
-    here("rbac.authorization.k8s.io", "roles"),
-    here("rbac.authorization.k8s.io", "rolebindings"),
-];
-
-const fn everywhere(group: &'static str, resource: &'static str) -> Right {
-    Right {
-        group,
-        resource,
-        everywhere: true,
-    }
-}
-
-const fn here(group: &'static str, resource: &'static str) -> Right {
-    Right {
-        group,
-        resource,
-        everywhere: false,
-    }
-}
-
 const GROUPS: [&str; 3] = ["istio.io", "lateen.dev", "gateway.networking.k8s.io"];
 pub(crate) static NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
@@ -191,12 +143,5 @@ static WEBHOOKS: Resource = Resource::cluster_wide(
     "mutatingwebhookconfigurations",
     "MutatingWebhookConfiguration",
 );
-static REVIEWS: Resource = Resource::cluster_wide(
-    "authorization.k8s.io",
-    "v1",
-    "selfsubjectaccessreviews",
-    "SelfSubjectAccessReview",
-);
-
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,10 @@ fn crd(group: &str, plural: &str, versions: &[&str], annotations: &[(&str, &str)
 }
 
 fn gateway_api_crds(version: &str) -> Vec<Crd> {
-    let about = [(BUNDLE_VERSION, version), (BUNDLE_CHANNEL, "standard")];
+    let about = [
+        ("gateway.networking.k8s.io/bundle-version", version),
+        ("gateway.networking.k8s.io/channel", "standard"),
+    ];
     let kinds = ["gatewayclasses", "gateways", "httproutes", "grpcroutes"];
     let mut crds: Vec<Crd> = kinds
         .iter()
@@ -62,6 +65,8 @@ fn gateway_api_crds(version: &str) -> Vec<Crd> {
     crds.push(crd(GATEWAY_API, "referencegrants", &["v1beta1"], &about));
     crds
 }
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 fn judged(facts: &Facts, platform: &str) -> Checks {
     precheck(
@@ -123,23 +128,33 @@ fn a_kubernetes_that_is_too_old_is_an_error_and_suffixes_do_not_matter() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named_with_its_place() {
+fn rights_that_are_missing_are_named_with_their_place() {
+    let right = |resource: &str, verb| Right {
+        group: "apps".into(),
+        resource: resource.into(),
+        verb,
+        everywhere: false,
+    };
     let facts = Facts {
-        denied: vec![Right {
-            group: "apps",
-            resource: "daemonsets",
-            everywhere: false,
-        }],
+        denied: vec![
+            right("daemonsets", "create"),
+            right("daemonsets", "delete"),
+            right("deployments", "patch"),
+        ],
+        unserved: vec!["PodMonitor (monitoring.coreos.com/v1)".into()],
         ..facts()
     };
     let found = bad(&facts, "rights");
-    assert_eq!(found[0].0, Verdict::Error);
-    assert!(
-        found[0]
-            .1
-            .starts_with("you may not create daemonsets.apps in the mesh's namespace; "),
-        "{found:?}"
-    );
+    let starts = [
+        "the cluster has no kind PodMonitor (monitoring.coreos.com/v1), ",
+        "you may not create, delete daemonsets.apps in the mesh's namespace; ",
+        "you may not patch deployments.apps in the mesh's namespace; ",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:?}");
+    for ((verdict, said), start) in found.iter().zip(starts) {
+        assert_eq!(*verdict, Verdict::Error);
+        assert!(said.starts_with(start), "{said}");
+    }
 }
 
 #[test]
@@ -249,6 +264,35 @@ fn gateway_api_is_optional_and_what_is_missing_of_it_is_said() {
         found[0].1.contains("without httproutes (v1), grpcroutes (v1)"),
         "{found:?}"
     );
+}
+
+#[test]
+fn kinds_of_the_experimental_channel_are_said_to_be_missing_and_are_no_fault() {
+    let said = |crds: Vec<Crd>| {
+        let checks = judged(&Facts { crds, ..facts() }, "");
+        assert_eq!(checks.bad(), Checks::default());
+        let about = checks.all().iter().filter(|check| check.matter == "gateway api");
+        about
+            .map(|check| check.found.clone())
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let mut crds = gateway_api_crds("v1.4.0");
+    assert!(
+        said(crds.clone()).contains("without backendtlspolicies (v1 or v1alpha3), tlsroutes"),
+        "{}",
+        said(crds)
+    );
+    for plural in ["backendtlspolicies", "tlsroutes"] {
+        crds.push(crd(GATEWAY_API, plural, &["v1"], &[]));
+    }
+    let found = said(crds.clone());
+    assert!(
+        found.starts_with("without tcproutes (v1 or v1alpha2), "),
+        "{found}"
+    );
+    crds.push(crd(GATEWAY_API, "tcproutes", &["v1alpha2"], &[]));
+    assert_eq!(said(crds), "version v1.4.0, channel standard");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Asks a cluster what there is of an installation.
 
-use mesh_kube::ObjectName;
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, stream};
+use mesh_kube::Selection;
 use serde_json::Value;
 
 use super::{Observed, pods};
 use crate::ask;
 use crate::ask::cluster::{Asked, PODS, Pod};
 use crate::objects::{Kinds, list};
-use crate::precheck::look::CONFIG_MAPS;
+use crate::precheck::look::{CONFIG_MAPS, NAMESPACES};
 use crate::status::Status;
 
 /// What is seen of an installation whose objects were rendered as these.
@@ -24,8 +26,6 @@ pub async fn observe(cluster: &Asked, rendered: Vec<Value>) -> anyhow::Result<Ob
         let live = kinds.live(&object, system).await?;
         objects.push((object, live));
     }
-    let root = ObjectName::new(system, "istio-ca-root-cert");
-    let root = client.find::<Value>(&CONFIG_MAPS, &root).await?.is_some();
     let mut control_planes = Vec::new();
     let mut clients = Vec::new();
     for pod in cluster.control_planes().await.unwrap_or_default() {
@@ -40,15 +40,58 @@ pub async fn observe(cluster: &Asked, rendered: Vec<Value>) -> anyhow::Result<Ob
     }
     let clients = (!clients.is_empty()).then(|| Status::read(&clients.concat().into()).ok());
     let ztunnels = cluster.ztunnels().await.unwrap_or_default();
+    let agents = cluster.agents().await.unwrap_or_default();
+    let mut nodes = ready(cluster, "ztunnel", &ztunnels, (ZTUNNEL, "/healthz/ready")).await;
+    nodes.extend(ready(cluster, "node agent", &agents, (AGENT, "/readyz")).await);
     Ok(Observed {
         objects,
         waiting: waiting(cluster).await?,
         control_planes,
         ztunnels: ztunnels.iter().map(Pod::shown).collect(),
         clients: clients.flatten(),
-        root,
+        nodes,
+        rootless: rootless(cluster).await?,
+        system: system.to_owned(),
     })
 }
+
+/// What each of some pods says of being ready.
+async fn ready(
+    cluster: &Asked,
+    what: &'static str,
+    pods: &[Pod],
+    (port, path): (u16, &str),
+) -> Vec<(&'static str, String, Option<String>)> {
+    let asked = stream::iter(pods).map(async |pod| {
+        let page = cluster.page(pod, port, path).await;
+        (what, pod.shown(), page.err().map(|why| format!("{why:#}")))
+    });
+    asked.buffered(AT_ONCE).collect().await
+}
+
+/// Namespaces without the mesh's root, but those that are going away.
+async fn rootless(cluster: &Asked) -> anyhow::Result<Vec<String>> {
+    let client = cluster.client();
+    let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={ROOT}"));
+    let maps: Vec<Value> = client.list(&maps.metadata_only()).await.context("configmaps")?;
+    let namespaces = list(client, &NAMESPACES, None, None).await?;
+    let has = |namespace: &Value| {
+        let maps = maps.iter().map(|map| &map["metadata"]);
+        maps.filter(|map| map["name"] == ROOT)
+            .any(|map| map["namespace"] == *namespace)
+    };
+    let lacking = namespaces.iter().filter(|namespace| {
+        namespace["status"]["phase"] != "Terminating" && !has(&namespace["metadata"]["name"])
+    });
+    let names = lacking.filter_map(|namespace| namespace["metadata"]["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+const ROOT: &str = "istio-ca-root-cert";
+/// Ports and pages of the charts' readiness probes.
+const ZTUNNEL: u16 = 15021;
+const AGENT: u16 = 8000;
+const AT_ONCE: usize = 16;
 
 /// Pods of the mesh's namespace that are not ready, and why.
 ///
@@ -63,3 +106,6 @@ pub async fn waiting(cluster: &Asked) -> anyhow::Result<Vec<(String, String)>> {
     });
     Ok(waiting.collect())
 }
+
+#[cfg(test)]
+mod tests;

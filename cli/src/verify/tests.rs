@@ -26,8 +26,49 @@ fn observed() -> Observed {
         control_planes: vec![("istiod-1.istio-system".into(), None)],
         ztunnels: vec!["z1.istio-system".into(), "z2.istio-system".into()],
         clients: clients(json!([proxy("z1", 5, None), proxy("z2", 5, None)])),
-        root: true,
+        nodes: vec![
+            ("ztunnel", "z1.istio-system".into(), None),
+            ("node agent", "a1.istio-system".into(), None),
+        ],
+        rootless: Vec::new(),
+        system: "istio-system".into(),
     }
+}
+
+#[test]
+fn a_node_part_that_says_it_is_not_ready_is_an_error_with_the_command_that_says_more() {
+    let observed = Observed {
+        nodes: vec![
+            ("ztunnel", "z1.istio-system".into(), Some("503: no root".into())),
+            ("node agent", "a1.istio-system".into(), None),
+        ],
+        ..observed()
+    };
+    let checks = verify(&observed).bad();
+    assert_eq!(checks.all().len(), 1, "{checks:?}");
+    assert_eq!(
+        checks.all()[0].found,
+        "z1.istio-system is not ready: 503: no root"
+    );
+    assert_eq!(checks.all()[0].remedy, "kubectl -n istio-system logs z1");
+    let none = Observed {
+        nodes: Vec::new(),
+        ..observed
+    };
+    let found = verify(&none).bad();
+    assert_eq!(found.all()[0].matter, "node agents");
+}
+
+#[test]
+fn what_to_do_about_a_pod_is_a_command() {
+    let observed = Observed {
+        waiting: vec![("istio-system/z2".into(), "it has no node".into())],
+        ..observed()
+    };
+    assert_eq!(
+        verify(&observed).bad().all()[0].remedy,
+        "kubectl -n istio-system describe pod z2"
+    );
 }
 
 /// What is not well.
@@ -113,7 +154,7 @@ fn a_control_plane_that_does_not_serve_is_an_error() {
     let observed = Observed {
         control_planes: vec![("istiod-1.istio-system".into(), Some("503: not loaded".into()))],
         clients: None,
-        root: false,
+        rootless: vec!["shop".into()],
         ..observed()
     };
     let found: Vec<String> = bad(&observed).into_iter().map(|(_, found)| found).collect();

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use super::{apply, inspect, view};
-use crate::args::{Cluster, WaypointCommand};
+use anyhow::Context as _;
+use mesh_kube::{KubeClient, ObjectName};
+use serde_json::json;
+
+use super::{Wanted, apply, inspect, view};
+use crate::args::{Cluster, WaypointApplyArgs, WaypointCommand};
 use crate::ask;
 use crate::ask::cluster::Asked;
 use crate::exit::{Done, Failure};
-use crate::output::Format;
-use crate::say;
+use crate::output::{Format, View};
+use crate::tell::tell;
 
 /// Runs one to its end.
 ///
@@ -41,21 +45,7 @@ pub async fn run(what: &WaypointCommand, cluster: &Cluster, format: Format) -> R
         WaypointCommand::Generate(_) | WaypointCommand::Routes(_) => {}
         WaypointCommand::Apply(args) => {
             let wanted = args.waypoint.wanted(Some(own));
-            let namespace = wanted.namespace.as_deref().unwrap_or(own);
-            apply::apply(client, &wanted, args.overwrite).await?;
-            say(&format!("waypoint {namespace}/{} is applied", wanted.name))?;
-            if args.wait {
-                apply::wait(client, &wanted, Duration::from_secs(args.timeout)).await?;
-                say(&format!("waypoint {namespace}/{} takes traffic", wanted.name))?;
-            }
-            // Bound before it takes traffic, the namespace would be refused until it does.
-            if args.enroll_namespace {
-                apply::enroll(client, namespace, &wanted.name).await?;
-                say(&format!(
-                    "namespace {namespace} is bound to waypoint {}",
-                    wanted.name
-                ))?;
-            }
+            applied(client, args, &wanted).await?.print(format)?;
         }
         WaypointCommand::List(args) => {
             let namespace = args.namespace.as_deref().unwrap_or(own);
@@ -70,10 +60,63 @@ pub async fn run(what: &WaypointCommand, cluster: &Cluster, format: Format) -> R
         }
         WaypointCommand::Delete(args) => {
             let namespace = args.namespace.as_deref().unwrap_or(own);
-            for name in apply::delete(client, namespace, &args.names).await? {
-                say(&format!("waypoint {name} is deleted"))?;
-            }
+            let deleted = apply::delete(client, namespace, &args.names).await?;
+            let lines = deleted.iter().map(|name| format!("waypoint {name} is deleted"));
+            View::lines(lines, json!({ "deleted": deleted })).print(format)?;
         }
     }
     Ok(Done::Good)
 }
+
+/// Makes a waypoint, waits for it and binds the namespace to it, each where it is asked for. What keeps it is told meanwhile.
+async fn applied(client: &KubeClient, args: &WaypointApplyArgs, wanted: &Wanted) -> anyhow::Result<View> {
+    let namespace = wanted.namespace.as_deref().unwrap_or_default();
+    let name = ObjectName::new(namespace, &wanted.name);
+    // Before anything is changed.
+    let home = match args.enroll_namespace {
+        true => Some(apply::home(client, namespace, &wanted.name, args.overwrite).await?),
+        false => None,
+    };
+    apply::apply(client, wanted, args.overwrite).await?;
+    let mut lines = vec![format!("waypoint {name} is applied")];
+    let takes_traffic = if args.waits() {
+        let limit = Duration::from_secs(args.timeout);
+        let waited = apply::wait(client, wanted, limit, tell).await;
+        waited.with_context(|| match args.enroll_namespace {
+            true => format!("waypoint {name} is applied, and namespace {namespace} is left as it is"),
+            false => format!("waypoint {name} is applied"),
+        })?;
+        lines.push(format!("waypoint {name} takes traffic"));
+        true
+    } else {
+        apply::is_programmed(client, wanted).await?
+    };
+    if let Some(home) = home {
+        if !takes_traffic {
+            tell(&format!(
+                "warning: waypoint {name} takes no traffic yet: what is sent to namespace {namespace} is refused until it does"
+            ));
+        }
+        apply::enroll(client, namespace, &wanted.name, args.overwrite).await?;
+        lines.push(format!(
+            "namespace {namespace} is bound to waypoint {}",
+            wanted.name
+        ));
+        if !home.is_in_the_mesh() {
+            tell(&format!(
+                "hint: namespace {namespace} is not in the mesh, so that what its own pods send goes past every waypoint: \
+                 kubectl label namespace {namespace} istio.io/dataplane-mode=ambient"
+            ));
+        }
+    }
+    let data = json!({
+        "namespace": namespace,
+        "name": wanted.name,
+        "programmed": takes_traffic,
+        "namespaceBound": args.enroll_namespace,
+    });
+    Ok(View::lines(lines, data))
+}
+
+#[cfg(test)]
+mod tests;

@@ -130,8 +130,9 @@ fn strict_says_nothing_about_pods_that_are_not_in_the_mesh() {
 fn missing_rights_are_told_before_an_installation_and_not_after() {
     let mut seen = seen();
     let right = crate::precheck::Right {
-        group: "apps",
-        resource: "deployments",
+        group: "apps".into(),
+        resource: "deployments".into(),
+        verb: "create",
         everywhere: false,
     };
     assert_eq!(of(&seen, Code::InsufficientPermissions), Vec::<String>::new());

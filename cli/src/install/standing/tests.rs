@@ -3,39 +3,47 @@ use serde_json::json;
 
 use super::*;
 
+fn stands(state: State, good: Option<u64>) -> Standing {
+    Standing { state, good }
+}
+
 #[tokio::test]
 async fn the_last_revision_that_helm_keeps_says_how_a_release_stands() {
     let api = FakeApi::new();
     api.serve(&SECRETS);
     let client = api.client();
-    let ask = async || state(&client, "lateen", "istio-system").await.expect("an answer");
-    assert_eq!(ask().await, State::Absent);
-    for (version, status, state) in [
-        ("1", "pending-install", State::Pending),
-        ("2", "failed", State::Failed),
-        ("9", "superseded", State::Deployed),
-        ("10", "deployed", State::Deployed),
-        ("11", "uninstalling", State::Pending),
+    let ask = async || {
+        standing(&client, "lateen", "istio-system")
+            .await
+            .expect("an answer")
+    };
+    assert_eq!(ask().await, stands(State::Absent, None));
+    for (version, status, state, good) in [
+        ("1", "pending-install", State::Pending, None),
+        ("2", "failed", State::Failed, None),
+        ("9", "superseded", State::Deployed, Some(9)),
+        ("10", "deployed", State::Deployed, Some(10)),
+        ("11", "uninstalling", State::Pending, Some(10)),
     ] {
         api.put(
             &SECRETS,
             json!({"metadata": {"name": format!("sh.helm.release.v1.lateen.v{version}"), "namespace": "istio-system",
                 "labels": {"owner": "helm", "name": "lateen", "status": status, "version": version}}}),
         );
-        assert_eq!(ask().await, state, "{version}");
+        assert_eq!(ask().await, stands(state, good), "{version}");
     }
 }
 
 #[test]
 fn what_cannot_be_done_names_the_command_that_can() {
-    let said = |step, state| obstacle(step, state, "lateen", "istio-system");
+    let said = |step, state| obstacle(step, stands(state, Some(4)), "lateen", "istio-system");
     for (step, state, remedy) in [
         (Step::Install, State::Deployed, "lateen upgrade"),
         (Step::Install, State::Failed, "lateen uninstall"),
         (
             Step::Install,
             State::Pending,
-            "helm rollback lateen -n istio-system",
+            "helm rollback lateen 4 -n istio-system",
         ),
         (Step::Upgrade, State::Absent, "lateen install"),
         (Step::Upgrade, State::Pending, "helm rollback"),
@@ -80,22 +88,81 @@ fn what_belongs_to_somebody_else_is_a_conflict_and_crds_are_not() {
 }
 
 #[test]
+fn nobody_is_sent_back_to_a_revision_that_there_never_was() {
+    let never = stands(State::Pending, None);
+    for step in [Step::Install, Step::Upgrade] {
+        let said = obstacle(step, never, "lateen", "istio-system").expect("an obstacle");
+        assert!(
+            said.ends_with("wait for it, or go back with lateen uninstall"),
+            "{said}"
+        );
+    }
+    for state in [State::Pending, State::Failed] {
+        let after = aftermath(
+            Step::Upgrade,
+            stands(state, None),
+            ("lateen", "istio-system"),
+            &[],
+            &[],
+        );
+        assert!(!after.remedy.contains("rollback"), "{}", after.remedy);
+        assert!(after.remedy.contains("lateen uninstall"), "{}", after.remedy);
+    }
+}
+
+#[test]
 fn after_a_failure_what_is_there_and_both_ways_are_told() {
     let there = ["DaemonSet istio-system/ztunnel".to_owned()];
     let waiting = [(
         "istio-system/ztunnel-a".to_owned(),
         "container istio-proxy: ErrImagePull".to_owned(),
     )];
-    let told = aftermath(Step::Install, State::Failed, &there, &waiting);
+    let of = |step, state, good| {
+        aftermath(
+            step,
+            stands(state, good),
+            ("lateen", "istio-system"),
+            &there,
+            &waiting,
+        )
+    };
+    let after = of(Step::Install, State::Failed, None);
     assert_eq!(
-        told[0],
-        "in the cluster now, of the release: 1 object (DaemonSet istio-system/ztunnel)"
+        after.lines,
+        [
+            "in the cluster now, of the release: 1 object (DaemonSet istio-system/ztunnel)",
+            "Pod istio-system/ztunnel-a is not ready: container istio-proxy: ErrImagePull",
+        ]
     );
-    assert_eq!(
-        told[1],
-        "Pod istio-system/ztunnel-a is not ready: container istio-proxy: ErrImagePull"
+    assert!(after.remedy.contains("lateen upgrade") && after.remedy.contains("lateen uninstall"));
+    let after = of(Step::Upgrade, State::Failed, Some(3));
+    assert!(
+        after.remedy.contains("helm rollback lateen 3 -n istio-system"),
+        "{}",
+        after.remedy
     );
-    assert!(told[2].contains("lateen upgrade") && told[2].contains("lateen uninstall"));
-    assert!(aftermath(Step::Upgrade, State::Failed, &there, &[])[1].contains("helm rollback"));
-    assert_eq!(aftermath(Step::Install, State::Absent, &[], &[]).len(), 1);
+    // A release that is held takes no upgrade.
+    let after = of(Step::Install, State::Pending, None);
+    assert!(!after.remedy.contains("lateen upgrade"), "{}", after.remedy);
+}
+
+#[test]
+fn where_nothing_was_made_nothing_is_to_be_undone() {
+    for step in [Step::Install, Step::Upgrade] {
+        let after = aftermath(
+            step,
+            stands(State::Absent, None),
+            ("lateen", "istio-system"),
+            &[],
+            &[],
+        );
+        assert_eq!(after.lines, Vec::<String>::new());
+        assert!(
+            after.remedy.contains("nothing needs to be undone")
+                && !after.remedy.contains("lateen upgrade")
+                && !after.remedy.contains("lateen uninstall"),
+            "{}",
+            after.remedy
+        );
+    }
 }

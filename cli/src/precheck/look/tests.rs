@@ -1,6 +1,8 @@
 use mesh_kube::fake::FakeApi;
+use serde_json::json;
 
 use super::*;
+use crate::precheck::rights::REVIEWS;
 
 fn api() -> FakeApi {
     let api = FakeApi::new();
@@ -65,7 +67,7 @@ async fn rights_that_are_refused_are_named() {
     let api = api();
     api.review(&REVIEWS, json!({"allowed": false}));
     let facts = look(&api.client(), "istio-system").await.expect("facts");
-    assert_eq!(facts.denied, RIGHTS);
+    assert_eq!(facts.denied, rights::usual());
 }
 
 #[tokio::test]

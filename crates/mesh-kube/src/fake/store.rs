@@ -133,9 +133,14 @@ impl Store {
         let after = query.text("continue").and_then(|text| text.split_once('/'));
         let after = after.map(|(namespace, name)| ObjectName::new(namespace, name));
         let labels = query.text("labelSelector").unwrap_or_default();
-        let chosen = objects
-            .iter()
-            .filter(|(name, object)| is_in(target, name) && is_selected(object, labels));
+        let phase = query
+            .text("fieldSelector")
+            .and_then(|fields| fields.strip_prefix("status.phase="));
+        let chosen = objects.iter().filter(|(name, object)| {
+            is_in(target, name)
+                && is_selected(object, labels)
+                && phase.is_none_or(|phase| object["status"]["phase"] == phase)
+        });
         let mut chosen = chosen.filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
         let page: Vec<(&ObjectName, &Value)> = chosen.by_ref().take(limit).collect();
         let last = page.last().filter(|_| chosen.next().is_some());
@@ -226,7 +231,7 @@ impl Store {
     }
 }
 
-/// Only `key=value`, separated by commas; lists are all that heeds it.
+/// Only `key=value`, separated by commas; lists are all that heeds it. Of selectors of fields a list heeds `status.phase=`.
 fn is_selected(object: &Value, labels: &str) -> bool {
     let mut wanted = labels.split(',').filter_map(|label| label.split_once('='));
     wanted.all(|(key, value)| object["metadata"]["labels"][key] == value)

@@ -1,0 +1,87 @@
+use std::fs;
+use std::future::pending;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::install::{Hooks, Installation, Ownership, Release, Values};
+
+const TARGET: Target<'static> = Target {
+    system: "istio-system",
+    kubeconfig: None,
+    context: None,
+};
+
+/// A helm that runs this script.
+fn stub(script: &str) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("helm");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    (directory, path)
+}
+
+fn installation(helm: PathBuf) -> Installation {
+    Installation {
+        release: Release {
+            release: "lateen".into(),
+            helm,
+        },
+        values: Values::default(),
+        no_wait: false,
+        timeout: 300,
+        dry_run: false,
+        skip_checks: false,
+    }
+}
+
+#[tokio::test]
+async fn without_helm_the_ways_to_go_on_are_said() {
+    let installation = installation("/nowhere/helm".into());
+    let task = Task::Install(&installation, Ownership::Respect);
+    let ended = change(task, &TARGET, Format::Table, pending(), pending_stops).await;
+    let error = ended.expect_err("no helm").to_string();
+    for part in ["/nowhere/helm", "helm.sh", "--helm PATH"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn what_was_only_asked_changed_nothing() {
+    let installation = installation("false".into());
+    let error = output(Task::Installed(&installation.release), &TARGET).expect_err("refused");
+    assert!(error.to_string().ends_with("nothing was changed"), "{error}");
+}
+
+#[tokio::test]
+async fn helm_is_waited_for_when_somebody_wants_us_to_stop() {
+    let (directory, helm) = stub("cd \"$(dirname \"$0\")\"; touch begun; sleep 1; touch ended; exit 7");
+    let release = installation(helm).release;
+    let task = Task::Uninstall(&release, Hooks::Run);
+    let stops = once_there_is(directory.path().join("begun"));
+    let ended = change(task, &TARGET, Format::Table, pending(), stops).await;
+    let ended = ended.expect("it ran");
+    assert!(ended.stopped && ended.status.code() == Some(7), "{ended:?}");
+    assert!(directory.path().join("ended").exists());
+}
+
+/// Nobody wants it to stop.
+async fn pending_stops() {
+    pending().await
+}
+
+/// Somebody wants it to stop once a file is there.
+fn once_there_is(file: PathBuf) -> impl AsyncFnMut() {
+    let mut wanted = false;
+    async move || {
+        if wanted {
+            pending::<()>().await;
+        }
+        while !file.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        wanted = true;
+    }
+}
