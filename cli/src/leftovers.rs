@@ -20,7 +20,7 @@ use crate::check::{counted, some};
 use crate::install::standing::SECRETS;
 use crate::objects::list;
 use crate::output::{Table, View};
-use crate::precheck::look::{self, CONFIG_MAPS, CRDS, NAMESPACES};
+use crate::precheck::look::{self, CONFIG_MAPS, NAMESPACES};
 use crate::precheck::{HELM_NAMESPACE, HELM_RELEASE, Part as MeshPart};
 use crate::waypoint::apply::GATEWAYS;
 use kinds::{HOOKS, LABELS, REDIRECTION, is_done, name_of};

@@ -1,6 +1,7 @@
 use mesh_kube::fake::FakeApi;
 
 use super::*;
+use crate::precheck::look::CRDS;
 
 const VERSIONS: &str = r#"{"versions": [{"version": "v1"}]}"#;
 
