@@ -83,4 +83,9 @@ Keys of its network configuration:
 
 Options:
   -h, --help     print this
-  -V, --version  print the version";
+  -V, --version  print the version
+
+Exit codes:
+  0  the command succeeded; standard output has its result, if it has one
+  1  it did not, and standard output has the error as the CNI specification says (code, msg); or an argument
+     is not known";

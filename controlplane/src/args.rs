@@ -22,6 +22,7 @@ pub use platform::Platform;
 #[command(
     name = "lateen-controlplane",
     version,
+    after_help = EXIT_CODES,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
@@ -454,6 +455,13 @@ fn pod_name(text: &str) -> Result<String, &'static str> {
     let ok = is_name(text);
     ok.then(|| text.to_owned()).ok_or("is no pod's name")
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was told to stop, and has drained; another command did what it was to do
+  1  it could not start, or a part of it that may not end has ended; another command failed, and the last line says why
+     (unenroll: a pod is still in the mesh after its patience)
+  2  the command line is wrong";
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 ///
 /// Everything is configured by environment variables, which are those of Istio's waypoint.
 #[derive(Debug, Parser)]
-#[command(name = "lateen-waypoint", version)]
+#[command(name = "lateen-waypoint", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -38,3 +38,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was told to stop, and has drained
+  1  it could not start, or a part of it that may not end has ended; the last line says why
+  2  the command line is wrong";

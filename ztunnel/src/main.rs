@@ -9,7 +9,7 @@ use ztunnel::admin::BUILD;
 ///
 /// Everything is configured by environment variables, which are those of Istio's ztunnel.
 #[derive(Debug, Parser)]
-#[command(name = "ztunnel", version)]
+#[command(name = "ztunnel", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,6 +41,12 @@ fn main() -> ExitCode {
         }
     }
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was told to stop, and has drained
+  1  it could not start, or a part of it that may not end has ended; the last line says why
+  2  the command line is wrong";
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ pub use host::HostConfig;
 
 /// The node agent: brings this node's pods into the mesh and hands them to ztunnel.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "lateen-node", version, max_term_width = 110)]
+#[command(name = "lateen-node", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Config {
     /// This node's name; the agent warns when the token names another node
     #[arg(long, env = "NODE_NAME")]
@@ -224,6 +224,12 @@ impl Config {
         Duration::from_secs(self.audit_interval)
     }
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was told to stop, and has drained
+  1  it could not start, or a part of it that may not end has ended; the last line says why
+  2  the command line is wrong";
 
 #[cfg(test)]
 mod tests {
