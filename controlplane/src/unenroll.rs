@@ -56,16 +56,16 @@ async fn unlabel(client: &KubeClient) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// Until no pod says that its traffic is captured.
+/// Until no pod that runs says that its traffic is captured. Those that are done, such as a Job's, have no network any more and
+/// are nobody's to let go: what they say is taken off.
 async fn wait(client: &KubeClient, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     loop {
-        let pods = client.list::<Meta>(&all(&PODS)).await?;
-        let captured: Vec<_> = pods
-            .iter()
-            .filter(|pod| pod.is_captured())
-            .map(|p| of(&p.name()))
-            .collect();
+        let mut captured = captured(client, None).await?;
+        if !captured.is_empty() {
+            let done = forget_done(client).await?;
+            captured.retain(|name| !done.contains(name));
+        }
         if captured.is_empty() {
             return Ok(());
         }
@@ -76,14 +76,43 @@ async fn wait(client: &KubeClient, patience: Duration) -> Result<()> {
             } else {
                 String::new()
             };
+            let shown: Vec<_> = captured.iter().take(SHOWN).map(of).collect();
             bail!(
                 "pods are still in the mesh: {}{more}; look at the logs of their nodes' agents, or go on without them: \
                  helm uninstall --no-hooks",
-                captured[..captured.len().min(SHOWN)].join(", ")
+                shown.join(", ")
             );
         }
         sleep(LOOK).await;
     }
+}
+
+/// Pods that say that their traffic is captured; of one phase, where one is named.
+async fn captured(client: &KubeClient, phase: Option<&str>) -> Result<Vec<ObjectName>> {
+    let selection = Selection {
+        field_selector: phase.map(|phase| format!("status.phase={phase}")),
+        ..all(&PODS)
+    };
+    let pods = client.list::<Meta>(&selection).await?;
+    let captured = pods.iter().filter(|pod| pod.is_captured());
+    Ok(captured.map(Meta::name).collect())
+}
+
+/// Takes off pods that are done what is true of none of them, and says which they are.
+async fn forget_done(client: &KubeClient) -> Result<Vec<ObjectName>> {
+    let mut done = Vec::new();
+    for phase in DONE {
+        done.extend(captured(client, Some(phase)).await?);
+    }
+    for name in &done {
+        let patch = json!({"metadata": {"annotations": {REDIRECTION: Value::Null}}});
+        match client.merge_patch(&PODS, name, Part::Main, &patch).await {
+            // It went meanwhile.
+            Ok(()) | Err(KubeError::NotFound(_)) => {}
+            Err(error) => return Err(error).with_context(|| format!("Pod {}", of(name))),
+        }
+    }
+    Ok(done)
 }
 
 fn all(resource: &Resource) -> Selection {
@@ -142,6 +171,8 @@ static PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 const LABEL: &str = "istio.io/dataplane-mode";
 const IN_THE_MESH: &str = "ambient";
 const REDIRECTION: &str = "ambient.istio.io/redirection";
+/// The phases of pods that never run again.
+const DONE: [&str; 2] = ["Succeeded", "Failed"];
 const LOOK: Duration = Duration::from_secs(1);
 const SHOWN: usize = 5;
 

@@ -63,6 +63,46 @@ async fn it_waits_until_the_last_pod_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pods_that_are_done_are_not_waited_for() {
+    let api = cluster();
+    let done = ["Succeeded", "Failed"];
+    for phase in done {
+        let mut pod = pod(&phase.to_lowercase(), Some("enabled"));
+        pod["status"] = json!({"phase": phase});
+        api.put(&PODS, pod);
+    }
+    let mut running = pod("cart", Some("enabled"));
+    running["status"] = json!({"phase": "Running"});
+    api.put(&PODS, running);
+    let begin = Instant::now();
+    let error = wait(&api.client(), Duration::from_secs(5))
+        .await
+        .expect_err("one runs");
+    assert!(
+        error
+            .to_string()
+            .starts_with("pods are still in the mesh: shop/cart;"),
+        "{error}"
+    );
+    let annotations = |name: &str| {
+        let pod = api.object(&PODS, &ObjectName::new("shop", name)).expect("there");
+        pod["metadata"]["annotations"].clone()
+    };
+    for phase in done {
+        assert_eq!(annotations(&phase.to_lowercase()), json!({}), "{phase}");
+    }
+    assert_eq!(annotations("cart"), json!({REDIRECTION: "enabled"}));
+    // A Job's pod that ends while it is waited for is let go as well.
+    let mut ended = pod("cart", Some("enabled"));
+    ended["status"] = json!({"phase": "Succeeded"});
+    api.put(&PODS, ended);
+    let waited = wait(&api.client(), Duration::from_secs(5)).await;
+    waited.expect("nobody runs in the mesh");
+    assert_eq!(annotations("cart"), json!({}));
+    assert!(begin.elapsed() < Duration::from_secs(7), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_that_stay_are_named() {
     let api = cluster();
     for index in 0..7 {
