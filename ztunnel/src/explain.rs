@@ -10,14 +10,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mesh_model::Workload;
 use mesh_model::authz::{self, Connection, Verdict};
 use mesh_model::lb::Random;
 use mesh_model::service::VirtualAddress;
 use mesh_model::workload::TunnelProtocol;
+use mesh_model::{GatewayDestination, GatewayRef, Service, Workload};
 use mesh_runtime::admin;
 use mesh_state::{StateReader, View};
-use mesh_types::{Identity, OrigDst};
+use mesh_types::{Identity, NamespacedHostname, OrigDst};
 use serde::Serialize;
 
 use crate::outbound::plan::{self, Answer, Names, Need, Plan, Target, Via, plan};
@@ -63,6 +63,9 @@ pub struct Explained {
     /// Whether a proxy of the mesh carries what the client sends. What others send arrives in the clear, without an
     /// identity, and past every waypoint.
     pub client_in_mesh: bool,
+    /// The client's address, as the other end of its connections sees it: policies may go by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<IpAddr>,
     /// Who the client proves to be; empty for one outside of the mesh.
     pub identity: String,
     /// The address that is dialled.
@@ -119,6 +122,9 @@ pub struct Hop {
     pub destination: Option<SocketAddr>,
     /// Whether this is the destination's waypoint, which decides about the rest.
     pub waypoint: bool,
+    /// The service that the waypoint is found by, `<namespace>/<host>`; nothing of one that is bound by its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// What follows behind the waypoint, where that lets it pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behind: Option<Box<Goes>>,
@@ -170,6 +176,7 @@ pub fn explain(
                 None => question.from.to_string(),
             },
             client_in_mesh: is_inside,
+            client_address: question.from.address(&sender, to.ip()),
             identity: if is_inside {
                 sender.identity.to_string()
             } else {
@@ -248,6 +255,17 @@ impl Client {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         })
+    }
+
+    /// The address that it dials `to` from: the one that was asked about, else one of the workload's, of the same family
+    /// where it has one.
+    fn address(&self, workload: &Workload, to: IpAddr) -> Option<IpAddr> {
+        if let Self::Address(address) = self {
+            return Some(*address);
+        }
+        let addresses = &workload.addresses;
+        let same = addresses.iter().find(|address| address.is_ipv4() == to.is_ipv4());
+        same.or_else(|| addresses.first()).copied()
     }
 
     /// The workload; nothing for an address at which the mesh knows nobody.
@@ -367,6 +385,10 @@ impl Hop {
             workload: target.workload.as_ref().map(|workload| workload.uid.to_string()),
             destination: (!waypoint).then_some(target.next.addr()),
             waypoint,
+            gateway: target.workload.as_ref().filter(|_| waypoint).and_then(|proxy| {
+                let front = front_of(proxy, target.service.as_deref())?;
+                Some(front.to_string())
+            }),
             behind: None,
             past: match &target.via {
                 Via::Past { waypoint, why } => Some(format!("waypoint {waypoint} {why}")),
@@ -397,6 +419,22 @@ impl Hop {
         self.policies = Some(Policies::of(decision.verdict));
         self
     }
+}
+
+/// The service by which a waypoint's proxy was found: one that the destination is bound to, else the first that it serves.
+fn front_of<'a>(proxy: &'a Workload, service: Option<&Service>) -> Option<&'a NamespacedHostname> {
+    let bound = |front: &&NamespacedHostname| {
+        let is_it = |gateway: &GatewayRef| matches!(&gateway.destination, GatewayDestination::Hostname(name) if name == *front);
+        service.is_some_and(|service| {
+            let weighted = service
+                .weighted_waypoints
+                .iter()
+                .map(|weighted| &weighted.gateway);
+            service.waypoint.iter().chain(weighted).any(is_it)
+        })
+    };
+    let mut fronts = proxy.services.keys();
+    fronts.clone().find(bound).or_else(|| fronts.next())
 }
 
 impl Policies {

@@ -86,6 +86,7 @@ fn arrival(
         workload: Some(workload.uid.to_string()),
         destination: Some(at),
         waypoint: false,
+        gateway: None,
         behind: None,
         past: waypoint
             .map(|waypoint| format!("waypoint {waypoint} is not asked: the client is outside of the mesh")),

@@ -166,6 +166,50 @@ fn a_waypoint_is_asked_for_clients_of_the_mesh_only_and_what_follows_it_is_judge
     assert_eq!(inside["behind"]["policies"], json!({"allowed": true}));
 }
 
+/// A waypoint's policies may go by the client's address, and people by the waypoint's name.
+#[test]
+fn the_clients_address_and_the_waypoints_service_are_told() {
+    let (mut writer, reader) = mesh(Settings::default());
+    let updates: Vec<Update> = vec![
+        pod("client").at("10.0.0.1").hbone().into(),
+        pod("proxy")
+            .at("10.0.0.4")
+            .hbone()
+            .serving("gate", 15008, 15008)
+            .into(),
+        service("gate").at("10.96.0.9").port(15008, 15008).into(),
+        service("guarded")
+            .at("10.96.0.3")
+            .port(80, 80)
+            .behind("gate")
+            .into(),
+        pod("cart")
+            .at("10.0.0.5")
+            .hbone()
+            .serving("guarded", 80, 80)
+            .into(),
+    ];
+    writer.apply(updates);
+    let namespace = mesh_testkit::objects::NAMESPACE;
+    for from in ["10.0.0.1".to_owned(), format!("{namespace}/client")] {
+        let question = Question {
+            from: Client::read(&from).expect("a client"),
+            to: Asked::read("10.96.0.3:80").expect("a destination"),
+        };
+        let explained = json!(explain(&reader, &question, &mut First).expect("an answer"));
+        assert_eq!(explained["clientAddress"], "10.0.0.1", "{from}");
+        assert_eq!(explained["waypoint"], true, "{from}: {explained}");
+        let gateway = explained["gateway"].as_str().expect("the waypoint's service");
+        assert!(gateway.contains("gate"), "{gateway}");
+        assert_eq!(explained["behind"]["gateway"], Value::Null);
+    }
+    // Of whoever the mesh does not know the address is what was asked about.
+    assert_eq!(
+        ask("192.0.2.7", "10.96.0.1:5432").expect("an answer")["clientAddress"],
+        "192.0.2.7"
+    );
+}
+
 #[test]
 fn nobody_judges_what_comes_to_a_workload_outside_of_the_mesh() {
     let explained = ask_strict("10.0.0.1", "10.0.0.2:80");
