@@ -1,5 +1,7 @@
 //! The admin server's pages: `/config_dump`, `/explain`, `/quitquitquit`, and those of the libraries.
 
+mod authorizations;
+
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -13,6 +15,8 @@ use mesh_state::l7::L7Reader;
 use mesh_types::Strng;
 use mesh_xds::{ClientHandle, ClientStatus};
 use serde::Serialize;
+
+use authorizations::AuthorizationDump;
 
 use crate::config::Config;
 use crate::explain::{Question, explain};
@@ -49,6 +53,7 @@ struct ConfigDump<'a> {
     routes: Vec<String>,
     backends: Vec<String>,
     attached_policies: Vec<String>,
+    authorizations: Vec<AuthorizationDump>,
     not_enforced: Vec<NotEnforced>,
     key_sets: Vec<KeySetStatus>,
     #[serde(flatten)]
@@ -144,6 +149,10 @@ pub fn routes(shown: Shown, stop: StopRequest) -> Routes {
                 routes: l7.routes().map(|route| route.key().to_string()).collect(),
                 backends: l7.backends().map(|backend| backend.name.to_string()).collect(),
                 attached_policies: l7.policies().map(|policy| policy.key().to_string()).collect(),
+                authorizations: l7
+                    .policies()
+                    .filter_map(|policy| AuthorizationDump::of(policy))
+                    .collect(),
                 key_sets: shown.key_sets.all().into_iter().map(KeySetStatus::of).collect(),
                 not_enforced: l7.policies().filter_map(|policy| not_enforced(policy)).collect(),
                 state: shown.state.dump(),
