@@ -51,11 +51,11 @@ pub struct Message {
 }
 
 impl AnalyzeArgs {
-    /// What holds for the whole mesh.
+    /// What holds for the whole mesh, whose own namespace this is.
     #[must_use]
-    pub fn config(&self) -> MeshConfig {
+    pub fn config(&self, system: &str) -> MeshConfig {
         MeshConfig {
-            root_namespace: self.root_namespace.as_str().into(),
+            root_namespace: self.root_namespace.as_deref().unwrap_or(system).into(),
             ..MeshConfig::default()
         }
     }
@@ -228,6 +228,19 @@ impl Analysis {
         self
     }
 
+    /// Only messages about objects of the namespaces that are chosen, about these themselves, and about what is in none.
+    #[must_use]
+    pub fn within(mut self, chosen: impl Fn(&str) -> bool) -> Self {
+        self.messages.retain(|message| {
+            let (kind, name) = message.object.split_once(' ').unwrap_or(("", ""));
+            match name.split_once('/') {
+                Some((namespace, _)) => chosen(namespace),
+                None => kind != "Namespace" || chosen(name),
+            }
+        });
+        self
+    }
+
     /// Only messages about objects of a namespace, and about the namespace itself; all where none is named.
     #[must_use]
     pub fn about(mut self, namespace: Option<&str>) -> Self {
@@ -304,5 +317,7 @@ impl Analysis {
     }
 }
 
+#[cfg(test)]
+mod provoked;
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,7 @@ pub struct VersionArgs {
     /// The mesh has to answer; otherwise a cluster that cannot be asked is no failure.
     #[arg(long)]
     pub remote: bool,
-    /// A proxy, where it is in no cluster.
+    /// A proxy or a control plane, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
 }
@@ -133,9 +133,9 @@ pub struct AnalyzeArgs {
     /// The least grave message that makes the command fail.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Error)]
     pub failure_threshold: Level,
-    /// The namespace of mesh-wide policies.
-    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system")]
-    pub root_namespace: String,
+    /// The namespace of mesh-wide policies [default: that of --system]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub root_namespace: Option<String>,
     /// Further contexts of the kubeconfig, whose Services are compared with the cluster's.
     #[arg(long, value_name = "CONTEXT", value_delimiter = ',')]
     pub remote_contexts: Vec<String>,
@@ -187,10 +187,14 @@ pub struct ExplainArgs {
     /// A header of the request, `name:value`.
     #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", requires = "path")]
     pub headers: Vec<String>,
+    /// What the request's token says, a JSON object such as {"iss": "https://example.com"}; it is taken as verified.
+    #[arg(long, value_name = "JSON", requires = "path", value_parser = claims)]
+    pub claims: Option<String>,
     /// The ztunnel of the client's node, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
-    /// A file, or a directory, with the PeerAuthentications and the destination's Pod, where they are in no cluster.
+    /// A file, or a directory, with the PeerAuthentications, the destination's Pod and whatever binds it to a waypoint, where
+    /// they are in no cluster.
     #[arg(long = "filename", short = 'f', value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The admin port of the destination's waypoint [default: in a cluster, its pod is asked]
@@ -235,6 +239,9 @@ pub struct AuthzArgs {
     /// The ztunnel of its node, where it is in no cluster.
     #[command(flatten)]
     pub place: Place,
+    /// The admin port of its waypoint [default: in a cluster, its pods are asked]
+    #[arg(long, value_name = "URL")]
+    pub waypoint_url: Option<String>,
 }
 
 /// Whose token.
@@ -260,12 +267,34 @@ pub struct BugReportArgs {
     /// The archive; made anew.
     #[arg(long, value_name = "FILE", default_value = "lateen-bug-report.tar.gz")]
     pub archive: PathBuf,
-    /// How many seconds of logs.
+    /// How many seconds ago logs begin.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub since: u64,
-    /// Only objects of these namespaces, beside the mesh's own.
-    #[arg(long, short, value_name = "NAMESPACE", value_delimiter = ',')]
-    pub namespace: Vec<String>,
+    /// How many seconds ago logs end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub until: u64,
+    /// Which namespaces' objects, waypoints and messages, beside the mesh's own.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
+    /// As which release the mesh was installed.
+    #[command(flatten)]
+    pub release: Release,
+}
+
+/// Which namespaces.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Namespaces {
+    /// Only these namespaces, beside the mesh's own.
+    #[arg(
+        long = "namespace",
+        short = 'n',
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub included: Vec<String>,
+    /// Not these namespaces; the mesh's own is always there.
+    #[arg(long = "exclude-namespace", value_name = "NAMESPACE", value_delimiter = ',')]
+    pub excluded: Vec<String>,
 }
 
 /// What is done with waypoints.
@@ -391,6 +420,15 @@ Exit codes:
   2  the command line is wrong
   3  it could not be done: somebody who had to be asked did not answer or refused, or a file cannot be read";
 
+/// Claims are an object; what else may be in it is for the waypoint to say.
+fn claims(text: &str) -> Result<String, String> {
+    let read = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
+    match read {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("{why}; write a JSON object of the token's claims")),
+    }
+}
+
 impl Place {
     /// Whether none is named: the cluster is asked.
     #[must_use]
@@ -404,6 +442,58 @@ impl WaypointApplyArgs {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.wait || (self.enroll_namespace && !self.no_wait)
+    }
+}
+
+impl Namespaces {
+    /// Whether something of a namespace is wanted; what is in none is.
+    #[must_use]
+    pub fn take(&self, namespace: &str, system: &str) -> bool {
+        let is_named = |names: &[String]| names.iter().any(|name| name == namespace);
+        if namespace.is_empty() || namespace == system {
+            return true;
+        }
+        (self.included.is_empty() || is_named(&self.included)) && !is_named(&self.excluded)
+    }
+}
+
+impl BugReportArgs {
+    /// Whether logs end after they begin.
+    ///
+    /// # Errors
+    /// Says that they do not.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { since, until, .. } = self;
+        if until < since {
+            return Ok(());
+        }
+        Err(format!(
+            "--until {until}: logs would end before they begin, {since} s ago; --since names an earlier beginning"
+        ))
+    }
+}
+
+impl NodeArgs {
+    /// Whether what is named has to do with what is asked for.
+    ///
+    /// # Errors
+    /// Says what has not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let Filter { workload_node, .. } = &self.filter;
+        match self.what {
+            What::Log if !self.filter.is_empty() => Err(
+                "-n, --name and --workload-node choose among what a proxy knows; --node chooses whose log it is",
+            ),
+            What::Log => Ok(()),
+            _ if self.level.is_some() || self.reset => {
+                Err("--level and --reset are about the log: lateen node log --level debug")
+            }
+            What::Workloads | What::All => Ok(()),
+            _ if workload_node.is_some() => {
+                Err("--workload-node chooses among workloads: lateen node workloads --workload-node NODE")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

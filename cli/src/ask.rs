@@ -2,10 +2,14 @@
 //! that was saved.
 //!
 //! # Layout
-//! - this file: which of the three, and the page as JSON. [`cluster`]: pods of a cluster. `http`: one request.
+//! - this file: which of the three, and the page as JSON. [`cluster`]: pods of a cluster. `http`: one request. `explain`: what
+//!   proxies say of a connection, and the objects behind it.
 
 pub mod cluster;
+mod explain;
 mod http;
+
+pub use explain::explain;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -13,21 +17,18 @@ use std::time::Duration;
 
 use ::http::{Method, Uri};
 use anyhow::{Context as _, anyhow, bail};
-use controlplane_index::MeshConfig;
 use futures_util::{StreamExt as _, stream};
 use mesh_kube::ObjectName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::analyze;
-use crate::args::{Cluster, ExplainArgs, NodeArgs, Place, WaypointRoutesArgs};
+use crate::args::{AuthzArgs, Cluster, NodeArgs, Place, WaypointRoutesArgs};
+use crate::authz::waypoints::Said;
+use crate::authz::{self, Checked};
 use crate::exit::Failure;
-use crate::explain::blame::{self, Authentications, Blame};
-use crate::explain::{Connection, Explained};
-use crate::files;
+use crate::node::older::Older;
 use crate::status::lifetimes::Lifetimes;
 use crate::status::{Certificates, Status};
-use crate::validate::validate;
 use crate::version::Versions;
 use cluster::Asked;
 
@@ -78,11 +79,14 @@ pub async fn status(place: &Place, cluster: &Cluster, now: i64) -> Result<Status
     Ok(status.with(certificates))
 }
 
-/// Which versions the replicas of the control plane and its proxies are of, or the proxy that was named.
+/// Which versions the replicas of the control plane and its proxies are of, or the part that was named.
 ///
 /// # Errors
 /// Fails as [`syncz`] does, and after some seconds.
 pub async fn versions(place: &Place, cluster: &Cluster) -> anyhow::Result<Versions> {
+    if let Some(url) = &place.url {
+        return version_at(url).await;
+    }
     if let Some(page) = named(place, "/config_dump").await? {
         return Ok(Versions::of_proxy(&page));
     }
@@ -99,6 +103,21 @@ pub async fn versions(place: &Place, cluster: &Cluster) -> anyhow::Result<Versio
     };
     let asked = tokio::time::timeout(PATIENCE, asked).await;
     asked.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", PATIENCE.as_secs())))
+}
+
+/// The version of what serves its pages here: a control plane has a page of it, proxies say it with all that they know.
+async fn version_at(url: &str) -> anyhow::Result<Versions> {
+    let Ok(line) = answer(Method::GET, url, "/version").await else {
+        let page = over_http(url, "/config_dump").await?;
+        return Ok(Versions::of_proxy(&page));
+    };
+    let mut versions = Versions::default();
+    versions.control_plane(url, &text(line));
+    // Whoever asks from another machine is not told who is connected.
+    if let Ok(clients) = over_http(url, "/debug/syncz").await {
+        versions.clients(&clients);
+    }
+    Ok(versions)
 }
 
 /// What a proxy says of its certificates. Upstream's, and older ones of ours, have no page of them alone.
@@ -125,18 +144,76 @@ pub async fn dump(place: &Place, cluster: &Cluster, node: Option<&str>) -> anyho
     json(&cluster.page(&pod, ADMIN, path).await?, path)
 }
 
-/// What the ztunnel of a pod's node knows, or the proxy that was named.
+/// What the ztunnel of a node knows, and what its agent says of connections that pass it by. Who cannot ask the agent is told
+/// why.
 ///
 /// # Errors
 /// Fails as [`syncz`] does.
-pub async fn dump_of_pod(place: &Place, cluster: &Cluster, pod: &str) -> anyhow::Result<Value> {
+pub async fn connections(args: &NodeArgs, cluster: &Cluster) -> anyhow::Result<(Value, Older)> {
     let path = "/config_dump";
-    if let Some(page) = named(place, path).await? {
-        return Ok(page);
+    if let Some(page) = named(&args.place, path).await? {
+        let why = "only a cluster's node agents are asked";
+        return Ok((page, Older::unknown(why)));
     }
     let cluster = Asked::connect(cluster).await?;
-    let pod = cluster.ztunnel_of(pod).await?;
-    json(&cluster.page(&pod, ADMIN, path).await?, path)
+    let pod = cluster.ztunnel(args.node.as_deref()).await?;
+    let page = json(&cluster.page(&pod, ADMIN, path).await?, path)?;
+    let older = older(&cluster, pod.node()).await;
+    Ok((
+        page,
+        older.unwrap_or_else(|why| Older::unknown(&format!("{why:#}"))),
+    ))
+}
+
+async fn older(cluster: &Asked, node: &str) -> anyhow::Result<Older> {
+    let path = "/connections";
+    let agents = cluster.agents().await?;
+    let agent = agents.iter().find(|agent| agent.node() == node);
+    let agent = agent.with_context(|| format!("no node agent runs on node {node}"))?;
+    let page = cluster.agents_page(agent, path).await?;
+    Older::read(&json(&page, path)?).with_context(|| format!("{path} of pod {}", agent.shown()))
+}
+
+/// Which policies decide about what comes to a pod, by the ztunnel of its node, or the proxy that was named, and by its waypoints.
+///
+/// # Errors
+/// Fails as [`syncz`] does; not where a waypoint does not answer.
+pub async fn authorizations(args: &AuthzArgs, cluster: &Cluster) -> anyhow::Result<Checked> {
+    let path = "/config_dump";
+    let mut asked = None;
+    let page = match named(&args.place, path).await? {
+        Some(page) => page,
+        None => {
+            let cluster = asked.insert(Asked::connect(cluster).await?);
+            let pod = cluster.ztunnel_of(&args.pod).await?;
+            json(&cluster.page(&pod, ADMIN, path).await?, path)?
+        }
+    };
+    let mut checked = authz::check(&page, &args.pod)?;
+    for waypoint in checked.waypoints_mut() {
+        let page = match (&args.waypoint_url, &asked) {
+            (Some(url), _) => over_http(url, path).await,
+            (None, Some(cluster)) => of_first(cluster, &waypoint.proxies, path).await,
+            (None, None) => continue,
+        };
+        waypoint.said = match page {
+            Ok(page) => Said::read(&page),
+            Err(why) => Said::Unknown(format!("{why:#}")),
+        };
+    }
+    Ok(checked)
+}
+
+/// A page of the first of some pods that answers: all of them know the same.
+async fn of_first(cluster: &Asked, pods: &[ObjectName], path: &str) -> anyhow::Result<Value> {
+    let mut why = anyhow!("it has no proxy that is a Pod of this cluster");
+    for pod in pods {
+        match cluster.page_of(pod, ADMIN, path).await {
+            Ok(page) => return json(&page, path),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 /// What the proxies of a waypoint know, by their names.
@@ -160,79 +237,6 @@ pub async fn waypoint_dumps(
         pages.push((pod.name().name, page));
     }
     Ok(pages)
-}
-
-/// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked. Where a
-/// PeerAuthentication refuses, which one it is.
-///
-/// # Errors
-/// Fails as [`syncz`] does, and when an answer is not what this version understands.
-pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Explained> {
-    let path = format!("/explain?{}", query(&[("from", &args.from), ("to", &args.to)]));
-    let mut asked = None;
-    let ztunnel = match named(&args.place, &path).await? {
-        Some(page) => page,
-        None => {
-            let cluster = asked.insert(Asked::connect(cluster).await?);
-            let pod = cluster.ztunnel_for(&args.from).await?;
-            json(&cluster.page(&pod, ADMIN, &path).await?, &path)?
-        }
-    };
-    let connection = Connection::read(&ztunnel).context("the proxy's answer")?;
-    let waypoint = if connection.meets_waypoint() {
-        let path = format!("/explain?{}", question(args, &connection));
-        match (&args.waypoint_url, &asked) {
-            (Some(url), _) => Some(over_http(url, &path).await?),
-            (None, Some(cluster)) => Some(of_waypoint(cluster, &connection, &path).await?),
-            (None, None) => None,
-        }
-    } else {
-        None
-    };
-    let blame = blame_of(args, cluster, asked.as_ref(), &connection).await?;
-    Explained::of(&ztunnel, waypoint.as_ref(), blame).context("an answer")
-}
-
-/// The PeerAuthentication that refuses a connection, as far as the objects are there to look at.
-async fn blame_of(
-    args: &ExplainArgs,
-    cluster: &Cluster,
-    asked: Option<&Asked>,
-    connection: &Connection,
-) -> anyhow::Result<Option<Blame>> {
-    let config = MeshConfig {
-        root_namespace: cluster.system.as_str().into(),
-        ..MeshConfig::default()
-    };
-    let denial = connection
-        .denial()
-        .filter(|denial| blame::is_about(denial, &config));
-    let Some(denial) = denial else {
-        return Ok(None);
-    };
-    let sources = match args.files.is_empty() {
-        true => Vec::new(),
-        false => files::read(&args.files)?,
-    };
-    let mut objects = validate(&sources);
-    if let Some(asked) = asked {
-        let live = analyze::cluster::authentications(asked.client(), &denial.workload).await;
-        // Who may not read them is told what the policy's name says.
-        objects = objects.over(live.unwrap_or_default());
-    }
-    let objects = objects.objects.iter().map(|(_, object)| &object.value);
-    Ok(Authentications::among(objects, &denial.workload, config).blame(&denial))
-}
-
-/// A page of the waypoint that a connection meets.
-async fn of_waypoint(cluster: &Asked, connection: &Connection, path: &str) -> anyhow::Result<Value> {
-    let gateway = connection
-        .waypoints()
-        .next()
-        .context("the proxy does not say which waypoint it meets; --waypoint-url names one")?;
-    let pods = cluster.waypoint(&gateway.namespace, &gateway.name).await?;
-    let pod = pods.first().context("a waypoint without a proxy")?;
-    json(&cluster.page(pod, ADMIN, path).await?, path)
 }
 
 /// Shows or changes what ztunnels log: of one node, of all, or the proxy that was named; what each says, by its name.
@@ -268,22 +272,6 @@ pub async fn logging(args: &NodeArgs, cluster: &Cluster) -> anyhow::Result<Vec<(
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// What a waypoint is asked about the request.
-fn question(args: &ExplainArgs, connection: &Connection) -> String {
-    let host = args.to.rsplit_once(':').map_or("", |(host, _)| host);
-    let headers = args.headers.join("\n");
-    let mut asked = vec![("to", connection.authority()), ("from", &connection.identity)];
-    if let (Some(method), Some(path)) = (&args.method, &args.path) {
-        asked.extend([
-            ("method", method.as_str()),
-            ("path", path),
-            ("host", host),
-            ("headers", &headers),
-        ]);
-    }
-    query(&asked)
 }
 
 /// The page of the place that the command line names; nothing where it names none.
@@ -355,7 +343,9 @@ const AT_ONCE: usize = 16;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The control plane's pages.
 pub(crate) const MONITORING: u16 = 15014;
-/// The node agent's pages.
-pub(crate) const AGENT_ADMIN: u16 = 15010;
 /// Every proxy's pages.
 pub(crate) const ADMIN: u16 = 15000;
+/// Every proxy's metrics.
+pub(crate) const STATS: u16 = 15020;
+/// The node agent's pages, on its loopback address.
+pub(crate) const AGENT_ADMIN_PORT: u16 = 15010;

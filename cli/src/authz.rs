@@ -1,18 +1,24 @@
-//! Which policies decide about what comes to a pod, and where each does: what its ztunnel knows goes in. Pure.
+//! Which policies decide about what comes to a pod, and where each does: what its ztunnel and its waypoints know goes in. Pure.
+//!
+//! # Layout
+//! - this file: the policies of ztunnel, and all of them together. [`waypoints`]: those of waypoints.
+
+pub mod waypoints;
 
 use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::output::{Table, View};
+use waypoints::{Said, Waypoint};
 
 /// The policies of a pod.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pod: String,
     policies: Vec<Policy>,
-    /// Waypoints that decide before, and for which service.
-    waypoints: Vec<(String, String)>,
+    /// Those that decide before.
+    waypoints: Vec<Waypoint>,
 }
 
 /// A policy, as ztunnel shows it.
@@ -61,6 +67,8 @@ struct Service {
     name: String,
     namespace: String,
     #[serde(default)]
+    hostname: String,
+    #[serde(default)]
     waypoint: Option<Gateway>,
     #[serde(default)]
     endpoints: serde_json::Map<String, Value>,
@@ -101,22 +109,53 @@ pub fn check(page: &Value, pod: &str) -> anyhow::Result<Checked> {
             workload.authorization_policies.contains(&key)
         }
     };
-    let of_services = page.services.iter().filter_map(|service| {
-        let waypoint = service.waypoint.as_ref()?;
-        let serves = service.endpoints.contains_key(&workload.uid);
-        let name = format!("Service {}/{}", service.namespace, service.name);
-        serves.then(|| (waypoint.destination.clone(), name))
-    });
+    let mut waypoints = Vec::new();
     let own = workload.waypoint.as_ref();
-    let own = own.map(|waypoint| (waypoint.destination.clone(), format!("Pod {pod}")));
+    waypoints.extend(own.map(|gateway| page.waypoint(gateway, format!("Pod {pod}"), None)));
+    for service in &page.services {
+        if let Some(gateway) = &service.waypoint
+            && service.endpoints.contains_key(&workload.uid)
+        {
+            let of = format!("Service {}/{}", service.namespace, service.name);
+            waypoints.push(page.waypoint(gateway, of, Some(service.full_name())));
+        }
+    }
     Ok(Checked {
         pod: pod.to_owned(),
         policies: page.policies.iter().filter(applies).cloned().collect(),
-        waypoints: own.into_iter().chain(of_services).collect(),
+        waypoints,
     })
 }
 
+impl Page {
+    /// A waypoint, and the Pods that stand behind its service.
+    fn waypoint(&self, gateway: &Gateway, of: String, service: Option<String>) -> Waypoint {
+        let mut services = self.services.iter();
+        let front = services.find(|front| front.full_name() == gateway.destination);
+        let proxies = front.into_iter().flat_map(|front| front.endpoints.keys());
+        Waypoint {
+            destination: gateway.destination.clone(),
+            of,
+            service,
+            proxies: proxies.filter_map(|uid| waypoints::pod(uid)).collect(),
+            said: Said::NotAsked,
+        }
+    }
+}
+
+impl Service {
+    /// `<namespace>/<host>`.
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.hostname)
+    }
+}
+
 impl Checked {
+    /// The waypoints, to be asked.
+    pub fn waypoints_mut(&mut self) -> &mut [Waypoint] {
+        &mut self.waypoints
+    }
+
     /// For people and programs.
     #[must_use]
     pub fn view(&self) -> View {
@@ -140,10 +179,8 @@ impl Checked {
         if self.policies.iter().any(allows) {
             table.foot("there is an ALLOW policy: what none of them matches is denied");
         }
-        for (waypoint, of) in &self.waypoints {
-            table.foot(format!(
-                "{of} has a waypoint, {waypoint}, which decides about requests: lateen waypoint routes shows its policies"
-            ));
+        for waypoint in &self.waypoints {
+            waypoint.show(&mut table);
         }
         table.foot("lateen explain FROM TO says what becomes of one connection or request");
         let policies = self.policies.iter().map(|policy| {
@@ -157,10 +194,7 @@ impl Checked {
                 "onTrial": policy.on_trial,
             })
         });
-        let waypoints = self
-            .waypoints
-            .iter()
-            .map(|(waypoint, of)| json!({"waypoint": waypoint, "of": of}));
+        let waypoints = self.waypoints.iter().map(Waypoint::data);
         View {
             table,
             data: json!({

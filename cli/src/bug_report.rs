@@ -2,25 +2,31 @@
 //!
 //! # Layout
 //! - this file: what is gathered. [`redact`]: takes out what is nobody's business (pure). [`archive`]: the archive (pure).
+//!   `window`: cuts logs (pure).
 
 pub mod archive;
 pub mod redact;
+mod window;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use controlplane_index::MeshConfig;
 use controlplane_kube::resources::{Need, WATCHED};
 use mesh_kube::{KubeClient, Resource};
 use serde_json::Value;
 
-use crate::args::BugReportArgs;
+use crate::analyze;
+use crate::args::{BugReportArgs, Namespaces};
 use crate::ask;
 use crate::ask::cluster::{Asked, Pod};
 use crate::check::counted;
 use crate::install::{Target, Task, output};
 use crate::objects::list;
+use crate::output::Format;
+use window::Window;
 
 /// What is gathered: files by their names in the archive.
 #[derive(Clone, Debug, Default)]
@@ -35,27 +41,26 @@ pub struct Report {
 /// # Errors
 /// Fails when the archive cannot be written. What cannot be asked is named in it.
 pub async fn write(cluster: &Asked, args: &BugReportArgs, target: &Target<'_>) -> anyhow::Result<()> {
-    let mut report = Report::default();
-    tell("objects");
-    objects(cluster.client(), cluster.system(), &args.namespace, &mut report).await;
-    tell("the release");
-    let release = crate::install::Release {
-        release: "lateen".to_owned(),
-        helm: "helm".into(),
-    };
-    report.take(
-        "release.yaml",
-        output(Task::Installed(&release), target).map_err(Into::into),
-    );
-    tell("pages of the parts");
-    pages(cluster, &mut report).await;
-    tell("logs");
-    logs(cluster, args.since, &mut report).await;
-    let missing = report.missing.len();
-    let count = report.files.len();
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
+    let mut report = Report::default();
+    tell("objects");
+    objects(cluster.client(), cluster.system(), &args.namespaces, &mut report).await;
+    tell("the release");
+    report.take(
+        "release.yaml",
+        output(Task::Installed(&args.release), target).map_err(Into::into),
+    );
+    tell("what lateen analyze says");
+    analysis(cluster, &args.namespaces, &mut report).await;
+    tell("pages of the parts");
+    pages(cluster, &args.namespaces, &mut report).await;
+    tell("logs");
+    let window = Window::ago(now, args.since, args.until);
+    logs(cluster, &window, &args.namespaces, &mut report).await;
+    let missing = report.missing.len();
+    let count = report.files.len();
     let name = || args.archive.display().to_string();
     let packed = archive::pack(&report.redacted(), now).with_context(name)?;
     std::fs::write(&args.archive, packed).with_context(name)?;
@@ -81,6 +86,14 @@ impl Report {
         }
     }
 
+    fn page(&mut self, pod: &Pod, path: &str, page: anyhow::Result<Vec<u8>>) {
+        let name = format!("pages/{}{}.txt", pod.shown(), path.replace('/', "_"));
+        self.take(
+            &name,
+            page.map(|page| String::from_utf8_lossy(&page).into_owned()),
+        );
+    }
+
     /// The files, without secrets.
     #[must_use]
     pub fn redacted(&self) -> BTreeMap<String, String> {
@@ -88,6 +101,10 @@ impl Report {
         let mut about = vec![format!("lateen {}", env!("CARGO_PKG_VERSION"))];
         about.push(
             "Secrets were not asked for; what looks like one was taken out of everything else.".to_owned(),
+        );
+        about.push(
+            "analysis.json was made without Secrets: that one is not there is said of all that refer to one."
+                .to_owned(),
         );
         files.insert("about.txt".to_owned(), about.join("\n"));
         files.insert("missing.txt".to_owned(), self.missing.join("\n"));
@@ -99,7 +116,7 @@ impl Report {
 }
 
 /// Everything that the control plane reads but Secrets, and what the mesh itself is made of.
-async fn objects(client: &KubeClient, system: &str, namespaces: &[String], report: &mut Report) {
+async fn objects(client: &KubeClient, system: &str, namespaces: &Namespaces, report: &mut Report) {
     for watched in WATCHED.iter().filter(|watched| watched.need == Need::Always) {
         let name = format!("objects/{}.json", watched.plural);
         let served = match client
@@ -126,20 +143,41 @@ async fn objects(client: &KubeClient, system: &str, namespaces: &[String], repor
 }
 
 /// Objects as text, without what is not the mesh's business.
-fn shown(all: Vec<Value>, system: &str, namespaces: &[String]) -> anyhow::Result<String> {
+fn shown(all: Vec<Value>, system: &str, namespaces: &Namespaces) -> anyhow::Result<String> {
     let mut kept: Vec<Value> = Vec::new();
     for mut object in all {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        let chosen =
-            namespaces.is_empty() || namespace.is_empty() || namespaces.iter().any(|name| name == namespace);
-        if (chosen || namespace == system) && redact::object(&mut object, system) {
+        if namespaces.take(namespace, system) && redact::object(&mut object, system) {
             kept.push(object);
         }
     }
     Ok(serde_json::to_string_pretty(&kept)?)
 }
 
-async fn pages(cluster: &Asked, report: &mut Report) {
+/// What analysis finds, of the namespaces that are wanted. Where a running mesh does not show itself, its objects still do.
+async fn analysis(cluster: &Asked, namespaces: &Namespaces, report: &mut Report) {
+    const NAME: &str = "analysis.json";
+    let system = cluster.system();
+    let config = MeshConfig {
+        root_namespace: system.into(),
+        ..MeshConfig::default()
+    };
+    let objects = match analyze::cluster::objects_without_secrets(cluster.client()).await {
+        Ok(objects) => objects,
+        Err(why) => return report.missing.push(format!("{NAME}: {why:#}")),
+    };
+    let mut found = analyze::analyze(&objects, &config);
+    match analyze::cluster::look(cluster).await {
+        Ok(seen) => found.add(analyze::live::judge(&seen, &objects, &config)),
+        Err(why) => report
+            .missing
+            .push(format!("{NAME}: of the mesh as it runs: {why:#}")),
+    }
+    let found = found.within(|namespace| namespaces.take(namespace, system));
+    report.take(NAME, found.view().text(Format::Json));
+}
+
+async fn pages(cluster: &Asked, namespaces: &Namespaces, report: &mut Report) {
     let control = ["/debug/syncz", "/debug/registrations", "/status", "/metrics"];
     of_each(
         cluster,
@@ -157,30 +195,27 @@ async fn pages(cluster: &Asked, report: &mut Report) {
         report,
     )
     .await;
-    of_each(
-        cluster,
-        cluster.agents().await,
-        ask::AGENT_ADMIN,
-        &["/pods", "/connections"],
-        report,
-    )
-    .await;
-    of_each(
-        cluster,
-        cluster.agents().await,
-        ask::MONITORING,
-        &["/metrics"],
-        report,
-    )
-    .await;
-    of_each(
-        cluster,
-        cluster.waypoints().await,
-        ask::ADMIN,
-        &["/config_dump"],
-        report,
-    )
-    .await;
+    of_agents(cluster, report).await;
+    let mut waypoints = cluster.waypoints().await;
+    if let Ok(pods) = &mut waypoints {
+        pods.retain(|pod| namespaces.take(&pod.name().namespace, cluster.system()));
+    }
+    of_each(cluster, waypoints, ask::ADMIN, &["/config_dump"], report).await;
+}
+
+/// What an agent tells everybody, and what it tells on its own address only.
+async fn of_agents(cluster: &Asked, report: &mut Report) {
+    let agents = match cluster.agents().await {
+        Ok(agents) => agents,
+        Err(why) => return report.missing.push(format!("{why:#}")),
+    };
+    for agent in &agents {
+        for path in ["/pods", "/connections"] {
+            let page = cluster.agents_page(agent, path).await;
+            report.page(agent, path, page);
+        }
+    }
+    of_each(cluster, Ok(agents), ask::MONITORING, &["/metrics"], report).await;
 }
 
 async fn of_each(
@@ -196,18 +231,14 @@ async fn of_each(
     };
     for pod in pods {
         for path in paths {
-            let name = format!("pages/{}{}.txt", pod.shown(), path.replace('/', "_"));
             let page = cluster.page(&pod, port, path).await;
-            report.take(
-                &name,
-                page.map(|page| String::from_utf8_lossy(&page).into_owned()),
-            );
+            report.page(&pod, path, page);
         }
     }
 }
 
 /// Of every container of the mesh, and of what it was before it was restarted.
-async fn logs(cluster: &Asked, since: u64, report: &mut Report) {
+async fn logs(cluster: &Asked, window: &Window, namespaces: &Namespaces, report: &mut Report) {
     let client = cluster.client();
     let mut pods = Vec::new();
     for (namespace, label) in [
@@ -219,6 +250,8 @@ async fn logs(cluster: &Asked, since: u64, report: &mut Report) {
             Err(why) => report.missing.push(format!("logs: {why:#}")),
         }
     }
+    let system = cluster.system();
+    pods.retain(|pod| namespaces.take(pod["metadata"]["namespace"].as_str().unwrap_or_default(), system));
     for pod in pods {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (namespace, name) = (
@@ -234,10 +267,12 @@ async fn logs(cluster: &Asked, since: u64, report: &mut Report) {
                     continue;
                 }
                 let path = format!(
-                    "/api/v1/namespaces/{namespace}/pods/{name}/log?container={of}&sinceSeconds={since}&previous={previous}\
-                     &timestamps=true&limitBytes={MOST_LOG}"
+                    "/api/v1/namespaces/{namespace}/pods/{name}/log?container={of}&sinceSeconds={}&previous={previous}\
+                     &timestamps=true&limitBytes={MOST_LOG}",
+                    window.since()
                 );
                 let said = client.text(&path).await.map_err(Into::into);
+                let said = said.map(|said| window.cut(&said));
                 report.take(&format!("logs/{name}.{namespace}/{of}.{ending}"), said);
             }
         }

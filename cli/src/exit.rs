@@ -12,9 +12,21 @@ pub enum Done {
     Bad,
 }
 
-/// The command could not do what it was to do: 3. (2 is clap's, for a wrong command line.)
+/// The command could not do what it was to do.
 #[derive(Debug)]
-pub struct Failure(anyhow::Error);
+pub struct Failure {
+    why: anyhow::Error,
+    fault: Fault,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The command line is wrong, in a way that only the command itself can know: 2, as clap's.
+    CommandLine,
+    /// Somebody did not answer or refused, or a file cannot be read: 3.
+    Others,
+}
 
 impl Done {
     /// Well, unless something is not.
@@ -37,26 +49,53 @@ impl Failure {
     /// Somebody answered, and not what this version understands.
     #[must_use]
     pub fn answer(why: serde_json::Error) -> Self {
-        Self(anyhow::Error::new(why).context(
-            "the answer is not what this version understands; is the address that of the right part, and its version ours?",
-        ))
+        anyhow::Error::new(why)
+            .context(
+                "the answer is not what this version understands; is the address that of the right part, and its version ours?",
+            )
+            .into()
+    }
+
+    /// The command line is wrong.
+    #[must_use]
+    pub fn command_line(why: impl fmt::Display) -> Self {
+        Self {
+            why: anyhow::anyhow!("{why}"),
+            fault: Fault::CommandLine,
+        }
+    }
+
+    /// Why, in one line: what others say may have several.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let why = format!("{:#}", self.why);
+        why.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self {
+            why: error.into(),
+            fault: Fault::Others,
+        }
     }
 }
 
 impl From<Failure> for ExitCode {
-    fn from(_: Failure) -> Self {
-        Self::from(3)
+    fn from(failure: Failure) -> Self {
+        Self::from(match failure.fault {
+            Fault::CommandLine => 2,
+            Fault::Others => 3,
+        })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.why.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,16 +2,30 @@
 //! waypoint answered goes in, steps come out.
 //!
 //! # Layout
-//! - this file: the steps. [`blame`]: which PeerAuthentication refuses what comes in the clear.
+//! - this file: the steps. [`answers`]: what ztunnel and the waypoint answer. [`blame`]: which PeerAuthentication refuses
+//!   what comes in the clear. [`binding`]: which Gateway a waypoint is of, and what binds to it.
 
+pub mod answers;
+pub mod binding;
 pub mod blame;
 
+pub use answers::{Connection, Denial};
+use answers::{Goes, Leg, Waypoint};
+use binding::Binding;
 use blame::Blame;
-use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::output::{Table, View, list};
+
+/// What is known beside the two answers.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The PeerAuthentication that refuses, where one does.
+    pub blame: Option<Blame>,
+    /// The Gateway of the waypoint, and what binds to it.
+    pub binding: Binding,
+}
 
 /// The way of a connection or a request.
 #[derive(Clone, Debug)]
@@ -24,14 +38,25 @@ pub struct Explained {
 }
 
 /// Whether it arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passes {
     /// Nothing that was asked stands in its way.
     Yes,
     /// Something does.
     No,
+    /// The waypoint answers it, and not with an error: nothing arrives, and nothing refuses it.
+    Answered,
+    /// Somebody decides who was not asked.
+    Unknown(Open),
+}
+
+/// What keeps an answer open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open {
     /// The waypoint decides, and was not asked.
-    Unknown,
+    Waypoint,
+    /// This name is resolved first, and what it resolves to decides.
+    Name(String),
 }
 
 #[derive(Clone, Debug)]
@@ -41,192 +66,27 @@ struct Step {
     because: String,
 }
 
-/// What ztunnel answered, as far as it is read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Connection {
-    client: String,
-    /// Who the client proves to be; empty for one outside of the mesh.
-    pub identity: String,
-    to: String,
-    /// Older proxies say nothing of it.
-    #[serde(default = "inside")]
-    client_in_mesh: bool,
-    #[serde(flatten)]
-    leg: Leg,
-}
-
-/// A part of the way: to the destination, or to its waypoint and from there.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Leg {
-    goes: String,
-    #[serde(default)]
-    address: String,
-    #[serde(default)]
-    destination: Option<String>,
-    #[serde(default)]
-    service: Option<String>,
-    #[serde(default)]
-    workload: Option<String>,
-    #[serde(default)]
-    waypoint: bool,
-    #[serde(default)]
-    behind: Option<Box<Self>>,
-    #[serde(default)]
-    past: Option<String>,
-    #[serde(default)]
-    policies: Option<Policies>,
-    #[serde(default)]
-    authority: String,
-    #[serde(default)]
-    expected: Vec<String>,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    host: String,
-}
-
-fn inside() -> bool {
-    true
-}
-
-/// A workload that a policy of the mesh keeps a connection from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// The policy, as proxies are told it: `<namespace>/<name>`.
-    pub policy: String,
-    /// The client, where it is a workload: `<namespace>/<name>`.
-    pub client: Option<ObjectName>,
-    /// The workload.
-    pub workload: ObjectName,
-    /// Its port.
-    pub port: u16,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Policies {
-    allowed: bool,
-    #[serde(default)]
-    by: Option<String>,
-    #[serde(default)]
-    policy: Option<String>,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-/// What a waypoint answered, as far as it is read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Waypoint {
-    allowed: bool,
-    #[serde(default)]
-    policy: Option<String>,
-    #[serde(default)]
-    route: Option<String>,
-    #[serde(default)]
-    asks: Vec<String>,
-}
-
-impl Connection {
-    /// Reads ztunnel's answer.
-    ///
-    /// # Errors
-    /// Fails when it is another one.
-    pub fn read(page: &Value) -> Result<Self, serde_json::Error> {
-        Self::deserialize(page)
-    }
-
-    /// The waypoints that may decide, by the identities that must be there: a Gateway's proxies run as an account of its
-    /// name.
-    pub fn waypoints(&self) -> impl Iterator<Item = ObjectName> {
-        self.leg.expected.iter().filter_map(|identity| {
-            let mut parts = identity.rsplit('/');
-            let (name, sa, namespace, ns) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-            (sa == "sa" && ns == "ns").then(|| ObjectName::new(namespace, name))
-        })
-    }
-
-    /// Whether a waypoint decides about the rest.
-    #[must_use]
-    pub fn meets_waypoint(&self) -> bool {
-        self.leg.waypoint
-    }
-
-    /// What the tunnel is asked for.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.leg.authority
-    }
-
-    /// What refuses it at the destination's own proxy, where one policy does.
-    #[must_use]
-    pub fn denial(&self) -> Option<Denial> {
-        let leg = self.leg.last();
-        let policies = leg.policies.as_ref().filter(|policies| !policies.allowed)?;
-        let (_, port) = leg.destination.as_deref()?.rsplit_once(':')?;
-        Some(Denial {
-            policy: policies.policy.clone()?,
-            client: named(&self.client),
-            workload: named(leg.workload.as_deref()?)?,
-            port: port.parse().ok()?,
-        })
-    }
-}
-
-/// The name in a workload's uid: `Kubernetes//Pod/shop/cart-1`.
-fn named(uid: &str) -> Option<ObjectName> {
-    let mut parts = uid.rsplit('/');
-    let (name, namespace) = (parts.next()?, parts.next()?);
-    Some(ObjectName::new(namespace, name))
-}
-
 impl Explained {
-    /// Puts the answers together; `blame` is the PeerAuthentication that refuses, where one does.
+    /// Puts the answers together.
     ///
     /// # Errors
     /// Fails when one of them is not what it should be.
-    pub fn of(
-        ztunnel: &Value,
-        waypoint: Option<&Value>,
-        blame: Option<Blame>,
-    ) -> Result<Self, serde_json::Error> {
+    pub fn of(ztunnel: &Value, waypoint: Option<&Value>, beside: Beside) -> Result<Self, serde_json::Error> {
+        let Beside { blame, binding } = beside;
         let connection = Connection::read(ztunnel)?;
-        let mut steps = vec![connection.leaves()];
-        let mut passes = Passes::Yes;
-        if connection.leg.waypoint {
-            let (does, because) = ("not asked", "--waypoint-url names no waypoint to ask");
-            match waypoint {
-                None => {
-                    passes = Passes::Unknown;
-                    steps.push(Step::new("waypoint", does, because));
-                }
-                Some(page) => {
-                    let waypoint = Waypoint::deserialize(page)?;
-                    if !waypoint.allowed {
-                        passes = Passes::No;
-                    }
-                    steps.extend(waypoint.steps());
-                }
-            }
-        }
-        let last = connection.leg.last();
-        if last.goes == "refused" {
-            if connection.leg.waypoint {
-                steps.push(Step::new("waypoint", "refused", &last.reason));
-            }
-            passes = Passes::No;
-        } else if passes != Passes::No && !last.waypoint {
-            // What follows a refusal does not happen.
-            steps.extend(last.arrives(blame.as_ref()));
-            if last.policies.as_ref().is_some_and(|policies| !policies.allowed) {
-                passes = Passes::No;
-            }
-        }
-        let refused_by = blame.filter(|_| passes == Passes::No);
+        let answered = waypoint.map(Waypoint::deserialize).transpose()?;
+        let mut steps = vec![connection.leaves(&binding)];
+        steps.extend(connection.at_waypoint(answered.as_ref(), &binding));
+        let passes = connection.fate(answered.as_ref());
+        steps.extend(connection.at_the_end(&passes, answered.as_ref(), &binding, blame.as_ref()));
+        let ended = answered.as_ref().is_some_and(Waypoint::ends);
+        let refused_by = blame.filter(|_| passes == Passes::No && !(connection.leg.waypoint && ended));
         let mut data = json!({ "ztunnel": ztunnel, "waypoint": waypoint });
         if let Some(blame) = &refused_by {
             data["refusedBy"] = blame.data();
+        }
+        if connection.leg.waypoint {
+            data["binding"] = binding.data();
         }
         Ok(Self {
             steps,
@@ -238,8 +98,8 @@ impl Explained {
 
     /// Whether it arrives.
     #[must_use]
-    pub fn passes(&self) -> Passes {
-        self.passes
+    pub fn passes(&self) -> &Passes {
+        &self.passes
     }
 
     /// For people and programs.
@@ -249,10 +109,23 @@ impl Explained {
         for step in &self.steps {
             table.row([step.at.clone(), step.does.clone(), step.because.clone()]);
         }
-        let (word, line) = match self.passes {
-            Passes::Yes => ("yes", "it passes"),
-            Passes::No => ("no", "it does not pass"),
-            Passes::Unknown => ("unknown", "whether it passes is for the waypoint to say"),
+        let (word, line) = match &self.passes {
+            Passes::Yes => ("yes", "it passes".to_owned()),
+            Passes::No => ("no", "it does not pass".to_owned()),
+            Passes::Answered => (
+                "answered",
+                "the waypoint answers it, and nothing goes on".to_owned(),
+            ),
+            Passes::Unknown(Open::Waypoint) => (
+                "unknown",
+                "whether it passes is for the waypoint to say".to_owned(),
+            ),
+            Passes::Unknown(Open::Name(host)) => (
+                "unknown",
+                format!(
+                    "whether it passes depends on what {host} resolves to: ask again for one of its addresses"
+                ),
+            ),
         };
         table.foot(line);
         if let Some(remedy) = &self.remedy {
@@ -265,25 +138,53 @@ impl Explained {
 }
 
 impl Connection {
+    /// Whether it arrives. Without the waypoint's answer nothing is known of what it does.
+    fn fate(&self, waypoint: Option<&Waypoint>) -> Passes {
+        let last = self.leg.last();
+        let denied = last.policies.as_ref().is_some_and(|policies| !policies.allowed);
+        let own = match waypoint.filter(|_| self.leg.waypoint) {
+            Some(waypoint) if !waypoint.allowed => Some(Passes::No),
+            Some(waypoint) => waypoint.answer.map(|status| match status {
+                400.. => Passes::No,
+                _ => Passes::Answered,
+            }),
+            None => None,
+        };
+        match own {
+            Some(own) => own,
+            None if last.goes == Goes::Refused || denied => Passes::No,
+            None if self.leg.waypoint && waypoint.is_none() => Passes::Unknown(Open::Waypoint),
+            None if last.goes == Goes::NeedsName => Passes::Unknown(Open::Name(last.host.clone())),
+            None => Passes::Yes,
+        }
+    }
+
     /// At the client's node.
-    fn leaves(&self) -> Step {
+    fn leaves(&self, binding: &Binding) -> Step {
         let leg = &self.leg;
-        let does = match leg.goes.as_str() {
-            "passthrough" => format!("goes to {} as it is", self.to),
-            "plain" => format!("goes in the clear to {}", leg.address),
-            "tunnel" if leg.waypoint => {
-                format!("tunnel to the waypoint at {}, for {}", leg.address, leg.authority)
+        let does = match leg.goes {
+            Goes::Passthrough => format!("goes to {} as it is", self.to),
+            Goes::Plain => format!("goes in the clear to {}", leg.address),
+            Goes::Tunnel if leg.waypoint => {
+                let whose = match binding.gateway() {
+                    Some(gateway) => format!("{gateway} "),
+                    None => String::new(),
+                };
+                format!(
+                    "tunnel to the waypoint {whose}at {}, for {}",
+                    leg.address, leg.authority
+                )
             }
-            "tunnel" => format!("tunnel to {}, for {}", leg.address, leg.authority),
-            "needsName" => format!("{} is resolved first", leg.host),
-            "refused" => "refused".to_owned(),
-            other => other.to_owned(),
+            Goes::Tunnel => format!("tunnel to {}, for {}", leg.address, leg.authority),
+            Goes::NeedsName => format!("{} is resolved first", leg.host),
+            Goes::Refused => "refused".to_owned(),
         };
         let mut because: Vec<String> = Vec::new();
         if !self.client_in_mesh {
             because.push("the client is outside of the mesh".to_owned());
         }
         because.extend(leg.service.as_ref().map(|service| format!("service {service}")));
+        because.extend(binding.by().filter(|_| leg.waypoint).map(str::to_owned));
         because.extend(
             leg.workload
                 .as_ref()
@@ -297,7 +198,10 @@ impl Connection {
             because.push(leg.reason.clone());
         }
         if because.is_empty() {
-            because.push("the mesh does not know the address".to_owned());
+            because.push(match leg.goes {
+                Goes::NeedsName => "the mesh knows the workload by that name only".to_owned(),
+                _ => "the mesh does not know the address".to_owned(),
+            });
         }
         let at = match self.client_in_mesh {
             true => format!("ztunnel of {}", self.client),
@@ -305,14 +209,47 @@ impl Connection {
         };
         Step::new(at, does, because.join("; "))
     }
+
+    /// What follows the first proxy and the waypoint, as far as anything does.
+    fn at_the_end(
+        &self,
+        passes: &Passes,
+        answered: Option<&Waypoint>,
+        binding: &Binding,
+        blame: Option<&Blame>,
+    ) -> Option<Step> {
+        let (last, through) = (self.leg.last(), self.leg.waypoint);
+        let step = |does: &str, because: &str| Some(Step::new(binding.waypoint(), does, because));
+        match passes {
+            // What follows a refusal or an answer does not happen.
+            _ if through && answered.is_some_and(Waypoint::ends) => None,
+            _ if last.waypoint => None,
+            Passes::Unknown(Open::Name(host)) if through => step(
+                &format!("{host} is resolved first"),
+                "what it resolves to decides",
+            ),
+            Passes::No if last.goes == Goes::Refused => {
+                through.then(|| step("refused", &last.reason)).flatten()
+            }
+            _ => last.arrives(blame),
+        }
+    }
+
+    /// At the waypoint, where there is one.
+    fn at_waypoint(&self, answered: Option<&Waypoint>, binding: &Binding) -> Vec<Step> {
+        let at = binding.waypoint();
+        match answered {
+            _ if !self.leg.waypoint => Vec::new(),
+            None => {
+                let because = "--waypoint-url names no waypoint to ask";
+                vec![Step::new(at, "not asked", because)]
+            }
+            Some(waypoint) => waypoint.steps(&at),
+        }
+    }
 }
 
 impl Leg {
-    /// What comes last: that to the destination.
-    fn last(&self) -> &Self {
-        self.behind.as_deref().unwrap_or(self)
-    }
-
     /// At the destination's node; nothing where the mesh does not know the destination.
     fn arrives(&self, blame: Option<&Blame>) -> Option<Step> {
         let workload = self.workload.as_deref()?;
@@ -346,28 +283,39 @@ impl Step {
 }
 
 impl Waypoint {
-    fn steps(self) -> Vec<Step> {
-        let at = || "waypoint".to_owned();
-        let mut steps = vec![Step {
-            at: at(),
-            does: if self.allowed { "allowed" } else { "denied" }.to_owned(),
-            because: self.policy.unwrap_or_else(|| "no policy matches".to_owned()),
-        }];
-        steps.extend(self.asks.into_iter().map(|ask| Step {
-            at: at(),
-            does: "asks somebody else".to_owned(),
-            because: ask,
-        }));
+    /// Whether nothing follows: it refuses, or answers itself.
+    fn ends(&self) -> bool {
+        !self.allowed || self.answer.is_some()
+    }
+
+    fn steps(&self, at: &str) -> Vec<Step> {
+        let policy = self.policy.as_deref().unwrap_or("no policy matches");
+        let does = if self.allowed { "allowed" } else { "denied" };
+        let mut steps = vec![Step::new(at, does, policy)];
+        let asks = self.asks.iter();
+        steps.extend(asks.map(|ask| Step::new(at, "asks somebody else", ask)));
         if self.allowed {
-            steps.push(Step {
-                at: at(),
-                does: "routed".to_owned(),
-                because: self
-                    .route
-                    .unwrap_or_else(|| "no route: to the service itself".to_owned()),
-            });
+            steps.push(self.routed(at));
         }
         steps
+    }
+
+    fn routed(&self, at: &str) -> Step {
+        match (self.answer, &self.route, &self.path) {
+            (Some(status), Some(route), _) => Step::new(at, format!("answers {status} itself"), route),
+            (Some(status), None, _) => Step::new(
+                at,
+                format!("answers {status} itself"),
+                "no rule of the routes that are there takes the request",
+            ),
+            (None, Some(route), _) => Step::new(at, "routed", route),
+            (None, None, Some(_)) => Step::new(at, "routed", "no route: to the service itself"),
+            (None, None, None) => Step::new(
+                at,
+                "goes on",
+                "it is about a connection: METHOD PATH asks about a request",
+            ),
+        }
     }
 }
 

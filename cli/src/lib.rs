@@ -16,7 +16,8 @@
 //! - [`clock`]: times as parts of the mesh write them. [`check`]: what such looks found. [`objects`]: objects of any kind, rendered and live.
 //! - [`waypoint`]: makes, lists, shows and deletes waypoints. [`authz`]: which policies decide about a pod (pure).
 //! - [`token`]: tokens of service accounts. [`bug_report`]: what is to be known of a mesh that is not well, without secrets.
-//! - [`version`]: what runs in which version (pure). [`output`]: tables, JSON and YAML. `tell`: progress, for people.
+//! - [`version`]: what runs in which version (pure). [`metrics`]: what parts count (pure). [`output`]: tables, JSON and YAML.
+//! - `tell`: progress, for people.
 
 pub mod analyze;
 pub mod args;
@@ -30,6 +31,7 @@ pub mod explain;
 pub mod files;
 pub mod install;
 pub mod leftovers;
+pub mod metrics;
 pub mod node;
 pub mod objects;
 pub mod output;
@@ -46,9 +48,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::CommandFactory as _;
-use controlplane_k8s_api::Object;
 
 use analyze::Analysis;
 use args::{AnalyzeArgs, AuthzCommand, Cluster, Command, CommandLine};
@@ -66,7 +67,7 @@ pub fn run(command: &CommandLine) -> ExitCode {
         Ok(done) => done.into(),
         Err(failure) => {
             // Nobody is left to tell where this cannot be written.
-            let _ = writeln!(io::stderr(), "lateen: {failure:#}");
+            let _ = writeln!(io::stderr(), "lateen: {}", failure.line());
             failure.into()
         }
     }
@@ -109,25 +110,28 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             status.view().print(format)?;
             Ok(Done::unless(!status.is_well()))
         }
-        Command::Node(args) if args.what == What::Log => {
-            node::logs(&ask::logging(args, cluster).await?).print(format)?;
-            Ok(Done::Good)
-        }
         Command::Node(args) => {
-            if args.level.is_some() || args.reset {
-                return Err(
-                    anyhow!("--level and --reset are about the log: lateen node log --level debug").into(),
-                );
-            }
-            let page = ask::dump(&args.place, cluster, args.node.as_deref()).await?;
-            let dump = node::Dump::read(&page).map_err(Failure::answer)?;
-            dump.view(args.what, &args.filter).print(format)?;
+            args.check().map_err(Failure::command_line)?;
+            let view = match args.what {
+                What::Log => node::logs(&ask::logging(args, cluster).await?),
+                What::Connections => {
+                    let (page, older) = ask::connections(args, cluster).await?;
+                    let dump = node::Dump::read(&page).map_err(Failure::answer)?;
+                    dump.with(older).view(args.what, &args.filter)
+                }
+                _ => {
+                    let page = ask::dump(&args.place, cluster, args.node.as_deref()).await?;
+                    let dump = node::Dump::read(&page).map_err(Failure::answer)?;
+                    dump.view(args.what, &args.filter)
+                }
+            };
+            view.print(format)?;
             Ok(Done::Good)
         }
         Command::Explain(args) => {
             let explained = ask::explain(args, cluster).await?;
             explained.view().print(format)?;
-            Ok(Done::unless(explained.passes() == explain::Passes::No))
+            Ok(Done::unless(*explained.passes() == explain::Passes::No))
         }
         Command::Precheck(args) => {
             let asked = Asked::connect(cluster).await?;
@@ -152,8 +156,7 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
         }
         Command::Waypoint(what) => waypoint::run::run(what, cluster, format).await,
         Command::Authz(AuthzCommand::Check(args)) => {
-            let page = ask::dump_of_pod(&args.place, cluster, &args.pod).await?;
-            let checked = authz::check(&page, &args.pod)?;
+            let checked = ask::authorizations(args, cluster).await?;
             checked.view().print(format)?;
             Ok(Done::Good)
         }
@@ -168,6 +171,7 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             Ok(Done::Good)
         }
         Command::BugReport(args) => {
+            args.check().map_err(Failure::command_line)?;
             let asked = Asked::connect(cluster).await?;
             bug_report::write(&asked, args, &target(cluster)).await?;
             Ok(Done::Good)
@@ -181,31 +185,18 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
 }
 
 async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analysis> {
+    let config = args.config(&cluster.system);
     let mut objects = validate::Validated::default();
     if !args.files.is_empty() {
         objects = validate::validate(&files::read(&args.files)?);
     }
     if !args.files.is_empty() && !args.use_cluster {
-        return Ok(analyze::analyze(&objects, &args.config()));
+        return Ok(analyze::analyze(&objects, &config));
     }
     let asked = Asked::connect(cluster).await?;
     let objects = objects.over(analyze::cluster::objects(asked.client()).await?);
-    let mut clusters = vec![(
-        cluster
-            .context
-            .clone()
-            .unwrap_or_else(|| "this cluster".to_owned()),
-        {
-            let services = objects
-                .objects
-                .iter()
-                .filter_map(|(_, object)| match &object.value {
-                    Object::Service(service) => Some(service.clone()),
-                    _ => None,
-                });
-            services.collect()
-        },
-    )];
+    let own = cluster.context.as_deref().unwrap_or("this cluster");
+    let mut clusters = vec![(own.to_owned(), analyze::contexts::services(&objects))];
     for context in &args.remote_contexts {
         let there = Cluster {
             context: Some(context.clone()),
@@ -216,11 +207,9 @@ async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analy
             .with_context(|| format!("context {context}"))?;
         clusters.push((context.clone(), analyze::cluster::services(there.client()).await?));
     }
-    let mut found = analyze::analyze(&objects, &args.config());
-    found.add(analyze::live::judge(
-        &analyze::cluster::look(&asked).await?,
-        &objects,
-    ));
+    let mut found = analyze::analyze(&objects, &config);
+    let seen = analyze::cluster::look(&asked).await?;
+    found.add(analyze::live::judge(&seen, &objects, &config));
     found.add(analyze::contexts::compare(&clusters));
     Ok(found)
 }

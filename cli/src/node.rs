@@ -1,4 +1,9 @@
-//! What a node's proxy knows (`/config_dump`, in the shape that upstream's and ours share). Pure.
+//! What a node's proxy knows (`/config_dump`, in the shape that upstream's and ours share), and what passes it by. Pure.
+//!
+//! # Layout
+//! - this file: the page, and its parts as tables. [`older`]: connections that are older than their pod's enrolment.
+
+pub mod older;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +13,7 @@ use serde_json::Value;
 
 use crate::output::{Table, View, list};
 use crate::validate::or_dash;
+use older::Older;
 
 /// What of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,6 +53,7 @@ pub struct Filter {
 pub struct Dump {
     shown: Shown,
     data: Value,
+    older: Older,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -193,7 +200,15 @@ impl Dump {
         Ok(Self {
             shown: Shown::deserialize(page)?,
             data: page.clone(),
+            older: Older::default(),
         })
+    }
+
+    /// The same, with what the node agent says of connections that pass the proxy by.
+    #[must_use]
+    pub fn with(mut self, older: Older) -> Self {
+        self.older = older;
+        self
     }
 
     /// A part of it, for people and programs.
@@ -205,7 +220,7 @@ impl Dump {
             What::Policies => self.policies(filter),
             What::Certificates => self.certificates(filter),
             What::Connections => self.connections(filter),
-            What::All | What::Log => self.counts(),
+            What::All | What::Log => self.counts(filter),
         };
         View {
             table,
@@ -214,31 +229,26 @@ impl Dump {
     }
 
     fn data(&self, what: What, filter: &Filter) -> Value {
+        let part = |key: &str| self.data.get(key).map(|part| filter.part(key, part));
         let key = match what {
-            What::Workloads => "workloads",
+            What::Workloads => WORKLOADS,
             What::Services => "services",
             What::Policies => "policies",
-            What::Certificates => "certificates",
-            What::Connections => "workloadState",
-            What::All | What::Log => return self.data.clone(),
-        };
-        let part = self.data.get(key).cloned().unwrap_or_default();
-        let Value::Array(items) = part else { return part };
-        let text = |item: &Value, key: &str| {
-            item.get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let named = |item: &Value| match what {
-            What::Certificates => filter.takes_identity(&text(item, "identity")),
-            What::Workloads => {
-                filter.takes(&text(item, "namespace"), &text(item, "name"))
-                    && filter.takes_node(&text(item, "node"))
+            What::Certificates => CERTIFICATES,
+            What::Connections => {
+                let mut pods = part(PODS).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+                self.older.add_to(&mut pods, filter, &self.names());
+                return pods;
             }
-            _ => filter.takes(&text(item, "namespace"), &text(item, "name")),
+            What::All | What::Log => {
+                let mut all = self.data.clone();
+                for (key, value) in all.as_object_mut().into_iter().flatten() {
+                    *value = filter.part(key, value);
+                }
+                return all;
+            }
         };
-        items.into_iter().filter(named).collect()
+        part(key).unwrap_or_default()
     }
 
     fn workloads(&self, filter: &Filter) -> Table {
@@ -381,18 +391,30 @@ impl Dump {
                 ]);
             }
         }
+        self.older.rows(&mut table, filter, &self.names());
         table
     }
 
-    fn counts(&self) -> Table {
+    /// The pods of the node, by the uids that the runtime gave them.
+    fn names(&self) -> BTreeMap<String, PodInfo> {
+        let pods = self.shown.workload_state.iter();
+        pods.map(|(uid, pod)| (uid.clone(), pod.info.clone())).collect()
+    }
+
+    fn counts(&self, filter: &Filter) -> Table {
         let mut table = Table::new(["WHAT", "COUNT"]);
-        for (what, count) in [
-            ("workloads", self.shown.workloads.len()),
-            ("services", self.shown.services.len()),
-            ("policies", self.shown.policies.len()),
-            ("certificates", self.shown.certificates.len()),
-            ("pods of the node", self.shown.workload_state.len()),
+        for (what, key) in [
+            ("workloads", WORKLOADS),
+            ("services", "services"),
+            ("policies", "policies"),
+            ("certificates", CERTIFICATES),
+            ("pods of the node", PODS),
         ] {
+            let count = match self.data.get(key).map(|part| filter.part(key, part)) {
+                Some(Value::Array(items)) => items.len(),
+                Some(Value::Object(items)) => items.len(),
+                _ => 0,
+            };
             table.row([what.to_owned(), count.to_string()]);
         }
         table.foot("-o json or -o yaml shows all of it");
@@ -407,6 +429,39 @@ impl Gateway {
 }
 
 impl Filter {
+    /// Whether it names anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.namespace.is_none() && self.name.is_none() && self.workload_node.is_none()
+    }
+
+    /// What is chosen of a part of the page.
+    fn part(&self, key: &str, part: &Value) -> Value {
+        match part {
+            Value::Array(items) if FILTERED.contains(&key) => {
+                let chosen = items.iter().filter(|item| self.takes_item(key, item));
+                chosen.cloned().collect()
+            }
+            Value::Object(pods) if key == PODS => {
+                let chosen = pods.iter().filter(|(_, pod)| {
+                    self.takes(text(&pod["info"], "namespace"), text(&pod["info"], "name"))
+                });
+                Value::Object(chosen.map(|(uid, pod)| (uid.clone(), pod.clone())).collect())
+            }
+            part => part.clone(),
+        }
+    }
+
+    fn takes_item(&self, key: &str, item: &Value) -> bool {
+        match key {
+            CERTIFICATES => self.takes_identity(text(item, "identity")),
+            WORKLOADS => {
+                self.takes(text(item, "namespace"), text(item, "name")) && self.takes_node(text(item, "node"))
+            }
+            _ => self.takes(text(item, "namespace"), text(item, "name")),
+        }
+    }
+
     fn takes(&self, namespace: &str, name: &str) -> bool {
         self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
             && self.name.as_deref().is_none_or(|wanted| wanted == name)
@@ -424,6 +479,17 @@ impl Filter {
         self.takes(namespace, name)
     }
 }
+
+fn text<'a>(item: &'a Value, key: &str) -> &'a str {
+    item.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+const WORKLOADS: &str = "workloads";
+const CERTIFICATES: &str = "certificates";
+/// The pods of the node, by their uids.
+const PODS: &str = "workloadState";
+/// Lists whose items have a name and a namespace, or an identity.
+const FILTERED: [&str; 4] = [WORKLOADS, "services", "policies", CERTIFICATES];
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ pub fn read(yaml: &str) -> anyhow::Result<Vec<Value>> {
     let options = serde_saphyr::options! {
         // YAML 1.2's booleans only: a namespace may be called `on`.
         strict_booleans: true,
+        // An error is one line.
+        with_snippet: false,
     };
     let all: Vec<Value> = serde_saphyr::from_multiple_with_options(yaml, options)
         .context("what helm has of the release is no YAML")?;

@@ -2,9 +2,10 @@
 //!
 //! # Layout
 //! - this file: what the objects look like, and what is said of those that are there; pure.
-//! - [`apply`]: carries it out. [`inspect`]: how they stand, and what they carry out (pure). [`run`]: the commands.
+//! - [`apply`]: carries it out. [`classes`]: whose Gateways are waypoints. [`inspect`]: how they stand, and what they carry out (pure). [`run`]: the commands.
 
 pub mod apply;
+pub mod classes;
 pub mod inspect;
 pub mod run;
 
@@ -136,6 +137,12 @@ impl Found {
     #[must_use]
     pub fn is_waypoint(&self) -> bool {
         CLASSES.contains(&self.spec.gateway_class_name.as_str())
+    }
+
+    /// Its class.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        &self.spec.gateway_class_name
     }
 
     /// Whether the waypoint takes traffic.

@@ -138,6 +138,28 @@ async fn a_wrong_command_line_is_told_from_a_mesh_that_is_not_well() {
         Some(2)
     );
     assert_eq!(lateen(&["nonsense"]).await.status.code(), Some(2));
+    for (wrong, remedy) in [
+        (
+            &["node", "workloads", "--level", "debug"][..],
+            "lateen node log --level debug",
+        ),
+        (&["node", "services", "--reset"], "lateen node log"),
+        (&["node", "log", "-n", "shop"], "--node"),
+        (
+            &["node", "connections", "--workload-node", "n"],
+            "lateen node workloads",
+        ),
+        (
+            &["explain", "a/b", "c:80", "GET", "/", "--claims", "[]"],
+            "JSON object",
+        ),
+        (&["explain", "a/b", "c:80", "--claims", "{}"], "PATH"),
+    ] {
+        // Nobody is asked first.
+        let output = lateen(&[wrong, &["--url", "http://127.0.0.1:1"]].concat()).await;
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", err(&output));
+        assert!(err(&output).contains(remedy), "{wrong:?}: {}", err(&output));
+    }
     let output = lateen(&["completion", "bash"]).await;
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("lateen"));
@@ -190,6 +212,20 @@ async fn the_version_is_told_without_a_mesh_unless_the_mesh_has_to_answer() {
     .await;
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("9.9.9"), "{}", out(&output));
+    // A control plane has no such dump; it says its version in a line.
+    let line = json!("8.8.8-abc-release");
+    let output = serving("/version", line, async |url| {
+        lateen(&["version", "--url", &url, "-o", "json"]).await
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let said: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert!(
+        said["controlPlane"][0]["version"]
+            .as_str()
+            .is_some_and(|version| version.contains("8.8.8")),
+        "{said}"
+    );
 }
 
 /// A cluster with one release, from which a helm that does nothing but talk removes it.

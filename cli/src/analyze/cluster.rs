@@ -22,8 +22,20 @@ use crate::validate::{Fault, Validated};
 /// # Errors
 /// Fails with what is wrong with the way or our rights; what some objects refer to need not be readable.
 pub async fn objects(client: &KubeClient) -> anyhow::Result<Validated> {
+    objects_of(client, |_| true).await
+}
+
+/// The same without Secrets, which are not even asked for: what refers to one then finds none.
+///
+/// # Errors
+/// Fails as [`objects`] does.
+pub async fn objects_without_secrets(client: &KubeClient) -> anyhow::Result<Validated> {
+    objects_of(client, |watched| watched.kind != Kind::Secret).await
+}
+
+async fn objects_of(client: &KubeClient, wanted: impl Fn(&Watched) -> bool) -> anyhow::Result<Validated> {
     let mut all = Validated::default();
-    for watched in WATCHED {
+    for watched in WATCHED.iter().filter(|watched| wanted(watched)) {
         take_all(client, watched, &mut all).await?;
     }
     for makers in [&DEPLOYMENTS, &STATEFUL_SETS, &DAEMON_SETS] {
@@ -43,18 +55,21 @@ pub async fn objects(client: &KubeClient) -> anyhow::Result<Validated> {
 /// # Errors
 /// Fails with what is wrong with the way or our rights.
 pub async fn services(client: &KubeClient) -> anyhow::Result<Vec<Service>> {
+    Ok(super::contexts::services(
+        &found(client, Kind::Service, None).await?,
+    ))
+}
+
+/// The objects of a kind, in a namespace or in all.
+///
+/// # Errors
+/// Fails with what is wrong with the way or our rights.
+pub async fn found(client: &KubeClient, kind: Kind, namespace: Option<&str>) -> anyhow::Result<Validated> {
     let mut all = Validated::default();
-    for watched in WATCHED.iter().filter(|watched| watched.kind == Kind::Service) {
-        take_all(client, watched, &mut all).await?;
+    for watched in WATCHED.iter().filter(|watched| watched.kind == kind) {
+        take_within(client, watched, namespace, &mut all).await?;
     }
-    let services = all
-        .objects
-        .into_iter()
-        .filter_map(|(_, object)| match object.value {
-            Object::Service(service) => Some(service),
-            _ => None,
-        });
-    Ok(services.collect())
+    Ok(all)
 }
 
 /// Every PeerAuthentication, and one Pod.
@@ -77,6 +92,15 @@ pub async fn authentications(client: &KubeClient, pod: &ObjectName) -> anyhow::R
 }
 
 async fn take_all(client: &KubeClient, watched: &Watched, all: &mut Validated) -> anyhow::Result<()> {
+    take_within(client, watched, None, all).await
+}
+
+async fn take_within(
+    client: &KubeClient,
+    watched: &Watched,
+    namespace: Option<&str>,
+    all: &mut Validated,
+) -> anyhow::Result<()> {
     let served = client
         .served_versions(watched.group().name(), watched.plural)
         .await;
@@ -84,7 +108,11 @@ async fn take_all(client: &KubeClient, watched: &Watched, all: &mut Validated) -
     let Some(version) = watched.version(&served) else {
         return Ok(());
     };
-    let found: Vec<RawObject> = match client.list(&watched.selection(version)).await {
+    let selection = match namespace {
+        Some(namespace) => watched.selection(version).in_namespace(namespace),
+        None => watched.selection(version),
+    };
+    let found: Vec<RawObject> = match client.list(&selection).await {
         Err(KubeError::Forbidden(_)) if watched.need == Need::IfAllowed => Vec::new(),
         found => found.with_context(|| watched.plural)?,
     };
@@ -117,12 +145,16 @@ pub async fn look(cluster: &Asked) -> anyhow::Result<Seen> {
     let client = cluster.client();
     let mut dumps = BTreeMap::new();
     let mut listeners = Vec::new();
+    let mut metrics = BTreeMap::new();
     for pod in cluster.ztunnels().await.unwrap_or_default() {
         let page = cluster.page(&pod, ask::ADMIN, "/config_dump").await;
         if let Ok(page) = page
             && let Ok(page) = serde_json::from_slice(&page)
         {
             dumps.insert(pod.node().to_owned(), page);
+        }
+        if let Ok(page) = cluster.page(&pod, ask::STATS, "/metrics").await {
+            metrics.insert(pod.node().to_owned(), String::from_utf8_lossy(&page).into_owned());
         }
         // Older ones, and upstream's, have no such page.
         let page = cluster.page(&pod, ask::ADMIN, "/listeners").await;
@@ -147,6 +179,7 @@ pub async fn look(cluster: &Asked) -> anyhow::Result<Seen> {
         network_policies: list(client, &NETWORK_POLICIES, None, None).await?,
         pods: list(client, &PODS, None, None).await?,
         dumps,
+        metrics,
         listeners,
         webhooks,
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?,

@@ -82,6 +82,10 @@ pub enum Code {
     FutureUnsupportedGatewayApiVersion,
     /// Plaintext is refused, and a pod of that namespace is not in the mesh, so nothing of the kind holds for it.
     StrictOutsideMesh,
+    /// Plaintext was refused at a workload that demands mutual TLS: some of its clients are outside of the mesh.
+    StrictRefusesPlaintext,
+    /// A kind of Gateway API is there in versions that are not read, or of a release that is not supported any more.
+    GatewayApiCrdVersionBelowMinimum,
 }
 
 /// A code that does not exist.
@@ -91,7 +95,7 @@ pub struct UnknownCode;
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::ReferencedResourceNotFound,
         Self::SchemaValidationError,
         Self::NoMatchingWorkloadsFound,
@@ -123,6 +127,8 @@ impl Code {
         Self::MultiClusterInconsistentService,
         Self::FutureUnsupportedGatewayApiVersion,
         Self::StrictOutsideMesh,
+        Self::StrictRefusesPlaintext,
+        Self::GatewayApiCrdVersionBelowMinimum,
     ];
 
     /// What it is suppressed by.
@@ -191,7 +197,11 @@ impl Code {
             Self::FutureUnsupportedGatewayApiVersion => {
                 ("IST0172", "FutureUnsupportedGatewayAPIVersion", Level::Warning)
             }
+            Self::GatewayApiCrdVersionBelowMinimum => {
+                ("IST0176", "GatewayAPICRDVersionBelowMinimum", Level::Warning)
+            }
             Self::StrictOutsideMesh => ("LAT0010", "StrictOutsideMesh", Level::Warning),
+            Self::StrictRefusesPlaintext => ("LAT0011", "StrictRefusesPlaintext", Level::Warning),
         }
     }
 }

@@ -2,9 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use controlplane_k8s_api::Object;
 use controlplane_k8s_api::service::{Service, ServicePort};
 
 use super::{Code, Said};
+use crate::validate::Validated;
+
+/// The Services among some objects.
+#[must_use]
+pub fn services(objects: &Validated) -> Vec<Service> {
+    let services = objects
+        .objects
+        .iter()
+        .filter_map(|(_, object)| match &object.value {
+            Object::Service(service) => Some(service.clone()),
+            _ => None,
+        });
+    services.collect()
+}
 
 /// Compares the Services of clusters, each with its name. The first is the one that the others are compared with.
 #[must_use]

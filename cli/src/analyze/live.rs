@@ -1,24 +1,26 @@
 //! What only a running mesh shows. Pure: what was seen goes in, messages come out.
 //!
 //! # Layout
-//! - this file: tunnels, proxies and the cluster itself. `webhooks`: what an Istio left. `listeners`: ports that are open to
-//!   nobody.
+//! - this file: proxies and the cluster itself. `network`: NetworkPolicies before tunnels. `strict`: mutual TLS that is demanded
+//!   in vain, or of whoever has none. `gateway_api`: its CRDs. `webhooks`: what an Istio left. `listeners`: ports that are open
+//!   to nobody.
 
+mod gateway_api;
 mod listeners;
+mod network;
+mod strict;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use controlplane_k8s_api::security::MutualTlsMode;
-use controlplane_k8s_api::{Group, Object};
-use controlplane_kube::resources::WATCHED;
+use controlplane_index::MeshConfig;
 use serde_json::Value;
 
 use super::{Code, Said};
 use crate::check::Verdict;
 use crate::clock::seconds;
-use crate::precheck::{Crd, Facts, Wanted, precheck};
+use crate::precheck::{Facts, Wanted, precheck};
 use crate::validate::Validated;
 
 /// What was seen.
@@ -34,6 +36,8 @@ pub struct Seen {
     pub pods: Vec<Value>,
     /// What the ztunnel of each node knows (`/config_dump`), by the node's name.
     pub dumps: BTreeMap<String, Value>,
+    /// What the ztunnel of each node counts (`/metrics`), by the node's name.
+    pub metrics: BTreeMap<String, String>,
     /// Where the pods of each node listen (`/listeners` of its ztunnel).
     pub listeners: Vec<Value>,
     /// Configurations of webhooks, of both kinds.
@@ -44,15 +48,15 @@ pub struct Seen {
 
 /// Judges.
 #[must_use]
-pub fn judge(seen: &Seen, objects: &Validated) -> Vec<Said> {
+pub fn judge(seen: &Seen, objects: &Validated, config: &MeshConfig) -> Vec<Said> {
     let mut said = Vec::new();
     said.extend(cluster(seen));
-    said.extend(network_policies(seen));
+    said.extend(network::judge(&seen.network_policies, &seen.pods));
     said.extend(not_served(seen));
     said.extend(certificates(seen));
-    said.extend(strict(seen, objects));
+    said.extend(strict::judge(seen, objects, config));
     said.extend(rights(seen));
-    said.extend(later_gateway_api(seen));
+    said.extend(gateway_api::judge(&seen.facts.crds));
     said.extend(webhooks::judge(&seen.webhooks, objects));
     said.extend(listeners::judge(&seen.listeners, objects));
     said
@@ -86,33 +90,6 @@ fn rights(seen: &Seen) -> Vec<Said> {
     said.collect()
 }
 
-/// Kinds of Gateway API that are there in versions only that came before `v1`.
-fn later_gateway_api(seen: &Seen) -> Vec<Said> {
-    let read = |crd: &&Crd| {
-        let mut kinds = WATCHED.iter();
-        kinds.any(|kind| kind.group().name() == crd.spec.group && kind.plural == crd.spec.names.plural)
-    };
-    let crds = seen.facts.crds.iter();
-    let crds = crds
-        .filter(|crd| crd.spec.group == Group::Gateway.name())
-        .filter(read);
-    let old = crds.filter_map(|crd| {
-        let served = crd.spec.versions.iter().filter(|version| version.served);
-        let served: Vec<&str> = served.map(|version| version.name.as_str()).collect();
-        let understood = served.iter().any(|version| Group::Gateway.versions().contains(version));
-        (understood && !served.contains(&"v1")).then(|| {
-            let text = format!(
-                "spec.versions: {} is served, and v1 is not; a later version of the mesh will read v1 only: upgrade the CRDs of \
-                 Gateway API (https://gateway-api.sigs.k8s.io/guides/#installing-gateway-api)",
-                served.join(", ")
-            );
-            let object = format!("CustomResourceDefinition {}", crd.metadata.name);
-            (Code::FutureUnsupportedGatewayApiVersion, object, text)
-        })
-    });
-    old.collect()
-}
-
 /// What is told before an installation, as far as it matters afterwards.
 fn cluster(seen: &Seen) -> Vec<Said> {
     let wanted = Wanted {
@@ -136,51 +113,6 @@ fn cluster(seen: &Seen) -> Vec<Said> {
         ))
     });
     said.collect()
-}
-
-/// NetworkPolicies that select pods of the mesh and do not let its tunnels in.
-fn network_policies(seen: &Seen) -> Vec<Said> {
-    let blocking = seen.network_policies.iter().filter_map(|policy| {
-        let namespace = text(&policy["metadata"]["namespace"]);
-        let spec = &policy["spec"];
-        let types = spec["policyTypes"].as_array();
-        // Ingress is always one of them where nothing is said.
-        let ingress = types.is_none_or(|types| types.iter().any(|kind| kind == "Ingress"));
-        if !ingress || lets_in(spec) {
-            return None;
-        }
-        let pod = seen.pods.iter().find(|pod| {
-            text(&pod["metadata"]["namespace"]) == namespace
-                && is_captured(pod)
-                && selects(&spec["podSelector"], &pod["metadata"]["labels"])
-        })?;
-        let name = text(&policy["metadata"]["name"]);
-        let text = format!(
-            "it selects pods of the mesh, such as {}, and lets nobody in at port 15008, where the mesh's tunnels end; add \
-             an ingress rule for TCP 15008",
-            text(&pod["metadata"]["name"])
-        );
-        Some((Code::NetworkPolicyBlocksTunnels, format!("NetworkPolicy {namespace}/{name}"), text))
-    });
-    blocking.collect()
-}
-
-/// Whether some rule for what comes in admits the port of tunnels.
-fn lets_in(spec: &Value) -> bool {
-    let rules = spec["ingress"].as_array().map_or(&[][..], Vec::as_slice);
-    rules
-        .iter()
-        .any(|rule| match rule["ports"].as_array().map(Vec::as_slice) {
-            None | Some([]) => true,
-            Some(ports) => ports.iter().any(|port| {
-                let tcp = port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP");
-                let from = port["port"].as_u64();
-                let to = port["endPort"].as_u64().or(from);
-                let within = from.is_none_or(|from| from <= TUNNELS && to.is_some_and(|to| TUNNELS <= to));
-                // A name is that of a container's port, and no container has this one.
-                tcp && within && !port["port"].is_string()
-            }),
-        })
 }
 
 pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
@@ -261,42 +193,6 @@ fn certificates(seen: &Seen) -> Vec<Said> {
     said
 }
 
-/// Pods for which STRICT means nothing, since nobody looks at what comes to them.
-fn strict(seen: &Seen, objects: &Validated) -> Vec<Said> {
-    let namespaces: BTreeMap<&str, &str> = objects
-        .objects
-        .iter()
-        .filter_map(|(_, object)| match &object.value {
-            Object::PeerAuthentication(policy)
-                if policy.spec.selector.is_none()
-                    && policy
-                        .spec
-                        .mtls
-                        .is_some_and(|mtls| mtls.mode == MutualTlsMode::Strict) =>
-            {
-                Some((&*policy.metadata.namespace, &*policy.metadata.name))
-            }
-            _ => None,
-        })
-        .collect();
-    let outside = seen.pods.iter().filter_map(|pod| {
-        let (namespace, name) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
-        let policy = namespaces.get(namespace)?;
-        let host = pod["spec"]["hostNetwork"] == true;
-        let waypoint = !pod["metadata"]["labels"][super::objects::GATEWAY_NAME].is_null();
-        let own = namespace == seen.system;
-        let running = pod["status"]["phase"] == "Running";
-        (running && !host && !waypoint && !own && !is_captured(pod)).then(|| {
-            let text = format!(
-                "PeerAuthentication {namespace}/{policy} demands mutual TLS, and this pod is not in the mesh: it takes plaintext \
-                 from everybody; label its namespace istio.io/dataplane-mode=ambient"
-            );
-            (Code::StrictOutsideMesh, format!("Pod {namespace}/{name}"), text)
-        })
-    });
-    outside.collect()
-}
-
 fn is_captured(pod: &Value) -> bool {
     pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
 }
@@ -305,8 +201,5 @@ pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// HBONE.
-const TUNNELS: u64 = 15008;
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,14 +11,15 @@ use controlplane_k8s_api::object::Metadata;
 use controlplane_k8s_api::security::AuthorizationPolicySpec;
 
 use super::{Code, Said, selector};
-use crate::waypoint::CLASSES;
+use crate::waypoint::classes::Classes;
 
 /// Judges.
 pub(super) fn judge(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
     let mesh = mesh(objects, config);
+    let classes = Classes::among(objects.iter().copied());
     let mut said = Vec::new();
-    said.extend(words(objects));
-    said.extend(waypoint_selectors(objects));
+    said.extend(words(objects, &classes));
+    said.extend(waypoint_selectors(objects, &classes));
     said.extend(entries(objects));
     said.extend(without_address(objects));
     said.extend(principals(objects, config, mesh));
@@ -40,11 +41,11 @@ fn mesh<'a>(objects: &[&'a Object], config: &MeshConfig) -> Option<&'a MeshConfi
 }
 
 /// Labels whose words are few.
-fn words(objects: &[&Object]) -> Vec<Said> {
+fn words(objects: &[&Object], classes: &Classes) -> Vec<Said> {
     let unknown = objects.iter().filter_map(|object| {
         let (label, known): (&str, &[&str]) = match object {
             Object::Namespace(_) | Object::Pod(_) => (MODE, &["ambient", "none"]),
-            Object::Gateway(gateway) if CLASSES.contains(&&*gateway.spec.gateway_class_name) => {
+            Object::Gateway(gateway) if classes.is_waypoint(&gateway.spec.gateway_class_name) => {
                 (FOR, &["service", "workload", "all", "none"])
             }
             _ => return None,
@@ -59,11 +60,11 @@ fn words(objects: &[&Object]) -> Vec<Said> {
 }
 
 /// A policy is attached to a waypoint by reference, never by the labels of its pods.
-fn waypoint_selectors(objects: &[&Object]) -> Vec<Said> {
+fn waypoint_selectors(objects: &[&Object], classes: &Classes) -> Vec<Said> {
     let waypoints: Vec<&Metadata> = objects
         .iter()
         .filter_map(|object| match object {
-            Object::Gateway(gateway) if CLASSES.contains(&&*gateway.spec.gateway_class_name) => {
+            Object::Gateway(gateway) if classes.is_waypoint(&gateway.spec.gateway_class_name) => {
                 Some(&gateway.metadata)
             }
             _ => None,

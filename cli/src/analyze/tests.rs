@@ -128,6 +128,30 @@ fn messages_can_be_asked_for_one_namespace() {
     assert_eq!(texts, ["b", "a"]);
 }
 
+#[test]
+fn messages_about_other_namespaces_can_be_left_out() {
+    let mut found = analysis(SHOP);
+    found.add(vec![
+        (Code::Conflict, "Service shop/cart".into(), "a".into()),
+        (Code::HiddenNamespace, "Namespace other".into(), "b".into()),
+        (Code::Conflict, "Service other/cart".into(), "c".into()),
+        (Code::UnsupportedKubernetesVersion, "cluster".into(), "d".into()),
+        (
+            Code::InvalidWebhook,
+            "MutatingWebhookConfiguration w".into(),
+            "e".into(),
+        ),
+    ]);
+    let within = found.within(|namespace| namespace == "shop");
+    let mut texts: Vec<&str> = within
+        .messages()
+        .iter()
+        .map(|message| message.text.as_str())
+        .collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["a", "d", "e"]);
+}
+
 pub(super) fn said(text: &str, code: Code) -> Vec<(String, String)> {
     let analysis = analysis(text);
     let about = analysis.messages().iter().filter(|message| message.code == code);
@@ -154,6 +178,11 @@ spec: {selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: w}}, rul
     assert!(found[0].1.contains("targetRefs"), "{found:?}");
     let elsewhere = policy.replace("istio-waypoint", "other");
     assert_eq!(said(&format!("{SHOP}{elsewhere}"), Code::IneffectiveSelector), []);
+    // A class of somebody's own that our controller serves.
+    let class = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: other}\n\
+                 spec: {controllerName: istio.io/mesh-controller}\n";
+    let own = format!("{SHOP}{elsewhere}{class}");
+    assert_eq!(said(&own, Code::IneffectiveSelector).len(), 1);
 }
 
 #[test]

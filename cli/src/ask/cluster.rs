@@ -201,6 +201,20 @@ impl Asked {
         self.request(Method::GET, &pod.name(), port, path).await
     }
 
+    /// A page of a node agent. Older ones serve all of theirs where their metrics are.
+    ///
+    /// # Errors
+    /// Fails when nobody answers, or not with the page.
+    pub async fn agents_page(&self, agent: &Pod, path: &str) -> anyhow::Result<Vec<u8>> {
+        match self.page(agent, super::AGENT_ADMIN_PORT, path).await {
+            Ok(page) => Ok(page),
+            Err(why) => {
+                let older = self.page(agent, super::MONITORING, path).await;
+                older.map_err(|_| why)
+            }
+        }
+    }
+
     /// A page of the pod of this name.
     ///
     /// # Errors

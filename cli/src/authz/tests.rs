@@ -12,6 +12,8 @@ fn page() -> Value {
             {"name": "cart", "namespace": "shop", "waypoint": {"destination": "shop/waypoint.shop.svc.cluster.local"},
              "endpoints": {"K//Pod/shop/cart-1": {"status": "Healthy"}}},
             {"name": "other", "namespace": "shop", "endpoints": {}},
+            {"name": "waypoint", "namespace": "shop", "hostname": "waypoint.shop.svc.cluster.local",
+             "endpoints": {"K//Pod/shop/waypoint-1": {}, "K/networking.istio.io/WorkloadEntry/shop/vm": {}}},
         ],
         "policies": [
             policy("istio-system", "mesh-wide", "Global", "Deny"),
@@ -39,6 +41,26 @@ fn a_pod_has_the_policies_of_the_mesh_of_its_namespace_and_its_own() {
         text.contains("Service shop/cart has a waypoint, shop/waypoint.shop.svc.cluster.local"),
         "{text}"
     );
+}
+
+#[test]
+fn the_proxies_of_its_waypoints_are_known_and_their_policies_stand_beside_ztunnels() {
+    let mut checked = check(&page(), "shop/cart-1").expect("it is known");
+    let waypoint = &mut checked.waypoints_mut()[0];
+    assert_eq!(
+        waypoint.proxies,
+        [mesh_kube::ObjectName::new("shop", "waypoint-1")]
+    );
+    waypoint.said = Said::read(&json!({"authorizations": [
+        {"policy": "AuthorizationPolicy/shop/readers", "action": "Allow", "targets": [{"name": "gateway shop/waypoint"}],
+         "rules": ["to methods=GET"]}]}));
+    let view = checked.view();
+    let text = view.table.text();
+    assert!(
+        text.contains("ztunnel ") && text.contains("shop/readers") && text.contains("to methods=GET"),
+        "{text}"
+    );
+    assert_eq!(view.data["waypoints"][0]["policies"][0]["action"], "Allow");
 }
 
 #[test]

@@ -71,6 +71,67 @@ fn filters_hold_for_the_table_and_for_the_data() {
     );
 }
 
+/// `--name` and `-n` hold for everything that is printed, in whichever form.
+#[test]
+fn every_part_of_the_page_is_filtered() {
+    let of = |namespace: &str, name: &str| Filter {
+        namespace: Some(namespace.into()),
+        name: Some(name.into()),
+        ..Filter::default()
+    };
+    let (here, elsewhere) = (("shop", "cart"), ("data", "db"));
+    for (what, (namespace, name), count) in [
+        (What::Services, here, 1),
+        (What::Services, elsewhere, 0),
+        (What::Policies, ("shop", "deny"), 1),
+        (What::Policies, elsewhere, 0),
+    ] {
+        let view = dump().view(what, &of(namespace, name));
+        assert_eq!(view.data.as_array().map(Vec::len), Some(count), "{what:?} {name}");
+        let lines = view.table.text().lines().count();
+        assert_eq!(lines, count + 1, "{what:?} {name}: {}", view.table.text());
+    }
+    let connections = dump().view(What::Connections, &of("shop", "cart-1"));
+    let uids: Vec<&String> = connections.data.as_object().expect("pods").keys().collect();
+    assert_eq!(uids, ["uid-1"]);
+    let all = dump().view(What::All, &of("data", "db-0"));
+    for (part, count) in [
+        ("workloads", 1),
+        ("services", 0),
+        ("policies", 0),
+        ("certificates", 0),
+    ] {
+        assert_eq!(all.data[part].as_array().map(Vec::len), Some(count), "{part}");
+    }
+    assert!(all.data["workloadState"]["uid-2"].is_object());
+    assert!(all.data["workloadState"]["uid-1"].is_null());
+    let text = all.table.text();
+    assert!(
+        text.contains("workloads          1\n") && text.contains("services           0\n"),
+        "{text}"
+    );
+    // What has no names stays as it is.
+    let everything = dump().view(What::All, &Filter::default());
+    assert_eq!(everything.data["services"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn connections_of_before_the_enrolment_stand_beside_those_of_the_proxy() {
+    let older = Older::read(&json!({"uid-1": [{"local": "10.1.0.2:80", "remote": "10.9.0.1:7"}]}));
+    let view = dump()
+        .with(older.expect("the page"))
+        .view(What::Connections, &Filter::default());
+    let text = view.table.text();
+    assert!(
+        text.contains("Inbound") && text.contains("Outside the mesh"),
+        "{text}"
+    );
+    assert_eq!(
+        view.data["uid-1"]["olderThanEnrolment"][0]["remote"],
+        "10.9.0.1:7"
+    );
+}
+
 #[test]
 fn services_count_the_endpoints_that_are_healthy() {
     assert!(

@@ -5,7 +5,7 @@ use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Found, apply};
+use super::{Found, classes};
 use crate::ask;
 use crate::ask::cluster::{Asked, GATEWAY_NAME, PODS};
 use crate::objects::list;
@@ -182,7 +182,7 @@ pub fn routes(all: &[Carried]) -> View {
 /// Fails with what is wrong with the way or our rights, and when one that is named is not there.
 pub async fn look(cluster: &Asked, namespace: &str, names: &[String]) -> anyhow::Result<Vec<Seen>> {
     let client = cluster.client();
-    let mut waypoints = apply::list(client, Some(namespace)).await?;
+    let mut waypoints = classes::waypoints(client, Some(namespace)).await?;
     if !names.is_empty() {
         waypoints.retain(|waypoint| names.contains(&waypoint.name().name));
     }

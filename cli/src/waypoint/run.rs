@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use mesh_kube::{KubeClient, ObjectName};
 use serde_json::json;
 
-use super::{Wanted, apply, inspect, view};
+use super::{Wanted, apply, classes, inspect, view};
 use crate::args::{Cluster, WaypointApplyArgs, WaypointCommand};
 use crate::ask;
 use crate::ask::cluster::Asked;
@@ -49,7 +49,8 @@ pub async fn run(what: &WaypointCommand, cluster: &Cluster, format: Format) -> R
         }
         WaypointCommand::List(args) => {
             let namespace = args.namespace.as_deref().unwrap_or(own);
-            let found = apply::list(client, Some(namespace).filter(|_| !args.all_namespaces)).await?;
+            let within = Some(namespace).filter(|_| !args.all_namespaces);
+            let found = classes::waypoints(client, within).await?;
             view(&found).print(format)?;
         }
         WaypointCommand::Status(args) => {

@@ -111,7 +111,9 @@ impl Lateen {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command(&self.program);
         command.args(arguments).arg("--kubeconfig").arg(&self.config);
-        if let Some("install" | "upgrade" | "uninstall" | "precheck" | "verify-install") = arguments.first().copied() {
+        if let Some("install" | "upgrade" | "uninstall" | "precheck" | "verify-install") =
+            arguments.first().copied()
+        {
             command.arg("--helm").arg(&self.helm);
         }
         at_home(command)

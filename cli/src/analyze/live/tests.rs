@@ -1,10 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::files::Source;
-use crate::validate::validate;
 
-fn pod(name: &str, captured: bool) -> Value {
+pub(in crate::analyze) fn pod(name: &str, captured: bool) -> Value {
     let annotations = if captured {
         json!({"ambient.istio.io/redirection": "enabled"})
     } else {
@@ -15,7 +13,7 @@ fn pod(name: &str, captured: bool) -> Value {
 }
 
 /// A cluster in which all is well: both pods are in the mesh and served.
-fn seen() -> Seen {
+pub(in crate::analyze) fn seen() -> Seen {
     let state = |name: &str| json!({"state": "Up", "info": {"name": name, "namespace": "shop"}});
     let certificate = json!({"identity": "spiffe://cluster.local/ns/shop/sa/cart", "certChain": [
         {"validFrom": "1970-01-01T00:00:00Z", "expirationTime": "1970-01-02T00:00:00Z"}]});
@@ -35,8 +33,12 @@ fn seen() -> Seen {
     }
 }
 
+fn judged(seen: &Seen) -> Vec<Said> {
+    judge(seen, &Validated::default(), &MeshConfig::default())
+}
+
 fn of(seen: &Seen, code: Code) -> Vec<String> {
-    let said = judge(seen, &Validated::default()).into_iter();
+    let said = judged(seen).into_iter();
     said.filter(|(found, ..)| *found == code)
         .map(|(_, object, _)| object)
         .collect()
@@ -53,7 +55,7 @@ fn blocked(spec: Value) -> Vec<String> {
 
 #[test]
 fn a_mesh_that_is_well_gives_nothing_but_the_missing_gateway_api() {
-    let said = judge(&seen(), &Validated::default());
+    let said = judged(&seen());
     let codes: Vec<Code> = said.iter().map(|(code, ..)| *code).collect();
     assert_eq!(codes, [Code::UnsupportedGatewayApiVersion], "{said:?}");
 }
@@ -105,28 +107,6 @@ fn a_certificate_with_a_quarter_of_its_life_left_should_have_been_renewed() {
 }
 
 #[test]
-fn strict_says_nothing_about_pods_that_are_not_in_the_mesh() {
-    let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: shop}\n\
-        spec: {mtls: {mode: STRICT}}\n";
-    let objects = validate(&[Source {
-        name: String::new(),
-        text: text.into(),
-    }]);
-    let mut seen = seen();
-    seen.pods.push(pod("outside", false));
-    let mut host = pod("host", false);
-    host["spec"]["hostNetwork"] = true.into();
-    seen.pods.push(host);
-    let said = judge(&seen, &objects);
-    let strict: Vec<&str> = said
-        .iter()
-        .filter(|(code, ..)| *code == Code::StrictOutsideMesh)
-        .map(|(_, object, _)| object.as_str())
-        .collect();
-    assert_eq!(strict, ["Pod shop/outside"]);
-}
-
-#[test]
 fn missing_rights_are_told_before_an_installation_and_not_after() {
     let mut seen = seen();
     let right = crate::precheck::Right {
@@ -137,7 +117,7 @@ fn missing_rights_are_told_before_an_installation_and_not_after() {
     };
     assert_eq!(of(&seen, Code::InsufficientPermissions), Vec::<String>::new());
     seen.facts.denied = vec![right];
-    let said = judge(&seen, &Validated::default());
+    let said = judged(&seen);
     let text = said
         .iter()
         .find(|(code, ..)| *code == Code::InsufficientPermissions);
@@ -154,38 +134,4 @@ fn missing_rights_are_told_before_an_installation_and_not_after() {
         },
     }];
     assert_eq!(of(&seen, Code::InsufficientPermissions), Vec::<String>::new());
-}
-
-#[test]
-fn kinds_of_gateway_api_that_are_there_in_older_versions_only_are_told() {
-    let crd = |plural: &str, versions: &[(&str, bool)]| {
-        let versions: Vec<Value> = versions
-            .iter()
-            .map(|(name, served)| json!({"name": name, "served": served}))
-            .collect();
-        serde_json::from_value(json!({
-            "metadata": {"name": format!("{plural}.gateway.networking.k8s.io")},
-            "spec": {"group": "gateway.networking.k8s.io", "names": {"plural": plural, "kind": plural}, "versions": versions},
-        }))
-        .expect("a CRD")
-    };
-    let of_crd = |crd| {
-        let mut seen = seen();
-        seen.facts.crds = vec![crd];
-        of(&seen, Code::FutureUnsupportedGatewayApiVersion)
-    };
-    let named = ["CustomResourceDefinition referencegrants.gateway.networking.k8s.io"];
-    assert_eq!(of_crd(crd("referencegrants", &[("v1beta1", true)])), named);
-    assert_eq!(
-        of_crd(crd("referencegrants", &[("v1beta1", true), ("v1", false)])),
-        named
-    );
-    for fine in [
-        crd("referencegrants", &[("v1beta1", true), ("v1", true)]),
-        // Of versions that nobody here understands another message tells.
-        crd("referencegrants", &[("v7", true)]),
-        crd("udproutes", &[("v1alpha2", true)]),
-    ] {
-        assert_eq!(of_crd(fine), Vec::<String>::new());
-    }
 }

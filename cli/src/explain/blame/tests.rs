@@ -1,5 +1,5 @@
 use super::*;
-use crate::explain::{Explained, Passes};
+use crate::explain::{Beside, Explained, Passes};
 use crate::files::Source;
 use crate::validate::validate;
 
@@ -89,8 +89,16 @@ fn every_level_is_named_with_its_object_field_and_remedy_and_a_waypoint_in_betwe
             let known = known(&(objects + CART));
             assert!(is_about(&denial, &known.config));
             let blame = known.blame(&denial).expect("an object");
-            let explained = Explained::of(&page, None, Some(blame)).expect("the page");
-            assert_eq!(explained.passes(), Passes::No, "{level}");
+            let explained = Explained::of(
+                &page,
+                None,
+                Beside {
+                    blame: Some(blame),
+                    ..Beside::default()
+                },
+            )
+            .expect("the page");
+            assert_eq!(*explained.passes(), Passes::No, "{level}");
             let view = explained.view();
             assert_eq!(view.data["refusedBy"]["object"], object, "{level}");
             assert_eq!(view.data["refusedBy"]["level"], level);
@@ -125,7 +133,7 @@ fn a_policy_that_somebody_wrote_is_not_taken_for_a_peer_authentication() {
     let known = known(&(peer("shop", "here", "mtls: {mode: STRICT}") + CART));
     assert!(!is_about(&denial, &known.config));
     assert_eq!(known.blame(&denial), None);
-    let text = Explained::of(&page, None, None)
+    let text = Explained::of(&page, None, Beside::default())
         .expect("the page")
         .view()
         .table

@@ -52,7 +52,8 @@ pub const EXTENDED_FEATURES: [&str; 14] = [
 ];
 
 /// Who makes the Gateways of a class, if that is us: by the class itself, else by its well-known name.
-pub(crate) fn controller(name: &str, class: Option<&GatewayClass>) -> Option<&'static str> {
+#[must_use]
+pub fn controller(name: &str, class: Option<&GatewayClass>) -> Option<&'static str> {
     let of_class = |class: &GatewayClass| {
         let ours = |known: &&WaypointClass| *known.controller == *class.spec.controller_name;
         CLASSES.iter().find(ours)
