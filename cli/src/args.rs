@@ -36,6 +36,9 @@ pub enum Command {
     /// Look at all objects of some files, or of a cluster, together: does each do what its author meant?
     Analyze(AnalyzeArgs),
     /// Show how each proxy stands with the control plane: what it was sent, took and refused.
+    ///
+    /// Exits with 1 where a proxy refuses something, has not answered for 10 s what it was sent (STALE for a moment is how every
+    /// change goes), or has a certificate that has ended.
     Status(StatusArgs),
     /// Show what a node's proxy knows.
     Node(NodeArgs),

@@ -12,6 +12,7 @@ use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::clock::{seconds, span};
 use crate::output::{Table, View};
 
 /// Every proxy that is connected.
@@ -47,6 +48,8 @@ struct Proxy {
 struct Pushed {
     #[serde(default)]
     sent_time: Option<String>,
+    #[serde(default)]
+    last_refusal_time: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -60,11 +63,22 @@ struct Node {
 #[derive(Clone, Debug, Deserialize)]
 struct Subscription {
     type_url: String,
+    /// Control planes of before do not say it.
+    #[serde(default)]
+    published: u64,
     sent: u64,
     acknowledged: u64,
     outstanding: bool,
     refusals: u64,
+    /// What it refuses still.
     refused: Option<String>,
+    #[serde(default)]
+    last_refusal: Option<Refusal>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Refusal {
+    message: String,
 }
 
 /// How a proxy stands with one type; the words are Istio's, but for one.
@@ -106,11 +120,20 @@ impl Status {
         nodes.map(|node| ObjectName::new(&node.namespace, &node.name))
     }
 
-    /// Whether all proxies take what they are sent, and none of their certificates has ended.
+    /// Whether all proxies take what they are sent, within some seconds, and none of their certificates has ended.
     #[must_use]
     pub fn is_well(&self) -> bool {
         let Certificates { of, now, .. } = &self.certificates;
-        !self.is_refused() && !of.values().any(|lifetimes| lifetimes.has_ended(*now))
+        !self.is_refused() && !self.is_silent() && !of.values().any(|lifetimes| lifetimes.has_ended(*now))
+    }
+
+    fn is_silent(&self) -> bool {
+        let now = self.certificates.now;
+        let silent = |proxy: &Proxy| {
+            let mut subscriptions = proxy.subscriptions.iter();
+            subscriptions.any(|subscription| proxy.silence(subscription, now).is_some())
+        };
+        self.proxies.iter().any(silent)
     }
 
     /// Whether some proxy refuses what it was sent.
@@ -148,6 +171,7 @@ impl Status {
             "SYNCED",
             "BEHIND",
             "REFUSALS",
+            "LAST REFUSAL",
             "CERTIFICATE ENDS",
         ])
         .or("no proxy is connected");
@@ -168,11 +192,11 @@ impl Status {
                     subscription.acknowledged.to_string(),
                     subscription.behind().to_string(),
                     subscription.refusals.to_string(),
+                    proxy.last_refusal(subscription, now),
                     lifetimes.cell(now),
                 ]);
-                if let Some(refused) = &subscription.refused {
-                    let of = short(&subscription.type_url);
-                    table.foot(format!("{} refused {of}: {refused}", proxy.name()));
+                for line in proxy.remarks(subscription, now) {
+                    table.foot(line);
                 }
             }
         }
@@ -218,6 +242,46 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// What is to be said below the table.
+    fn remarks(&self, subscription: &Subscription, now: i64) -> Vec<String> {
+        let (name, of) = (self.name(), short(&subscription.type_url));
+        let refused = match (&subscription.refused, &subscription.last_refusal) {
+            (Some(refused), _) => Some(format!("{name} refuses {of}: {refused}")),
+            (None, Some(last)) => {
+                let message = &last.message;
+                Some(format!(
+                    "{name} refused {of}, which has changed or gone since: {message}"
+                ))
+            }
+            (None, None) => None,
+        };
+        let silent = self.silence(subscription, now).map(|since| {
+            format!(
+                "{name} has not answered what it was sent of {of} {} ago: kubectl logs of it say what it does",
+                span(since)
+            )
+        });
+        refused.into_iter().chain(silent).collect()
+    }
+
+    fn last_refusal(&self, subscription: &Subscription, now: i64) -> String {
+        let pushed = self.resources.get(&subscription.type_url);
+        let at = pushed.and_then(|pushed| seconds(pushed.last_refusal_time.as_deref()?));
+        match at {
+            Some(at) => format!("{} ago", span((now - at).max(0))),
+            None => "-".to_owned(),
+        }
+    }
+
+    /// For how many seconds it has not answered what it was sent; nothing where that is no time.
+    fn silence(&self, subscription: &Subscription, now: i64) -> Option<i64> {
+        let pushed = self.resources.get(&subscription.type_url)?;
+        let since = now - seconds(pushed.sent_time.as_deref()?)?;
+        (subscription.outstanding && since >= PATIENCE).then_some(since)
+    }
+}
+
 fn name_of(node: Option<&Node>) -> String {
     match node {
         Some(node) => format!("{}.{}", node.name, node.namespace),
@@ -239,9 +303,9 @@ impl Subscription {
         }
     }
 
-    /// Changes that were sent and not accepted.
+    /// Changes that were published and not accepted, whether they were sent or not.
     fn behind(&self) -> u64 {
-        self.sent.saturating_sub(self.acknowledged)
+        self.published.max(self.sent).saturating_sub(self.acknowledged)
     }
 }
 
@@ -261,6 +325,9 @@ impl Standing {
 fn short(type_url: &str) -> &str {
     type_url.rsplit(['/', '.']).next().unwrap_or(type_url)
 }
+
+/// How long a proxy may take to answer, in seconds: it applies a first push of a large mesh in one or two.
+const PATIENCE: i64 = 10;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 35] = [
+const FILES: [&str; 36] = [
     "istio/workload.proto",
     "istio/authorization.proto",
     "istio/zds.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 35] = [
     "envoy/rate_limit.proto",
     "lateen/register.proto",
     "lateen/delivery.proto",
+    "lateen/settled.proto",
     "lateen/l7/authentication.proto",
     "lateen/l7/authorization.proto",
     "lateen/l7/backend.proto",

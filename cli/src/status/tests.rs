@@ -1,15 +1,20 @@
 use super::*;
 use crate::output::Format;
 
+const AUTHORIZATION: &str = "type.googleapis.com/istio.security.Authorization";
+
 fn page() -> Value {
     json!([{
         "node": {"kind": "ztunnel", "ip": "10.0.0.2", "name": "ztunnel-b", "namespace": "istio-system", "node": "n2", "metadata": {}},
         "subscriptions": [
             {"type_url": "type.googleapis.com/istio.workload.Address", "wildcard": true, "sent": 9, "acknowledged": 9,
-             "outstanding": false, "refusals": 0, "refused": null},
-            {"type_url": "type.googleapis.com/istio.security.Authorization", "wildcard": true, "sent": 9, "acknowledged": 7,
-             "outstanding": false, "refusals": 2, "refused": "shop/web: ports: 0 is no port"},
+             "outstanding": false, "refusals": 0, "refused": null, "published": 8, "last_refusal": null},
+            {"type_url": AUTHORIZATION, "wildcard": true, "sent": 9, "acknowledged": 7, "published": 12,
+             "outstanding": false, "refusals": 2, "refused": "shop/web: ports: 0 is no port",
+             "last_refusal": {"message": "shop/web: ports: 0 is no port"}},
         ],
+        "resources": {AUTHORIZATION: {"sent": "9", "acked": "7", "sentTime": "1970-01-01T00:00:00Z",
+                      "lastRefusalTime": "1970-01-01T00:00:00Z"}},
     }, {"node": null, "subscriptions": []}])
 }
 
@@ -19,10 +24,10 @@ fn each_proxy_and_type_has_a_row_and_refusals_say_why() {
     assert!(status.is_refused());
     assert_eq!(
         status.view().table.text(),
-        "PROXY                    KIND      NODE   TYPE            STATE     SYNCED   BEHIND   REFUSALS   CERTIFICATE ENDS\n\
-         ztunnel-b.istio-system   ztunnel   n2     Address         SYNCED    9        0        0          in 12h0m\n\
-         ztunnel-b.istio-system   ztunnel   n2     Authorization   REFUSED   7        2        2          in 12h0m\n\
-         ztunnel-b.istio-system refused Authorization: shop/web: ports: 0 is no port\n"
+        "PROXY                    KIND      NODE   TYPE            STATE     SYNCED   BEHIND   REFUSALS   LAST REFUSAL   CERTIFICATE ENDS\n\
+         ztunnel-b.istio-system   ztunnel   n2     Address         SYNCED    9        0        0          -              in 12h0m\n\
+         ztunnel-b.istio-system   ztunnel   n2     Authorization   REFUSED   7        5        2          0s ago         in 12h0m\n\
+         ztunnel-b.istio-system refuses Authorization: shop/web: ports: 0 is no port\n"
     );
 }
 
@@ -60,6 +65,52 @@ fn certificates_are_in_every_format_and_who_was_not_asked_has_the_reason_in_its_
     });
     let text = nobody_asked.view().table.text();
     assert!(text.contains("unknown: no answer within 10 s"), "{text}");
+}
+
+/// A proxy that was sent something at 10:00:00 and has not answered, and refused something at 9:00:00.
+fn silent(now: &str) -> Status {
+    let page = json!([{
+        "node": {"kind": "ztunnel", "ip": "10.0.0.2", "name": "z", "namespace": "istio-system", "node": "n2", "metadata": {}},
+        "subscriptions": [
+            {"type_url": AUTHORIZATION, "wildcard": true, "sent": 9, "acknowledged": 7, "published": 40, "outstanding": true,
+             "refusals": 1, "refused": null, "last_refusal": {"message": "shop/web: ports: 0 is no port"}},
+        ],
+        "resources": {AUTHORIZATION: {"sent": "9", "acked": "7", "sentTime": "2026-11-22T10:00:00Z",
+                      "lastRefusalTime": "2026-11-22T09:00:00Z"}},
+    }]);
+    let certificates = Certificates {
+        now: seconds(now).expect("a time"),
+        ..Certificates::default()
+    };
+    Status::read(&page).expect("the page").with(certificates)
+}
+
+#[test]
+fn a_proxy_that_hangs_falls_behind_and_is_not_well_after_some_seconds() {
+    // Every change is under way for a moment.
+    assert!(silent("2026-11-22T10:00:09Z").is_well());
+    let hung = silent("2026-11-22T10:05:00Z");
+    assert!(!hung.is_well());
+    let text = hung.view().table.text();
+    assert!(
+        text.contains("STALE   7        33       1          1h5m ago"),
+        "{text}"
+    );
+    assert!(
+        text.contains("z.istio-system has not answered what it was sent of Authorization 5m0s ago"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_refusal_that_is_mended_is_told_still() {
+    let status = silent("2026-11-22T10:00:00Z");
+    assert!(!status.is_refused() && status.is_well());
+    let text = status.view().table.text();
+    assert!(
+        text.contains("z.istio-system refused Authorization, which has changed or gone since: shop/web"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -41,6 +41,9 @@ struct ResourceStatus<'a> {
     sent_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<&'a str>,
+    /// When it refused anything last, be it mended since or not; istiod says nothing of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_refusal_time: Option<String>,
 }
 
 /// The page.
@@ -70,11 +73,13 @@ impl<'a> SyncStatus<'a> {
 
 impl<'a> ResourceStatus<'a> {
     fn of(subscription: &'a SubscriptionStatus) -> Self {
+        let last_refusal = subscription.last_refusal.as_ref();
         Self {
             sent: subscription.sent.to_string(),
             acked: subscription.acknowledged.to_string(),
             sent_time: subscription.pushed.map(rfc3339),
             last_error: subscription.refused.as_deref(),
+            last_refusal_time: last_refusal.and_then(|last| last.at).map(rfc3339),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`client`]: [`client::ClientSession`] decides (no IO, no clock), [`client::client`] carries it over gRPC.
 //! - [`server`]: [`server::ResourceCache`] holds what is published, [`server::ServerSession`] decides what one stream is
 //!   sent (no IO, no clock), [`server::XdsServer`] carries it over gRPC.
+//! - `refusal`: which resources a client refused, both directions.
 //! - [`fuzz`]: fuzz targets of both sessions.
 //!
 //! # Order of types
@@ -19,6 +20,7 @@
 pub mod client;
 pub mod fuzz;
 pub mod node;
+mod refusal;
 pub mod resource;
 pub mod server;
 

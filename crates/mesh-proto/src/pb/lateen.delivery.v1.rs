@@ -31,6 +31,13 @@ pub struct Delivery {
     #[prost(uint64, tag = "7")]
     pub refused: u64,
 }
+/// In the details of a refusal over xDS (`DeltaDiscoveryRequest.error_detail`): which resources of the push were refused. All
+/// others of it were accepted. Without it, the whole push was refused.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refused {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// Generated client implementations.
 pub mod deliveries_client {
     #![allow(

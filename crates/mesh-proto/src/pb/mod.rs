@@ -103,6 +103,11 @@ pub mod lateen {
             include!("lateen.register.v1.rs");
         }
     }
+    pub mod settled {
+        pub mod v1 {
+            include!("lateen.settled.v1.rs");
+        }
+    }
 }
 pub mod opentelemetry {
     pub mod proto {

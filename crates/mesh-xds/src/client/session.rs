@@ -17,6 +17,7 @@ use mesh_proto::google::rpc::Status;
 use serde::Serialize;
 
 use crate::node::NodeInfo;
+use crate::refusal;
 use crate::resource::{Batch, Rejected, Resource, TypeUrl};
 
 /// Who the client is and what it follows.
@@ -244,7 +245,7 @@ fn answer(type_url: String, nonce: String, rejected: &[Rejected]) -> DeltaDiscov
         Status {
             code: tonic::Code::InvalidArgument as i32,
             message: lines.join("; "),
-            details: Vec::new(),
+            details: refusal::to_details(rejected.iter().map(|r| r.name.as_str())),
         }
     });
     DeltaDiscoveryRequest {

@@ -55,7 +55,7 @@ fn requests() -> Vec<u8> {
         error_detail: Some(Status {
             code: 3,
             message: "p: rules[0]".to_owned(),
-            details: Vec::new(),
+            details: crate::refusal::to_details(["p"].into_iter()),
         }),
         ..Default::default()
     };

@@ -136,7 +136,7 @@ impl Session {
 }
 
 fn answer<A>(shared: &Shared<A>, audience: &Audience, nonce: String) -> DiscoveryResponse {
-    let subscribers: Vec<_> = shared.subscribers.lock().values().cloned().collect();
+    let subscribers = shared.subscribers();
     let clients = subscribers.iter().filter_map(ClientStanding::of);
     let shown = clients.filter(|client| match audience {
         Audience::Everybody => true,

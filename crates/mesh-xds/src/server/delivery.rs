@@ -8,7 +8,7 @@ use xxhash_rust::xxh64::Xxh64;
 
 use super::cache::ResourceCache;
 use super::scope::Viewer;
-use super::session::{SubscriberStatus, SubscriptionStatus};
+use super::session::{SubscriberStatus, Verdict};
 use crate::resource::TypeUrl;
 
 /// How far what was made of one object came.
@@ -74,17 +74,9 @@ struct Part {
     seen_by: Vec<usize>,
 }
 
-/// What became of a part at a proxy.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stand {
-    Accepted,
-    UnderWay,
-    Refused,
-}
-
 fn delivery(parts: &[Part], viewers: &[(Viewer, &SubscriberStatus)]) -> Delivery {
     let mut content = Xxh64::new(0);
-    let mut stands: BTreeMap<usize, Stand> = BTreeMap::new();
+    let mut stands: BTreeMap<usize, Verdict> = BTreeMap::new();
     for part in parts {
         content.update(part.type_url.as_str().as_bytes());
         content.update(part.name.as_bytes());
@@ -93,7 +85,7 @@ fn delivery(parts: &[Part], viewers: &[(Viewer, &SubscriberStatus)]) -> Delivery
             let subscriptions = viewers[*at].1.subscriptions.iter();
             let mut follows = subscriptions.filter(|s| s.type_url == part.type_url && s.wildcard);
             if let Some(subscription) = follows.next() {
-                let stand = stand(subscription, part.sequence);
+                let stand = subscription.verdict(part.sequence);
                 let worst = stands.entry(*at).or_insert(stand);
                 *worst = (*worst).max(stand);
             }
@@ -103,18 +95,8 @@ fn delivery(parts: &[Part], viewers: &[(Viewer, &SubscriberStatus)]) -> Delivery
     Delivery {
         content: content.digest(),
         proxies: stands.len() as u64,
-        delivered: count(Stand::Accepted),
-        refused: count(Stand::Refused),
-    }
-}
-
-fn stand(subscription: &SubscriptionStatus, sequence: u64) -> Stand {
-    if subscription.acknowledged >= sequence {
-        Stand::Accepted
-    } else if subscription.refused.is_some() && subscription.sent >= sequence {
-        Stand::Refused
-    } else {
-        Stand::UnderWay
+        delivered: count(Verdict::Accepted),
+        refused: count(Verdict::Refused),
     }
 }
 

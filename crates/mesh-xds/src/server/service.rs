@@ -30,6 +30,7 @@ use super::debug::{self, Audience};
 use super::session::SubscriberStatus;
 use super::stream::SubscriberStream;
 use crate::node::NodeInfo;
+use crate::resource::TypeUrl;
 
 /// Authenticates xDS clients, and compares what a client says it is with who it is.
 pub trait AdmitNode: AuthenticateCaller {
@@ -100,7 +101,23 @@ impl<A: AdmitNode> XdsServer<A> {
     /// How each connected client stands, the longest connected first.
     #[must_use]
     pub fn subscribers(&self) -> Vec<SubscriberStatus> {
-        self.shared.subscribers.lock().values().cloned().collect()
+        self.shared.subscribers()
+    }
+}
+
+impl<A> Shared<A> {
+    /// What they said last, beside what is published now: of a client that does not read, nothing new is heard.
+    pub(super) fn subscribers(&self) -> Vec<SubscriberStatus> {
+        let mut subscribers: Vec<_> = self.subscribers.lock().values().cloned().collect();
+        let published: BTreeMap<TypeUrl, u64> = self.cache.read(|tables| {
+            let tables = tables.tables.iter();
+            tables.map(|table| (table.type_url, table.last_change())).collect()
+        });
+        for subscription in subscribers.iter_mut().flat_map(|s| &mut s.subscriptions) {
+            let published = published.get(&subscription.type_url);
+            subscription.published = published.copied().unwrap_or(subscription.published);
+        }
+        subscribers
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::info;
 
 use super::cache::{Reader, ResourceCache, Tables};
 use super::push::Push;
+use super::refused::Refused;
 use super::scope::Viewer;
 use super::subscription::{Contents, Subscription, Waiting};
 use crate::node::{InvalidNode, NodeInfo};
@@ -75,19 +76,69 @@ pub struct SubscriptionStatus {
     pub type_url: TypeUrl,
     /// Everything, or names.
     pub wildcard: bool,
+    /// The sequence number of the last change of the type, whether it was sent or not.
+    pub published: u64,
     /// The sequence number that it was sent everything up to.
     pub sent: u64,
+    /// The sequence number that it answered everything up to: what of that it did not accept is in `refused_changes`.
+    pub answered: u64,
     /// The sequence number that it accepted everything up to.
     pub acknowledged: u64,
     /// A push was sent and not answered yet.
     pub outstanding: bool,
     /// How many pushes it refused.
     pub refusals: u64,
-    /// What it refused last, if that was its last answer.
+    /// Why it refuses what it refuses still, whatever it accepted since: of that it keeps what it had before.
     pub refused: Option<String>,
+    /// Which changes those are.
+    #[serde(skip)]
+    pub refused_changes: Refused,
+    /// What it refused last, be it mended since or not.
+    pub last_refusal: Option<Refusal>,
     /// When it was last sent anything, as far as whoever carries the stream has a clock.
     #[serde(skip)]
     pub pushed: Option<SystemTime>,
+}
+
+/// A push that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// In the client's words.
+    pub message: String,
+    /// When that was, as far as whoever carries the stream has a clock.
+    #[serde(skip)]
+    pub at: Option<SystemTime>,
+}
+
+impl SubscriptionStatus {
+    /// How far it is behind what is published, in sequence numbers.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.published.saturating_sub(self.acknowledged)
+    }
+
+    /// What it says of a change.
+    #[must_use]
+    pub fn verdict(&self, change: u64) -> Verdict {
+        if self.refused_changes.contains(change) {
+            Verdict::Refused
+        } else if self.answered >= change {
+            Verdict::Accepted
+        } else {
+            Verdict::UnderWay
+        }
+    }
+}
+
+/// What a subscriber says of a change; the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It has it.
+    Accepted,
+    /// It was not sent it, or has not answered yet.
+    UnderWay,
+    /// It keeps what it had before.
+    Refused,
 }
 
 impl ServerSession {
@@ -134,14 +185,17 @@ impl ServerSession {
         let Some(index) = self.cache.read(types) else {
             return self.receive_unknown(request);
         };
-        let type_url = self.cache.read(|tables| tables.tables[index].type_url);
-        match &mut self.subscriptions[index] {
-            Some(subscription) => subscription.receive(type_url, request),
-            none => {
-                *none = Some(Subscription::first(type_url, request)?);
-                Ok(())
+        let (subscription, viewer) = (&mut self.subscriptions[index], &self.viewer);
+        self.cache.read(|tables| {
+            let table = &tables.tables[index];
+            match subscription {
+                Some(subscription) => subscription.receive(table, viewer, request),
+                none => {
+                    *none = Some(Subscription::first(table.type_url, request)?);
+                    Ok(())
+                }
             }
-        }
+        })
     }
 
     /// What is to be sent now; call until there is nothing. The order of types is that of the crate's documentation.
@@ -161,15 +215,14 @@ impl ServerSession {
     /// How the subscriber stands.
     #[must_use]
     pub fn status(&self) -> SubscriberStatus {
-        let types: Vec<_> = self
-            .cache
-            .read(|tables| tables.tables.iter().map(|t| t.type_url).collect());
-        let subscriptions = self.subscriptions.iter().zip(types);
+        let subscriptions = self.cache.read(|tables| {
+            let subscriptions = self.subscriptions.iter().zip(&tables.tables);
+            let status = subscriptions.filter_map(|(s, table)| Some(s.as_ref()?.status(table)));
+            status.collect()
+        });
         SubscriberStatus {
             node: self.node.clone(),
-            subscriptions: subscriptions
-                .filter_map(|(s, type_url)| Some(s.as_ref()?.status(type_url)))
-                .collect(),
+            subscriptions,
         }
     }
 
@@ -212,6 +265,7 @@ impl ServerSession {
         if subscription.is_behind(table) {
             return Err(Ended::Behind(table.type_url));
         }
+        subscription.forget_refused(table, &self.viewer);
         let referents_wait = pending[..index].contains(&Waiting::Upserts);
         if subscription.is_outstanding() || referents_wait {
             return Ok(None);

@@ -23,6 +23,7 @@ use tracing::{debug, info};
 use super::push::Chunks;
 use super::service::{AdmitNode, Shared};
 use super::session::{Ended, ServerSession};
+use crate::resource::TypeUrl;
 
 pub(super) struct SubscriberStream<A: AdmitNode> {
     id: u64,
@@ -37,6 +38,8 @@ pub(super) struct SubscriberStream<A: AdmitNode> {
     sending: Option<Chunks>,
     /// When each type was last pushed.
     pushed: BTreeMap<Arc<str>, SystemTime>,
+    /// How many pushes of each type were refused, and when the last one was.
+    refused: BTreeMap<TypeUrl, (u64, SystemTime)>,
     end: StreamEnd,
     /// When that is.
     ends: Pin<Box<Sleep>>,
@@ -65,6 +68,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
             changes,
             sending: None,
             pushed: BTreeMap::new(),
+            refused: BTreeMap::new(),
             end: lifetime.end,
             ends: Box::pin(sleep(lifetime.after)),
         }
@@ -173,10 +177,18 @@ impl<A: AdmitNode> SubscriberStream<A> {
         })
     }
 
-    fn publish_status(&self) {
+    fn publish_status(&mut self) {
         let mut status = self.session.status();
         for subscription in &mut status.subscriptions {
             subscription.pushed = self.pushed.get(subscription.type_url.as_str()).copied();
+            if let Some(last) = &mut subscription.last_refusal {
+                let now = (subscription.refusals, SystemTime::now());
+                let known = self.refused.entry(subscription.type_url).or_insert(now);
+                if known.0 < now.0 {
+                    *known = now;
+                }
+                last.at = Some(known.1);
+            }
         }
         self.shared.subscribers.lock().insert(self.id, status);
     }

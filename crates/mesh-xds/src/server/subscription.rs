@@ -7,9 +7,11 @@ use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tracing::{debug, warn};
 
 use super::record::Record;
+use super::refused::Refused;
 use super::scope::Viewer;
-use super::session::{Ended, SubscriptionStatus};
+use super::session::{Ended, Refusal, SubscriptionStatus};
 use super::table::Table;
+use crate::refusal;
 use crate::resource::TypeUrl;
 
 #[derive(Debug)]
@@ -20,9 +22,10 @@ pub(super) struct Subscription {
     upserts: u64,
     removals: u64,
     outstanding: Option<Outstanding>,
-    acknowledged: u64,
+    answered: u64,
     refusals: u64,
-    refused: Option<String>,
+    last_refusal: Option<Arc<str>>,
+    refused: Refused,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,11 @@ enum Owed {
 #[derive(Debug)]
 struct Outstanding {
     nonce: String,
+    /// It brings changes after this one, and those in `again`.
+    after: u64,
     brings_to: u64,
+    /// Changes before that were asked for once more.
+    again: Vec<u64>,
 }
 
 /// What of a type waits to be sent.
@@ -59,6 +66,9 @@ pub(super) enum Waiting {
 pub(super) struct Contents {
     pub(super) resources: Vec<Arc<Record>>,
     pub(super) removed: Vec<Arc<str>>,
+    /// As in [`Outstanding`].
+    after: u64,
+    again: Vec<u64>,
 }
 
 // === impl Subscription ===
@@ -82,21 +92,27 @@ impl Subscription {
             upserts: 0,
             removals: 0,
             outstanding: None,
-            acknowledged: 0,
+            answered: 0,
             refusals: 0,
-            refused: None,
+            last_refusal: None,
+            refused: Refused::default(),
         })
     }
 
-    pub(super) fn receive(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
+    pub(super) fn receive(
+        &mut self,
+        table: &Table,
+        viewer: &Viewer,
+        request: DeltaDiscoveryRequest,
+    ) -> Result<(), Ended> {
         let subscribes =
             !request.resource_names_subscribe.is_empty() || !request.resource_names_unsubscribe.is_empty();
         let answers = !request.response_nonce.is_empty();
         if answers {
-            self.answered(type_url, &request);
+            self.answered(table, viewer, &request);
         }
         if subscribes {
-            self.subscribe(type_url, request)?;
+            self.subscribe(table.type_url, request)?;
         } else if !answers {
             // A request with nothing to say still gets an answer, as istiod gives it.
             self.owe(BTreeSet::new());
@@ -104,24 +120,58 @@ impl Subscription {
         Ok(())
     }
 
-    fn answered(&mut self, type_url: TypeUrl, request: &DeltaDiscoveryRequest) {
+    fn answered(&mut self, table: &Table, viewer: &Viewer, request: &DeltaDiscoveryRequest) {
+        let type_url = table.type_url;
         let expected = self.outstanding.take_if(|o| o.nonce == request.response_nonce);
         let Some(outstanding) = expected else {
             debug!(%type_url, "an answer to a push that is not outstanding is ignored");
             return;
         };
-        match &request.error_detail {
-            None => {
-                self.acknowledged = outstanding.brings_to;
-                self.refused = None;
-            }
-            Some(error) => {
-                let message: String = error.message.chars().take(MAX_REFUSAL).collect();
-                warn!(%type_url, "a client refused resources: {message}");
-                self.refusals += 1;
-                self.refused = Some(message);
-            }
+        self.answered = outstanding.brings_to;
+        self.refused.accept(&outstanding.again);
+        if let Some(error) = &request.error_detail {
+            let message: String = error.message.chars().take(MAX_REFUSAL).collect();
+            let message: Arc<str> = message.into();
+            warn!(%type_url, "a client refused resources: {message}");
+            self.refusals += 1;
+            let named = refusal::from_details(&error.details);
+            let changes = self.refused_by(table, viewer, &outstanding, named.as_deref());
+            self.refused.add(changes, &message);
+            self.last_refusal = Some(message);
         }
+    }
+
+    /// The changes of a push that a refusal of it means: those that it names, or all. What has changed since is sent anyway.
+    fn refused_by(
+        &self,
+        table: &Table,
+        viewer: &Viewer,
+        outstanding: &Outstanding,
+        named: Option<&[String]>,
+    ) -> Vec<u64> {
+        let named = named.unwrap_or_default().iter();
+        let named: Vec<u64> = named.filter_map(|name| table.change_of(name, viewer)).collect();
+        // Who names nothing that is there has told nothing.
+        if !named.is_empty() {
+            return named
+                .into_iter()
+                .filter(|change| *change <= self.upserts)
+                .collect();
+        }
+        let changes = outstanding.after.saturating_add(1)..=self.upserts;
+        let sent = table.standing(changes, viewer, |name| self.scope.includes(name));
+        sent.chain(outstanding.again.iter().copied()).collect()
+    }
+
+    /// What was refused and has changed since, or is gone, is refused no more: what came after it is another matter.
+    pub(super) fn forget_refused(&mut self, table: &Table, viewer: &Viewer) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let scope = &self.scope;
+        let wanted = |name: &str| scope.includes(name);
+        self.refused
+            .retain(|changes| table.standing(changes, viewer, wanted).next().is_some());
     }
 
     fn subscribe(&mut self, type_url: TypeUrl, request: DeltaDiscoveryRequest) -> Result<(), Ended> {
@@ -201,15 +251,15 @@ impl Subscription {
         nonce: &str,
     ) -> Option<Contents> {
         let Some(contents) = self.contents(table, viewer, sequence, removals_may_go) else {
-            // Changes of which nothing is for it need no answer; a refusal stays one until something is accepted.
-            if self.refused.is_none() {
-                self.acknowledged = self.upserts.min(self.removals);
-            }
+            // Changes of which nothing is for it need no answer.
+            self.answered = self.upserts.min(self.removals);
             return None;
         };
         self.outstanding = Some(Outstanding {
             nonce: nonce.to_owned(),
+            after: contents.after,
             brings_to: self.upserts.min(self.removals),
+            again: contents.again.clone(),
         });
         Some(contents)
     }
@@ -223,10 +273,7 @@ impl Subscription {
     ) -> Option<Contents> {
         let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
         let scope = &self.scope;
-        let wanted = |name: &str| match scope {
-            Scope::All => true,
-            Scope::Names(names) => names.contains(name),
-        };
+        let wanted = |name: &str| scope.includes(name);
         if let Owed::First(held) = &owed {
             let (resources, mut removed) = table.difference(held, viewer, wanted);
             if let Scope::Names(names) = scope {
@@ -236,11 +283,17 @@ impl Subscription {
                 removed.extend(absent.map(|n| Arc::from(n.as_str())));
             }
             (self.upserts, self.removals) = (sequence, sequence);
-            return Some(Contents { resources, removed });
+            return Some(Contents {
+                resources,
+                removed,
+                ..Contents::default()
+            });
         }
         let mut contents = Contents {
             resources: table.upserts_after(self.upserts, viewer, wanted),
             removed: Vec::new(),
+            after: self.upserts,
+            again: Vec::new(),
         };
         if removals_may_go {
             contents.removed = table.removals_after(self.removals, viewer, wanted);
@@ -249,10 +302,14 @@ impl Subscription {
         if let Owed::Names(names) = owed {
             answer = true;
             for name in names {
-                let included = table.changed_after(self.upserts, &name, viewer) && wanted(&name);
+                let change = table.change_of(&name, viewer);
+                let included = change.is_some_and(|change| change > self.upserts) && wanted(&name);
                 match table.get(&name, viewer) {
                     Some(_) if included => {}
-                    Some(record) => contents.resources.push(record),
+                    Some(record) => {
+                        contents.resources.push(record);
+                        contents.again.extend(change);
+                    }
                     None if contents.removed.iter().any(|n| **n == *name) => {}
                     None => contents.removed.push(name.into()),
                 }
@@ -266,16 +323,34 @@ impl Subscription {
         anything.then_some(contents)
     }
 
-    pub(super) fn status(&self, type_url: TypeUrl) -> SubscriptionStatus {
+    pub(super) fn status(&self, table: &Table) -> SubscriptionStatus {
+        let refused = self.refused.first();
+        let last_refusal = self.last_refusal.as_ref();
         SubscriptionStatus {
-            type_url,
+            type_url: table.type_url,
             wildcard: matches!(self.scope, Scope::All),
+            published: table.last_change(),
             sent: self.upserts.min(self.removals),
-            acknowledged: self.acknowledged,
+            answered: self.answered,
+            acknowledged: refused.map_or(self.answered, |first| self.answered.min(first.saturating_sub(1))),
             outstanding: self.outstanding.is_some(),
             refusals: self.refusals,
-            refused: self.refused.clone(),
+            refused: self.refused.why().map(str::to_owned),
+            refused_changes: self.refused.clone(),
+            last_refusal: last_refusal.map(|message| Refusal {
+                message: message.to_string(),
+                at: None,
+            }),
             pushed: None,
+        }
+    }
+}
+
+impl Scope {
+    fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Names(names) => names.contains(name),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is published of one type, and the log of which name changed when.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::record::{Record, version};
@@ -165,10 +166,23 @@ impl Table {
         position >= self.forgotten
     }
 
-    /// Whether a resource is among those that [`Table::upserts_after`] gives.
-    pub(super) fn changed_after(&self, position: u64, name: &str, viewer: &Viewer) -> bool {
-        let entry = self.visible(name, viewer);
-        entry.is_some_and(|entry| entry.sequence > position)
+    /// When a resource changed last.
+    pub(super) fn change_of(&self, name: &str, viewer: &Viewer) -> Option<u64> {
+        self.visible(name, viewer).map(|entry| entry.sequence)
+    }
+
+    /// Those of some changes that are the last ones of resources which are there.
+    pub(super) fn standing(
+        &self,
+        changes: RangeInclusive<u64>,
+        viewer: &Viewer,
+        wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = u64> {
+        // `BTreeMap::range` does not take a range that ends before it begins.
+        let log = (!changes.is_empty()).then(|| self.log.range(changes));
+        let stands = move |name: &str| wanted(name) && self.visible(name, viewer).is_some();
+        let standing = log.into_iter().flatten().filter(move |(_, name)| stands(name));
+        standing.map(|(change, _)| *change)
     }
 
     pub(super) fn get(&self, name: &str, viewer: &Viewer) -> Option<Arc<Record>> {

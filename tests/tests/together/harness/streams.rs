@@ -89,7 +89,8 @@ impl Streams {
         let refused = all.filter_map(|subscription| {
             let before = self.refusals.insert(subscription.type_url, subscription.refusals);
             let more = subscription.refusals > before.unwrap_or_default();
-            subscription.refused.filter(|_| more)
+            let last = subscription.last_refusal.filter(|_| more);
+            last.map(|refusal| refusal.message)
         });
         refused.collect()
     }

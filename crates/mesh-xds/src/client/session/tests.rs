@@ -102,7 +102,12 @@ fn a_refused_update_is_named_and_asked_for_again() {
         response(TypeUrl::ADDRESS, &[("a", "2"), ("b", "1"), ("c", "1")], &[]),
         &["a", "b"],
     );
-    assert_eq!(nack.error_detail.unwrap().message, "a: bad; b: bad");
+    let refused = nack.error_detail.unwrap();
+    assert_eq!(refused.message, "a: bad; b: bad");
+    assert_eq!(
+        crate::refusal::from_details(&refused.details),
+        Some(vec!["a".to_owned(), "b".to_owned()])
+    );
     // `a` is still held in its first version, so that its removal would not be missed; `b` never was.
     let held: Vec<_> = session.open()[1]
         .initial_resource_versions

@@ -117,15 +117,11 @@ impl ClientStanding {
 impl TypeStanding {
     fn of(subscription: &SubscriptionStatus) -> Self {
         let SubscriptionStatus {
-            sent,
-            acknowledged,
-            outstanding,
-            pushed,
-            ..
+            outstanding, pushed, ..
         } = *subscription;
         let standing = if let Some(why) = &subscription.refused {
             Standing::Refused(why.clone())
-        } else if outstanding || acknowledged < sent {
+        } else if outstanding || subscription.behind() > 0 {
             Standing::Stale
         } else if pushed.is_none() {
             // A type of which there is nothing is sent too: empty.

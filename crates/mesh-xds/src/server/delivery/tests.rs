@@ -116,7 +116,7 @@ fn what_changed_is_under_way_again_and_what_did_not_stays_delivered() {
 }
 
 #[test]
-fn a_refusal_is_told_until_something_else_is_accepted() {
+fn a_refusal_is_told_until_what_was_refused_changes_and_is_accepted() {
     let cache = cache();
     publish(&cache, "policy", "1", &["shop/a"]);
     let mut a = Proxy::waypoint(&cache, "a");
@@ -124,6 +124,11 @@ fn a_refusal_is_told_until_something_else_is_accepted() {
     a.settle();
     assert_eq!(told(&cache, &[&a])["policy"], [1, 0, 1]);
     a.accepts = true;
+    // What else it accepts does not bring it that.
+    publish(&cache, "policy-of-others", "1", &["shop/a"]);
+    a.settle();
+    assert_eq!(told(&cache, &[&a])["policy-of-others"], [1, 1, 0]);
+    assert_eq!(told(&cache, &[&a])["policy"], [1, 0, 1]);
     publish(&cache, "policy", "2", &["shop/a"]);
     assert_eq!(
         told(&cache, &[&a])["policy"],

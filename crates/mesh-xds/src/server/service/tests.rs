@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use mesh_grpc::{ConnectionInfo, Credentials, GrpcChannel, TokenSource, channel_over};
+use mesh_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -200,9 +202,55 @@ async fn changes_arrive_and_a_refusal_reaches_the_server() {
     };
     assert_eq!(refused.await, "b: says so");
     assert_eq!(handle.status().types[1].refused.as_deref(), Some("b: says so"));
-    cache.publish(vec![put(ADDRESS, "b", "2"), Change::remove(ADDRESS, "a")]);
+    let addresses = || server.subscribers().remove(0).subscriptions.remove(1);
+    let at = addresses().last_refusal.and_then(|last| last.at);
+    assert!(at.is_some(), "who carries the stream has a clock");
+    // What else is accepted takes nothing back.
+    cache.publish(vec![put(ADDRESS, "c", "1")]);
     held.batches(4).await;
+    while addresses().outstanding {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(addresses().refused.as_deref(), Some("b: says so"));
+    assert_eq!(addresses().last_refusal.and_then(|last| last.at), at);
+    cache.publish(vec![
+        put(ADDRESS, "b", "2"),
+        Change::remove(ADDRESS, "a"),
+        Change::remove(ADDRESS, "c"),
+    ]);
+    held.batches(5).await;
     assert_eq!(held.resources(), "b=2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_told_of_as_far_behind_all_the_same() {
+    let cache = cache();
+    cache.set_ready();
+    let (channel, accepted) = pipes("good");
+    let server = serve(&cache, accepted);
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let request = DeltaDiscoveryRequest {
+        node: Some((&NodeInfo::ztunnel(None, "z", "istio-system", "n1")).into()),
+        type_url: ADDRESS.as_str().to_owned(),
+        ..Default::default()
+    };
+    let requests = futures_util::stream::once(async { request }).chain(futures_util::stream::pending());
+    let _unread = client.delta_aggregated_resources(requests).await.unwrap();
+    let behind = || {
+        server
+            .subscribers()
+            .remove(0)
+            .subscriptions
+            .first()
+            .map(|s| s.behind())
+    };
+    for round in 1..=10_u64 {
+        // More than the connection holds: the stream is not polled any more.
+        let body = round.to_string().repeat(1 << 20);
+        let published = cache.publish(vec![put(ADDRESS, "w", &body)]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(behind(), Some(published.sequence));
+    }
 }
 
 #[tokio::test(start_paused = true)]

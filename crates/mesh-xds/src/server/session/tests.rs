@@ -1,3 +1,4 @@
+mod refusals;
 mod scopes;
 
 use mesh_proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;

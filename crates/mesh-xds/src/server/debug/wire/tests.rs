@@ -1,6 +1,7 @@
 use super::*;
 use crate::node::NodeInfo;
 use crate::resource::TypeUrl;
+use crate::server::Refused;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -54,18 +55,27 @@ fn the_words_are_istiods() {
     let subscription = |sent, acknowledged, outstanding, refused: Option<&str>| SubscriptionStatus {
         type_url: TypeUrl::ADDRESS,
         wildcard: true,
+        published: sent,
         sent,
+        answered: acknowledged,
         acknowledged,
         outstanding,
         refusals: 0,
         refused: refused.map(str::to_owned),
+        refused_changes: Refused::default(),
+        last_refusal: None,
         pushed: Some(at(7) + Duration::from_millis(3)),
     };
     let unsent = SubscriptionStatus {
         pushed: None,
         ..subscription(0, 0, false, None)
     };
+    let unread = SubscriptionStatus {
+        published: 10,
+        ..subscription(9, 9, false, None)
+    };
     for (subscription, status, details) in [
+        (unread, ConfigStatus::Stale, None),
         (subscription(9, 9, false, None), ConfigStatus::Synced, None),
         (subscription(0, 0, false, None), ConfigStatus::Synced, None),
         (subscription(9, 9, true, None), ConfigStatus::Stale, None),
