@@ -23,6 +23,7 @@ use mesh_grpc::lifetime;
 use mesh_grpc::serve::Accepted;
 use mesh_kube::KubeClient;
 use mesh_register::server::{Assignments, RegisterServer};
+use mesh_register::settled::SettledServer;
 use mesh_runtime::drain::{self, DrainMode, DrainTrigger, DrainWatcher};
 use mesh_runtime::logging::{self, LogControl, LogFormat};
 use mesh_runtime::readiness::Readiness;
@@ -253,6 +254,7 @@ pub async fn start(
     let registry = mesh_runtime::metrics::registry("controlplane", env!("CARGO_PKG_VERSION"));
     let services = services(
         args,
+        client.as_ref(),
         &authority,
         &outputs,
         views.xds.clone(),
@@ -393,6 +395,7 @@ fn start_sources(
 
 fn services(
     args: &ServeArgs,
+    client: Option<&KubeClient>,
     keys: &Keys,
     outputs: &Outputs,
     xds: XdsServer<XdsAdmission>,
@@ -423,14 +426,18 @@ fn services(
     let router = mesh_grpc::serve::builder()
         .max_connection_age(CONNECTION_AGE)
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
-        .add_service(xds)
+        .add_service(xds.clone())
         .add_service(CaServer::new(keys.authenticator.clone(), authority).into_service())
         .add_service(register.into_service());
-    Ok(match args.access() {
-        Some(_) => router.add_service(deliveries.into_service()),
-        // Alone: nobody writes statuses.
-        None => router,
-    })
+    // Alone: nobody writes statuses, and agents are told on their stream what is known of their pods.
+    let Some(client) = client else {
+        return Ok(router);
+    };
+    let settling = duties::settling(args, client, keys, &outputs.cache, &xds)?;
+    let settled = SettledServer::new(keys.authenticator.clone(), settling);
+    Ok(router
+        .add_service(deliveries.into_service())
+        .add_service(settled.into_service()))
 }
 
 /// Lets short requests finish. Streams never end by themselves; their clients come back with what they have.

@@ -14,6 +14,7 @@
 //! - [`config`]: the directory of YAML files, with its last good content. [`sources`]: files and API server together.
 //! - [`control`]: the loop that changes anything; the only owner of the next four.
 //! - [`delivery`]: how many proxies have what an object became, over all replicas.
+//! - [`settled`]: who has heard that a pod has left the mesh, over all replicas.
 //! - [`derivation`]: the index, in the words of this crate.
 //! - [`address_claims`]: which addresses a place may claim, by the manifests; pure.
 //! - [`leases`]: who runs where, as the places say it, and for how long they are believed; pure.
@@ -47,6 +48,7 @@ pub mod registration_store;
 pub mod registrations;
 pub mod remarks;
 pub mod serve;
+pub mod settled;
 pub mod sources;
 pub mod state_file;
 pub mod statuses;

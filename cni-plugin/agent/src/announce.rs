@@ -1,5 +1,10 @@
 //! Telling others what became of a pod: the control plane, by the registration stream, or everybody, by an annotation of
 //! its object.
+//!
+//! # Layout
+//! - this file: telling. [`settling`]: waiting until others know of a pod that has left.
+
+pub mod settling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +17,8 @@ use mesh_types::NamespacedName;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
+
+use settling::Settling;
 
 use crate::enroll::{Failure, Record};
 use crate::roster::{Instance, REDIRECTION};
@@ -42,8 +49,8 @@ pub struct Annotator {
 
 struct Inner {
     client: KubeClient,
-    /// How long others need until they know of a pod that has left the mesh, and send it no more mutual TLS.
-    settle: Duration,
+    /// Until others know of a pod that has left the mesh, and send it no more mutual TLS.
+    settling: Settling,
     link: Mutex<Link>,
 }
 
@@ -169,10 +176,10 @@ impl Announcer {
 impl Annotator {
     /// Writes through this client.
     #[must_use]
-    pub fn new(client: KubeClient, settle: Duration) -> Self {
+    pub fn new(client: KubeClient, settling: Settling) -> Self {
         let inner = Inner {
             client,
-            settle,
+            settling,
             link: Mutex::default(),
         };
         Self {
@@ -242,8 +249,7 @@ impl Annotator {
             instance.redirection = value.map(str::to_owned);
         }
         if redirection == Redirection::Plain {
-            // Nobody acknowledges an annotation.
-            sleep(self.inner.settle).await;
+            self.inner.settling.settled(record).await;
         }
         Ok(true)
     }

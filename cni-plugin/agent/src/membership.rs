@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use mesh_grpc::{ChannelConfig, Credentials, Scheme, Security, TlsTrust, TokenSource};
+use mesh_grpc::{ChannelConfig, Credentials, GrpcChannel, Scheme, Security, TlsTrust, TokenSource};
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource};
 use mesh_register::RegisterHandle;
 use mesh_tls::TlsSettings;
@@ -14,6 +14,7 @@ use mesh_tls::service::{RootSource, client_config};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use crate::announce::settling::{Ask, Settling};
 use crate::announce::{Annotator, Announcer, Registration};
 use crate::config::{Config, MembershipSetting};
 use crate::install::ending::{Ending, Owner, ending};
@@ -98,7 +99,8 @@ impl DaemonSet {
     }
 }
 
-fn registration(config: &Config) -> anyhow::Result<Membership> {
+/// To the control plane. It is dialled when it is first used; roots and token are read then, and again each time.
+fn control_plane(config: &Config) -> anyhow::Result<GrpcChannel> {
     let roots = RootSource::from_setting(&config.root_ca);
     let settings = TlsSettings::default();
     let security = match config.control_plane.scheme() {
@@ -106,12 +108,16 @@ fn registration(config: &Config) -> anyhow::Result<Membership> {
         Scheme::Http => Security::Plaintext,
     };
     let credentials = Credentials::new(TokenSource::parse(&config.token)).with_cluster(&config.cluster_id)?;
-    let channel = mesh_grpc::channel(ChannelConfig {
+    Ok(mesh_grpc::channel(ChannelConfig {
         address: config.control_plane.clone(),
         server_name: config.server_name.clone(),
         security,
         credentials,
-    })?;
+    })?)
+}
+
+fn registration(config: &Config) -> anyhow::Result<Membership> {
+    let channel = control_plane(config)?;
     let client = mesh_register::ClientConfig {
         instance: instance(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,7 +143,12 @@ async fn kubernetes(config: &Config) -> anyhow::Result<Membership> {
     let client = KubeClient::connect(&cluster.access())
         .await
         .context("the API server")?;
-    let annotator = Annotator::new(client.clone(), cluster.settle());
+    let mut settling = Settling::blindly(cluster.settle());
+    if let Some(patience) = cluster.unenroll_ack() {
+        let channel = control_plane(config)?;
+        settling = settling.asking(Ask { channel, patience });
+    }
+    let annotator = Annotator::new(client.clone(), settling);
     let mut daemonset = DaemonSet {
         client: client.clone(),
         name: ObjectName::new(cluster.pod_namespace.as_str(), cluster.daemonset.as_str()),

@@ -8,6 +8,7 @@ use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
 use mesh_runtime::supervise::Tasks;
 use mesh_types::Identity;
+use mesh_xds::{ResourceCache, XdsServer};
 use tokio::sync::{mpsc, watch};
 
 use super::Keys;
@@ -17,6 +18,9 @@ use crate::cluster::untaint::{self, Untaint};
 use crate::cluster::{addresses, bundle, gateway_controller, status_writer};
 use crate::control::{Outputs, Question};
 use crate::delivery::gather::{self, OverTls, Replicas};
+use crate::serve::admission::XdsAdmission;
+use crate::settled::peers::BehindService;
+use crate::settled::{Own, Settling};
 
 /// Starts them.
 pub(super) struct Duties<'a> {
@@ -46,12 +50,7 @@ impl Duties<'_> {
         self.start(Duty::RootCertificate, |ours| {
             bundle::keep(client(), settings, ours)
         })?;
-        let over_tls = OverTls {
-            issuer: keys.issuer.clone(),
-            replica: replica(self.args)?,
-            server_name: format!("{}.{}.svc", self.args.name, self.args.root_namespace),
-            further_roots: self.args.serving_certificate.join("ca.crt"),
-        };
+        let over_tls = over_tls(self.args, keys)?;
         let whose = status_writer::Whose {
             revision: self.args.revision.clone(),
             root_namespace: self.args.root_namespace.clone(),
@@ -60,7 +59,7 @@ impl Duties<'_> {
         self.start(Duty::Statuses, |ours| {
             let write = status_writer::keep(client(), whose, ask.clone(), changed(), ours.clone());
             let (board, told) = (outputs.deliveries.clone(), outputs.changed.clone());
-            let gather = gather::keep(client(), self.replicas(), board, over_tls, told, ours);
+            let gather = gather::keep(client(), replicas(self.args), board, over_tls, told, ours);
             async move {
                 tokio::try_join!(write, gather)?;
                 Ok(())
@@ -95,14 +94,46 @@ impl Duties<'_> {
         self.tasks.critical(name, keep(ours));
         Ok(())
     }
+}
 
-    fn replicas(&self) -> Replicas {
-        Replicas {
-            namespace: self.args.root_namespace.clone(),
-            service: self.args.name.clone(),
-            port: self.args.listen.port(),
-        }
+/// Where the other replicas are.
+fn replicas(args: &ServeArgs) -> Replicas {
+    Replicas {
+        namespace: args.root_namespace.clone(),
+        service: args.name.clone(),
+        port: args.listen.port(),
     }
+}
+
+/// How they are asked.
+fn over_tls(args: &ServeArgs, keys: &Keys) -> Result<OverTls> {
+    Ok(OverTls {
+        issuer: keys.issuer.clone(),
+        replica: replica(args)?,
+        server_name: format!("{}.{}.svc", args.name, args.root_namespace),
+        further_roots: args.serving_certificate.join("ca.crt"),
+    })
+}
+
+/// Who answers agents whose pods leave.
+pub(super) fn settling(
+    args: &ServeArgs,
+    client: &KubeClient,
+    keys: &Keys,
+    cache: &ResourceCache,
+    xds: &XdsServer<XdsAdmission>,
+) -> Result<Settling<XdsAdmission, BehindService<OverTls>>> {
+    Ok(Settling {
+        own: Own {
+            instance: instance()?.into(),
+            cluster_id: args.cluster_id.clone(),
+            cache: cache.clone(),
+            xds: xds.clone(),
+        },
+        peers: BehindService::new(client.clone(), replicas(args), over_tls(args, keys)?),
+        agents: args.registration_accounts.iter().cloned().collect(),
+        replica: replica(args)?,
+    })
 }
 
 /// Another run is another one: a Lease that this one finds is not its own.

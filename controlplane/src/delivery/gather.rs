@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use controlplane_ca::issuer::Issuer;
-use mesh_grpc::{ChannelConfig, Credentials, Security, TlsTrust, TokenSource};
+use mesh_grpc::{ChannelConfig, Credentials, GrpcChannel, Security, TlsTrust, TokenSource};
 use mesh_kube::{KubeClient, Resource, Selection};
 use mesh_proto::lateen::delivery::v1::GetRequest;
 use mesh_proto::lateen::delivery::v1::deliveries_client::DeliveriesClient;
@@ -105,7 +105,10 @@ async fn round(
 
 impl Replicas {
     /// Every replica that takes proxies, this one among them.
-    async fn find(&self, client: &KubeClient) -> Result<Vec<SocketAddr>> {
+    ///
+    /// # Errors
+    /// Fails when the API server does not say.
+    pub async fn find(&self, client: &KubeClient) -> Result<Vec<SocketAddr>> {
         let slices = Selection::all(SLICES.clone()).in_namespace(&self.namespace);
         let slices = slices.with_labels(format!("kubernetes.io/service-name={}", self.service));
         let slices: Vec<Slice> = client.list(&slices).await?;
@@ -176,13 +179,7 @@ pub struct OverTls {
 
 impl AskReplica for OverTls {
     async fn ask(&self, replica: SocketAddr) -> Result<Told> {
-        let config = Arc::new(self.client_config(SystemTime::now())?);
-        let channel = mesh_grpc::channel(ChannelConfig {
-            address: format!("https://{replica}").parse()?,
-            server_name: Some(self.server_name.clone()),
-            security: Security::Tls(TlsTrust::new(move || Ok::<_, io::Error>(config.clone()))),
-            credentials: Credentials::new(TokenSource::Anonymous),
-        })?;
+        let channel = self.channel(replica)?;
         let mut client = DeliveriesClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let response = client.get(GetRequest {}).await;
         let response =
@@ -192,6 +189,21 @@ impl AskReplica for OverTls {
 }
 
 impl OverTls {
+    /// A channel to a replica, as one: good for no longer than [`LIFETIME`].
+    ///
+    /// # Errors
+    /// Fails when no certificate can be made.
+    pub fn channel(&self, replica: SocketAddr) -> Result<GrpcChannel> {
+        let config = Arc::new(self.client_config(SystemTime::now())?);
+        let channel = mesh_grpc::channel(ChannelConfig {
+            address: format!("https://{replica}").parse()?,
+            server_name: Some(self.server_name.clone()),
+            security: Security::Tls(TlsTrust::new(move || Ok::<_, io::Error>(config.clone()))),
+            credentials: Credentials::new(TokenSource::Anonymous),
+        })?;
+        Ok(channel)
+    }
+
     fn client_config(&self, now: SystemTime) -> Result<ClientConfig> {
         let (key, request) = csr::encode(&self.replica)?;
         let request = csr::decode(&request)?;
@@ -222,7 +234,8 @@ const PORT: &str = "https-dns";
 /// Changes are written at most this often.
 const ROUND: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(5);
-const LIFETIME: Duration = Duration::from_secs(600);
+/// Of the certificate that a replica shows to another.
+pub const LIFETIME: Duration = Duration::from_secs(600);
 /// Of 100,000 objects.
 const MAX_ANSWER: usize = 32 << 20;
 

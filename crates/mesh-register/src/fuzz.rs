@@ -2,10 +2,12 @@
 //! each preceded by its length in two bytes; the same series is given to both ends.
 
 use mesh_proto::lateen::register::v1 as wire;
+use mesh_proto::lateen::settled::v1 as told;
 use prost::Message;
 
 use crate::client::ClientSession;
 use crate::model::Hello;
+use crate::settled::{Answer, Question};
 use crate::wire::{Request, Response};
 
 /// Both directions against arbitrary messages.
@@ -22,6 +24,7 @@ pub fn fuzz(mut data: &[u8]) {
         data = rest;
         request(message, &mut session);
         response(message, &mut session);
+        settled(message);
         while session.next_request().is_some() {}
     }
 }
@@ -59,6 +62,21 @@ fn response(message: &[u8], session: &mut ClientSession) {
     if session.receive(message).is_err() {
         session.closed();
         session.opened();
+    }
+}
+
+fn settled(message: &[u8]) {
+    if let Ok(message) = told::AwaitPlainRequest::decode(message)
+        && let Ok(question) = Question::try_from(message)
+    {
+        let again = told::AwaitPlainRequest::from(&question);
+        assert_eq!(Question::try_from(again), Ok(question));
+    }
+    if let Ok(message) = told::AwaitPlainResponse::decode(message)
+        && let Ok(answer) = Answer::try_from(message)
+    {
+        let again = told::AwaitPlainResponse::from(answer.clone());
+        assert_eq!(Answer::try_from(again), Ok(answer));
     }
 }
 

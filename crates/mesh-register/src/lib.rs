@@ -6,6 +6,7 @@
 //! - [`wire`]: the same as protobuf messages (`lateen/register.proto`), both directions, strict.
 //! - [`client`]: for the place. [`client::ClientSession`] decides (no IO, no clock), [`client::client`] carries it.
 //! - [`server`]: for the control plane, over `trait` [`server::Registrar`].
+//! - [`settled`]: beside the stream, for agents that write annotations: who has heard that a pod has left the mesh.
 //! - [`fuzz`]: fuzz target of the decoders and the client's session.
 //!
 //! # The stream
@@ -25,6 +26,7 @@ pub mod client;
 pub mod fuzz;
 pub mod model;
 pub mod server;
+pub mod settled;
 pub mod wire;
 
 pub use client::{AssignmentEvent, AssignmentEvents, ClientConfig, RegisterHandle, ReportError, client};

@@ -143,15 +143,11 @@ impl TryFrom<wire::RegisterResponse> for Response {
 }
 
 fn encode_report(id: u64, report: Report) -> wire::Report {
-    let octets = |ip: &IpAddr| match ip {
-        IpAddr::V4(v4) => Bytes::copy_from_slice(&v4.octets()),
-        IpAddr::V6(v6) => Bytes::copy_from_slice(&v6.octets()),
-    };
     wire::Report {
         id,
         workload: Some(key(&report.workload)),
         uid: report.uid,
-        addresses: report.addresses.iter().map(octets).collect(),
+        addresses: report.addresses.iter().map(encode_address).collect(),
         redirection: match report.redirection {
             Redirection::Plain => wire::Redirection::Plain,
             Redirection::Pending => wire::Redirection::Pending,
@@ -168,16 +164,10 @@ fn decode_report(report: wire::Report) -> Result<Report, Malformed> {
         Ok(wire::Redirection::Enabled) => Redirection::Enabled,
         Err(_) => return Err(malformed("report.redirection", "is no value of the enumeration")),
     };
-    if report.addresses.len() > MAX_ADDRESSES {
-        return Err(malformed("report.addresses", "are more than 16"));
-    }
-    let addresses = report.addresses.iter().enumerate().map(|(index, bytes)| {
-        decode_address(bytes).map_err(|reason| malformed(&format!("report.addresses[{index}]"), reason))
-    });
     Ok(Report {
         workload: decode_key("report.workload", report.workload)?,
         uid: text("report.uid", report.uid)?,
-        addresses: addresses.collect::<Result<_, _>>()?,
+        addresses: decode_addresses("report.addresses", &report.addresses)?,
         redirection,
         network_ready: report.network_ready,
     })
@@ -279,6 +269,23 @@ fn decode_key(field: &str, key: Option<wire::WorkloadKey>) -> Result<NamespacedN
     ))
 }
 
+pub(crate) fn encode_address(ip: &IpAddr) -> Bytes {
+    match ip {
+        IpAddr::V4(v4) => Bytes::copy_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => Bytes::copy_from_slice(&v6.octets()),
+    }
+}
+
+pub(crate) fn decode_addresses(field: &str, addresses: &[Bytes]) -> Result<Vec<IpAddr>, Malformed> {
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(malformed(field, "are more than 16"));
+    }
+    let decoded = addresses.iter().enumerate().map(|(index, bytes)| {
+        decode_address(bytes).map_err(|reason| malformed(&format!("{field}[{index}]"), reason))
+    });
+    decoded.collect()
+}
+
 fn decode_address(bytes: &Bytes) -> Result<IpAddr, &'static str> {
     let ip = if let Ok(v4) = <[u8; 4]>::try_from(bytes.as_ref()) {
         IpAddr::from(v4)
@@ -294,7 +301,7 @@ fn decode_address(bytes: &Bytes) -> Result<IpAddr, &'static str> {
 }
 
 /// A Kubernetes name: it becomes part of keys and identities, so nothing that could end one may stand in it.
-fn name(field: &str, text: String) -> Result<Strng, Malformed> {
+pub(crate) fn name(field: &str, text: String) -> Result<Strng, Malformed> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(allowed) {
         return Err(malformed(
@@ -312,7 +319,7 @@ fn text(field: &str, text: String) -> Result<String, Malformed> {
     bounded(field, text)
 }
 
-fn bounded(field: &str, text: String) -> Result<String, Malformed> {
+pub(crate) fn bounded(field: &str, text: String) -> Result<String, Malformed> {
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         return Err(malformed(
             field,
@@ -328,7 +335,7 @@ fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
 }
 
-fn malformed(field: &str, reason: &'static str) -> Malformed {
+pub(crate) fn malformed(field: &str, reason: &'static str) -> Malformed {
     Malformed {
         field: field.to_owned(),
         reason,

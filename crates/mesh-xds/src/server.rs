@@ -15,7 +15,7 @@ mod subscription;
 mod table;
 
 pub use cache::{Change, Published, ResourceCache};
-pub use delivery::Delivery;
+pub use delivery::{Delivery, Heard};
 pub use push::{Chunks, Push};
 pub use refused::Refused;
 pub use service::{AdmitNode, XdsServer};

@@ -47,9 +47,15 @@ pub struct ClusterConfig {
     )]
     pub excluded_namespaces: Vec<String>,
 
-    /// How long others need to learn that a pod leaves the mesh, in seconds; its rules stay until then
+    /// How long others are given to learn that a pod leaves the mesh where the control plane cannot say who knows, in seconds;
+    /// its rules stay until then
     #[arg(long, env = "UNENROLL_SETTLE_SECONDS", value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=60))]
     pub settle: u64,
+
+    /// How long to wait at most until the control plane says that every proxy knows of a pod that leaves, in seconds; 0 asks
+    /// nobody. It is asked at XDS_ADDRESS, if it is one of ours
+    #[arg(long, env = "UNENROLL_ACK_SECONDS", value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub unenroll_ack: u64,
 
     /// How long the connections of a pod that leaves the mesh are given to end by themselves, in seconds, once nothing new of
     /// it passes ztunnel; what is open then is cut. 0 cuts at once
@@ -99,7 +105,13 @@ impl ClusterConfig {
         }
     }
 
-    /// How long others need to learn that a pod leaves.
+    /// How long to wait until everybody knows of a pod that leaves; nothing where nobody is asked.
+    #[must_use]
+    pub fn unenroll_ack(&self) -> Option<Duration> {
+        (self.unenroll_ack > 0).then(|| Duration::from_secs(self.unenroll_ack))
+    }
+
+    /// How long others are given to learn that a pod leaves, where nobody says who knows.
     #[must_use]
     pub fn settle(&self) -> Duration {
         Duration::from_secs(self.settle)

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::operations::{DnsCapture, DrainTimes, Held, World};
 use super::*;
+use crate::announce::settling::Settling;
 use crate::announce::{Annotator, Announcer, POD};
 use crate::app::serve_ztunnels;
 use crate::enroll::{Enrolment, Role, Settings};
@@ -127,7 +128,7 @@ async fn without_a_state_file() {
     let api = FakeApi::new();
     running(&api, &dir);
     let client = api.client();
-    let annotator = Annotator::new(client.clone(), Duration::ZERO);
+    let annotator = Annotator::new(client.clone(), Settling::blindly(Duration::ZERO));
     let socket = dir.path().join("z.sock");
     let options = ServerOptions {
         path: socket.clone(),
@@ -238,7 +239,7 @@ async fn after_a_restart() {
     };
     let zds = ZdsServer::new(ServerOptions::default(), |_| {});
     let api = FakeApi::new();
-    let announcer = Announcer::Annotation(Annotator::new(api.client(), Duration::ZERO));
+    let announcer = Announcer::Annotation(Annotator::new(api.client(), Settling::blindly(Duration::ZERO)));
     let operations = Operations::new(world(&dir, &zds, announcer));
     operations.restore(&[record]);
     let older = operations.older();

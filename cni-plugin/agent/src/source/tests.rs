@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::announce::Announcer;
+use crate::announce::settling::Settling;
 use crate::enroll::{PodKey, Record};
 use crate::roster::selector::Enablement;
 
@@ -64,7 +65,7 @@ impl World {
         let api = FakeApi::new();
         api.put(&NAMESPACE, namespace("ambient"));
         api.put(&POD, pod(annotation));
-        let annotator = Annotator::new(api.client(), SETTLE);
+        let annotator = Annotator::new(api.client(), Settling::blindly(SETTLE));
         Self {
             source: Source::api_server(&api.client(), "n1", rules(), annotator.clone()),
             announcer: Announcer::Annotation(annotator),

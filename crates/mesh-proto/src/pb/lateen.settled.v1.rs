@@ -129,7 +129,10 @@ pub mod settlements_client {
         pub async fn await_plain(
             &mut self,
             request: impl tonic::IntoRequest<super::AwaitPlainRequest>,
-        ) -> std::result::Result<tonic::Response<super::AwaitPlainResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::AwaitPlainResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
@@ -167,7 +170,10 @@ pub mod settlements_server {
         async fn await_plain(
             &self,
             request: tonic::Request<super::AwaitPlainRequest>,
-        ) -> std::result::Result<tonic::Response<super::AwaitPlainResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::AwaitPlainResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct SettlementsServer<T> {
@@ -248,7 +254,9 @@ pub mod settlements_server {
                 "/lateen.settled.v1.Settlements/AwaitPlain" => {
                     #[allow(non_camel_case_types)]
                     struct AwaitPlainSvc<T: Settlements>(pub Arc<T>);
-                    impl<T: Settlements> tonic::server::UnaryService<super::AwaitPlainRequest>
+                    impl<
+                        T: Settlements,
+                    > tonic::server::UnaryService<super::AwaitPlainRequest>
                     for AwaitPlainSvc<T> {
                         type Response = super::AwaitPlainResponse;
                         type Future = BoxFuture<

@@ -1,9 +1,11 @@
 use std::path::Path;
+use std::time::Duration;
 
 use mesh_types::NamespacedName;
 
 use super::*;
 use crate::model::{Assignment, Membership, Options, Outcome, Redirection, Report, Withdrawal};
+use crate::settled::Standing;
 
 #[test]
 fn the_corpus_and_its_mutations() {
@@ -18,7 +20,11 @@ fn the_corpus_and_its_mutations() {
 #[test]
 fn the_corpus_is_a_real_exchange() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/streams");
-    for (name, content) in [("requests", requests()), ("responses", responses())] {
+    for (name, content) in [
+        ("requests", requests()),
+        ("responses", responses()),
+        ("settled", settlements()),
+    ] {
         let path = dir.join(name);
         if std::env::var_os("LATEEN_UPDATE").is_some() {
             std::fs::write(&path, &content).unwrap();
@@ -29,6 +35,30 @@ fn the_corpus_is_a_real_exchange() {
 
 fn workload() -> NamespacedName {
     NamespacedName::new("default", "web-0")
+}
+
+/// A question and its answer.
+fn settlements() -> Vec<u8> {
+    let question = Question {
+        workload: workload(),
+        addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        wait: Duration::from_secs(10),
+    };
+    let answer = Answer {
+        instance: "istiod-1_7".to_owned(),
+        standing: Standing {
+            behind: 1,
+            silent: 1,
+            proxies: 3,
+            acknowledged: 2,
+            missing: vec!["ztunnel-a.istio-system".to_owned()],
+        },
+    };
+    let (question, answer) = (
+        told::AwaitPlainRequest::from(&question).encode_to_vec(),
+        told::AwaitPlainResponse::from(answer).encode_to_vec(),
+    );
+    join([question, answer].into_iter())
 }
 
 fn requests() -> Vec<u8> {

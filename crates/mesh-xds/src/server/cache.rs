@@ -131,7 +131,18 @@ impl ResourceCache {
         table.into_iter().flat_map(Table::versions).collect()
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    /// What is published under a name, and the sequence number of the name's last change: 0 for one that never was there, or
+    /// whose end is forgotten since everybody was told of it.
+    #[must_use]
+    pub fn published(&self, type_url: TypeUrl, name: &str) -> (Option<Bytes>, u64) {
+        let tables = self.shared.tables.read();
+        let table = tables.tables.iter().find(|t| t.type_url == type_url);
+        table.map_or((None, 0), |table| table.last_of(name))
+    }
+
+    /// Changes with every change to what is published.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.sequence.subscribe()
     }
 

@@ -24,6 +24,45 @@ pub struct Delivery {
     pub refused: u64,
 }
 
+/// Who of those that follow a type has taken a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Who follows the type, by names or not.
+    pub proxies: u64,
+    /// Of these, those that accepted the change.
+    pub acknowledged: u64,
+    /// Some of the others, `<name>.<namespace>`.
+    pub missing: Vec<String>,
+}
+
+impl Heard {
+    /// Counts; names no more than `named`.
+    #[must_use]
+    pub fn of<'a>(
+        subscribers: impl IntoIterator<Item = &'a SubscriberStatus>,
+        type_url: TypeUrl,
+        change: u64,
+        named: usize,
+    ) -> Self {
+        let mut heard = Self::default();
+        for subscriber in subscribers {
+            let mut follows = subscriber.subscriptions.iter();
+            let Some(subscription) = follows.find(|s| s.type_url == type_url) else {
+                continue;
+            };
+            heard.proxies += 1;
+            if subscription.verdict(change) == Verdict::Accepted {
+                heard.acknowledged += 1;
+            } else if heard.missing.len() < named
+                && let Some(node) = &subscriber.node
+            {
+                heard.missing.push(format!("{}.{}", node.name, node.namespace));
+            }
+        }
+        heard
+    }
+}
+
 impl ResourceCache {
     /// How far what is published of these types came, by the objects that `objects` makes of their names. Subscribers by
     /// name do not count: they ask for what they look at, not for what they are to carry out.

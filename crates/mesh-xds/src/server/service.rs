@@ -27,6 +27,7 @@ use tracing::info;
 
 use super::cache::ResourceCache;
 use super::debug::{self, Audience};
+use super::delivery::Heard;
 use super::session::SubscriberStatus;
 use super::stream::SubscriberStream;
 use crate::node::NodeInfo;
@@ -75,6 +76,7 @@ pub(super) struct Shared<A> {
     /// Who this server is, as debug answers say it; empty where they do not.
     pub(super) identifier: String,
     next_id: AtomicU64,
+    pub(super) stands: watch::Sender<u64>,
 }
 
 impl<A: AdmitNode> XdsServer<A> {
@@ -94,6 +96,7 @@ impl<A: AdmitNode> XdsServer<A> {
                 subscribers: Mutex::new(BTreeMap::new()),
                 identifier,
                 next_id: AtomicU64::new(0),
+                stands: watch::Sender::default(),
             }),
         }
     }
@@ -103,6 +106,19 @@ impl<A: AdmitNode> XdsServer<A> {
     pub fn subscribers(&self) -> Vec<SubscriberStatus> {
         self.shared.subscribers()
     }
+
+    /// Which clients have taken a change; at most `named` of the others are named.
+    #[must_use]
+    pub fn heard(&self, type_url: TypeUrl, change: u64, named: usize) -> Heard {
+        let subscribers = self.shared.subscribers.lock();
+        Heard::of(subscribers.values(), type_url, change, named)
+    }
+
+    /// Changes whenever a client may stand otherwise than before, or is gone.
+    #[must_use]
+    pub fn stands(&self) -> watch::Receiver<u64> {
+        self.shared.stands.subscribe()
+    }
 }
 
 impl<A> Shared<A> {
@@ -111,7 +127,9 @@ impl<A> Shared<A> {
         let mut subscribers: Vec<_> = self.subscribers.lock().values().cloned().collect();
         let published: BTreeMap<TypeUrl, u64> = self.cache.read(|tables| {
             let tables = tables.tables.iter();
-            tables.map(|table| (table.type_url, table.last_change())).collect()
+            tables
+                .map(|table| (table.type_url, table.last_change()))
+                .collect()
         });
         for subscription in subscribers.iter_mut().flat_map(|s| &mut s.subscriptions) {
             let published = published.get(&subscription.type_url);

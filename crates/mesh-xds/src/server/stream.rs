@@ -191,6 +191,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
             }
         }
         self.shared.subscribers.lock().insert(self.id, status);
+        self.shared.stands.send_modify(|stands| *stands += 1);
     }
 
     fn log_end(&self, status: &Status) {
@@ -202,6 +203,7 @@ impl<A: AdmitNode> SubscriberStream<A> {
 impl<A: AdmitNode> Drop for SubscriberStream<A> {
     fn drop(&mut self) {
         self.shared.subscribers.lock().remove(&self.id);
+        self.shared.stands.send_modify(|stands| *stands += 1);
         debug!(node = self.session.node().map(|n| n.id()), "xDS stream is gone");
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::record::{Record, version};
 use super::scope::{Departures, Scope, Viewer};
 use crate::resource::TypeUrl;
@@ -164,6 +166,14 @@ impl Table {
     /// Whether a subscriber at this position can still be told everything that was removed since.
     pub(super) fn remembers(&self, position: u64) -> bool {
         position >= self.forgotten
+    }
+
+    /// What is there under a name, whoever may see it, and when that changed last.
+    pub(super) fn last_of(&self, name: &str) -> (Option<Bytes>, u64) {
+        match self.resources.get(name) {
+            Some(entry) => (Some(entry.record.body.clone()), entry.sequence),
+            None => (None, self.gone.get(name).map_or(0, |gone| gone.sequence)),
+        }
     }
 
     /// When a resource changed last.

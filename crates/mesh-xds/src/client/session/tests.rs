@@ -105,7 +105,7 @@ fn a_refused_update_is_named_and_asked_for_again() {
     let refused = nack.error_detail.unwrap();
     assert_eq!(refused.message, "a: bad; b: bad");
     assert_eq!(
-        crate::refusal::from_details(&refused.details),
+        refusal::from_details(&refused.details),
         Some(vec!["a".to_owned(), "b".to_owned()])
     );
     // `a` is still held in its first version, so that its removal would not be missed; `b` never was.

@@ -171,3 +171,38 @@ fn replicas_that_publish_the_same_tell_the_same_content() {
     assert_ne!(content(["1", "2"]), content(["1", "3"]));
     assert_ne!(content(["1", "2"]), content(["2", "1"]));
 }
+
+#[test]
+fn who_accepted_a_change_has_heard_and_who_hangs_or_refuses_has_not() {
+    let cache = cache();
+    publish(&cache, "route", "1", &["shop/a"]);
+    let proxies = || ["a", "b", "c"].map(|name| Proxy::waypoint(&cache, name));
+    let [mut accepts, mut refuses, hangs] = proxies();
+    let heard = |proxies: [&Proxy; 3], change| {
+        let subscribers = proxies.map(|proxy| proxy.session.status());
+        let heard = Heard::of(&subscribers, TypeUrl::ROUTE, change, 1);
+        assert_eq!(
+            Heard::of(&subscribers, TypeUrl::ADDRESS, change, 1),
+            Heard::default()
+        );
+        (heard.proxies, heard.acknowledged, heard.missing.len())
+    };
+    cache.publish(vec![Change::upsert(TypeUrl::ROUTE, "for-all", "1")]);
+    let (body, change) = cache.published(TypeUrl::ROUTE, "for-all");
+    assert_eq!(body.as_deref(), Some(&b"1"[..]));
+    assert_eq!(heard([&accepts, &refuses, &hangs], change), (3, 0, 1));
+    refuses.accepts = false;
+    accepts.settle();
+    refuses.settle();
+    assert_eq!(heard([&accepts, &refuses, &hangs], change), (3, 1, 1));
+    // That it is gone is a change, too.
+    cache.publish(vec![Change::remove(TypeUrl::ROUTE, "for-all")]);
+    let (body, gone) = cache.published(TypeUrl::ROUTE, "for-all");
+    assert!(body.is_none() && gone > change);
+    assert_eq!(heard([&accepts, &refuses, &hangs], gone).1, 0);
+    refuses.accepts = true;
+    accepts.settle();
+    refuses.settle();
+    assert_eq!(heard([&accepts, &refuses, &hangs], gone), (3, 2, 1));
+    assert_eq!(cache.published(TypeUrl::ROUTE, "never"), (None, 0));
+}
