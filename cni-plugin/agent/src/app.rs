@@ -321,7 +321,6 @@ fn zds_server(config: &Config, metrics: &Metrics) -> (ZdsServer, mpsc::Unbounded
 }
 
 /// For this machine only: they name pods and their peers, and change what is logged.
-
 fn pages(requests: &Requests, operations: &Operations, registrar: Option<&RegisterHandle>) -> Routes {
     let (requests, operations) = (requests.clone(), operations.clone());
     let routes = Routes::new()
