@@ -254,10 +254,10 @@ fn apply_broken(mesh: &Together, rules: &Value, beside: &Value) {
         "metadata": {"name": "jwt", "namespace": "shop"},
         "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "jwtRules": rules},
     });
-    for (field, value) in beside.as_object().unwrap() {
+    for (field, value) in beside.as_object().expect("fields") {
         object["spec"][field] = value.clone();
     }
-    let raw: RawObject = serde_json::from_value(object).unwrap();
+    let raw: RawObject = serde_json::from_value(object).expect("an object");
     assert!(raw.clone().understand(Kind::RequestAuthentication).is_err());
     let left = raw
         .strictest(Kind::RequestAuthentication)
