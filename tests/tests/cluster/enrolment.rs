@@ -121,10 +121,16 @@ fn under_load(mesh: &mut Mesh) -> Result<()> {
     for (what, load) in loads {
         ledgers.push((what, load.finish()?));
     }
-    changed?;
     for (what, ledger) in &ledgers {
-        println!("  {what}: {} succeeded, {} failed", ledger.ok, ledger.failed);
+        println!(
+            "  {what}: {} succeeded, {} failed {:?}, slowest {} ms",
+            ledger.ok,
+            ledger.failed,
+            ledger.failures,
+            ledger.max_us / 1000
+        );
     }
+    changed?;
     for (what, ledger) in ledgers {
         ledger.nobody_noticed().context(what)?;
     }
