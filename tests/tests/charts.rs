@@ -92,7 +92,7 @@ controlplane:
   features:
     clusterTrustBundle: false
     allowFromWaypoints: true
-    untaint: {enabled: true}
+    untaint: {enabled: true, agents: k8s-app=canary-cni-node}
     secretNamespaces: [edge, shop]
   podMonitor: {enabled: true, labels: {release: prometheus}}
 cni:
@@ -277,7 +277,8 @@ fn without_waypoints_nothing_of_a_namespace_is_made_or_changed() {
             }
             // What is said of an object in its status is no part of it: docs/least-privilege.md.
             for resource in strings(&rule["resources"]) {
-                let allowed = ["configmaps", "tokenreviews"].contains(&resource.as_str());
+                let allowed =
+                    ["configmaps", "tokenreviews", "clustertrustbundles"].contains(&resource.as_str());
                 assert!(allowed || resource.ends_with("/status"), "{rule}");
             }
         }
@@ -415,8 +416,8 @@ fn whoever_needs_the_root_starts_with_it() {
         }
         mounted.sort();
         let all = [
-            ("istio-cni-node", "root, optional"),
-            ("istio-cni-node", "token"),
+            ("node agent", "root, optional"),
+            ("node agent", "token"),
             ("ztunnel", "root"),
             ("ztunnel", "token"),
         ];
@@ -426,7 +427,16 @@ fn whoever_needs_the_root_starts_with_it() {
         };
         let mounted: Vec<_> = mounted
             .iter()
-            .map(|(name, what)| (name.as_str(), *what))
+            .map(|(name, what)| {
+                (
+                    if name.ends_with("-node") {
+                        "node agent"
+                    } else {
+                        name
+                    },
+                    *what,
+                )
+            })
             .collect();
         assert_eq!(mounted, expected, "{}", install.name);
     }

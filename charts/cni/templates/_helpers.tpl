@@ -71,6 +71,11 @@ ISTIO_OWNED_CNI_CONFIG: set ownConfig.enabled instead
 ISTIO_OWNED_CNI_CONFIG_FILENAME: set ownConfig.fileName instead
 AMBIENT_DNS_CAPTURE: set dnsCapture instead
 ADD_DEADLINE_SECONDS: set addDeadlineSeconds instead
+UNENROLL_DRAIN_SECONDS: set unenrollDrainSeconds instead
+DAEMONSET_NAME: set name instead
+XDS_ADDRESS: set global.controlPlane instead
+XDS_ROOT_CA: it cannot be changed
+AUTH_TOKEN: it cannot be changed
 CLUSTER_ID: set global.clusterName instead
 NODE_NAME: it cannot be changed
 POD_NAME: it cannot be changed

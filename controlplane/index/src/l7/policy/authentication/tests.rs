@@ -132,7 +132,7 @@ fn a_rule_that_cannot_be_read_refuses_the_tokens_that_it_is_about() {
         name: "x-token".into(),
         prefix: "".into(),
     };
-    assert_eq!(rule.locations, [header.clone()]);
+    assert_eq!(rule.locations, std::slice::from_ref(&header));
     assert!(matches!(rule.keys, KeySet::Unusable(_)));
     // Of nobody knows whom: the wire has no empty issuer.
     let rule = unreadable(|rule| rule.issuer = "".into());
