@@ -69,7 +69,7 @@ async fn ready(
     asked.buffered(AT_ONCE).collect().await
 }
 
-/// Namespaces without the mesh's root, but those that are going away.
+/// Namespaces of the mesh without its root, but those that are going away.
 async fn rootless(cluster: &Asked) -> anyhow::Result<Vec<String>> {
     let client = cluster.client();
     let maps = Selection::all(CONFIG_MAPS.clone()).with_fields(format!("metadata.name={ROOT}"));
@@ -81,10 +81,20 @@ async fn rootless(cluster: &Asked) -> anyhow::Result<Vec<String>> {
             .any(|map| map["namespace"] == *namespace)
     };
     let lacking = namespaces.iter().filter(|namespace| {
-        namespace["status"]["phase"] != "Terminating" && !has(&namespace["metadata"]["name"])
+        is_of_mesh(namespace, cluster.system())
+            && namespace["status"]["phase"] != "Terminating"
+            && !has(&namespace["metadata"]["name"])
     });
     let names = lacking.filter_map(|namespace| namespace["metadata"]["name"].as_str());
     Ok(names.map(str::to_owned).collect())
+}
+
+/// Whether proxies run there, or may: elsewhere nobody reads the root, and not every namespace has one (`discoverySelectors`).
+fn is_of_mesh(namespace: &Value, system: &str) -> bool {
+    let metadata = &namespace["metadata"];
+    let label = |name: &str| metadata["labels"][name].as_str().filter(|value| *value != "none");
+    let labels = ["istio.io/dataplane-mode", "istio.io/use-waypoint"];
+    metadata["name"] == system || labels.into_iter().any(|name| label(name).is_some())
 }
 
 const ROOT: &str = "istio-ca-root-cert";

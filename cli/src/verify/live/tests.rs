@@ -4,12 +4,20 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn namespaces_without_the_root_are_named_but_those_that_go() {
+async fn namespaces_of_the_mesh_without_the_root_are_named_but_those_that_go() {
     let api = FakeApi::new();
-    for (name, phase) in [("shop", "Active"), ("bank", "Active"), ("old", "Terminating")] {
+    let ambient = json!({"istio.io/dataplane-mode": "ambient"});
+    for (name, labels, phase) in [
+        ("shop", &ambient, "Active"),
+        ("bank", &json!({"istio.io/use-waypoint": "teller"}), "Active"),
+        ("old", &ambient, "Terminating"),
+        ("kube-public", &json!({}), "Active"),
+        ("street", &json!({"istio.io/dataplane-mode": "none"}), "Active"),
+        ("istio-system", &json!({}), "Active"),
+    ] {
         api.put(
             &NAMESPACES,
-            json!({"metadata": {"name": name}, "status": {"phase": phase}}),
+            json!({"metadata": {"name": name, "labels": labels}, "status": {"phase": phase}}),
         );
     }
     for (namespace, name) in [("shop", ROOT), ("bank", "mine")] {
@@ -19,5 +27,8 @@ async fn namespaces_without_the_root_are_named_but_those_that_go() {
         );
     }
     let cluster = Asked::over(api.client(), "istio-system");
-    assert_eq!(rootless(&cluster).await.expect("an answer"), ["bank"]);
+    assert_eq!(
+        rootless(&cluster).await.expect("an answer"),
+        ["bank", "istio-system"]
+    );
 }
