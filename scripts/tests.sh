@@ -5,19 +5,26 @@ set -uo pipefail
 
 log=$(mktemp)
 others=$(mktemp)
-trap 'rm -f "$log" "$others"; kill $(jobs -p) 2>/dev/null' EXIT
+cluster=
+# The whole lane: cargo does not take its test with it.
+end_cluster() {
+    [ -z "$cluster" ] || kill -- "-$cluster" 2>/dev/null
+    wait 2>/dev/null
+}
+trap 'end_cluster; rm -f "$log" "$others"' EXIT
 
 test=("${CARGO:-cargo}" test --workspace --locked)
 echo "== Tests on a cluster, beside the others: $log"
+set -m
 "${test[@]}" --test cluster >"$log" 2>&1 &
 cluster=$!
+set +m
 
 LATEEN_CLUSTER_TESTS=beside "${test[@]}" 2>&1 | tee "$others"
 status=${PIPESTATUS[0]}
 if ((status)); then
     echo "== Tests: FAILED (exit $status); those on a cluster are ended: what they said so far" >&2
-    kill "$cluster" 2>/dev/null
-    wait "$cluster" 2>/dev/null
+    end_cluster
     cat "$log"
     exit "$status"
 fi
