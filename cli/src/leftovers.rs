@@ -4,7 +4,7 @@
 //! # Layout
 //! - this file: what is there, and taking it away. `kinds`: what is a leftover, kind by kind (pure).
 
-mod kinds;
+pub(crate) mod kinds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::output::{Table, View};
 use crate::precheck::look::{self, CONFIG_MAPS, NAMESPACES};
 use crate::precheck::{HELM_NAMESPACE, HELM_RELEASE, Part as MeshPart};
 use crate::waypoint::apply::GATEWAYS;
+use crate::waypoint::classes::Classes;
 use kinds::{HOOKS, LABELS, REDIRECTION, is_done, name_of};
 
 /// Something that is left.
@@ -66,7 +67,8 @@ enum Fate {
 pub async fn find(cluster: &Asked, release: &str) -> anyhow::Result<Vec<Leftover>> {
     let (client, system) = (cluster.client(), cluster.system());
     let mut left = Vec::new();
-    left.extend(kinds::gateways(&list(client, &GATEWAYS, None, None).await?));
+    let gateways = list(client, &GATEWAYS, None, None).await?;
+    left.extend(kinds::gateways(&gateways, &Classes::of(client).await?));
     for resource in [&NAMESPACES, &SERVICES, &PODS] {
         let all = list(client, resource, None, None).await?;
         left.extend(kinds::labelled(resource, &all));

@@ -114,7 +114,7 @@ impl Wanted {
             "kind": "Gateway",
             "metadata": metadata,
             "spec": {
-                "gatewayClassName": CLASSES[0],
+                "gatewayClassName": CLASS,
                 "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
             },
         })
@@ -133,12 +133,6 @@ impl Wanted {
 }
 
 impl Found {
-    /// Whether it asks for a waypoint.
-    #[must_use]
-    pub fn is_waypoint(&self) -> bool {
-        CLASSES.contains(&self.spec.gateway_class_name.as_str())
-    }
-
     /// Its class.
     #[must_use]
     pub fn class(&self) -> &str {
@@ -216,8 +210,8 @@ pub fn view(found: &[Found]) -> View {
     }
 }
 
-/// Upstream's class, which our control plane serves as well, and our own.
-pub(crate) const CLASSES: [&str; 2] = ["istio-waypoint", "lateen-waypoint"];
+/// Upstream's class, which our control plane serves as well.
+const CLASS: &str = "istio-waypoint";
 const TRAFFIC: &str = "istio.io/waypoint-for";
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ use crate::ask::cluster::{GATEWAY_NAME, PODS};
 use crate::install::standing::SECRETS;
 use crate::precheck::look::CRDS;
 use crate::precheck::{Crd, PART_OF};
-use crate::waypoint::CLASSES;
 use crate::waypoint::apply::GATEWAYS;
+use crate::waypoint::classes::Classes;
 
 /// Waypoints run on, with nobody to tell them anything.
-pub(super) fn gateways(all: &[Value]) -> Vec<Leftover> {
+pub(crate) fn gateways(all: &[Value], classes: &Classes) -> Vec<Leftover> {
     let ours = all.iter().filter(|gateway| {
         let class = gateway["spec"]["gatewayClassName"].as_str().unwrap_or_default();
-        CLASSES.contains(&class)
+        classes.is_waypoint(class)
     });
     ours.map(|gateway| {
         let what = "a waypoint; its proxies run until it is deleted";

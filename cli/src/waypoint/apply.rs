@@ -1,15 +1,16 @@
-//! Makes, lists and deletes waypoints in a cluster.
+//! Makes and deletes waypoints in a cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mesh_kube::write::Part;
-use mesh_kube::{Apply, KubeClient, ObjectName, Resource, Selection};
+use mesh_kube::{Apply, KubeClient, ObjectName, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::classes::Classes;
 use super::{Found, Wanted};
 
 /// Makes a waypoint, or changes the one of this name.
@@ -187,36 +188,19 @@ pub async fn wait(
     Ok(())
 }
 
-/// The waypoints of a namespace, or of all.
-///
-/// # Errors
-/// Fails with what is wrong with the way or our rights, and where the cluster knows no Gateways.
-pub async fn list(client: &KubeClient, namespace: Option<&str>) -> anyhow::Result<Vec<Found>> {
-    let selection = Selection {
-        resource: GATEWAYS,
-        namespace: namespace.map(str::to_owned),
-        field_selector: None,
-        label_selector: None,
-        metadata_only: false,
-    };
-    let found = client.list::<Found>(&selection).await;
-    let mut found = found.context("Gateways (are Gateway API's CRDs installed?)")?;
-    found.retain(Found::is_waypoint);
-    Ok(found)
-}
-
 /// Deletes waypoints; gives the names of those that were there.
 ///
 /// # Errors
 /// Fails at the first that cannot be deleted.
 pub async fn delete(client: &KubeClient, namespace: &str, names: &[String]) -> anyhow::Result<Vec<String>> {
     let mut deleted = Vec::new();
+    let classes = Classes::of(client).await?;
     for name in names {
         let name = ObjectName::new(namespace, name);
         let found = client.find::<Found>(&GATEWAYS, &name).await;
         match found.with_context(|| format!("Gateway {name}"))? {
             // The same command must not take an ingress away.
-            Some(found) if !found.is_waypoint() => bail!("Gateway {name} is no waypoint"),
+            Some(found) if !classes.is_waypoint(found.class()) => bail!("Gateway {name} is no waypoint"),
             Some(_) => {
                 let gone = client.delete(&GATEWAYS, &name, None).await;
                 if gone.with_context(|| format!("Gateway {name}"))? {

@@ -1,5 +1,6 @@
 use controlplane_k8s_api::{Object, parse};
 
+use super::classes::Classes;
 use super::*;
 
 fn wanted() -> Wanted {
@@ -46,7 +47,7 @@ fn a_waypoint_that_takes_no_traffic_yet_says_why() {
             {"type": "Programmed", "status": "False", "reason": "AddressNotAssigned", "message": "no endpoint is ready"}]},
     });
     let found = Found::deserialize(&page).expect("a Gateway");
-    assert!(found.is_waypoint() && !found.is_programmed());
+    assert!(Classes::default().is_waypoint(found.class()) && !found.is_programmed());
     assert_eq!(
         view(&[found]).table.text(),
         "NAMESPACE   NAME   REVISION   TRAFFIC   PROGRAMMED\n\

@@ -1,6 +1,7 @@
 use mesh_kube::fake::FakeApi;
 
 use super::*;
+use crate::waypoint::classes::waypoints;
 
 fn api() -> FakeApi {
     let api = FakeApi::new();
@@ -34,8 +35,8 @@ async fn a_waypoint_is_made_bound_listed_and_deleted() {
         namespace["metadata"]["labels"]["istio.io/use-waypoint"],
         "waypoint"
     );
-    assert_eq!(list(&client, Some("shop")).await.expect("a list").len(), 1);
-    assert_eq!(list(&client, Some("other")).await.expect("a list").len(), 0);
+    assert_eq!(waypoints(&client, Some("shop")).await.expect("a list").len(), 1);
+    assert_eq!(waypoints(&client, Some("other")).await.expect("a list").len(), 0);
     let deleted = delete(&client, "shop", &["waypoint".into()])
         .await
         .expect("deleted");
@@ -54,7 +55,7 @@ async fn a_gateway_that_is_no_waypoint_is_neither_listed_nor_deleted() {
         json!({"metadata": {"name": "front", "namespace": "shop"}, "spec": {"gatewayClassName": "other"}}),
     );
     let client = api.client();
-    assert_eq!(list(&client, None).await.expect("a list").len(), 0);
+    assert_eq!(waypoints(&client, None).await.expect("a list").len(), 0);
     let error = delete(&client, "shop", &["front".into()])
         .await
         .expect_err("refused");

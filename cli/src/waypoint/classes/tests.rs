@@ -1,8 +1,10 @@
 use mesh_kube::Resource;
 use mesh_kube::fake::FakeApi;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::leftovers::kinds;
+use crate::waypoint::apply;
 
 const CLASSES: Resource = Resource::cluster_wide(
     "gateway.networking.k8s.io",
@@ -53,4 +55,18 @@ async fn a_class_that_names_our_controller_makes_waypoints_whatever_it_is_called
     // Without the right to read classes the well-known names count.
     api.forbid(&CLASSES, true);
     assert_eq!(names(&api).await, ["istio-waypoint", "lateen-waypoint"]);
+}
+
+#[tokio::test]
+async fn what_is_deleted_and_what_stays_behind_is_judged_by_classes_too() {
+    let api = api();
+    let client = api.client();
+    let delete = async |name: &str| apply::delete(&client, "shop", &[name.to_owned()]).await;
+    let gateways: Vec<Value> = ["of-a-team", "foreign"]
+        .map(|class| json!({"metadata": {"name": class, "namespace": "shop"}, "spec": {"gatewayClassName": class}}))
+        .into();
+    let classes = Classes::of(&client).await.expect("classes");
+    assert_eq!(kinds::gateways(&gateways, &classes).len(), 1);
+    assert_eq!(delete("of-a-team").await.expect("ours"), ["shop/of-a-team"]);
+    delete("foreign").await.expect_err("somebody else's");
 }
