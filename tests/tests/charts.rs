@@ -310,15 +310,16 @@ fn the_control_plane_may_read_every_kind_that_it_understands() {
         for verb in ["list", "watch"] {
             assert!(may(kind.group().name(), &resource, verb), "{verb} {resource}");
         }
-        let ours = matches!(
-            kind.group(),
-            Group::Security | Group::Networking | Group::Telemetry | Group::Lateen
-        );
-        if ours {
-            let status = format!("{resource}/status");
-            assert!(may(kind.group().name(), &status, "update"), "update {status}");
-            assert!(may(kind.group().name(), &resource, "get"), "get {resource}");
-        }
+        // Where lists of conditions are maps, statuses are applied.
+        let verb = match (kind, kind.group()) {
+            (Kind::Service | Kind::GatewayClass | Kind::Gateway, _) => "patch",
+            (Kind::FaultFilter | Kind::ExternalProcessorFilter, _) => "patch",
+            (_, Group::Security | Group::Networking | Group::Telemetry | Group::Lateen) => "update",
+            _ => continue,
+        };
+        let status = format!("{resource}/status");
+        assert!(may(kind.group().name(), &status, verb), "{verb} {status}");
+        assert!(may(kind.group().name(), &resource, "get"), "get {resource}");
     }
     for crd in controlplane_crds::CRDS {
         assert_eq!(plural(crd.kind.as_str()), crd.plural);

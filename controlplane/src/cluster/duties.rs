@@ -33,7 +33,7 @@ impl Duty {
     pub fn lease(self, revision: &str) -> String {
         let name = match self {
             Self::RootCertificate => "lateen-root-cert",
-            Self::Statuses => "lateen-status",
+            Self::Statuses => STATUSES,
             Self::Gateways => GATEWAYS,
             Self::Addresses => "lateen-addresses",
             Self::Untaint => "lateen-untaint",
@@ -46,6 +46,12 @@ impl Duty {
 #[must_use]
 pub fn gateway_manager(revision: &str) -> String {
     of_revision(GATEWAYS, revision)
+}
+
+/// The field manager of what is applied of statuses: each revision's writer takes away its own.
+#[must_use]
+pub fn status_manager(revision: &str) -> String {
+    of_revision(STATUSES, revision)
 }
 
 /// Whether a Gateway with these labels is this revision's to carry out: the one that its label names, else the default one.
@@ -122,6 +128,7 @@ pub async fn answer<T: Default>(
 }
 
 const GATEWAYS: &str = "lateen-gateways";
+const STATUSES: &str = "lateen-status";
 const REVISION: &str = "istio.io/rev";
 /// The revision that whatever names none belongs to.
 const DEFAULT: &str = "default";

@@ -1,5 +1,6 @@
 //! Writes what became of a cluster's objects into their statuses: one replica, what differs, and only when something
-//! changed. When the duty begins, what was said before it is looked for ([`earlier`]).
+//! changed. When the duty begins, what was said before it is looked for ([`earlier`]). Where lists of conditions are maps to the API
+//! server, what is ours is applied ([`own`]); elsewhere a status is read, changed and written in the version that was read.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -9,7 +10,7 @@ use controlplane_index::ObjectStatus;
 use controlplane_k8s_api::gateway::LabelSelector;
 use controlplane_k8s_api::{Group, Kind, ObjectKey};
 use controlplane_kube::resources::WATCHED;
-use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection, Written};
+use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection, SharedStatus, Written};
 use mesh_types::Strng;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -26,6 +27,7 @@ use crate::delivery::object::is_told;
 use earlier::Earlier;
 
 mod earlier;
+mod own;
 
 /// Whose statuses are written.
 #[derive(Clone, Debug)]
@@ -208,6 +210,15 @@ impl Writer<'_> {
         let at = At { now: &now, count };
         let revision = self.whose.revision.as_str();
         let decide = |object: &serde_json::Value| decide(object, said, revision, at);
+        if own::is_applied(key.kind) {
+            let manager = duties::status_manager(revision);
+            let shared = |object: &serde_json::Value| {
+                let whole = decide(object)?;
+                let own = own::part(said, &whole);
+                Some(SharedStatus { whole, own })
+            };
+            return self.client.apply_status(&resource, &name, &manager, shared).await;
+        }
         self.client.update_status(&resource, &name, decide).await
     }
 

@@ -33,4 +33,4 @@ pub use client::KubeClient;
 pub use error::{Fault, KubeError};
 pub use resource::{ObjectName, Resource};
 pub use watch::{Event, News, Selection, watch};
-pub use write::{Apply, Written};
+pub use write::{Apply, SharedStatus, Written};

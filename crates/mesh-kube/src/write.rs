@@ -31,6 +31,15 @@ pub enum Written {
     Gone,
 }
 
+/// A status that several writers share, as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedStatus {
+    /// All of it, with what others wrote as they wrote it.
+    pub whole: Value,
+    /// The part that is applied: the entries that are the writer's own.
+    pub own: Value,
+}
+
 /// Which part of an object is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
@@ -161,6 +170,58 @@ impl KubeClient {
         }
     }
 
+    /// Reads an object and applies (server-side) what is the writer's own of the status that `decide` makes of it, or nothing.
+    /// It is for statuses whose lists are maps to the API server: others' entries are not touched, nor need they hold still.
+    /// What the writer is to take away and did not apply itself (an earlier writer did) is taken away by a patch of the version that
+    /// was read; then `decide` is called more than once.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] when others are quicker again and again; else what is wrong with the way, our rights or
+    /// the status.
+    pub async fn apply_status(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        manager: &str,
+        mut decide: impl FnMut(&Value) -> Option<SharedStatus>,
+    ) -> Result<Written, KubeError> {
+        let how = Apply { manager, force: true };
+        let mut backoff = Backoff::new(RETRY, RETRY * 16);
+        let mut attempts = 1;
+        let mut written = Written::Unchanged;
+        loop {
+            let Some(object) = self.find::<Value>(resource, name).await? else {
+                return Ok(Written::Gone);
+            };
+            let wanted = decide(&object).filter(|wanted| left_over(&object, &wanted.whole).is_some());
+            let Some(wanted) = wanted else {
+                return Ok(written);
+            };
+            let body = applied(resource, &object, &wanted.own);
+            let after = match self
+                .apply::<Value>(resource, name, Part::Status, how, &body)
+                .await
+            {
+                Ok(after) => after,
+                Err(KubeError::NotFound(_)) => return Ok(Written::Gone),
+                Err(e) => return Err(e),
+            };
+            written = Written::Changed;
+            let Some(left) = decide(&after).and_then(|wanted| left_over(&after, &wanted.whole)) else {
+                return Ok(written);
+            };
+            match self.merge_patch(resource, name, Part::Status, &left).await {
+                Ok(()) => return Ok(written),
+                Err(KubeError::NotFound(_)) => return Ok(Written::Gone),
+                Err(KubeError::Conflict(_)) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    sleep(backoff.next_delay()).await;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// Deletes an object, and what belongs to it in the background; with a uid, only that one of this name. Says
     /// whether there was one.
     ///
@@ -194,6 +255,37 @@ impl Part {
             Self::Status => Some("status"),
         }
     }
+}
+
+/// What is sent to apply a part of an object's status; of another object of this name it is refused.
+fn applied(resource: &Resource, object: &Value, own: &Value) -> Value {
+    let of = &object["metadata"];
+    let mut metadata = json!({"name": of["name"], "uid": of["uid"]});
+    if !of["namespace"].is_null() {
+        metadata["namespace"] = of["namespace"].clone();
+    }
+    json!({
+        "apiVersion": resource.api_version(),
+        "kind": resource.kind,
+        "metadata": metadata,
+        "status": own,
+    })
+}
+
+/// The patch (RFC 7396) that makes of an object's status, in the version that was read, what it is to be; nothing where it is so.
+fn left_over(object: &Value, whole: &Value) -> Option<Value> {
+    let before = &object["status"];
+    let is_empty = |status: &Value| status.as_object().is_none_or(serde_json::Map::is_empty);
+    if before == whole || is_empty(before) && is_empty(whole) {
+        return None;
+    }
+    let mut status = whole.clone();
+    for field in before.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        if whole.get(field).is_none() {
+            status[field] = Value::Null;
+        }
+    }
+    Some(json!({"metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}, "status": status}))
 }
 
 /// JSON is YAML, too.

@@ -7,15 +7,21 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lab::catalogue::{self, Entry};
 use lab::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::mesh::{LIMIT, Mesh};
 
-pub(crate) const TESTS: &[Test] = &[Test {
-    name: "what_is_wrong_and_taken_says_in_its_status_what_is_wrong_and_what_counts",
-    run: told,
-}];
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "what_is_wrong_and_taken_says_in_its_status_what_is_wrong_and_what_counts",
+        run: told,
+    },
+    Test {
+        name: "of_a_status_only_what_is_ours_is_applied_and_taken_away",
+        run: shared,
+    },
+];
 
 fn told(mesh: &mut Mesh) -> Result<()> {
     mesh.with_gateway_api()?;
@@ -87,5 +93,43 @@ fn conditions(mesh: &Mesh, entry: &Entry) -> Result<Vec<String>> {
     Ok(catalogue::conditions(&object["status"]))
 }
 
+fn shared(mesh: &mut Mesh) -> Result<()> {
+    mesh.namespace(SHARED, "")?;
+    mesh.kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: cart, namespace: {SHARED}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+    ))?;
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "Said", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    // Somebody else's, and one of ours that an earlier writer left.
+    let earlier = [condition(THEIRS), condition("istio.io/VisibilityApplied")];
+    let patch = json!({"status": {"conditions": earlier}}).to_string();
+    let status = ["patch", "service", "cart", "-n", SHARED, "--subresource=status"];
+    mesh.kubectl
+        .run(&[&status[..], &["--type=strategic", "-p", &patch]].concat())?;
+    let label = |label: &str| {
+        mesh.kubectl
+            .run(&["label", "service", "cart", "-n", SHARED, label])
+    };
+    let wait = |wanted: &[&str]| {
+        let what = format!("its conditions are {wanted:?}");
+        let object = ["service", "cart", "-n", SHARED, "--show-managed-fields"];
+        mesh.kubectl.wait(&what, &object, LIMIT, |service| {
+            let conditions = service["status"]["conditions"].as_array()?;
+            let mut kinds: Vec<_> = conditions.iter().filter_map(|c| c["type"].as_str()).collect();
+            kinds.sort_unstable();
+            (kinds == wanted).then(|| service["metadata"]["managedFields"].clone())
+        })
+    };
+    label("istio.io/use-waypoint=nobody")?;
+    let managers = wait(&[THEIRS, "istio.io/WaypointBound"])?;
+    let applies = |manager: &Value| manager["manager"] == "lateen-status" && manager["operation"] == "Apply";
+    let managers = managers.as_array().map_or(&[][..], Vec::as_slice);
+    ensure!(managers.iter().any(applies), "nobody applied it: {managers:?}");
+    label("istio.io/use-waypoint-")?;
+    wait(&[THEIRS])?;
+    mesh.forget(SHARED)
+}
+
 const NAMESPACE: &str = "catalogue";
+const SHARED: &str = "shared";
+const THEIRS: &str = "example.com/Seen";
 const SETTLED: Duration = Duration::from_secs(30);

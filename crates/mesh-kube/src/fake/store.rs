@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::owners::Owners;
 use super::{Answer, Query, Target, failure, respond, success};
@@ -109,11 +109,17 @@ impl Store {
         match *method {
             Method::GET if target.name.is_none() => self.list(target, query),
             Method::POST => self.create(target, sent),
-            Method::PATCH if query.has("fieldManager") => self.apply(target, &name, query, &sent),
+            Method::PATCH if query.has("fieldManager") && !target.status => {
+                self.apply(target, &name, query, &sent)
+            }
             _ if self.get(&target.resource, &name).is_none() => {
                 failure(404, "NotFound", &format!("{name} not found"))
             }
             Method::PUT => self.replace(target, &name, sent),
+            Method::PATCH if query.has("fieldManager") => self.apply_status(target, &name, query, &sent),
+            Method::PATCH if self.is_stale(target, &name, &sent) => {
+                failure(409, "Conflict", "the object has been modified")
+            }
             Method::PATCH => {
                 let mut object = self.get(&target.resource, &name).cloned().unwrap_or_default();
                 merge(&mut object, &sent);
@@ -165,8 +171,7 @@ impl Store {
 
     fn replace(&mut self, target: &Target, name: &ObjectName, sent: Value) -> Answer {
         let before = self.get(&target.resource, name).cloned().unwrap_or_default();
-        let version = &sent["metadata"]["resourceVersion"];
-        if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
+        if self.is_stale(target, name, &sent) {
             return failure(409, "Conflict", "the object has been modified");
         }
         let mut object = if target.status {
@@ -202,6 +207,40 @@ impl Store {
             self.store(&target.resource, object);
         }
         self.answer(target, name)
+    }
+
+    /// The same of a status: its lists are maps ([`keyed`]), and nobody but those who apply owns anything.
+    fn apply_status(&mut self, target: &Target, name: &ObjectName, query: &Query, sent: &Value) -> Answer {
+        let manager = query.text("fieldManager").unwrap_or_default();
+        let mut object = self.get(&target.resource, name).cloned().unwrap_or_default();
+        let uid = &sent["metadata"]["uid"];
+        if !uid.is_null() && *uid != object["metadata"]["uid"] {
+            return failure(409, "Conflict", "the UID in the precondition does not match");
+        }
+        let before = object.clone();
+        let mut status = json!({"fields": keyed(&object["status"])});
+        let mut sent = json!({"fields": keyed(&sent["status"])});
+        if let Some(fields) = sent["fields"].as_object_mut() {
+            // A map without entries sets none.
+            fields.retain(|field, value| !(MAPS.contains(&field.as_str()) && *value == json!([])));
+        }
+        let owned = format!("{}/status", target.resource);
+        for path in self.owners.applied((&owned, name), &sent, manager, true) {
+            remove_field(&mut status, &path);
+        }
+        merge(&mut status, &sent);
+        object["status"] = listed(&status["fields"]);
+        if object != before {
+            self.store(&target.resource, object);
+        }
+        self.answer(target, name)
+    }
+
+    /// Whether what is sent goes by another version than there is.
+    fn is_stale(&self, target: &Target, name: &ObjectName, sent: &Value) -> bool {
+        let version = &sent["metadata"]["resourceVersion"];
+        let object = self.get(&target.resource, name);
+        !version.is_null() && object.is_some_and(|object| object["metadata"]["resourceVersion"] != *version)
     }
 
     fn delete(&mut self, target: &Target, name: &ObjectName, options: &Value) -> Answer {
@@ -270,6 +309,51 @@ fn owned(conflicts: &[(String, String)]) -> Answer {
     respond(StatusCode::CONFLICT, status.to_string())
 }
 
+/// A value whose lists of conditions and listeners are maps by their keys.
+fn keyed(value: &Value) -> Value {
+    match value {
+        Value::Array(entries) => {
+            let key = |entry: &Value| {
+                let mut keys = MAP_KEYS.iter();
+                keys.find_map(|field| Some(format!("{field}={}", entry.get(field)?.as_str()?)))
+            };
+            let all: Option<Map<String, Value>> = entries
+                .iter()
+                .map(|entry| Some((key(entry)?, keyed(entry))))
+                .collect();
+            all.filter(|all| !all.is_empty())
+                .map_or_else(|| value.clone(), Value::Object)
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            Value::Object(fields.map(|(key, value)| (key.clone(), keyed(value))).collect())
+        }
+        _ => value.clone(),
+    }
+}
+
+/// The opposite. Of an entry without any field nothing is left, nor of a list without any entry.
+fn listed(value: &Value) -> Value {
+    let Value::Object(fields) = value else {
+        return value.clone();
+    };
+    let is_key = |key: &String| MAP_KEYS.iter().any(|field| key.starts_with(&format!("{field}=")));
+    if !fields.is_empty() && fields.keys().all(is_key) {
+        let entries: Vec<Value> = fields
+            .values()
+            .map(listed)
+            .filter(|entry| *entry != json!({}))
+            .collect();
+        return if entries.is_empty() {
+            Value::Null
+        } else {
+            Value::Array(entries)
+        };
+    }
+    let fields = fields.iter().map(|(key, value)| (key.clone(), listed(value)));
+    Value::Object(fields.filter(|(_, value)| !value.is_null()).collect())
+}
+
 fn remove_field(object: &mut Value, path: &[String]) {
     let Some((last, above)) = path.split_last() else {
         return;
@@ -280,6 +364,10 @@ fn remove_field(object: &mut Value, path: &[String]) {
     }
 }
 
+/// Lists of statuses that are maps.
+const MAPS: [&str; 2] = ["conditions", "listeners"];
+/// What an entry of a status is known by: conditions by their type, listeners by their name.
+const MAP_KEYS: [&str; 2] = ["type", "name"];
 /// Who writes without saying who he is.
 const WRITER: &str = "writer";
 

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Apply, Part, Written};
+use super::{Apply, Part, SharedStatus, Written};
 use crate::error::KubeError;
 use crate::fake::FakeApi;
 use crate::resource::{ObjectName, Resource};
@@ -176,4 +176,71 @@ async fn deleting_says_whether_there_was_one() {
     assert!(matches!(error, KubeError::Conflict(_)), "{error}");
     assert_eq!(client.delete(&MAPS, &name(), None).await, Ok(true));
     assert_eq!(client.delete(&MAPS, &name(), None).await, Ok(false));
+}
+
+static SERVICES: Resource = Resource::namespaced("", "v1", "services", "Service");
+
+fn condition(kind: &str, status: &str) -> Value {
+    json!({"type": kind, "status": status})
+}
+
+/// A status with only these conditions of ours, and what others say.
+fn ours(object: &Value, ours: &[Value]) -> Option<SharedStatus> {
+    let before = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let theirs = before.into_iter().filter(|c| c["type"] == "theirs");
+    let mut whole: Vec<Value> = theirs.chain(ours.iter().cloned()).collect();
+    whole.sort_by_key(|condition| condition["type"].to_string());
+    Some(SharedStatus {
+        whole: json!({ "conditions": whole }),
+        own: json!({ "conditions": ours }),
+    })
+}
+
+#[tokio::test]
+async fn of_a_shared_status_only_our_entries_are_applied_and_taken_away() {
+    let api = FakeApi::new();
+    let service = |conditions: Value| json!({"metadata": {"namespace": "shop", "name": "a"}, "status": {"conditions": conditions}});
+    api.put(&SERVICES, service(json!([condition("theirs", "True")])));
+    let client = api.client();
+    let apply = async |conditions: &[Value]| {
+        let decide = |object: &Value| ours(object, conditions);
+        client
+            .apply_status(&SERVICES, &name(), "lateen-test", decide)
+            .await
+    };
+    let now = || api.object(&SERVICES, &name()).expect("there")["status"]["conditions"].clone();
+
+    assert_eq!(apply(&[condition("ours", "True")]).await, Ok(Written::Changed));
+    assert_eq!(
+        now(),
+        json!([condition("ours", "True"), condition("theirs", "True")])
+    );
+    let request = api.last_request();
+    assert!(
+        request.contains("/a/status?fieldManager=lateen-test&force=true"),
+        "{request}"
+    );
+    assert_eq!(apply(&[condition("ours", "True")]).await, Ok(Written::Unchanged));
+    assert_eq!(apply(&[]).await, Ok(Written::Changed));
+    assert_eq!(now(), json!([condition("theirs", "True")]));
+
+    // An earlier writer, who did not apply it, said what is not to be said any more.
+    let earlier = json!([condition("ours", "False"), condition("theirs", "True")]);
+    api.put(&SERVICES, service(earlier));
+    assert_eq!(apply(&[]).await, Ok(Written::Changed));
+    assert_eq!(now(), json!([condition("theirs", "True")]));
+    let request = api.last_request();
+    assert!(
+        request.starts_with("PATCH") && !request.contains("fieldManager"),
+        "{request}"
+    );
+    let gone = ObjectName::new("shop", "gone");
+    let decide = |object: &Value| ours(object, &[]);
+    assert_eq!(
+        client.apply_status(&SERVICES, &gone, "lateen-test", decide).await,
+        Ok(Written::Gone)
+    );
 }
