@@ -19,6 +19,7 @@ mod objects;
 mod services;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use controlplane_index::{ConditionReason, Index, MeshConfig, ObjectChange};
 use controlplane_k8s_api::{Labels, Object};
@@ -51,6 +52,12 @@ pub struct Message {
 }
 
 impl AnalyzeArgs {
+    /// What is looked at; nothing where it is the cluster.
+    #[must_use]
+    pub fn sources(&self) -> Vec<PathBuf> {
+        [self.files.as_slice(), &self.named].concat()
+    }
+
     /// What holds for the whole mesh, whose own namespace this is.
     #[must_use]
     pub fn config(&self, system: &str) -> MeshConfig {

@@ -4,10 +4,11 @@ mod meaning;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::analyze::{Code, Level};
+use crate::install::standing::DEFAULT_SYSTEM;
 use crate::install::{Installation, Release, Removal, Values, VerifyArgs};
 use crate::node::{Filter, What};
 use crate::output::Format;
@@ -82,7 +83,7 @@ pub struct Cluster {
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// The namespace that the mesh itself runs in.
-    #[arg(long, global = true, value_name = "NAMESPACE", default_value = "istio-system")]
+    #[arg(long, global = true, value_name = "NAMESPACE", default_value = DEFAULT_SYSTEM)]
     pub system: String,
 }
 
@@ -96,6 +97,14 @@ pub struct Place {
     /// Read a page that was saved, and ask nobody; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// A control plane outside of a cluster, of which more than one page is read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Elsewhere {
+    /// Ask the control plane that serves its pages here, such as http://127.0.0.1:15014, and no cluster.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 /// Which versions.
@@ -122,12 +131,17 @@ pub struct ValidateArgs {
 
 /// What to look at, and what to pass over.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("sources").multiple(true))]
 pub struct AnalyzeArgs {
     /// A file of Kubernetes YAML, a directory of such files, or `-` for standard input; the cluster where none is named.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", group = "sources")]
     pub files: Vec<PathBuf>,
+    /// The same, as other commands name files.
+    #[arg(long = "filename", short = 'f', value_name = "FILE", group = "sources")]
+    pub named: Vec<PathBuf>,
     /// Look at the files as if they were in the cluster already.
-    #[arg(long, requires = "files")]
+    #[arg(long, requires = "sources")]
     pub use_cluster: bool,
     /// Only messages about objects of this namespace.
     #[arg(long, short, value_name = "NAMESPACE")]
@@ -370,9 +384,12 @@ pub struct WaypointListArgs {
     /// The namespace.
     #[arg(long, short)]
     pub namespace: Option<String>,
-    /// Every namespace.
+    /// Every namespace; so it is with --url, where none is named.
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     pub all_namespaces: bool,
+    /// A control plane outside of a cluster, to be asked instead.
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// Which.
@@ -380,9 +397,12 @@ pub struct WaypointListArgs {
 pub struct WaypointNamesArgs {
     /// Their names; all of the namespace where none is named.
     pub names: Vec<String>,
-    /// Their namespace.
+    /// Their namespace; with --url every one, where none is named.
     #[arg(long, short)]
     pub namespace: Option<String>,
+    /// A control plane outside of a cluster, to be asked instead.
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// Whose.
@@ -423,7 +443,8 @@ Exit codes:
   0  what was asked for was done, and all is well
   1  what was asked for was done, and something is not well
   2  the command line is wrong
-  3  it could not be done: somebody who had to be asked did not answer or refused, or a file cannot be read";
+  3  it could not be done: somebody who had to be asked did not answer or refused, a file cannot be
+     read, helm gave up, or somebody told us to stop";
 
 /// Claims are an object; what else may be in it is for the waypoint to say.
 fn claims(text: &str) -> Result<String, String> {

@@ -278,16 +278,24 @@ fn text(bytes: Vec<u8>) -> String {
 async fn named(place: &Place, path: &str) -> anyhow::Result<Option<Value>> {
     match (&place.url, &place.file) {
         (Some(url), _) => over_http(url, path).await.map(Some),
-        (None, Some(file)) => json(&saved(file)?, path).map(Some),
+        (None, Some(file)) => {
+            let page = json(&saved(file)?, path);
+            let page = page.with_context(|| format!("--file {}: it is to be a saved page", file.display()));
+            page.map(Some)
+        }
         (None, None) => Ok(None),
     }
 }
 
-async fn over_http(base: &str, path: &str) -> anyhow::Result<Value> {
+/// A page of a part that serves its pages at a URL.
+pub(crate) async fn over_http(base: &str, path: &str) -> anyhow::Result<Value> {
     json(&answer(Method::GET, base, path).await?, path)
 }
 
 async fn answer(method: Method, base: &str, path: &str) -> anyhow::Result<Vec<u8>> {
+    if !base.starts_with("http://") {
+        bail!("--url {base}: it has to begin with http://, as http://127.0.0.1:{ADMIN} does");
+    }
     let url = format!("{}{path}", base.trim_end_matches('/'));
     let answer = tokio::time::timeout(PATIENCE, request(method, &url)).await;
     let answer = answer.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", PATIENCE.as_secs())));
@@ -296,9 +304,6 @@ async fn answer(method: Method, base: &str, path: &str) -> anyhow::Result<Vec<u8
 
 async fn request(method: Method, url: &str) -> anyhow::Result<Vec<u8>> {
     let uri: Uri = url.parse().context("the address is none")?;
-    if uri.scheme_str() != Some("http") {
-        bail!("the address has to begin with http://");
-    }
     let authority = uri.authority().context("the address names no host")?;
     let port = authority.port_u16().unwrap_or(80);
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use controlplane_index::MeshConfig;
 use controlplane_kube::resources::{Need, WATCHED};
 use mesh_kube::{KubeClient, Resource};
@@ -44,14 +44,23 @@ pub async fn write(cluster: &Asked, args: &BugReportArgs, target: &Target<'_>) -
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
+    let parent = args
+        .archive
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        bail!(
+            "--archive {}: there is no directory {}",
+            args.archive.display(),
+            parent.display()
+        );
+    }
     let mut report = Report::default();
     tell("objects");
     objects(cluster.client(), cluster.system(), &args.namespaces, &mut report).await;
     tell("the release");
-    report.take(
-        "release.yaml",
-        output(Task::Installed(&args.release), target).map_err(Into::into),
-    );
+    let release = output(Task::Installed(&args.release), target).await;
+    report.take("release.yaml", release.map_err(Into::into));
     tell("what lateen analyze says");
     analysis(cluster, &args.namespaces, &mut report).await;
     tell("pages of the parts");
@@ -61,6 +70,9 @@ pub async fn write(cluster: &Asked, args: &BugReportArgs, target: &Target<'_>) -
     logs(cluster, &window, &args.namespaces, &mut report).await;
     let missing = report.missing.len();
     let count = report.files.len();
+    if let (0, Some(why)) = (count, report.missing.first()) {
+        bail!("nobody could be asked, and nothing was written: {why}");
+    }
     let name = || args.archive.display().to_string();
     let packed = archive::pack(&report.redacted(), now).with_context(name)?;
     std::fs::write(&args.archive, packed).with_context(name)?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use mesh_kube::KubeError;
+
 /// The command did what it was to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -69,7 +71,25 @@ impl Failure {
     #[must_use]
     pub fn line(&self) -> String {
         let why = format!("{:#}", self.why);
-        why.split_whitespace().collect::<Vec<_>>().join(" ")
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        match self.remedy() {
+            None => why,
+            Some(remedy) => format!("{}; {remedy}", why.trim_end_matches('.')),
+        }
+    }
+
+    /// What helps where the cluster, or our access to it, is at fault.
+    fn remedy(&self) -> Option<&'static str> {
+        let mut chain = self.why.chain();
+        let kube = chain.find_map(|cause| cause.downcast_ref::<KubeError>())?;
+        match kube {
+            KubeError::Unreachable(_) => Some("is it up, and is this the right --kubeconfig and --context?"),
+            KubeError::Unauthorized(_) => Some("log in again, or name another --context"),
+            KubeError::Forbidden(_) => {
+                Some("ask for that right, or name another --context; kubectl auth can-i --list shows yours")
+            }
+            _ => None,
+        }
     }
 }
 

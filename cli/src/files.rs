@@ -32,9 +32,19 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
         }
     }
     if sources.is_empty() {
-        bail!("there is no file that ends in .yaml, .yml or .json in what was named");
+        bail!(
+            "{}: there is no file in it that ends in .yaml, .yml or .json",
+            shown(paths)
+        );
     }
     Ok(sources)
+}
+
+/// Paths as they were named.
+#[must_use]
+pub fn shown(paths: &[PathBuf]) -> String {
+    let names = paths.iter().map(|path| path.display().to_string());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn walk(path: &Path, sources: &mut Vec<Source>) -> anyhow::Result<()> {

@@ -29,7 +29,7 @@ pub use helm::{InstallError, output};
 #[derive(Clone, Debug, Args)]
 pub struct Release {
     /// The name of the release.
-    #[arg(long, value_name = "NAME", default_value = "lateen")]
+    #[arg(long, value_name = "NAME", default_value = standing::DEFAULT_RELEASE)]
     pub release: String,
     /// The program that does it.
     #[arg(long, value_name = "PATH", default_value = "helm")]

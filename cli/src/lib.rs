@@ -45,10 +45,11 @@ pub mod version;
 pub mod waypoint;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 
 use analyze::Analysis;
@@ -95,7 +96,7 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             Ok(Done::Good)
         }
         Command::Validate(args) => {
-            let found = validate::validate(&files::read(&args.files)?);
+            let found = written(&args.files)?;
             found.view().print(format)?;
             Ok(Done::unless(found.has_errors()))
         }
@@ -144,7 +145,7 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
             steps::upgrade(&Asked::connect(cluster).await?, args, &target(cluster), format).await
         }
         Command::Manifest(args) => {
-            install::helm::print(Task::Render(&args.release, &args.values), &target(cluster))?;
+            install::helm::print(Task::Render(&args.release, &args.values), &target(cluster)).await?;
             Ok(Done::Good)
         }
         Command::Uninstall(args) => {
@@ -184,13 +185,23 @@ async fn carry_out_in(line: &CommandLine) -> Result<Done, Failure> {
     }
 }
 
+/// The objects of some files.
+fn written(files: &[PathBuf]) -> anyhow::Result<validate::Validated> {
+    let found = validate::validate(&files::read(files)?);
+    if found.is_empty() {
+        bail!("{}: there is no object in it", files::shown(files));
+    }
+    Ok(found)
+}
+
 async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analysis> {
     let config = args.config(&cluster.system);
+    let files = args.sources();
     let mut objects = validate::Validated::default();
-    if !args.files.is_empty() {
-        objects = validate::validate(&files::read(&args.files)?);
+    if !files.is_empty() {
+        objects = written(&files)?;
     }
-    if !args.files.is_empty() && !args.use_cluster {
+    if !files.is_empty() && !args.use_cluster {
         return Ok(analyze::analyze(&objects, &config));
     }
     let asked = Asked::connect(cluster).await?;

@@ -58,6 +58,8 @@ struct Node {
     name: String,
     namespace: String,
     node: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -118,6 +120,23 @@ impl Status {
     pub fn names(&self) -> impl Iterator<Item = ObjectName> {
         let nodes = self.proxies.iter().filter_map(|proxy| proxy.node.as_ref());
         nodes.map(|node| ObjectName::new(&node.namespace, &node.name))
+    }
+
+    /// The names of the proxies that say that they carry out this Gateway.
+    #[must_use]
+    pub fn of_gateway(&self, gateway: &ObjectName) -> Vec<String> {
+        let nodes = self.proxies.iter().filter_map(|proxy| proxy.node.as_ref());
+        let mut names: Vec<String> = nodes
+            .filter(|node| node.namespace == gateway.namespace)
+            .filter(|node| {
+                node.metadata
+                    .get(GATEWAY_NAME)
+                    .is_some_and(|name| *name == *gateway.name)
+            })
+            .map(|node| node.name.clone())
+            .collect();
+        names.dedup();
+        names
     }
 
     /// Whether all proxies take what they are sent, within some seconds, and none of their certificates has ended.
@@ -326,6 +345,8 @@ fn short(type_url: &str) -> &str {
     type_url.rsplit(['/', '.']).next().unwrap_or(type_url)
 }
 
+/// Where a proxy says which Gateway it carries out.
+const GATEWAY_NAME: &str = "GATEWAY_NAME";
 /// How long a proxy may take to answer, in seconds: it applies a first push of a large mesh in one or two.
 const PATIENCE: i64 = 10;
 

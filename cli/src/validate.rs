@@ -86,6 +86,12 @@ impl Validated {
         self
     }
 
+    /// Whether nothing was said at all, not even wrongly: whoever wrote such a file meant something else.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.faults.is_empty()
+    }
+
     /// Whether some object will be refused.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -19,8 +19,8 @@ use crate::status::Status;
 pub struct Observed {
     /// Each object that helm rendered, and the live one.
     pub objects: Vec<(Value, Option<Value>)>,
-    /// Pods of the mesh that are not ready, and why.
-    pub waiting: Vec<(String, String)>,
+    /// What of the mesh is not ready, and why.
+    pub waiting: Vec<pods::Waiting>,
     /// The replicas of the control plane, and what is wrong with each.
     pub control_planes: Vec<(String, Option<String>)>,
     /// The ztunnels that run, `<name>.<namespace>`.
@@ -94,15 +94,8 @@ fn workloads(observed: &Observed, checks: &mut Checks) {
             );
         }
     }
-    for (pod, why) in &observed.waiting {
-        checks.error(
-            MATTER,
-            format!("Pod {pod} is not ready: {why}"),
-            match pod.split_once('/') {
-                Some((namespace, name)) => format!("kubectl -n {namespace} describe pod {name}"),
-                None => format!("kubectl describe pod {pod}"),
-            },
-        );
+    for waiting in &observed.waiting {
+        checks.error(MATTER, waiting.to_string(), waiting.object.describe());
     }
 }
 

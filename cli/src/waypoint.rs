@@ -2,10 +2,12 @@
 //!
 //! # Layout
 //! - this file: what the objects look like, and what is said of those that are there; pure.
-//! - [`apply`]: carries it out. [`classes`]: whose Gateways are waypoints. [`inspect`]: how they stand, and what they carry out (pure). [`run`]: the commands.
+//! - [`apply`]: carries it out. [`classes`]: whose Gateways are waypoints. [`inspect`]: how they stand, and what they carry out (pure).
+//! - [`elsewhere`]: those of a control plane outside of a cluster. [`run`]: the commands.
 
 pub mod apply;
 pub mod classes;
+pub mod elsewhere;
 pub mod inspect;
 pub mod run;
 

@@ -189,6 +189,135 @@ async fn without_a_cluster_the_way_to_ask_without_one_is_said() {
 }
 
 #[tokio::test]
+async fn a_usual_mistake_is_answered_in_one_line_that_says_what_helps() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let nobody = json!({"apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:1"}}], "users": [{"name": "a", "user": {}}]});
+    let (nobody, empty) = (
+        file("kubeconfig", &nobody.to_string()),
+        file("empty.yaml", "# later\n"),
+    );
+    let folder = directory.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let (nobody, empty, folder) = (nobody.as_str(), empty.as_str(), folder.to_str().unwrap());
+    let nobody_there: &[&str] = &["http://127.0.0.1:1/", "is it up", "--context"];
+    for (arguments, said) in [
+        (&["status", "--kubeconfig", nobody][..], nobody_there),
+        (
+            &["install", "--kubeconfig", nobody],
+            &["release lateen (Secrets in namespace istio-system)", "is it up"],
+        ),
+        (
+            &["waypoint", "list", "--kubeconfig", nobody],
+            &["Gateways: the API server cannot be reached", "is it up"],
+        ),
+        (
+            &["waypoint", "apply", "--kubeconfig", nobody],
+            &[
+                "Gateway default/waypoint: not applied: the API server",
+                "is it up",
+            ],
+        ),
+        (&["bug-report", "--kubeconfig", nobody], &["nothing was written"]),
+        (
+            &[
+                "bug-report",
+                "--archive",
+                "/nowhere/a.tgz",
+                "--kubeconfig",
+                nobody,
+            ],
+            &["--archive", "no directory /nowhere"],
+        ),
+        (
+            &["status", "--kubeconfig", nobody, "--context", "b"],
+            &["there is no context b; it has a"],
+        ),
+        (
+            &["token", "--kubeconfig", empty],
+            &["empty.yaml", "no context at all", "--kubeconfig"],
+        ),
+        (
+            &["validate", "-f", empty],
+            &["empty.yaml: there is no object in it"],
+        ),
+        (&["analyze", empty], &["empty.yaml: there is no object in it"]),
+        (
+            &["validate", "-f", folder],
+            &["folder: there is no file in it that ends in .yaml"],
+        ),
+        (
+            &["status", "--url", "127.0.0.1:15014"],
+            &["--url 127.0.0.1:15014", "http://"],
+        ),
+        (
+            &["status", "--file", empty],
+            &["--file", "empty.yaml", "a saved page"],
+        ),
+        (
+            &["waypoint", "status", "--url", "http://127.0.0.1:1"],
+            &["http://127.0.0.1:1/debug/waypoints", "--url"],
+        ),
+    ] {
+        let output = lateen(arguments).await;
+        let error = err(&output);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {error}");
+        let last = error.lines().last().unwrap_or_default();
+        assert!(last.starts_with("lateen: "), "{arguments:?}: {error}");
+        // What is gathered is told beside it.
+        assert!(
+            error.lines().count() == 1 || arguments[0] == "bug-report",
+            "{arguments:?}: {error}"
+        );
+        for part in said {
+            assert!(
+                last.contains(part),
+                "{arguments:?} does not say {part:?}: {error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_are_named_to_analyze_as_to_other_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n").unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [&["analyze", file][..], &["analyze", "-f", file]] {
+        let output = lateen(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", err(&output));
+        assert!(out(&output).starts_with("1 objects"), "{}", out(&output));
+    }
+    assert_eq!(lateen(&["analyze", "--use-cluster"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn waypoints_of_a_control_plane_without_a_cluster_are_listed() {
+    let page = json!([{"metadata": {"name": "waypoint", "namespace": "shop", "labels": {}},
+        "spec": {"gatewayClassName": "istio-waypoint"},
+        "status": {"conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed"}]}}]);
+    for (arguments, rows) in [
+        (&["waypoint", "list"][..], 1),
+        (&["waypoint", "list", "-n", "bank"], 0),
+    ] {
+        let output = serving("/debug/waypoints", page.clone(), async |url| {
+            lateen(&[arguments, &["--url", &url, "-o", "json"]].concat()).await
+        })
+        .await;
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let printed: Value = serde_json::from_str(&out(&output)).unwrap();
+        assert_eq!(printed.as_array().map(Vec::len), Some(rows), "{printed}");
+    }
+}
+
+#[tokio::test]
 async fn the_version_is_told_without_a_mesh_unless_the_mesh_has_to_answer() {
     let nowhere = ["--kubeconfig", "/nowhere/kubeconfig"];
     let output = lateen(&[&["version"][..], &nowhere].concat()).await;

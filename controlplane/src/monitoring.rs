@@ -2,9 +2,11 @@
 //! (control-plane.md, 2.10): they show who runs where and what may talk to what.
 //!
 //! # Layout
-//! - this file: the pages and gauges. `syncz`: how xDS clients stand, in our words and istiod's.
+//! - this file: the pages and gauges. `syncz`: how xDS clients stand, in our words and istiod's. `waypoints`: how Gateways of
+//!   our classes stand.
 
 mod syncz;
+mod waypoints;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -187,8 +189,31 @@ async fn status(views: Views) -> admin::Response {
     admin::json(StatusCode::OK, &page)
 }
 
+/// How the Gateways of our classes stand, once all are known.
+async fn waypoints(views: Views) -> admin::Response {
+    let (answer, answered) = oneshot::channel();
+    let (told, statuses) = oneshot::channel();
+    // The loop is gone only while the process ends.
+    let known = match views.ask.send(Question::Waypoints(answer)).await {
+        Ok(()) => answered.await.ok().flatten(),
+        Err(_) => None,
+    };
+    let Some(known) = known else {
+        return admin::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not everything is known yet: /readyz says what is missing\n",
+        );
+    };
+    let statuses = match views.ask.send(Question::Statuses(told)).await {
+        Ok(()) => statuses.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    admin::json(StatusCode::OK, &waypoints::page(known, statuses))
+}
+
 fn debug(views: &Views) -> Routes {
     let (objects, registrations, statuses) = (views.clone(), views.registrations.clone(), views.clone());
+    let gateways = views.clone();
     let (xds, cache) = (views.xds.clone(), views.cache.clone());
     Routes::new()
         .get(
@@ -200,6 +225,11 @@ fn debug(views: &Views) -> Routes {
             "/status",
             "what became of each object: conditions, and addresses that were given out",
             move |_| status(statuses.clone()),
+        )
+        .get(
+            "/debug/waypoints",
+            "the Gateways that are waypoints, and how they stand",
+            move |_| waypoints(gateways.clone()),
         )
         .get("/debug/registrations", "what the nodes reported", move |_| {
             std::future::ready(admin::json(StatusCode::OK, &registrations.all()))

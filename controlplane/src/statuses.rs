@@ -74,8 +74,9 @@ struct KindView {
     kind: &'static str,
 }
 
+/// A condition as JSON.
 #[derive(Debug, Serialize)]
-struct ConditionView {
+pub(crate) struct ConditionView {
     #[serde(rename = "type")]
     kind: &'static str,
     status: &'static str,
@@ -261,7 +262,7 @@ fn listener(status: ListenerStatus) -> ListenerView {
     }
 }
 
-fn conditions(conditions: Vec<StatusCondition>) -> Vec<ConditionView> {
+pub(crate) fn conditions(conditions: Vec<StatusCondition>) -> Vec<ConditionView> {
     let condition = |c: StatusCondition| ConditionView {
         kind: c.kind.as_str(),
         status: if c.holds { "True" } else { "False" },

@@ -61,7 +61,7 @@ impl Asked {
         };
         let client = KubeClient::connect(&access).await;
         let client =
-            client.context("no cluster can be asked; a part that runs elsewhere is asked by --url")?;
+            client.context("no cluster can be asked (--kubeconfig and --context name one; a part that runs in none is asked by --url, where a command has that)")?;
         Ok(Self {
             client,
             system: cluster.system.clone(),

@@ -1,10 +1,16 @@
-//! Running helm.
+//! Running helm. Nobody is left behind: one that only answers ends with us, and one that changes something is told when we are to
+//! stop, and waited for.
 
 use std::convert::Infallible;
 use std::io;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use super::{Target, Task, arguments, charts};
 use crate::output::Format;
@@ -22,6 +28,14 @@ pub enum InstallError {
     /// The charts cannot be written down for helm.
     #[error("the charts cannot be written down for helm: {0}")]
     Charts(#[from] io::Error),
+    /// Somebody wanted us to stop, and helm ended before it was done.
+    #[error("stopped, and helm has ended ({status}); {remedy}")]
+    Stopped {
+        /// How it ended.
+        status: ExitStatus,
+        /// What is there now, and the way on or back.
+        remedy: String,
+    },
     /// Helm says no; it said why.
     #[error("helm gave up ({status}); {remedy}")]
     Helm {
@@ -45,37 +59,34 @@ pub struct Ended {
 ///
 /// # Errors
 /// Fails when helm is not there, or says no.
-pub fn print(task: Task<'_>, target: &Target<'_>) -> Result<(), InstallError> {
+pub async fn print(task: Task<'_>, target: &Target<'_>) -> Result<(), InstallError> {
     let directory = tempfile::tempdir()?;
     let chart = charts::write(directory.path())?;
-    let helm = task.release().helm.as_path();
-    let status = Command::new(helm).args(arguments(task, target, &chart)).status();
-    let status = status.map_err(|error| InstallError::NoHelm(helm.display().to_string(), error))?;
-    unchanged(status)
+    let mut command = Command::new(&task.release().helm);
+    command.args(arguments(task, target, &chart)).kill_on_drop(true);
+    let status = command.status().await;
+    unchanged(status.map_err(|error| not_run(task, error))?)
 }
 
 /// Gives what helm prints.
 ///
 /// # Errors
 /// Fails when helm is not there, or says no.
-pub fn output(task: Task<'_>, target: &Target<'_>) -> Result<String, InstallError> {
+pub async fn output(task: Task<'_>, target: &Target<'_>) -> Result<String, InstallError> {
     let directory = tempfile::tempdir()?;
     let chart = charts::write(directory.path())?;
-    let helm = task.release().helm.as_path();
+    let mut command = Command::new(&task.release().helm);
+    command.args(arguments(task, target, &chart)).kill_on_drop(true);
     // What it complains of is for people.
-    let mut command = Command::new(helm);
-    let command = command
-        .args(arguments(task, target, &chart))
-        .stderr(Stdio::inherit());
-    let out = command.output();
-    let out = out.map_err(|error| InstallError::NoHelm(helm.display().to_string(), error))?;
+    let out = command.stderr(Stdio::inherit()).output().await;
+    let out = out.map_err(|error| not_run(task, error))?;
     unchanged(out.status)?;
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// Has helm change something, and waits for its end whatever comes: a helm that is cut off leaves a release that nobody may
 /// touch. Where our own answer is data, what helm says goes to standard error. `meanwhile` goes on beside it; `stops` gives each
-/// time that somebody wants us to stop.
+/// time that somebody wants us to stop: helm is told then, and killed where it has not ended after `patience`.
 ///
 /// # Errors
 /// Fails when helm cannot be run.
@@ -84,49 +95,86 @@ pub async fn change(
     target: &Target<'_>,
     format: Format,
     meanwhile: impl Future<Output = Infallible>,
-    stops: impl AsyncFnMut(),
+    stops: &mut impl AsyncFnMut(),
+    patience: Duration,
 ) -> Result<Ended, InstallError> {
     let directory = tempfile::tempdir()?;
     let chart = charts::write(directory.path())?;
-    let helm = task.release().helm.as_path();
-    let mut command = tokio::process::Command::new(helm);
+    let mut command = Command::new(&task.release().helm);
     command.args(arguments(task, target, &chart));
     if format != Format::Table {
         command.stdout(Stdio::from(io::stderr()));
     }
-    let not_run = |error| InstallError::NoHelm(helm.display().to_string(), error);
-    let mut child = command.spawn().map_err(not_run)?;
-    let mut stopped = false;
-    let status = tokio::select! {
-        status = child.wait() => status.map_err(not_run)?,
+    // In a group of its own a terminal tells us alone, so that helm is told once, and never by a signal that it does not know:
+    // it ends in order at SIGTERM, and at once where its terminal is closed (SIGHUP). Such a group may not read a terminal.
+    command.process_group(0).stdin(Stdio::null());
+    let mut child = command.spawn().map_err(|error| not_run(task, error))?;
+    let ended = tokio::select! {
+        status = child.wait() => Some(status),
         never = meanwhile => match never {},
-        never = hold(stops, &mut stopped) => match never {},
+        () = stops() => None,
     };
+    let (status, stopped) = match ended {
+        Some(status) => (status, false),
+        None => (stop(&mut child, stops, patience).await, true),
+    };
+    let status = status.map_err(|error| not_run(task, error))?;
     Ok(Ended { status, stopped })
 }
 
-/// The wishes of whoever started this that it stop, from now on (SIGINT, SIGTERM).
+/// Tells helm to stop, and waits for it. Whoever wants us to stop once more is doing so already.
+async fn stop(
+    child: &mut Child,
+    stops: &mut impl AsyncFnMut(),
+    patience: Duration,
+) -> io::Result<ExitStatus> {
+    tell("stopping: helm is told, and waited for, so that the release is left in order");
+    signal_group(child, Signal::SIGTERM);
+    let ended = async {
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = stops() => {}
+            }
+        }
+    };
+    if let Ok(status) = timeout(patience, ended).await {
+        return status;
+    }
+    let limit = patience.as_secs();
+    tell(&format!("helm has not ended within {limit} s, and is killed"));
+    signal_group(child, Signal::SIGKILL);
+    child.wait().await
+}
+
+/// To helm, and what it runs to show who it is.
+fn signal_group(child: &Child, signal: Signal) {
+    // Without an id it has ended; so it has where nobody of its group is left.
+    let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) else {
+        return;
+    };
+    let _ = killpg(Pid::from_raw(id), signal);
+}
+
+/// The wishes of whoever started this that it stop, from now on (SIGINT, SIGTERM, SIGHUP).
 ///
 /// # Errors
 /// Fails when the system has no such signals.
 pub fn stops() -> io::Result<impl AsyncFnMut()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
     })
 }
 
-/// A terminal tells helm as well, which then ends what it began.
-async fn hold(mut stops: impl AsyncFnMut(), stopped: &mut bool) -> Infallible {
-    loop {
-        stops().await;
-        tell("stopping: helm is waited for, so that the release is left in order");
-        *stopped = true;
-    }
+fn not_run(task: Task<'_>, error: io::Error) -> InstallError {
+    InstallError::NoHelm(task.release().helm.display().to_string(), error)
 }
 
 fn unchanged(status: ExitStatus) -> Result<(), InstallError> {

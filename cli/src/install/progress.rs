@@ -10,40 +10,48 @@ use crate::ask::cluster::Asked;
 use crate::check::{counted, some};
 use crate::leftovers;
 use crate::verify::live;
+use crate::verify::pods::Waiting;
 
 /// Looks again and again, and tells what changed. A look that fails says nothing: helm sees the same cluster.
-pub async fn follow(cluster: &Asked, step: Step, every: Duration, mut tell: impl FnMut(&str)) -> Infallible {
+pub async fn follow(cluster: &Asked, step: Step, every: Duration, tell: impl FnMut(&str)) -> Infallible {
+    match step {
+        Step::Install | Step::Upgrade => {
+            let look = async || live::waiting(cluster).await.ok();
+            again_and_again(look, news, every, tell).await
+        }
+        Step::Uninstall => {
+            let look = async || leftovers::captured(cluster).await.ok();
+            again_and_again(look, left, every, tell).await
+        }
+    }
+}
+
+async fn again_and_again<T>(
+    look: impl AsyncFn() -> Option<Vec<T>>,
+    news: impl Fn(&[T], &[T]) -> Vec<String>,
+    every: Duration,
+    mut tell: impl FnMut(&str),
+) -> Infallible {
     let mut before = Vec::new();
     loop {
         sleep(every).await;
-        let now = match step {
-            Step::Install | Step::Upgrade => live::waiting(cluster).await,
-            Step::Uninstall => leftovers::captured(cluster).await,
-        };
-        let Ok(now) = now else { continue };
-        let lines = match step {
-            Step::Install | Step::Upgrade => news(&before, &now),
-            Step::Uninstall => left(&before, &now),
-        };
-        lines.iter().for_each(|line| tell(line));
+        let Some(now) = look().await else { continue };
+        news(&before, &now).iter().for_each(|line| tell(line));
         before = now;
     }
 }
 
-/// A pod, and why it is waited for.
-type Waited = (String, String);
-
-/// Of pods that are to be ready.
-fn news(before: &[Waited], now: &[Waited]) -> Vec<String> {
+/// Of what is to be ready.
+fn news(before: &[Waiting], now: &[Waiting]) -> Vec<String> {
     let mut lines: Vec<String> = now
         .iter()
-        .filter(|pod| !before.contains(pod))
-        .map(|(pod, why)| format!("waiting for Pod {pod}: {why}"))
+        .filter(|waiting| !before.contains(waiting))
+        .map(|Waiting { object, why }| format!("waiting for {object}: {why}"))
         .collect();
     let more = lines.len().saturating_sub(SHOWN);
     if more > 0 {
         lines.truncate(SHOWN);
-        lines.push(format!("and for {}", counted(more, "more pod")));
+        lines.push(format!("and for {more} more"));
     }
     if now.is_empty() && !before.is_empty() {
         lines.push("every pod of the mesh is ready".to_owned());
@@ -52,7 +60,7 @@ fn news(before: &[Waited], now: &[Waited]) -> Vec<String> {
 }
 
 /// Of pods that are to leave the mesh.
-fn left(before: &[Waited], now: &[Waited]) -> Vec<String> {
+fn left(before: &[(String, String)], now: &[(String, String)]) -> Vec<String> {
     if before == now {
         return Vec::new();
     }

@@ -1,6 +1,9 @@
 //! How an installation stands: before helm is run, whether it may be; after helm gave up, what is there and the way back.
 //! The decisions are pure.
 
+use std::fmt;
+
+use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,18 +12,32 @@ use mesh_kube::{KubeClient, Resource, Selection};
 use crate::check::{counted, some};
 use crate::objects::shown;
 use crate::precheck::{HELM_NAMESPACE, HELM_RELEASE, Meta};
+use crate::verify::pods::Waiting;
 
-/// What helm keeps of a release (its Secrets' label `status`).
+/// What helm keeps of a release (its Secrets' label `status`), with the last revision's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// There is none of this name.
     Absent,
     /// It is installed.
-    Deployed,
+    Deployed(u64),
     /// The last thing that was done to it failed.
-    Failed,
+    Failed(u64),
     /// Another helm is at it, or was cut off.
-    Pending,
+    Pending(u64, Under),
+}
+
+/// What a helm is at, or was when it was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// `pending-install`.
+    Install,
+    /// `pending-upgrade`.
+    Upgrade,
+    /// `pending-rollback`.
+    Rollback,
+    /// `uninstalling`.
+    Removal,
 }
 
 /// How a release stands, and where it could go back to.
@@ -30,6 +47,15 @@ pub struct Standing {
     pub state: State,
     /// The last revision that was installed to its end.
     pub good: Option<u64>,
+}
+
+/// A release by its name and namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Its name.
+    pub release: &'a str,
+    /// The namespace that the mesh runs in.
+    pub system: &'a str,
 }
 
 /// What is told after helm gave up.
@@ -54,28 +80,37 @@ pub enum Step {
 
 /// Why it is not done, and what is to be done instead.
 #[must_use]
-pub fn obstacle(step: Step, stands: Standing, release: &str, system: &str) -> Option<String> {
-    let name = format!("release {release} in namespace {system}");
+pub fn obstacle(step: Step, stands: Standing, named: Named<'_>) -> Option<String> {
+    let command = |what| named.command(what);
     Some(match (step, stands.state) {
-        (Step::Install, State::Deployed) => {
-            format!(
-                "{name} is installed already: lateen upgrade changes it, lateen verify-install looks at it"
-            )
-        }
-        (Step::Install, State::Failed) => format!(
-            "{name} is there from an installation that failed: lateen upgrade goes on with it, lateen uninstall goes back"
+        (Step::Install, State::Deployed(_)) => format!(
+            "{named} is installed already: {} changes it, {} looks at it",
+            command("upgrade"),
+            command("verify-install")
         ),
-        (Step::Install | Step::Upgrade, State::Pending) => format!(
-            "{name} is being changed by another helm, or one was cut off: wait for it, or go back with {}lateen uninstall",
+        (Step::Install, State::Failed(_)) => format!(
+            "{named} is there from an installation that failed: {} goes on with it, {} goes back",
+            command("upgrade"),
+            command("uninstall")
+        ),
+        (Step::Install | Step::Upgrade, State::Pending(revision, Under::Removal)) => format!(
+            "{named} is uninstalling (revision {revision}): another helm is at it, or was cut off: wait for it, or go on with {}",
+            command("uninstall")
+        ),
+        (Step::Install | Step::Upgrade, State::Pending(revision, under)) => format!(
+            "{named} is {} (revision {revision}): another helm is at it, or was cut off: wait for it, or go back with {}{}",
+            under.as_str(),
             stands
-                .rollback(release, system)
-                .map_or_else(String::new, |rollback| format!("{rollback}, or "))
+                .rollback(named)
+                .map_or_else(String::new, |rollback| format!("{rollback}, or ")),
+            command("uninstall")
         ),
-        (Step::Upgrade, State::Absent) => {
-            format!("there is no {name}: lateen install makes one; --release and --system name another")
-        }
+        (Step::Upgrade, State::Absent) => format!(
+            "there is no {named}: {} makes one; --release and --system name another",
+            command("install")
+        ),
         (Step::Uninstall, State::Absent) => {
-            format!("there is no {name}; --release and --system name another")
+            format!("there is no {named}; --release and --system name another")
         }
         _ => return None,
     })
@@ -105,55 +140,61 @@ pub fn conflict(rendered: &Value, live: &Value, release: &str, system: &str) -> 
 pub fn aftermath(
     step: Step,
     stands: Standing,
-    (release, system): (&str, &str),
+    named: Named<'_>,
     there: &[String],
-    waiting: &[(String, String)],
+    waiting: &[Waiting],
 ) -> Aftermath {
-    if stands.state == State::Absent {
+    let Some(state) = stands.state.said() else {
         let remedy = match step {
-            Step::Install | Step::Upgrade => {
-                "nothing of the release is in the cluster, and nothing needs to be undone: lateen install once the cause is gone"
-            }
-            Step::Uninstall => {
-                "nothing of the release is in the cluster any more: lateen uninstall lists what it left"
-            }
+            Step::Install | Step::Upgrade => format!(
+                "nothing of the release is in the cluster, and nothing needs to be undone: {} once the cause is gone",
+                named.command("install")
+            ),
+            Step::Uninstall => format!(
+                "nothing of the release is in the cluster any more: {} lists what it left",
+                named.command("uninstall")
+            ),
         };
         return Aftermath {
             lines: Vec::new(),
-            remedy: remedy.to_owned(),
+            remedy,
         };
-    }
-    let mut lines = vec![format!(
-        "in the cluster now, of the release: {} ({})",
-        counted(there.len(), "object"),
-        some(there)
-    )];
-    for (pod, why) in waiting {
-        lines.push(format!("Pod {pod} is not ready: {why}"));
-    }
-    let remedy = match (step, stands.state) {
-        (Step::Install, State::Pending) => {
-            format!("helm was cut off, and the release is held: to go back: {LEAVES}")
-        }
-        (Step::Install, _) => {
-            format!("to go on once the cause is gone: lateen upgrade; to go back: {LEAVES}")
-        }
-        (Step::Upgrade, state) => {
-            let back = stands.rollback(release, system);
-            let back = back.map_or_else(
-                || LEAVES.to_owned(),
-                |back| format!("{back}; what ran before goes on wherever it was not replaced yet"),
-            );
-            match state {
-                State::Pending => format!("helm was cut off, and the release is held: to go back: {back}"),
-                _ => format!("to go on once the cause is gone: lateen upgrade; to go back: {back}"),
-            }
-        }
-        (Step::Uninstall, _) => {
-            "to go on: lateen uninstall again; helm uninstall --no-hooks leaves pods as they are".to_owned()
-        }
     };
-    Aftermath { lines, remedy }
+    let mut lines = vec![
+        format!("{named} is there: {state}"),
+        format!(
+            "in the cluster now, of the release: {} ({})",
+            counted(there.len(), "object"),
+            some(there)
+        ),
+    ];
+    lines.extend(waiting.iter().map(ToString::to_string));
+    Aftermath {
+        lines,
+        remedy: remedy(step, stands, named),
+    }
+}
+
+/// The ways to go on and back, where there is something.
+fn remedy(step: Step, stands: Standing, named: Named<'_>) -> String {
+    let (upgrade, uninstall) = (named.command("upgrade"), named.command("uninstall"));
+    let leaves = format!("{uninstall} (pods that joined the mesh leave it first)");
+    let back = match (step, stands.rollback(named)) {
+        (Step::Upgrade, Some(back)) => {
+            format!("{back}; what ran before goes on wherever it was not replaced yet")
+        }
+        _ => leaves,
+    };
+    match (step, stands.state) {
+        (Step::Uninstall, _) => {
+            let Named { release, system } = named;
+            format!(
+                "to go on: {uninstall} again; helm uninstall {release} -n {system} --no-hooks leaves pods as they are"
+            )
+        }
+        (_, State::Pending(..)) => format!("helm was cut off, and the release is held: to go back: {back}"),
+        _ => format!("to go on once the cause is gone: {upgrade}; to go back: {back}"),
+    }
 }
 
 /// What helm keeps of a release.
@@ -168,7 +209,9 @@ pub async fn standing(client: &KubeClient, release: &str, system: &str) -> anyho
         label_selector: Some(format!("owner=helm,name={release}")),
         metadata_only: true,
     };
-    let kept: Vec<Kept> = client.list(&selection).await?;
+    let kept = client.list(&selection).await;
+    let kept: Vec<Kept> = kept
+        .with_context(|| format!("what helm keeps of release {release} (Secrets in namespace {system})"))?;
     Ok(Standing::of(&kept))
 }
 
@@ -190,32 +233,89 @@ impl Kept {
 
 impl Standing {
     fn of(kept: &[Kept]) -> Self {
-        let last = kept.iter().max_by_key(|kept| kept.revision());
-        let state = match last.map(|kept| kept.label("status")) {
-            None | Some("uninstalled") => State::Absent,
-            Some("failed") => State::Failed,
-            Some("pending-install" | "pending-upgrade" | "pending-rollback" | "uninstalling") => {
-                State::Pending
-            }
-            Some(_) => State::Deployed,
-        };
         let good = kept
             .iter()
             .filter(|kept| matches!(kept.label("status"), "deployed" | "superseded"));
         Self {
-            state,
+            state: State::of(kept.iter().max_by_key(|kept| kept.revision())),
             good: good.map(Kept::revision).max(),
         }
     }
 
     /// The command that goes back, where there is something to go back to.
-    fn rollback(&self, release: &str, system: &str) -> Option<String> {
+    fn rollback(&self, named: Named<'_>) -> Option<String> {
         let good = self.good?;
-        Some(format!("helm rollback {release} {good} -n {system}"))
+        Some(format!(
+            "helm rollback {} {good} -n {}",
+            named.release, named.system
+        ))
     }
 }
 
-const LEAVES: &str = "lateen uninstall (pods that joined the mesh leave it first)";
+impl State {
+    fn of(last: Option<&Kept>) -> Self {
+        let Some(last) = last else { return Self::Absent };
+        let revision = last.revision();
+        match last.label("status") {
+            "uninstalled" => Self::Absent,
+            "failed" => Self::Failed(revision),
+            "pending-install" => Self::Pending(revision, Under::Install),
+            "pending-upgrade" => Self::Pending(revision, Under::Upgrade),
+            "pending-rollback" => Self::Pending(revision, Under::Rollback),
+            "uninstalling" => Self::Pending(revision, Under::Removal),
+            _ => Self::Deployed(revision),
+        }
+    }
+
+    /// In helm's words; nothing where there is no release.
+    fn said(self) -> Option<String> {
+        let (revision, state) = match self {
+            Self::Absent => return None,
+            Self::Deployed(revision) => (revision, "deployed"),
+            Self::Failed(revision) => (revision, "failed"),
+            Self::Pending(revision, under) => (revision, under.as_str()),
+        };
+        Some(format!("revision {revision}, {state}"))
+    }
+}
+
+impl Under {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "pending-install",
+            Self::Upgrade => "pending-upgrade",
+            Self::Rollback => "pending-rollback",
+            Self::Removal => "uninstalling",
+        }
+    }
+}
+
+impl Named<'_> {
+    /// A command of ours about this very release.
+    fn command(&self, what: &str) -> String {
+        let mut command = format!("lateen {what}");
+        for (option, value, default) in [
+            (" --release ", self.release, DEFAULT_RELEASE),
+            (" --system ", self.system, DEFAULT_SYSTEM),
+        ] {
+            if value != default {
+                command.push_str(option);
+                command.push_str(value);
+            }
+        }
+        command
+    }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "release {} in namespace {}", self.release, self.system)
+    }
+}
+
+/// What the command line means where it names none.
+pub(crate) const DEFAULT_RELEASE: &str = "lateen";
+pub(crate) const DEFAULT_SYSTEM: &str = "istio-system";
 pub(crate) const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 
 #[cfg(test)]

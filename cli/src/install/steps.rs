@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::helm::{self, InstallError, output};
 use super::progress;
-use super::standing::{Aftermath, Standing, State, Step, aftermath, obstacle, standing};
+use super::standing::{Aftermath, Named, Standing, State, Step, aftermath, obstacle, standing};
 use super::survey::{conflicts, survey};
 use super::{Hooks, Installation, Ownership, Release, Target, Task, Values};
 use crate::ask::cluster::Asked;
@@ -30,10 +30,14 @@ pub async fn install(
     target: &Target<'_>,
     format: Format,
 ) -> Result<Done, Failure> {
-    refuse(cluster, Step::Install, &args.release).await?;
-    let ownership = taken(cluster, args, &args.values, target, format).await?;
+    let mut stops = helm::stops().context("signals")?;
+    let prepare = async {
+        refuse(cluster, Step::Install, &args.release).await?;
+        taken(cluster, args, &args.values, target, format).await
+    };
+    let ownership = unless(&mut stops, prepare, UNCHANGED).await?;
     let task = Task::Install(args, ownership);
-    helm(cluster, Step::Install, task, target, format).await?;
+    helm(cluster, Step::Install, task, target, format, &mut stops).await?;
     done(
         args,
         target,
@@ -53,16 +57,20 @@ pub async fn upgrade(
     target: &Target<'_>,
     format: Format,
 ) -> Result<Done, Failure> {
-    let stands = refuse(cluster, Step::Upgrade, &args.release).await?;
-    // Helm goes on with what was set before, so that this is what the cluster has to take.
-    let kept = kept(&args.release, stands, target)?;
-    let values = Values {
-        files: [vec![kept.path().to_owned()], args.values.files.clone()].concat(),
-        set: args.values.set.clone(),
+    let mut stops = helm::stops().context("signals")?;
+    let prepare = async {
+        let stands = refuse(cluster, Step::Upgrade, &args.release).await?;
+        // Helm goes on with what was set before, so that this is what the cluster has to take.
+        let kept = kept(&args.release, stands, target).await?;
+        let values = Values {
+            files: [vec![kept.path().to_owned()], args.values.files.clone()].concat(),
+            set: args.values.set.clone(),
+        };
+        taken(cluster, args, &values, target, format).await
     };
-    let ownership = taken(cluster, args, &values, target, format).await?;
+    let ownership = unless(&mut stops, prepare, UNCHANGED).await?;
     let task = Task::Upgrade(args, ownership);
-    helm(cluster, Step::Upgrade, task, target, format).await?;
+    helm(cluster, Step::Upgrade, task, target, format, &mut stops).await?;
     done(args, target, "upgraded; lateen verify-install looks at it").print(format)?;
     Ok(Done::Good)
 }
@@ -78,6 +86,28 @@ pub async fn uninstall(
     target: &Target<'_>,
     format: Format,
 ) -> Result<Done, Failure> {
+    let mut stops = helm::stops().context("signals")?;
+    let prepare = prepare_removal(cluster, release, purge);
+    let (hooks, others) = unless(&mut stops, prepare, UNCHANGED).await?;
+    if let Some(hooks) = hooks {
+        if hooks == Hooks::Run {
+            tell("taking namespaces and pods out of the mesh, then removing it");
+        }
+        let task = Task::Uninstall(release, hooks);
+        helm(cluster, Step::Uninstall, task, target, format, &mut stops).await?;
+    }
+    let rest = clear(cluster, release, purge, hooks.is_some(), others);
+    let view = unless(&mut stops, rest, LEFT).await?;
+    view.print(format)?;
+    Ok(Done::Good)
+}
+
+/// How helm is to remove the release, where there is one, and whether other releases are there.
+async fn prepare_removal(
+    cluster: &Asked,
+    release: &Release,
+    purge: bool,
+) -> Result<(Option<Hooks>, bool), Failure> {
     let name = release.release.as_str();
     let stands = standing(cluster.client(), name, cluster.system()).await?;
     let others = leftovers::other_releases(cluster, name).await?;
@@ -88,29 +118,38 @@ pub async fn uninstall(
         )
         .into());
     }
-    if stands.state != State::Absent {
-        let hooks = match leftovers::is_anybody_in_the_mesh(cluster).await? {
-            true => Hooks::Run,
-            false => Hooks::Skip,
-        };
-        if hooks == Hooks::Run {
-            tell("taking namespaces and pods out of the mesh, then removing it");
-        }
-        let task = Task::Uninstall(release, hooks);
-        helm(cluster, Step::Uninstall, task, target, format).await?;
+    if stands.state == State::Absent {
+        return Ok((None, !others.is_empty()));
+    }
+    let hooks = match leftovers::is_anybody_in_the_mesh(cluster).await? {
+        true => Hooks::Run,
+        false => Hooks::Skip,
+    };
+    Ok((Some(hooks), !others.is_empty()))
+}
+
+/// Takes away what the release itself does not have, and says what is left.
+async fn clear(
+    cluster: &Asked,
+    release: &Release,
+    purge: bool,
+    was_there: bool,
+    others: bool,
+) -> Result<View, Failure> {
+    let name = release.release.as_str();
+    if was_there {
         leftovers::wait_for_control_plane(cluster, name, GONE).await?;
-    } else if !purge && !others.is_empty() {
+    } else if !purge && others {
         refuse(cluster, Step::Uninstall, release).await?;
     }
     let left = leftovers::find(cluster, name).await?;
     let (gone, left): (Vec<_>, Vec<_>) = left.into_iter().partition(|left| left.goes(purge));
     // What an earlier one left can be taken away when the release itself is gone.
-    if stands.state == State::Absent && !purge && gone.is_empty() {
+    if !was_there && !purge && gone.is_empty() {
         refuse(cluster, Step::Uninstall, release).await?;
     }
     leftovers::remove(cluster, &gone).await?;
-    leftovers::view(&gone, &left, purge).print(format)?;
-    Ok(Done::Good)
+    Ok(leftovers::view(&gone, &left, purge))
 }
 
 /// Looks whether the cluster can take the mesh.
@@ -144,7 +183,7 @@ pub async fn verify_install(
         tell("there is no such release yet; looking whether the cluster can take it");
         return precheck(cluster, &args.release, &args.values, target, format).await;
     }
-    let rendered = output(Task::Installed(&args.release), target)?;
+    let rendered = output(Task::Installed(&args.release), target).await?;
     let observed = live::observe(cluster, objects::read(&rendered)?).await?;
     let checks = verify::verify(&observed);
     let well = format!(
@@ -192,8 +231,8 @@ async fn taken(
 }
 
 /// What was set in the revision whose values helm goes on with.
-fn kept(release: &Release, stands: Standing, target: &Target<'_>) -> anyhow::Result<NamedTempFile> {
-    let values = output(Task::Kept(release, stands.good), target)?;
+async fn kept(release: &Release, stands: Standing, target: &Target<'_>) -> anyhow::Result<NamedTempFile> {
+    let values = output(Task::Kept(release, stands.good), target).await?;
     let file = NamedTempFile::new().context("a file of the values that were set before")?;
     std::fs::write(file.path(), values).context("a file of the values that were set before")?;
     Ok(file)
@@ -217,63 +256,81 @@ fn done(args: &Installation, target: &Target<'_>, what: &str) -> View {
 /// How the release stands, where it may be done.
 async fn refuse(cluster: &Asked, step: Step, release: &Release) -> Result<Standing, Failure> {
     let stands = standing(cluster.client(), &release.release, cluster.system()).await?;
-    match obstacle(step, stands, &release.release, cluster.system()) {
+    match obstacle(step, stands, named(cluster, release)) {
         Some(why) => Err(anyhow!(why).into()),
         None => Ok(stands),
     }
 }
 
-/// Runs helm, and tells what it waits for; where it gives up, says what is there.
+fn named<'a>(cluster: &'a Asked, release: &'a Release) -> Named<'a> {
+    Named {
+        release: &release.release,
+        system: cluster.system(),
+    }
+}
+
+/// The outcome of `work`, unless somebody wants us to stop before it is there.
+async fn unless<T>(
+    stops: &mut impl AsyncFnMut(),
+    work: impl Future<Output = Result<T, Failure>>,
+    so_far: &'static str,
+) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stops() => Err(anyhow!("stopped; {so_far}").into()),
+    }
+}
+
+/// Runs helm, and tells what it waits for; where it gives up or is stopped, says what is there.
 async fn helm(
     cluster: &Asked,
     step: Step,
     task: Task<'_>,
     target: &Target<'_>,
     format: Format,
+    stops: &mut impl AsyncFnMut(),
 ) -> Result<(), Failure> {
-    let stops = helm::stops().context("signals")?;
     let progress = async {
         if task.is_dry_run() {
             std::future::pending::<()>().await;
         }
         progress::follow(cluster, step, LOOK, tell).await
     };
-    let ended = helm::change(task, target, format, progress, stops).await?;
-    if ended.status.success() {
+    let ended = helm::change(task, target, format, progress, stops, STOP).await?;
+    let status = ended.status;
+    if status.success() {
         return match step {
-            Step::Uninstall if ended.stopped => Err(anyhow!(
-                "the release is removed, and what it left was not looked at: lateen uninstall again does that"
-            )
-            .into()),
+            Step::Uninstall if ended.stopped => Err(anyhow!("stopped; {LEFT}").into()),
             _ => Ok(()),
         };
     }
     let remedy = if task.is_dry_run() {
         "nothing was changed".to_owned()
     } else {
-        let after = after(cluster, step, task, target).await;
+        let after = tokio::select! {
+            after = after(cluster, step, task, target) => after,
+            () = stops() => unseen(named(cluster, task.release())),
+        };
         after.lines.iter().for_each(|line| tell(line));
         after.remedy
     };
-    let status = ended.status;
-    Err(InstallError::Helm { status, remedy }.into())
+    Err(match ended.stopped {
+        true => InstallError::Stopped { status, remedy },
+        false => InstallError::Helm { status, remedy },
+    }
+    .into())
 }
 
 /// Whatever can still be said is said: the first error counts.
 async fn after(cluster: &Asked, step: Step, task: Task<'_>, target: &Target<'_>) -> Aftermath {
     let (release, system) = (task.release(), cluster.system());
-    let name = release.release.as_str();
-    let Ok(stands) = standing(cluster.client(), name, system).await else {
-        return Aftermath {
-            lines: Vec::new(),
-            remedy: format!(
-                "the cluster does not say what is there; helm status {name} -n {system} does, once it answers"
-            ),
-        };
+    let named = named(cluster, release);
+    let Ok(stands) = standing(cluster.client(), &release.release, system).await else {
+        return unseen(named);
     };
     let mut there = Vec::new();
     if stands.state != State::Absent
-        && let Ok(manifest) = output(Task::Installed(release), target)
+        && let Ok(manifest) = output(Task::Installed(release), target).await
         && let Ok(rendered) = objects::read(&manifest)
     {
         let mut kinds = Kinds::of(cluster.client());
@@ -286,9 +343,25 @@ async fn after(cluster: &Asked, step: Step, task: Task<'_>, target: &Target<'_>)
     // What runs is of more interest than what is read.
     there.sort_by_key(|object| !object.starts_with("DaemonSet") && !object.starts_with("Deployment"));
     let waiting = live::waiting(cluster).await.unwrap_or_default();
-    aftermath(step, stands, (name, system), &there, &waiting)
+    aftermath(step, stands, named, &there, &waiting)
 }
 
+/// Nobody could look.
+fn unseen(named: Named<'_>) -> Aftermath {
+    let Named { release, system } = named;
+    Aftermath {
+        lines: Vec::new(),
+        remedy: format!(
+            "the cluster does not say what is there; helm status {release} -n {system} does, once it answers"
+        ),
+    }
+}
+
+const UNCHANGED: &str = "nothing was changed";
+const LEFT: &str =
+    "the release is removed, and what it left was not looked at: lateen uninstall again does that";
+/// How long helm may take to end once it is told to stop: it writes down what became of the release.
+const STOP: Duration = Duration::from_secs(30);
 /// How often it is looked what helm waits for.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a control plane may take to go after its Deployment.

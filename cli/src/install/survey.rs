@@ -22,7 +22,7 @@ pub async fn survey(
 ) -> anyhow::Result<Checks> {
     let platform = values.platform()?;
     let mut facts = look::without_rights(cluster.client(), cluster.system()).await?;
-    let rendered = match output(Task::Objects(release, values, &facts.kubernetes), target) {
+    let rendered = match output(Task::Objects(release, values, &facts.kubernetes), target).await {
         Ok(rendered) => Some(objects::read(&rendered)?),
         // The rest can be said without it.
         Err(InstallError::NoHelm(..)) => None,
@@ -67,7 +67,7 @@ pub async fn conflicts(
     target: &Target<'_>,
 ) -> anyhow::Result<Checks> {
     let facts = look::without_rights(cluster.client(), cluster.system()).await?;
-    let rendered = output(Task::Objects(release, values, &facts.kubernetes), target)?;
+    let rendered = output(Task::Objects(release, values, &facts.kubernetes), target).await?;
     let rendered = objects::read(&rendered)?;
     let mut kinds = Kinds::of(cluster.client());
     let mut checks = Checks::default();

@@ -2,9 +2,10 @@
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
-use mesh_kube::Selection;
+use mesh_kube::{Resource, Selection};
 use serde_json::Value;
 
+use super::pods::Waiting;
 use super::{Observed, pods};
 use crate::ask;
 use crate::ask::cluster::{Asked, PODS, Pod};
@@ -103,19 +104,41 @@ const ZTUNNEL: u16 = 15021;
 const AGENT: u16 = 8000;
 const AT_ONCE: usize = 16;
 
-/// Pods of the mesh's namespace that are not ready, and why.
+/// What is not ready in the mesh's namespace, and why.
 ///
 /// # Errors
-/// Fails with what is wrong with the way or our rights.
-pub async fn waiting(cluster: &Asked) -> anyhow::Result<Vec<(String, String)>> {
+/// Fails with what is wrong with the way or our rights; not where events cannot be read.
+pub async fn waiting(cluster: &Asked) -> anyhow::Result<Vec<Waiting>> {
     let ours = Some("app.kubernetes.io/part-of=lateen");
-    let pods = list(cluster.client(), &PODS, Some(cluster.system()), ours).await?;
-    let waiting = pods.into_iter().filter_map(|pod| {
-        let name = pod["metadata"]["name"].as_str()?;
-        Some((format!("{}/{name}", cluster.system()), pods::why_not_ready(&pod)?))
-    });
-    Ok(waiting.collect())
+    let (client, system) = (cluster.client(), cluster.system());
+    let pods = list(client, &PODS, Some(system), ours).await?;
+    let mut workloads = Vec::new();
+    for resource in [DEPLOYMENTS, DAEMON_SETS] {
+        let mut of_kind = list(client, &resource, Some(system), ours).await?;
+        // A list does not say of each object which kind it is.
+        for workload in &mut of_kind {
+            workload["kind"] = resource.kind.as_ref().into();
+        }
+        workloads.append(&mut of_kind);
+    }
+    if pods::waiting(&workloads, &pods, &[]).is_empty() {
+        return Ok(Vec::new());
+    }
+    let warnings = Selection {
+        resource: EVENTS,
+        namespace: Some(system.to_owned()),
+        field_selector: Some("type=Warning".to_owned()),
+        label_selector: None,
+        metadata_only: false,
+    };
+    // They only say more of what is known.
+    let warnings: Vec<Value> = client.list(&warnings).await.unwrap_or_default();
+    Ok(pods::waiting(&workloads, &pods, &warnings))
 }
+
+const EVENTS: Resource = Resource::namespaced("", "v1", "events", "Event");
+pub(crate) const DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
+pub(crate) const DAEMON_SETS: Resource = Resource::namespaced("apps", "v1", "daemonsets", "DaemonSet");
 
 #[cfg(test)]
 mod tests;

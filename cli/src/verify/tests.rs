@@ -1,3 +1,4 @@
+use mesh_kube::ObjectName;
 use serde_json::json;
 
 use super::*;
@@ -17,6 +18,13 @@ fn proxy(name: &str, acknowledged: u64, refused: Option<&str>) -> Value {
     json!({"node": {"kind": "ztunnel", "name": name, "namespace": "istio-system", "node": "n"}, "subscriptions": [
         {"type_url": "a/b.Address", "wildcard": true, "sent": 5, "acknowledged": acknowledged, "outstanding": false,
          "refusals": 0, "refused": refused}]})
+}
+
+fn waiting(pod: &str, why: &str) -> pods::Waiting {
+    pods::Waiting {
+        object: pods::Object::Pod(ObjectName::new("istio-system", pod)),
+        why: why.to_owned(),
+    }
 }
 
 fn observed() -> Observed {
@@ -62,7 +70,7 @@ fn a_node_part_that_says_it_is_not_ready_is_an_error_with_the_command_that_says_
 #[test]
 fn what_to_do_about_a_pod_is_a_command() {
     let observed = Observed {
-        waiting: vec![("istio-system/z2".into(), "it has no node".into())],
+        waiting: vec![waiting("z2", "it has no node")],
         ..observed()
     };
     assert_eq!(
@@ -111,10 +119,7 @@ fn an_object_that_is_gone_or_changed_is_named() {
 fn pods_that_are_missing_are_counted_and_those_that_wait_say_why() {
     let observed = Observed {
         objects: vec![(daemonset(1), Some(daemonset(1)))],
-        waiting: vec![(
-            "istio-system/z2".into(),
-            "container istio-proxy: ErrImagePull".into(),
-        )],
+        waiting: vec![waiting("z2", "container istio-proxy: ErrImagePull")],
         ..observed()
     };
     let found = bad(&observed);

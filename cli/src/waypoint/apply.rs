@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mesh_kube::write::Part;
-use mesh_kube::{Apply, KubeClient, ObjectName, Resource};
+use mesh_kube::{Apply, KubeClient, KubeError, ObjectName, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -27,10 +27,15 @@ pub async fn apply(client: &KubeClient, wanted: &Wanted, overwrite: bool) -> any
     let applied = client
         .apply::<Value>(&GATEWAYS, &name, Part::Main, how, &wanted.gateway())
         .await;
-    applied.with_context(|| {
-        format!(
-            "Gateway {name}: not applied (fields of somebody else's are only taken over with --overwrite)"
-        )
+    applied.map_err(|error| {
+        let hint = match error {
+            KubeError::Owned { .. } => ": not applied; --overwrite takes over fields of somebody else's",
+            KubeError::NotFound(_) => {
+                ": not applied; is there such a namespace, and are Gateway API's CRDs installed?"
+            }
+            _ => ": not applied",
+        };
+        anyhow::Error::new(error).context(format!("Gateway {name}{hint}"))
     })?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use controlplane_index::waypoint::classes::controller;
 use controlplane_k8s_api::gateway::GatewayClass;
 use controlplane_k8s_api::{Kind, Object};
@@ -68,7 +67,14 @@ pub async fn waypoints(client: &KubeClient, namespace: Option<&str>) -> anyhow::
         metadata_only: false,
     };
     let found = client.list::<Found>(&selection).await;
-    let mut found = found.context("Gateways (are Gateway API's CRDs installed?)")?;
+    let mut found = found.map_err(|error| {
+        let is_missing = matches!(error, KubeError::NotFound(_));
+        anyhow::Error::new(error).context(if is_missing {
+            "Gateways: Gateway API's CRDs are not installed, which lateen precheck says more about"
+        } else {
+            "Gateways"
+        })
+    })?;
     let classes = Classes::of(client).await?;
     found.retain(|gateway| classes.is_waypoint(gateway.class()));
     Ok(found)

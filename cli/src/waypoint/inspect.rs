@@ -176,25 +176,39 @@ pub fn routes(all: &[Carried]) -> View {
     }
 }
 
+/// Those that are named; all where none is.
+pub(super) fn named(
+    mut waypoints: Vec<Found>,
+    namespace: Option<&str>,
+    names: &[String],
+) -> anyhow::Result<Vec<Found>> {
+    if names.is_empty() {
+        return Ok(waypoints);
+    }
+    waypoints.retain(|waypoint| names.contains(&waypoint.name().name));
+    let is_there = |name: &String| waypoints.iter().any(|waypoint| waypoint.name().name == *name);
+    match (names.iter().find(|name| !is_there(name)), namespace) {
+        (None, _) => Ok(waypoints),
+        (Some(missing), Some(namespace)) => bail!(
+            "there is no waypoint {}; lateen waypoint list -A shows those that there are",
+            ObjectName::new(namespace, missing.as_str())
+        ),
+        (Some(missing), None) => {
+            bail!(
+                "there is no waypoint {missing} in any namespace; lateen waypoint list shows those that there are"
+            )
+        }
+    }
+}
+
 /// The waypoints of a namespace, or those that are named, with their proxies.
 ///
 /// # Errors
 /// Fails with what is wrong with the way or our rights, and when one that is named is not there.
 pub async fn look(cluster: &Asked, namespace: &str, names: &[String]) -> anyhow::Result<Vec<Seen>> {
     let client = cluster.client();
-    let mut waypoints = classes::waypoints(client, Some(namespace)).await?;
-    if !names.is_empty() {
-        waypoints.retain(|waypoint| names.contains(&waypoint.name().name));
-    }
-    if let Some(missing) = names
-        .iter()
-        .find(|name| !waypoints.iter().any(|w| w.name().name == **name))
-    {
-        bail!(
-            "there is no waypoint {}",
-            ObjectName::new(namespace, missing.as_str())
-        );
-    }
+    let waypoints = classes::waypoints(client, Some(namespace)).await?;
+    let waypoints = named(waypoints, Some(namespace), names)?;
     let mut clients = Vec::new();
     for pod in cluster.control_planes().await? {
         let page = cluster.page(&pod, ask::MONITORING, "/debug/syncz").await?;

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use mesh_kube::{KubeClient, ObjectName};
 use serde_json::json;
 
-use super::{Wanted, apply, classes, inspect, view};
-use crate::args::{Cluster, WaypointApplyArgs, WaypointCommand};
+use super::{Found, Wanted, apply, classes, elsewhere, inspect, view};
+use crate::args::{Cluster, WaypointApplyArgs, WaypointCommand, WaypointListArgs, WaypointNamesArgs};
 use crate::ask;
 use crate::ask::cluster::Asked;
 use crate::exit::{Done, Failure};
@@ -19,54 +19,76 @@ use crate::tell::tell;
 /// # Errors
 /// Fails when somebody who has to be asked does not answer, or does not let us.
 pub async fn run(what: &WaypointCommand, cluster: &Cluster, format: Format) -> Result<Done, Failure> {
-    if let WaypointCommand::Generate(args) = what {
-        // It is meant for `kubectl apply -f -`, which reads no tables.
-        let format = if format == Format::Table {
-            Format::Yaml
-        } else {
-            format
-        };
-        args.wanted(None).view().print(format)?;
-        return Ok(Done::Good);
-    }
-    if let WaypointCommand::Routes(args) = what {
-        let pages = ask::waypoint_dumps(args, cluster).await?;
-        let pages = pages
-            .iter()
-            .map(|(proxy, page)| inspect::Carried::read(proxy, page));
-        let carried = pages.collect::<Result<Vec<_>, _>>().map_err(Failure::answer)?;
-        inspect::routes(&carried).print(format)?;
-        return Ok(Done::unless(carried.iter().any(inspect::Carried::leaves_out)));
-    }
-    let cluster = Asked::connect(cluster).await?;
-    let client = cluster.client();
-    let own = client.default_namespace();
     match what {
-        WaypointCommand::Generate(_) | WaypointCommand::Routes(_) => {}
-        WaypointCommand::Apply(args) => {
-            let wanted = args.waypoint.wanted(Some(own));
-            applied(client, args, &wanted).await?.print(format)?;
+        WaypointCommand::Generate(args) => {
+            // It is meant for `kubectl apply -f -`, which reads no tables.
+            let format = if format == Format::Table {
+                Format::Yaml
+            } else {
+                format
+            };
+            args.wanted(None).view().print(format)?;
+        }
+        WaypointCommand::Routes(args) => {
+            let pages = ask::waypoint_dumps(args, cluster).await?;
+            let pages = pages
+                .iter()
+                .map(|(proxy, page)| inspect::Carried::read(proxy, page));
+            let carried = pages.collect::<Result<Vec<_>, _>>().map_err(Failure::answer)?;
+            inspect::routes(&carried).print(format)?;
+            return Ok(Done::unless(carried.iter().any(inspect::Carried::leaves_out)));
         }
         WaypointCommand::List(args) => {
-            let namespace = args.namespace.as_deref().unwrap_or(own);
-            let within = Some(namespace).filter(|_| !args.all_namespaces);
-            let found = classes::waypoints(client, within).await?;
-            view(&found).print(format)?;
+            view(&listed(args, cluster).await?).print(format)?;
         }
         WaypointCommand::Status(args) => {
-            let namespace = args.namespace.as_deref().unwrap_or(own);
-            let seen = inspect::look(&cluster, namespace, &args.names).await?;
+            let seen = seen(args, cluster).await?;
             inspect::status(&seen).print(format)?;
             return Ok(Done::unless(seen.iter().any(|seen| !seen.is_well())));
         }
+        WaypointCommand::Apply(args) => {
+            let cluster = Asked::connect(cluster).await?;
+            let client = cluster.client();
+            let wanted = args.waypoint.wanted(Some(client.default_namespace()));
+            applied(client, args, &wanted).await?.print(format)?;
+        }
         WaypointCommand::Delete(args) => {
-            let namespace = args.namespace.as_deref().unwrap_or(own);
+            let cluster = Asked::connect(cluster).await?;
+            let client = cluster.client();
+            let namespace = args
+                .namespace
+                .as_deref()
+                .unwrap_or_else(|| client.default_namespace());
             let deleted = apply::delete(client, namespace, &args.names).await?;
             let lines = deleted.iter().map(|name| format!("waypoint {name} is deleted"));
             View::lines(lines, json!({ "deleted": deleted })).print(format)?;
         }
     }
     Ok(Done::Good)
+}
+
+/// The waypoints of a namespace, or of all: the cluster's, or those that a control plane elsewhere knows.
+async fn listed(args: &WaypointListArgs, cluster: &Cluster) -> Result<Vec<Found>, Failure> {
+    let namespace = args.namespace.as_deref();
+    if let Some(url) = &args.elsewhere.url {
+        return elsewhere::waypoints(url, namespace).await;
+    }
+    let cluster = Asked::connect(cluster).await?;
+    let client = cluster.client();
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace());
+    let within = Some(namespace).filter(|_| !args.all_namespaces);
+    Ok(classes::waypoints(client, within).await?)
+}
+
+/// The same, with their proxies.
+async fn seen(args: &WaypointNamesArgs, cluster: &Cluster) -> Result<Vec<inspect::Seen>, Failure> {
+    let namespace = args.namespace.as_deref();
+    if let Some(url) = &args.elsewhere.url {
+        return elsewhere::look(url, namespace, &args.names).await;
+    }
+    let cluster = Asked::connect(cluster).await?;
+    let namespace = namespace.unwrap_or_else(|| cluster.client().default_namespace());
+    Ok(inspect::look(&cluster, namespace, &args.names).await?)
 }
 
 /// Makes a waypoint, waits for it and binds the namespace to it, each where it is asked for. What keeps it is told meanwhile.

@@ -53,6 +53,9 @@ async fn only_this_machine_is_shown_who_may_talk_to_whom() {
             assert_eq!(get(&pages, other, page).await.0, 404, "{other} {page}");
         }
     }
+    // Nobody answers what is asked here.
+    assert_eq!(get(&pages, "127.0.0.1", "/debug/waypoints").await.0, 503);
+    assert_eq!(get(&pages, "10.0.0.1", "/debug/waypoints").await.0, 404);
     for page in ["/metrics", "/healthz", "/readyz", "/version"] {
         assert_eq!(get(&pages, "10.0.0.1", page).await.0, 200, "{page}");
     }

@@ -137,3 +137,23 @@ async fn a_stream_ends_when_its_gateway_runs_as_somebody_else() {
     // Others' streams go on: none of theirs was opened anew.
     assert_eq!(bystander.handle.status().last_error, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waypoints_are_shown_as_an_api_server_would_with_how_they_stand() {
+    let plane = plane().await;
+    let (status, page) = plane.get("/debug/waypoints").await;
+    assert_eq!(status, 200, "{page}");
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    // The other Gateway is no waypoint.
+    assert_eq!(page.as_array().map(Vec::len), Some(1), "{page}");
+    let waypoint = &page[0];
+    assert_eq!(
+        waypoint["metadata"],
+        serde_json::json!({"namespace": "shop", "name": "waypoint", "labels": {}})
+    );
+    assert_eq!(waypoint["spec"]["gatewayClassName"], "lateen-waypoint");
+    let conditions = waypoint["status"]["conditions"].as_array().unwrap();
+    let programmed = conditions.iter().find(|c| c["type"] == "Programmed").unwrap();
+    assert_eq!(programmed["status"], "False");
+    assert_eq!(programmed["reason"], "AddressNotAssigned");
+}

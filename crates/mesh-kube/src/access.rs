@@ -55,12 +55,40 @@ async fn from_kubeconfig(path: Option<&Path>, context: Option<String>) -> Result
         None => ("kubeconfig".to_owned(), Kubeconfig::read()),
     };
     let kubeconfig = read.map_err(|e| not_configured(&named, &e))?;
+    if let Some(why) = contextless(&kubeconfig, context.as_deref()) {
+        return Err(KubeError::NotConfigured(format!("{named}: {why}")));
+    }
     let options = KubeConfigOptions {
         context,
         ..KubeConfigOptions::default()
     };
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
     config.map_err(|e| not_configured(&named, &e))
+}
+
+/// Why none of its contexts is meant.
+fn contextless(kubeconfig: &Kubeconfig, named: Option<&str>) -> Option<String> {
+    let has: Vec<&str> = kubeconfig
+        .contexts
+        .iter()
+        .map(|context| context.name.as_str())
+        .collect();
+    let there = if has.is_empty() {
+        "it has no context at all".to_owned()
+    } else {
+        format!("it has {}", has.join(", "))
+    };
+    let current = kubeconfig
+        .current_context
+        .as_deref()
+        .filter(|name| !name.is_empty());
+    match named.or(current) {
+        None => Some(format!(
+            "no context is named, and none is the current one; {there}"
+        )),
+        Some(name) if !has.contains(&name) => Some(format!("there is no context {name}; {there}")),
+        Some(_) => None,
+    }
 }
 
 fn not_configured(what: &str, error: &dyn std::error::Error) -> KubeError {

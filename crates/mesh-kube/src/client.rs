@@ -1,6 +1,7 @@
 //! Requests and answers, bounded in size and in time.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use crate::error::{KubeError, chain};
 #[derive(Clone)]
 pub struct KubeClient {
     pub(crate) inner: kube::Client,
+    /// Where it is, for whoever hears that it cannot be reached.
+    server: Option<Arc<str>>,
 }
 
 /// A request.
@@ -38,14 +41,15 @@ impl KubeClient {
     /// Fails when the access cannot be used; the text says what to look at.
     pub async fn connect(access: &Access) -> Result<Self, KubeError> {
         let config = access.config().await?;
+        let server = Some(config.cluster_url.to_string().into());
         let inner = kube::Client::try_from(config)?;
-        Ok(Self { inner })
+        Ok(Self { inner, server })
     }
 
     /// A client over whatever answers requests in an API server's place, such as the fake.
     #[must_use]
     pub fn over(inner: kube::Client) -> Self {
-        Self { inner }
+        Self { inner, server: None }
     }
 
     /// The namespace that the access names: the pod's own, or the context's.
@@ -76,16 +80,26 @@ impl KubeClient {
             let response = self.send(call).await?;
             read(response, MAX_BODY).await
         };
-        timeout(ANSWER, answered)
-            .await
+        let answered = timeout(ANSWER, answered).await;
+        answered
             .unwrap_or_else(|_| Err(too_slow(ANSWER)))
+            .map_err(|error| self.named(error))
     }
 
     /// The answer to a request whose body never ends by itself.
     pub(crate) async fn open(&self, call: Call) -> Result<Response<Body>, KubeError> {
-        timeout(ANSWER, self.send(call))
-            .await
+        let answered = timeout(ANSWER, self.send(call)).await;
+        answered
             .unwrap_or_else(|_| Err(too_slow(ANSWER)))
+            .map_err(|error| self.named(error))
+    }
+
+    /// Who cannot be reached.
+    fn named(&self, error: KubeError) -> KubeError {
+        match (error, &self.server) {
+            (KubeError::Unreachable(why), Some(server)) => KubeError::Unreachable(format!("{server}: {why}")),
+            (error, _) => error,
+        }
     }
 
     async fn send(&self, call: Call) -> Result<Response<Body>, KubeError> {

@@ -1,6 +1,7 @@
 use std::fs;
 use std::future::pending;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -41,31 +42,49 @@ fn installation(helm: PathBuf) -> Installation {
 async fn without_helm_the_ways_to_go_on_are_said() {
     let installation = installation("/nowhere/helm".into());
     let task = Task::Install(&installation, Ownership::Respect);
-    let ended = change(task, &TARGET, Format::Table, pending(), pending_stops).await;
+    let ended = change(task, &TARGET, Format::Table, pending(), &mut pending_stops, LONG).await;
     let error = ended.expect_err("no helm").to_string();
     for part in ["/nowhere/helm", "helm.sh", "--helm PATH"] {
         assert!(error.contains(part), "{error}");
     }
 }
 
-#[test]
-fn what_was_only_asked_changed_nothing() {
+#[tokio::test]
+async fn what_was_only_asked_changed_nothing() {
     let installation = installation("false".into());
-    let error = output(Task::Installed(&installation.release), &TARGET).expect_err("refused");
+    let error = output(Task::Installed(&installation.release), &TARGET).await;
+    let error = error.expect_err("refused");
     assert!(error.to_string().ends_with("nothing was changed"), "{error}");
 }
 
 #[tokio::test]
-async fn helm_is_waited_for_when_somebody_wants_us_to_stop() {
-    let (directory, helm) = stub("cd \"$(dirname \"$0\")\"; touch begun; sleep 1; touch ended; exit 7");
+async fn helm_is_told_and_waited_for_when_somebody_wants_us_to_stop() {
+    let (directory, helm) =
+        stub("cd \"$(dirname \"$0\")\"; trap 'touch ended; exit 7' TERM; touch begun; sleep 600 & wait");
     let release = installation(helm).release;
     let task = Task::Uninstall(&release, Hooks::Run);
-    let stops = once_there_is(directory.path().join("begun"));
-    let ended = change(task, &TARGET, Format::Table, pending(), stops).await;
+    let mut stops = once_there_is(directory.path().join("begun"));
+    let ended = change(task, &TARGET, Format::Table, pending(), &mut stops, LONG).await;
     let ended = ended.expect("it ran");
     assert!(ended.stopped && ended.status.code() == Some(7), "{ended:?}");
     assert!(directory.path().join("ended").exists());
 }
+
+#[tokio::test]
+async fn a_helm_that_does_not_end_is_killed() {
+    let (directory, helm) =
+        stub("cd \"$(dirname \"$0\")\"; trap '' TERM; touch begun; while :; do sleep 600; done");
+    let release = installation(helm).release;
+    let task = Task::Uninstall(&release, Hooks::Run);
+    let mut stops = once_there_is(directory.path().join("begun"));
+    let patience = Duration::from_millis(50);
+    let ended = change(task, &TARGET, Format::Table, pending(), &mut stops, patience).await;
+    let ended = ended.expect("it ran");
+    assert!(ended.stopped && ended.status.signal() == Some(9), "{ended:?}");
+}
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Nobody wants it to stop.
 async fn pending_stops() {
@@ -80,7 +99,7 @@ fn once_there_is(file: PathBuf) -> impl AsyncFnMut() {
             pending::<()>().await;
         }
         while !file.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         wanted = true;
     }

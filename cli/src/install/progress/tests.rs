@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use mesh_kube::ObjectName;
 use mesh_kube::fake::FakeApi;
 use serde_json::json;
 
@@ -8,15 +9,19 @@ use super::*;
 use crate::ask::cluster::PODS;
 use crate::install::{Hooks, Release, Target, Task, helm};
 use crate::output::Format;
+use crate::verify::pods::Object;
 
-fn waited(pods: &[(&str, &str)]) -> Vec<Waited> {
-    let pods = pods.iter().map(|&(pod, why)| (pod.to_owned(), why.to_owned()));
+fn waited(pods: &[(&str, &str)]) -> Vec<Waiting> {
+    let pods = pods.iter().map(|&(pod, why)| Waiting {
+        object: Object::Pod(ObjectName::new("s", pod)),
+        why: why.to_owned(),
+    });
     pods.collect()
 }
 
 #[test]
 fn what_changed_is_told_and_nothing_twice() {
-    let pulls = waited(&[("s/a", "ContainerCreating"), ("s/b", "it has no node")]);
+    let pulls = waited(&[("a", "ContainerCreating"), ("b", "it has no node")]);
     assert_eq!(
         news(&[], &pulls),
         [
@@ -25,7 +30,7 @@ fn what_changed_is_told_and_nothing_twice() {
         ]
     );
     assert_eq!(news(&pulls, &pulls), Vec::<String>::new());
-    let fails = waited(&[("s/a", "ErrImagePull")]);
+    let fails = waited(&[("a", "ErrImagePull")]);
     assert_eq!(news(&pulls, &fails), ["waiting for Pod s/a: ErrImagePull"]);
     assert_eq!(news(&fails, &[]), ["every pod of the mesh is ready"]);
     assert_eq!(news(&[], &[]), Vec::<String>::new());
@@ -33,17 +38,21 @@ fn what_changed_is_told_and_nothing_twice() {
 
 #[test]
 fn of_many_pods_the_first_are_named_and_the_rest_counted() {
-    let names: Vec<String> = (0..1000).map(|at| format!("s/{at}")).collect();
+    let names: Vec<String> = (0..1000).map(|at| at.to_string()).collect();
     let pods: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     let lines = news(&[], &waited(&pods));
     assert_eq!(lines.len(), 6);
-    assert_eq!(lines[5], "and for 995 more pods");
-    let lines = left(&[], &waited(&pods));
+    assert_eq!(lines[5], "and for 995 more");
+    let pods: Vec<(String, String)> = names
+        .iter()
+        .map(|name| (format!("s/{name}"), String::new()))
+        .collect();
+    let lines = left(&[], &pods);
     assert_eq!(
         lines,
         ["1000 pods still in the mesh: s/0, s/1, s/2, s/3, s/4 and 995 more"]
     );
-    assert_eq!(left(&waited(&pods), &[]), ["no pod is in the mesh any more"]);
+    assert_eq!(left(&pods, &[]), ["no pod is in the mesh any more"]);
     assert_eq!(left(&[], &[]), Vec::<String>::new());
 }
 
@@ -82,7 +91,9 @@ async fn what_helm_waits_for_is_told_while_it_waits() {
         let every = Duration::from_millis(50);
         let progress = follow(&asked, step, every, |line| told.push(line.to_owned()));
         let task = Task::Uninstall(&release, Hooks::Run);
-        let ended = helm::change(task, &target, Format::Table, progress, std::future::pending);
+        let stops = &mut std::future::pending::<()>;
+        let patience = Duration::from_secs(600);
+        let ended = helm::change(task, &target, Format::Table, progress, stops, patience);
         let ended = ended.await.expect("it ran");
         assert!(ended.status.success() && !ended.stopped);
         assert_eq!(told, [said], "{step:?}");

@@ -44,7 +44,19 @@ async fn a_context_of_a_kubeconfig_can_be_named() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_kubeconfig_is_named_with_the_file() {
-    for (context, text, word) in [(Some("three"), KUBECONFIG, "three"), (None, "{", "config")] {
+    for (context, text, word) in [
+        (
+            Some("three"),
+            KUBECONFIG,
+            "config: there is no context three; it has one, two",
+        ),
+        (
+            None,
+            "kind: Config",
+            "no context is named, and none is the current one; it has no context at all",
+        ),
+        (None, "{", "config"),
+    ] {
         let (_dir, access) = access(context, text);
         let error = access.config().await.expect_err("a bad kubeconfig");
         assert_eq!(error.fault(), Fault::Configuration);
