@@ -4,6 +4,7 @@
 //! likes. The arguments are libtest's: `cargo test -p mesh-tests --test netns [FILTER]... [-- --list --nocapture]`.
 
 mod client;
+mod command_line;
 mod dns;
 mod entries;
 mod fail_closed;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         l7_rules::TESTS,
         streams::TESTS,
         relay::TESTS,
+        command_line::TESTS,
         programs::TESTS,
         policy::TESTS,
         telemetry::TESTS,
