@@ -87,7 +87,7 @@ pub fn check(page: &Value, pod: &str) -> anyhow::Result<Checked> {
     let (namespace, name) = pod
         .split_once('/')
         .with_context(|| format!("{pod:?} is no pod: write <namespace>/<pod>"))?;
-    let page = Page::deserialize(page).context("the answer is not what this version understands")?;
+    let page = Page::deserialize(page).context("the answer is none of a ztunnel of this version; is it the ztunnel of the pod's node that --url or --file names?")?;
     let mut workloads = page.workloads.iter();
     let workload = workloads.find(|workload| workload.name == name && workload.namespace == namespace);
     let workload = workload.with_context(|| {

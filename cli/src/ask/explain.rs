@@ -32,7 +32,7 @@ pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Ex
             json(&cluster.page(&pod, ADMIN, &path).await?, &path)?
         }
     };
-    let connection = Connection::read(&ztunnel).context("the proxy's answer")?;
+    let connection = Connection::read(&ztunnel).context("the answer is none of a ztunnel of this version; is it the ztunnel of the client's node that --url or --file names?")?;
     let waypoint = if connection.meets_waypoint() {
         let path = format!("/explain?{}", question(args, &connection));
         match (&args.waypoint_url, &asked) {

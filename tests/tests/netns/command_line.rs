@@ -204,11 +204,10 @@ impl Asked<'_> {
 
 /// Every proxy has answered all that it was sent.
 fn in_step(lab: &Lab, url: &str) -> Result<()> {
-    let settled = lab::wait::until("every proxy to be in step", LIMIT, || {
+    lab::wait::until("every proxy to be in step", LIMIT, || {
         let (said, _, code) = lateen(lab, lab.control_namespace(), &["status", "--url", url]).ok()?;
         (code == Some(0) && !said.contains("STALE") && !said.contains("NOT SENT")).then_some(())
-    });
-    settled
+    })
 }
 
 /// Output, errors, and how it ended.

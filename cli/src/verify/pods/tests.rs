@@ -84,7 +84,7 @@ fn workloads_whose_pods_are_refused_say_by_whom() {
         ]
     );
     assert_eq!(
-        told(&[daemonset.clone()], &[], &[]),
+        told(std::slice::from_ref(&daemonset), &[], &[]),
         ["DaemonSet istio-system/ztunnel: 0 of 2 pods could be made"]
     );
     // What was made and is not ready yet says so itself.
