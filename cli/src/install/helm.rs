@@ -105,8 +105,9 @@ pub async fn change(
     if format != Format::Table {
         command.stdout(Stdio::from(io::stderr()));
     }
-    // In a group of its own a terminal tells us alone, so that helm is told once, and never by a signal that it does not know:
-    // it ends in order at SIGTERM, and at once where its terminal is closed (SIGHUP). Such a group may not read a terminal.
+    // In a group of its own a terminal tells us alone, so that helm is told once, and by the signal at which it writes down what
+    // became of a release (SIGTERM; its uninstall ends at once): at SIGHUP, of a terminal that is closed, it knows nothing to do.
+    // Such a group may not read a terminal.
     command.process_group(0).stdin(Stdio::null());
     let mut child = command.spawn().map_err(|error| not_run(task, error))?;
     let ended = tokio::select! {

@@ -59,8 +59,9 @@ async fn what_was_only_asked_changed_nothing() {
 
 #[tokio::test]
 async fn helm_is_told_and_waited_for_when_somebody_wants_us_to_stop() {
-    let (directory, helm) =
-        stub("cd \"$(dirname \"$0\")\"; trap 'touch ended; exit 7' TERM; touch begun; sleep 600 & wait");
+    let (directory, helm) = stub(
+        "cd \"$(dirname \"$0\")\"; trap 'touch ended; exit 7' TERM; sleep 60 > /dev/null 2>&1 & touch begun; wait",
+    );
     let release = installation(helm).release;
     let task = Task::Uninstall(&release, Hooks::Run);
     let mut stops = once_there_is(directory.path().join("begun"));
@@ -73,7 +74,7 @@ async fn helm_is_told_and_waited_for_when_somebody_wants_us_to_stop() {
 #[tokio::test]
 async fn a_helm_that_does_not_end_is_killed() {
     let (directory, helm) =
-        stub("cd \"$(dirname \"$0\")\"; trap '' TERM; touch begun; while :; do sleep 600; done");
+        stub("cd \"$(dirname \"$0\")\"; trap '' TERM; touch begun; while :; do sleep 60; done");
     let release = installation(helm).release;
     let task = Task::Uninstall(&release, Hooks::Run);
     let mut stops = once_there_is(directory.path().join("begun"));
