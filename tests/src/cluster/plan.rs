@@ -68,7 +68,7 @@ pub(super) fn api_addresses() -> [IpAddr; 5] {
     ]
 }
 
-/// Addresses for Services of type LoadBalancer: a free range of the wire.
+/// Addresses for Services of type LoadBalancer, so many: a free range of the wire.
 pub(super) fn load_balancer(index: u8) -> Ipv4Addr {
     host_v4(LOAD_BALANCERS.saturating_add(index))
 }
@@ -93,6 +93,8 @@ pub(super) const OWN_HOST: u8 = 1;
 pub(super) const CONTROL_HOST: u8 = 10;
 const FIRST_NODE: u8 = 11;
 const LOAD_BALANCERS: u8 = 200;
+/// Up to the last one of the wire that is no broadcast.
+pub(super) const LOAD_BALANCER_ADDRESSES: u8 = 255 - LOAD_BALANCERS;
 pub(super) const SERVICES_V4: &str = "10.96.0.0/16";
 pub(super) const SERVICES_V6: &str = "fd00:96::/112";
 pub(super) const STARTUP: Duration = Duration::from_secs(90);
