@@ -168,36 +168,30 @@ impl Part {
 
 /// How often the containers of a part's pods were started again.
 fn restarts(mesh: &Mesh, selector: &str) -> Result<BTreeMap<String, u64>> {
-    let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM, "-l", selector])?;
-    let of = |pod: &Value| {
+    of_pods(mesh, selector, |pod| {
         let containers = pod["status"]["containerStatuses"].as_array()?;
         let counts = containers.iter().filter_map(|c| c["restartCount"].as_u64());
         Some((pod["metadata"]["name"].as_str()?.to_owned(), counts.sum()))
-    };
-    Ok(pods["items"]
-        .as_array()
-        .context("pods")?
-        .iter()
-        .filter_map(of)
-        .collect())
+    })
 }
 
 /// The pods of a part: uid and name.
 fn uids(mesh: &Mesh, selector: &str) -> Result<BTreeMap<String, String>> {
+    of_pods(mesh, selector, |pod| {
+        let text = |key: &str| pod["metadata"][key].as_str().map(str::to_owned);
+        Some((text("uid")?, text("name")?))
+    })
+}
+
+/// Something of each pod of a part, under something that tells them apart.
+fn of_pods<T>(
+    mesh: &Mesh,
+    selector: &str,
+    of: impl Fn(&Value) -> Option<(String, T)>,
+) -> Result<BTreeMap<String, T>> {
     let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM, "-l", selector])?;
-    let of = |pod: &Value| {
-        let metadata = &pod["metadata"];
-        Some((
-            metadata["uid"].as_str()?.to_owned(),
-            metadata["name"].as_str()?.to_owned(),
-        ))
-    };
-    Ok(pods["items"]
-        .as_array()
-        .context("pods")?
-        .iter()
-        .filter_map(of)
-        .collect())
+    let pods = pods["items"].as_array().context("pods")?;
+    Ok(pods.iter().filter_map(of).collect())
 }
 
 fn killed(mesh: &mut Mesh) -> Result<()> {
