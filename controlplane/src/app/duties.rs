@@ -51,10 +51,15 @@ impl Duties<'_> {
             bundle::keep(client(), settings, ours)
         })?;
         let over_tls = over_tls(self.args, keys)?;
+        let (revision, namespace) = (self.args.revision.clone(), self.args.root_namespace.clone());
+        let (is_defaults, following) = duties::default_does(Duty::Statuses, &revision, &namespace, client());
+        self.tasks
+            .critical("who tells of what names no revision", following);
         let whose = status_writer::Whose {
-            revision: self.args.revision.clone(),
-            root_namespace: self.args.root_namespace.clone(),
+            revision,
+            root_namespace: namespace,
             selectors: self.selectors.clone(),
+            shared_is_defaults: is_defaults,
         };
         self.start(Duty::Statuses, |ours| {
             let write = status_writer::keep(client(), whose, ask.clone(), changed(), ours.clone());

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use mesh_kube::lease::driver::{Settings, hold};
+use mesh_kube::lease::driver::{Settings, follow, hold};
 use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -54,11 +54,41 @@ pub fn status_manager(revision: &str) -> String {
     of_revision(STATUSES, revision)
 }
 
+/// Whether an object with these labels names a revision, so that its own revision alone has it.
+#[must_use]
+pub fn names_revision<'a>(label: impl FnOnce(&'static str) -> Option<&'a str>) -> bool {
+    label(REVISION).is_some()
+}
+
 /// Whether a Gateway with these labels is this revision's to carry out: the one that its label names, else the default one.
 /// Every revision's proxies heed it all the same (Istio, "Canary Upgrades").
 #[must_use]
 pub fn is_of_revision<'a>(label: impl FnOnce(&'static str) -> Option<&'a str>, revision: &str) -> bool {
     label(REVISION).unwrap_or(DEFAULT) == revision
+}
+
+/// Whether the revision `default` does a duty, for another one that would do it for what names no revision: while somebody holds
+/// its Lease, or did not long ago. Of the revision `default` itself it never is another's.
+pub fn default_does(
+    duty: Duty,
+    revision: &str,
+    namespace: &str,
+    client: KubeClient,
+) -> (
+    watch::Receiver<bool>,
+    impl Future<Output = Result<(), Infallible>> + use<>,
+) {
+    let lease = ObjectName::new(namespace, duty.lease(DEFAULT).as_str());
+    let is_ours = revision == DEFAULT;
+    let (followed, following) = follow(client, lease, LEASE);
+    let own = watch::channel(false).1;
+    let task = async move {
+        match is_ours {
+            true => std::future::pending().await,
+            false => match following.await {},
+        }
+    };
+    (if is_ours { own } else { followed }, task)
 }
 
 /// A name that revisions do not share. The default one's is the plain one, as there was no other at first.

@@ -38,6 +38,9 @@ pub struct Whose {
     pub root_namespace: String,
     /// Which namespaces belong to the mesh, once that is known.
     pub selectors: Receiver<Option<Vec<LabelSelector>>>,
+    /// Whether what names no revision is the revision `default`'s to tell of. Both see it, and each knows only what its own
+    /// proxies made of it.
+    pub shared_is_defaults: Receiver<bool>,
 }
 
 /// Keeps the statuses of objects as they are, for as long as the duty is ours. Runs for good.
@@ -51,8 +54,10 @@ pub async fn keep(
     mut changed: Receiver<u64>,
     mut ours: Receiver<bool>,
 ) -> Result<(), Infallible> {
+    let mut shared = whose.shared_is_defaults.clone();
     loop {
         duties::begins(&mut ours).await;
+        shared.mark_unchanged();
         let mut writer = Writer {
             client: &client,
             whose: &whose,
@@ -63,8 +68,16 @@ pub async fn keep(
         };
         tokio::select! {
             () = duties::ends(&mut ours) => {}
+            // Something else is ours from now on; what was written meanwhile is somebody's.
+            Ok(()) = shared.changed() => {}
             () = writer.keep_while_ours(&ask, &mut changed) => {}
         }
+    }
+}
+
+impl Whose {
+    fn shared_is_defaults(&self) -> bool {
+        *self.shared_is_defaults.borrow()
     }
 }
 
@@ -208,10 +221,9 @@ impl Writer<'_> {
             .and_then(|now| now.format(&Rfc3339).ok())
             .unwrap_or_default();
         let at = At { now: &now, count };
-        let revision = self.whose.revision.as_str();
-        let decide = |object: &serde_json::Value| decide(object, said, revision, at);
+        let decide = |object: &serde_json::Value| decide(object, said, self.whose, at);
         if own::is_applied(key.kind) {
-            let manager = duties::status_manager(revision);
+            let manager = duties::status_manager(&self.whose.revision);
             let shared = |object: &serde_json::Value| {
                 let whole = decide(object)?;
                 let own = own::part(said, &whole);
@@ -246,16 +258,23 @@ impl Writer<'_> {
 fn decide(
     object: &serde_json::Value,
     said: &ObjectStatus,
-    revision: &str,
+    whose: &Whose,
     at: At<'_>,
 ) -> Option<serde_json::Value> {
     let uid = object["metadata"]["uid"].as_str();
     if said.uid.as_deref().is_some_and(|said| uid != Some(said)) {
         return None;
     }
-    // Whoever makes what a Gateway becomes says whether it is there.
+    let kind = said.object.kind;
     let label = |key: &str| object["metadata"]["labels"][key].as_str();
-    if said.object.kind == Kind::Gateway && !duties::is_of_revision(label, revision) {
+    let is_ours = match kind {
+        // Whoever makes what a Gateway becomes says whether it is there.
+        Kind::Gateway => duties::is_of_revision(label, &whose.revision),
+        // What says what is there is for every revision, whatever it names.
+        _ if kind.group() == Group::Core => !whose.shared_is_defaults(),
+        _ => duties::names_revision(label) || !whose.shared_is_defaults(),
+    };
+    if !is_ours {
         return None;
     }
     if gateway_api::is_of_this_shape(said.object.kind) {

@@ -72,6 +72,13 @@ impl Observed {
             _ => Self { record, since: now },
         }
     }
+
+    /// Whether somebody was at it lately, for those who would not hold it themselves: it was taken, renewed or given back within
+    /// this time. Between two holders there may be a gap, which is nobody's chance.
+    #[must_use]
+    pub fn is_in_use(&self, within: Duration, now: Instant) -> bool {
+        now < self.since + within
+    }
 }
 
 impl Record {

@@ -35,6 +35,8 @@ struct Fixture {
     changed: watch::Sender<u64>,
     /// Whose duty it is.
     ours: watch::Sender<bool>,
+    /// Whether another revision tells of what names none.
+    shared_is_defaults: watch::Sender<bool>,
 }
 
 impl Fixture {
@@ -65,10 +67,12 @@ impl Fixture {
         });
         let (changed, changes) = watch::channel(0);
         let (ours, told) = watch::channel(true);
+        let (shared_is_defaults, is_defaults) = watch::channel(false);
         let whose = Whose {
             revision: revision.to_owned(),
             root_namespace: "istio-system".to_owned(),
             selectors: watch::channel(Some(selectors)).1,
+            shared_is_defaults: is_defaults,
         };
         tokio::spawn(keep(api.client(), whose, ask, changes, told));
         Self {
@@ -76,6 +80,7 @@ impl Fixture {
             statuses,
             changed,
             ours,
+            shared_is_defaults,
         }
     }
 
@@ -420,4 +425,63 @@ async fn a_gateways_status_is_the_word_of_the_revision_whose_it_is() {
         a_while().await;
         assert_eq!(fixture.writes(), writes, "{label} {revision}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_no_revision_is_the_default_ones_to_tell_of_as_long_as_there_is_one() {
+    let api = FakeApi::new();
+    let theirs = json!({"conditions": [condition("ZtunnelAccepted"), condition("lateen.dev/Delivered")]});
+    let metadata = |name: &str, labels: Value| json!({"namespace": "shop", "name": name, "labels": labels});
+    api.put(
+        &SERVICES,
+        json!({"metadata": metadata("cart", json!({"istio.io/rev": "canary"}))}),
+    );
+    let shared = metadata("shared", json!({}));
+    api.put(&POLICIES, json!({"metadata": shared, "status": theirs}));
+    let named = metadata("named", json!({"istio.io/rev": "canary"}));
+    api.put(&POLICIES, json!({"metadata": named}));
+    let accepted = |name: &str| {
+        let key = ObjectKey {
+            kind: Kind::AuthorizationPolicy,
+            namespace: "shop".into(),
+            name: name.into(),
+        };
+        let accepted = StatusCondition::new(
+            ConditionType::ZtunnelAccepted,
+            true,
+            StatusReason::Accepted,
+            String::new(),
+        );
+        ObjectStatus {
+            conditions: vec![accepted],
+            ..ObjectStatus::new(key)
+        }
+    };
+    let said = vec![bound(true), accepted("shared"), accepted("named")];
+    let fixture = Fixture::start_with(api, "canary", Vec::new(), Vec::new());
+    fixture.shared_is_defaults.send_replace(true);
+    fixture.say(said).await;
+    assert_eq!(
+        fixture.status(&POLICIES, "named")["conditions"][0]["status"],
+        "True"
+    );
+    assert_eq!(fixture.status(&POLICIES, "shared"), theirs);
+    assert_eq!(
+        fixture.status(&SERVICES, "cart"),
+        Value::Null,
+        "a Service is everybody's"
+    );
+    assert_eq!(fixture.writes(), 1);
+    // It is gone: somebody has to.
+    fixture.shared_is_defaults.send_replace(false);
+    a_while().await;
+    assert_eq!(fixture.condition(), "True");
+    let conditions = fixture.status(&POLICIES, "shared")["conditions"].clone();
+    assert_eq!(conditions.as_array().map(Vec::len), Some(1), "{conditions}");
+    // It is back, and says something else: that stands.
+    fixture.shared_is_defaults.send_replace(true);
+    a_while().await;
+    let writes = fixture.writes();
+    fixture.say(vec![accepted("named")]).await;
+    assert_eq!(fixture.writes(), writes, "nothing of theirs is taken away");
 }

@@ -1,5 +1,6 @@
-//! Asks for a Lease again and again, keeps it, gives it back at the end.
+//! Asks for a Lease again and again, keeps it, gives it back at the end; or looks whether others do.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Decision, Observed, Record, decide};
 use crate::client::KubeClient;
@@ -44,6 +45,31 @@ pub fn hold(
         ours,
     };
     (is_ours, keeper.run(stop))
+}
+
+/// Follows a Lease that is others' to hold. The receiver says whether somebody does ([`Observed::is_in_use`]); it says yes until it
+/// was looked at for so long, and what it said last while the API server is away. The future runs for good.
+pub fn follow(
+    client: KubeClient,
+    lease: ObjectName,
+    within: Duration,
+) -> (watch::Receiver<bool>, impl Future<Output = Infallible>) {
+    let (tell, in_use) = watch::channel(true);
+    let following = async move {
+        let mut observed = None;
+        loop {
+            if let Ok(object) = client.find::<Value>(&LEASES, &lease).await {
+                let record = object.as_ref().map(Record::of).unwrap_or_default();
+                let now = Instant::now();
+                let seen = Observed::after(observed.take(), record, now);
+                let is = seen.is_in_use(within, now);
+                tell.send_if_modified(|told| std::mem::replace(told, is) != is);
+                observed = Some(seen);
+            }
+            sleep(within / 6).await;
+        }
+    };
+    (in_use, following)
 }
 
 struct Keeper {

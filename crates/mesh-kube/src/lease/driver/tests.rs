@@ -4,7 +4,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{LEASES, Settings, hold};
+use super::{LEASES, Settings, follow, hold};
 use crate::fake::FakeApi;
 use crate::resource::ObjectName;
 
@@ -100,4 +100,31 @@ async fn who_cannot_renew_gives_up_before_others_may_take_over() {
         outage(&api, false);
         first.until(true).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_looks_says_that_a_lease_is_in_use_until_nobody_was_at_it_for_its_time() {
+    let api = FakeApi::new();
+    api.serve(&LEASES);
+    let length = Duration::from_secs(30);
+    let (in_use, following) = follow(api.client(), lease(), length);
+    tokio::spawn(following);
+    tokio::time::sleep(length / 2).await;
+    assert!(*in_use.borrow(), "that is not known yet");
+    tokio::time::sleep(length).await;
+    assert!(!*in_use.borrow(), "there is none");
+    let mut first = replica(&api, "first");
+    first.until(true).await;
+    tokio::time::sleep(3 * length).await;
+    assert!(*in_use.borrow(), "it is renewed");
+    first.stop.send(()).expect("alive");
+    first.task.await.expect("stopped");
+    tokio::time::sleep(length / 2).await;
+    assert!(*in_use.borrow(), "it was given back, and somebody may follow");
+    api.away(true);
+    tokio::time::sleep(2 * length).await;
+    assert!(*in_use.borrow(), "nobody says otherwise");
+    api.away(false);
+    tokio::time::sleep(2 * length).await;
+    assert!(!*in_use.borrow(), "nobody did");
 }
