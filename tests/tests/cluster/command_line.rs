@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// What it prints as JSON, whatever it exits with, and whether that was 0.
-fn asked(mesh: &Mesh, arguments: &[&str]) -> Result<(Value, bool)> {
+pub(crate) fn asked(mesh: &Mesh, arguments: &[&str]) -> Result<(Value, bool)> {
     let out = mesh
         .lateen
         .command(&[arguments, &["-o", "json"]].concat())

@@ -5,8 +5,12 @@
 //! Kubernetes is built once; where either is missing, one line says what was left out. `scripts/tests.sh` runs them in a lane of
 //! their own, and tells the lane of all others so (`LATEEN_CLUSTER_TESTS=beside`).
 
+mod absence;
+mod authority;
 mod catalogue;
+mod charts;
 mod command_line;
+mod diagnosis;
 mod enrolment;
 mod getting_started;
 mod host;
@@ -14,7 +18,9 @@ mod mesh;
 mod outages;
 mod privileges;
 mod removal;
+mod revisions;
 mod rights;
+mod scope;
 mod security;
 mod soak;
 mod traffic;
@@ -103,16 +109,22 @@ fn job(arguments: &[String]) -> Result<Job> {
         security::TESTS,
         privileges::TESTS,
         command_line::TESTS,
+        diagnosis::TESTS,
         workloads::TESTS,
         outages::TESTS,
+        absence::TESTS,
         waypoint::TESTS,
         catalogue::TESTS,
         removal::TESTS,
+        scope::TESTS,
         rights::TESTS,
+        revisions::LAST,
         host::LAST,
         removal::BY_LATEEN,
+        authority::LAST,
         upgrade::LAST,
         removal::BY_HELM,
+        charts::LAST,
         getting_started::LAST,
     ]
     .concat();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::Test;
 use crate::host::{PROGRAM, has_tables, plugins};
@@ -110,7 +111,7 @@ fn put_back(mesh: &Mesh) -> Result<()> {
 }
 
 /// Two pods of the mesh that run, beside one of a Job that has ended.
-fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
+pub(crate) fn enrolled(mesh: &Mesh, namespace: &str) -> Result<[Pod; 2]> {
     mesh.namespace(namespace, AMBIENT)?;
     mesh.kubectl.apply(&ENDED.replace("NAMESPACE", namespace))?;
     let pods = [
@@ -170,6 +171,29 @@ fn nothing_is_routed(mesh: &Mesh, pod: &Pod) -> Result<()> {
 }
 
 fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
+    let namespaces = mesh
+        .kubectl
+        .get(&["namespaces", "-l", "istio.io/dataplane-mode"])?;
+    let labelled = namespaces["items"].as_array().context("namespaces")?;
+    ensure!(labelled.is_empty(), "{labelled:?}");
+    nothing_is_left_of_the_mesh(mesh, pods)?;
+    let all = mesh.kubectl.get(&["pods", "-A"])?;
+    let mut marked = all["items"]
+        .as_array()
+        .context("pods")?
+        .iter()
+        .filter(|pod| is_marked(pod));
+    ensure!(marked.next().is_none(), "{all}");
+    Ok(())
+}
+
+fn is_marked(pod: &Value) -> bool {
+    !pod["metadata"]["annotations"]["ambient.istio.io/redirection"].is_null()
+}
+
+/// The same but for what the release's hook alone sees to: labels of namespaces, and annotations of pods that have ended, whom no
+/// agent has any more.
+pub(crate) fn nothing_is_left_of_the_mesh(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
     mesh.eventually("no part of the mesh runs", || {
         let pods = mesh.kubectl.get(&["pods", "-n", SYSTEM])?;
         Ok(pods["items"].as_array().is_some_and(Vec::is_empty))
@@ -200,17 +224,9 @@ fn nothing_is_left(mesh: &Mesh, pods: &[Pod; 2]) -> Result<()> {
     }
     let all = mesh.kubectl.get(&["pods", "-A"])?;
     for pod in all["items"].as_array().context("pods")? {
-        let metadata = &pod["metadata"];
-        ensure!(
-            metadata["annotations"]["ambient.istio.io/redirection"].is_null(),
-            "{metadata}"
-        );
+        let has_ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        ensure!(has_ended || !is_marked(pod), "{}", pod["metadata"]);
     }
-    let namespaces = mesh
-        .kubectl
-        .get(&["namespaces", "-l", "istio.io/dataplane-mode"])?;
-    let labelled = namespaces["items"].as_array().context("namespaces")?;
-    ensure!(labelled.is_empty(), "{labelled:?}");
     let roles = mesh
         .kubectl
         .get(&["clusterroles", "-l", "app.kubernetes.io/part-of=lateen"])?;

@@ -66,7 +66,7 @@ fn is_of(line: &AccessLine, key: &str, pod: &Pod) -> bool {
 }
 
 /// Whether a line tells of an incoming connection from this pod, with its identity, to the other.
-fn is_from(line: &AccessLine, from: &Pod, to: &Pod) -> bool {
+pub(crate) fn is_from(line: &AccessLine, from: &Pod, to: &Pod) -> bool {
     line.is("direction", "inbound")
         && is_of(line, "src.addr", from)
         && is_of(line, "dst.addr", to)

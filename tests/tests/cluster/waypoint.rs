@@ -29,7 +29,7 @@ pub(crate) struct Shop<'a> {
     mesh: &'a Mesh,
     namespace: &'static str,
     pub(crate) client: Pod,
-    service: SocketAddr,
+    pub(crate) service: SocketAddr,
     /// Of a Service of its own: a rule about paths denies every connection that has none.
     pub(crate) echo: SocketAddr,
 }
@@ -65,15 +65,25 @@ impl<'a> Shop<'a> {
     }
 
     fn get_from(&self, server: SocketAddr, path: &str) -> Result<(String, String)> {
+        self.request_of(server, "GET", path)
+    }
+
+    /// The same for any method.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Result<(String, String)> {
+        self.request_of(self.service, method, path)
+    }
+
+    fn request_of(&self, server: SocketAddr, method: &str, path: &str) -> Result<(String, String)> {
         let url = format!("http://{server}{path}");
         let mut curl = self.mesh.inside(&self.client, "curl")?;
-        let said = printed(curl.args(["-s", "--max-time", "5", "-w", "\n%{http_code}", &url]))?;
+        let how = ["-s", "--max-time", "5", "-X", method, "-w", "\n%{http_code}"];
+        let said = printed(curl.args(how).arg(&url))?;
         let (body, status) = said.rsplit_once('\n').context("an answer")?;
         Ok((status.to_owned(), body.to_owned()))
     }
 
     /// Waits until an answer has this status, and a text that begins so.
-    fn answers(&self, path: &str, status: &str, begins: &str) -> Result<()> {
+    pub(crate) fn answers(&self, path: &str, status: &str, begins: &str) -> Result<()> {
         let what = format!("{path} is answered with {status} {begins:?}");
         self.mesh.eventually(&what, || {
             let (got, body) = self.get(path)?;
@@ -260,7 +270,7 @@ fn of_one_object(mesh: &mut Mesh) -> Result<()> {
     mesh.forget("stalls")
 }
 
-fn holds(status: &Value, kind: &str) -> bool {
+pub(crate) fn holds(status: &Value, kind: &str) -> bool {
     let conditions = status["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
 }
