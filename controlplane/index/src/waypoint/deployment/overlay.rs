@@ -2,7 +2,8 @@
 //!
 //! Mappings are merged field by field, `null` takes a field away. Lists whose elements have a key are merged element by
 //! element, all others replaced. `$patch: delete` and `$patch: replace` are understood in mappings and elements; other
-//! directives are for programs, and refused.
+//! directives are for programs, and refused. A field keeps its shape: no text stands in a mapping's place, nor a mapping in a
+//! text's, since no object of Kubernetes has a field that is now the one and now the other.
 
 use serde_json::{Map, Value};
 
@@ -19,13 +20,34 @@ fn value(base: &mut Value, patch: Value, path: &str) -> Result<(), String> {
         Value::Object(patch) => mapping(base, patch, path),
         Value::Array(patch) => list(base, patch, path),
         scalar => {
+            same_shape(base, &scalar, path)?;
             *base = scalar;
             Ok(())
         }
     }
 }
 
+/// Whether a value may stand where another one does; anything may where nothing is.
+fn same_shape(base: &Value, patch: &Value, path: &str) -> Result<(), String> {
+    let (is, wanted) = (shape(patch), shape(base));
+    match base.is_null() || patch.is_null() || is == wanted {
+        true => Ok(()),
+        false => Err(format!("{}: is {is}, where {wanted} belongs", shown(path))),
+    }
+}
+
+fn shape(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "a mapping",
+        Value::Array(_) => "a list",
+        _ => "a single value",
+    }
+}
+
 fn mapping(base: &mut Value, mut patch: Map<String, Value>, path: &str) -> Result<(), String> {
+    if !base.is_object() {
+        same_shape(base, &Value::Object(Map::new()), path)?;
+    }
     match directive(&mut patch, path)? {
         Some(Directive::Replace) => *base = Value::Null,
         Some(Directive::Delete) => {
@@ -55,6 +77,9 @@ fn mapping(base: &mut Value, mut patch: Map<String, Value>, path: &str) -> Resul
 }
 
 fn list(base: &mut Value, patch: Vec<Value>, path: &str) -> Result<(), String> {
+    if !base.is_array() {
+        same_shape(base, &Value::Array(Vec::new()), path)?;
+    }
     let field = path.rsplit('.').next().unwrap_or_default();
     let Some(key) = key_of(field, &patch) else {
         *base = Value::Array(patch);

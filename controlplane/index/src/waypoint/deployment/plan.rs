@@ -168,6 +168,12 @@ impl WaypointPlan {
                 })?;
             }
             keep_identity(&mut laid, &object);
+            is_whole(&laid, part).map_err(|reason| NotRendered::Parameters {
+                from: overlays
+                    .last()
+                    .map_or_else(Strng::default, |last| last.from.clone()),
+                reason: format!("data.{}: {reason}", part.key()),
+            })?;
             objects.push(Rendered {
                 part,
                 name: name.clone(),
@@ -274,6 +280,21 @@ fn keep_identity(object: &mut Value, rendered: &Value) {
         object["spec"]["selector"] = rendered["spec"]["selector"].clone();
         let labels = &rendered["spec"]["template"]["metadata"]["labels"];
         object["spec"]["template"]["metadata"]["labels"][NAME_LABEL] = labels[NAME_LABEL].clone();
+    }
+}
+
+/// Whether settings left of an object what no object of its kind is without: an API server would refuse it, where its author
+/// does not look.
+fn is_whole(object: &Value, part: Part) -> Result<(), String> {
+    let (field, pointer) = match part {
+        Part::Deployment => ("spec.template.spec.containers", "/spec/template/spec/containers"),
+        Part::Service => ("spec.ports", "/spec/ports"),
+        Part::ServiceAccount | Part::HorizontalPodAutoscaler | Part::PodDisruptionBudget => return Ok(()),
+    };
+    let left = object.pointer(pointer).and_then(Value::as_array);
+    match left.is_some_and(|left| !left.is_empty()) {
+        true => Ok(()),
+        false => Err(format!("{field}: nothing is left of it")),
     }
 }
 

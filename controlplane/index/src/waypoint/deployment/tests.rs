@@ -214,3 +214,34 @@ fn what_nothing_can_be_called_is_said_of_the_gateway_and_never_sent_to_an_api_se
     assert!(rendered(&over, &Settings::default()).is_ok());
     assert!(rendered(&called(&"a".repeat(63)), &Settings::default()).is_ok());
 }
+
+/// Annotations are anybody's text, and go over to what a Gateway becomes: as data, in whichever form that is written down.
+#[test]
+fn what_annotations_say_stays_within_them() {
+    let hostile =
+        "a\n---\nkind: Secret\n'\"{{ .Values.x }}$(POD_NAME) `id` #\u{0}\u{2028}: - &a *a !!x %YAML\r\n\t";
+    let quoted = serde_json::to_string(hostile).expect("a text");
+    let yaml = minimal(&format!(", annotations: {{example.com/a: {quoted}}}"), "");
+    let manifests = rendered(&yaml, &Settings::default()).expect("it is a waypoint");
+    let (account, deployment, service) = (
+        serde_json::json!(manifests.service_account),
+        serde_json::json!(manifests.deployment),
+        serde_json::json!(manifests.service),
+    );
+    assert_eq!(service["metadata"]["annotations"]["example.com/a"], hostile);
+    let template = &deployment["spec"]["template"];
+    assert_eq!(template["metadata"]["annotations"]["example.com/a"], hostile);
+    // A container's own texts are expanded (`$(NAME)`) where it starts, so none of them is anybody's.
+    let container = template["spec"]["containers"][0].to_string();
+    assert!(!container.contains("$("), "{container}");
+    for (object, written) in [
+        (account, serde_saphyr::to_string(&manifests.service_account)),
+        (deployment, serde_saphyr::to_string(&manifests.deployment)),
+        (service, serde_saphyr::to_string(&manifests.service)),
+    ] {
+        let written = written.expect("it can be written");
+        assert!(!written.contains("\n---"), "{written}");
+        let read: serde_json::Value = serde_saphyr::from_str(&written).expect("it is YAML");
+        assert_eq!(read, object);
+    }
+}

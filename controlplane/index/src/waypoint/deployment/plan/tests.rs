@@ -164,3 +164,110 @@ fn settings_that_cannot_be_read_are_said() {
     );
     assert_eq!(plan(PLAIN).check(), Ok(()));
 }
+
+/// Settings are somebody's text: whatever it says, what cannot be an object is told with its key and field, and nothing else
+/// comes of it.
+#[test]
+fn settings_of_another_shape_are_said_and_never_carried_out() {
+    let said = |key: &str, piece: &str| {
+        let piece = serde_json::to_string(piece).expect("a text");
+        let map = format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: options, namespace: shop}}, data: {{{key}: {piece}}}}}\n---\n"
+        );
+        let plan = plan(&format!("{WITH_SETTINGS}{map}"));
+        let why = plan.check().expect_err(&piece).to_string();
+        let why = why.strip_prefix("ConfigMap shop/options: ").map(str::to_owned);
+        why.expect("it names the ConfigMap")
+    };
+    for (key, piece, expected) in [
+        (
+            "deployment",
+            "metadata: a",
+            "data.deployment: metadata: is a single value, where a mapping belongs",
+        ),
+        (
+            "service",
+            "metadata: {labels: [a]}",
+            "data.service: metadata.labels: is a list, where a mapping belongs",
+        ),
+        (
+            "deployment",
+            "spec: 1",
+            "data.deployment: spec: is a single value, where a mapping belongs",
+        ),
+        (
+            "deployment",
+            "spec: {template: {metadata: {labels: none}}}",
+            "data.deployment: spec.template.metadata.labels: is a single value, where a mapping belongs",
+        ),
+        (
+            "deployment",
+            "spec: {template: {spec: {containers: {istio-proxy: {}}}}}",
+            "data.deployment: spec.template.spec.containers: is a mapping, where a list belongs",
+        ),
+        (
+            "deployment",
+            "spec: {template: {spec: {containers: [{name: istio-proxy, image: {{ .Values.image }}}]}}}",
+            "data.deployment: no YAML: ",
+        ),
+        (
+            "deployment",
+            "$patch: delete",
+            "data.deployment: spec.template.spec.containers: nothing is left of it",
+        ),
+        (
+            "service",
+            "spec: null",
+            "data.service: spec.ports: nothing is left of it",
+        ),
+        (
+            "podDisruptionBudget",
+            "metadata: []",
+            "data.podDisruptionBudget: metadata: is a list, where a mapping belongs",
+        ),
+        (
+            "serviceAccount",
+            "--- \nkind: Secret\n---\nkind: Pod",
+            "data.serviceAccount: no YAML: ",
+        ),
+        ("serviceAccount", "kind: \"a", "data.serviceAccount: no YAML: "),
+        ("service", "a: &a [*a]", "data.service: no YAML: "),
+    ] {
+        let why = said(key, piece);
+        assert!(why.starts_with(expected), "{piece}: {why}");
+        assert!(!why.contains('\n'), "{why}");
+    }
+    // As deep as a text can be, and as often as aliases repeat it: refused, and nobody waits for it.
+    for piece in [
+        format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        "a: &a [x, x, x, x, x, x, x, x]\n".to_owned()
+            + &(0..12)
+                .map(|i| {
+                    let (new, old) = (char::from(b'b' + i), char::from(b'a' + i));
+                    format!(
+                        "{new}: &{new} [*{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}]\n"
+                    )
+                })
+                .collect::<String>(),
+    ] {
+        assert!(said("service", &piece).starts_with("data.service: no YAML: "));
+    }
+}
+
+/// What is null is taken away, and what tells whose the object is comes back.
+#[test]
+fn what_settings_take_away_of_an_objects_identity_is_there_all_the_same() {
+    let taken = OPTIONS.replace(
+        "metadata: {name: stolen, labels: {gateway.istio.io/managed: nobody, team: edge}, ownerReferences: []}",
+        "metadata: null",
+    );
+    let plan = plan(&[WITH_SETTINGS, &taken].concat());
+    let all = plan.objects(&Settings::default()).expect("it is a waypoint");
+    let metadata = &object(&all, Part::Deployment)["metadata"];
+    assert_eq!(metadata["name"], "waypoint");
+    assert_eq!(metadata["ownerReferences"][0]["uid"], "u-1");
+    assert_eq!(
+        metadata["labels"]["gateway.istio.io/managed"],
+        "istio.io-mesh-controller"
+    );
+}
