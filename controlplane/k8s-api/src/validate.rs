@@ -163,6 +163,21 @@ impl Check {
             self.grammar("metadata.namespace".into(), names::label(&metadata.namespace));
         }
         self.labels("metadata.labels".into(), &metadata.labels);
+        self.annotations("metadata.annotations".into(), &metadata.annotations);
+    }
+
+    /// Their values are anything, but not any amount of it.
+    fn annotations(&mut self, field: FieldPath, annotations: &Labels) {
+        for key in annotations.keys() {
+            self.grammar(field.field(key), names::annotation_key(key));
+        }
+        let size: usize = annotations
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        if size > MAX_ANNOTATIONS {
+            self.refuse(field, format!("has {size} bytes, more than {MAX_ANNOTATIONS}"));
+        }
     }
 
     fn labels(&mut self, field: FieldPath, labels: &Labels) {
@@ -173,6 +188,9 @@ impl Check {
         }
     }
 }
+
+/// `k8s.io/apimachinery/pkg/api/validation`, `TotalAnnotationSizeLimitB`.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests;

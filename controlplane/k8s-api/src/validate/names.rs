@@ -68,6 +68,19 @@ pub fn label_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An annotation's key: as a label's, in any case of letters.
+///
+/// # Errors
+/// Says what is wrong with the key.
+pub fn annotation_key(key: &str) -> Result<(), String> {
+    label_key(&key.to_ascii_lowercase()).map_err(|_| {
+        format!(
+            "annotation key {key:?} is not 1 to 63 letters, digits, `-`, `_` and `.` with a letter or digit at both ends, \
+             behind a domain name and a slash or without"
+        )
+    })
+}
+
 /// A label's value; may be empty.
 ///
 /// # Errors

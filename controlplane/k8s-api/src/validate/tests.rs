@@ -279,3 +279,41 @@ fn requests_are_described_in_known_words() {
         &["spec.rules[0].when[0].key: is about a filter of Envoy's"],
     );
 }
+
+/// What an API server refuses of metadata is refused of a file, too: what it says goes over to other objects.
+#[test]
+fn metadata_is_what_an_api_server_takes() {
+    let of = |metadata: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {{{metadata}}}, spec: {{address: 192.0.2.7}}}}"
+        )
+    };
+    let named = |more: &str| of(&format!("name: a, namespace: a, {more}"));
+    let (longest, longer) = ("n".repeat(253), "n".repeat(254));
+    accepted(&of(&format!("name: {longest}, namespace: a")));
+    refused(
+        &of(&format!("name: {longer}, namespace: a")),
+        &["metadata.name: \"nnn"],
+    );
+    refused(
+        &of("name: a, namespace: Shop"),
+        &["metadata.namespace: \"Shop\" is not"],
+    );
+    accepted(&named(&format!("labels: {{a: {}}}", "v".repeat(63))));
+    refused(
+        &named(&format!("labels: {{a: {}}}", "v".repeat(64))),
+        &["metadata.labels.a: label value"],
+    );
+    refused(
+        &named("labels: {a: \"b\\nkind: c\"}"),
+        &["metadata.labels.a: label value \"b\\nkind: c\""],
+    );
+    accepted(&named("annotations: {example.com/A_b: \"\\n---\\n{{ .x }}\"}"));
+    refused(&named("annotations: {\"a\\nb\": c}"), &["metadata.annotations"]);
+    refused(&named("annotations: {a/b/c: d}"), &["metadata.annotations"]);
+    let many = format!("annotations: {{a: {}}}", "v".repeat(256 * 1024));
+    refused(
+        &named(&many),
+        &["metadata.annotations: has 262145 bytes, more than 262144"],
+    );
+}

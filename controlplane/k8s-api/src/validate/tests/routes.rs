@@ -357,6 +357,19 @@ fn grants_say_who_and_what() {
             "{from: [{group: \"\", kind: Service}]}",
             &["spec.from[0].namespace: is required"],
         ),
+        (
+            "{from: [], to: []}",
+            &["spec.from: is required", "spec.to: is required"],
+        ),
+        (
+            "{from: [{group: \"*\", kind: \"*\", namespace: \"*\"}], to: [{group: \"\", kind: Service, name: \"\"}]}",
+            &[
+                "spec.from[0].group: ",
+                "spec.from[0].kind: ",
+                "spec.from[0].namespace: ",
+                "spec.to[0].name: ",
+            ],
+        ),
     ] {
         refused(&route("ReferenceGrant", spec), reasons);
     }
