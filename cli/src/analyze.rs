@@ -21,7 +21,7 @@ mod services;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use controlplane_index::{ConditionReason, Index, MeshConfig, ObjectChange};
+use controlplane_index::{Condition, ConditionReason, Index, MeshConfig, ObjectChange};
 use controlplane_k8s_api::{Labels, Object};
 use serde_json::json;
 
@@ -135,7 +135,7 @@ fn derived(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
     let conditions = index.conditions().into_iter();
     let mut said: Vec<Said> = conditions
         .filter_map(|(object, condition)| {
-            let code = of_condition(condition.reason)?;
+            let code = of_condition(&condition)?;
             Some((code, object.reference().to_string(), condition.to_string()))
         })
         .collect();
@@ -157,10 +157,16 @@ fn derived(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
 }
 
 /// The code of a condition; nothing for one that is no more than how things are at present.
-fn of_condition(reason: ConditionReason) -> Option<Code> {
-    Some(match reason {
+fn of_condition(condition: &Condition) -> Option<Code> {
+    let of_metadata = || {
+        let field = condition.field.as_deref();
+        field.is_some_and(|field| field.starts_with("metadata."))
+    };
+    Some(match condition.reason {
         ConditionReason::NoAddress | ConditionReason::NotForNodeProxy => return None,
         ConditionReason::ReferenceUnresolved => Code::ReferencedResourceNotFound,
+        ConditionReason::ForeignAccount => Code::InvalidAnnotation,
+        ConditionReason::UnknownValue if of_metadata() => Code::InvalidAnnotation,
         ConditionReason::Invalid | ConditionReason::UnknownValue => Code::SchemaValidationError,
         ConditionReason::RuleDropped
         | ConditionReason::RuleBroadened

@@ -99,6 +99,17 @@ impl Entry {
         format!("{folder}-{file}-{}", self.index + 1)
     }
 
+    /// What it is called where it is applied: such a name, or its own where that is what is wrong with it.
+    #[must_use]
+    pub fn called(&self) -> String {
+        let own = self.yaml.split_once("metadata: {name: ").map(|(_, rest)| rest);
+        let own = own.and_then(|rest| rest.split([',', '}']).next());
+        match own {
+            Some(own) if own != "a" => own.to_owned(),
+            _ => self.name(),
+        }
+    }
+
     /// The object under such a name, in a namespace.
     #[must_use]
     pub fn named(&self, name: &str, namespace: &str) -> String {

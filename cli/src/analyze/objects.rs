@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use controlplane_index::MeshConfig;
 use controlplane_index::service_entry::hosts_without_address;
+use controlplane_index::settings::of_pod;
 use controlplane_k8s_api::Object;
 use controlplane_k8s_api::mesh::{MeshConfigSpec, is_of_revision};
 use controlplane_k8s_api::networking::PortProtocol;
@@ -18,7 +19,7 @@ pub(super) fn judge(objects: &[&Object], config: &MeshConfig) -> Vec<Said> {
     let mesh = mesh(objects, config);
     let classes = Classes::among(objects.iter().copied());
     let mut said = Vec::new();
-    said.extend(words(objects, &classes));
+    said.extend(settings(objects));
     said.extend(waypoint_selectors(objects, &classes));
     said.extend(entries(objects));
     said.extend(without_address(objects));
@@ -40,23 +41,17 @@ fn mesh<'a>(objects: &[&'a Object], config: &MeshConfig) -> Option<&'a MeshConfi
     })
 }
 
-/// Labels whose words are few.
-fn words(objects: &[&Object], classes: &Classes) -> Vec<Said> {
-    let unknown = objects.iter().filter_map(|object| {
-        let (label, known): (&str, &[&str]) = match object {
-            Object::Namespace(_) | Object::Pod(_) => (MODE, &["ambient", "none"]),
-            Object::Gateway(gateway) if classes.is_waypoint(&gateway.spec.gateway_class_name) => {
-                (FOR, &["service", "workload", "all", "none"])
-            }
-            _ => return None,
-        };
-        let value = object.metadata()?.labels.get(label)?;
-        (!known.contains(&&**value)).then(|| {
-            let text = format!("label {label} is {value:?}; it knows {}", known.join(" or "));
-            (Code::InvalidAnnotation, object.reference().to_string(), text)
-        })
+/// Labels and annotations of Pods that are on no node yet, of which the derivation has nothing to say.
+fn settings(objects: &[&Object]) -> Vec<Said> {
+    let pods = objects.iter().filter_map(|object| match object {
+        Object::Pod(pod) if pod.spec.node_name.is_empty() => Some((object.reference().to_string(), pod)),
+        _ => None,
     });
-    unknown.collect()
+    let said = pods.flat_map(|(name, pod)| {
+        let conditions = of_pod(&pod.metadata).into_iter();
+        conditions.map(move |condition| (Code::InvalidAnnotation, name.clone(), condition.to_string()))
+    });
+    said.collect()
 }
 
 /// A policy is attached to a waypoint by reference, never by the labels of its pods.
@@ -199,5 +194,4 @@ fn hidden(objects: &[&Object], config: &MeshConfig, mesh: Option<&MeshConfigSpec
 }
 
 const MODE: &str = "istio.io/dataplane-mode";
-const FOR: &str = "istio.io/waypoint-for";
 pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";

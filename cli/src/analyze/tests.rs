@@ -259,7 +259,7 @@ fn a_word_that_a_label_does_not_know_is_told() {
     let found = said(&SHOP.replace("ambient}", "ambiet}"), Code::InvalidAnnotation);
     assert_eq!(found[0].0, "Namespace shop");
     assert!(
-        found[0].1.contains("ambiet") && found[0].1.contains("ambient or none"),
+        found[0].1.contains("ambiet") && found[0].1.contains("none of ambient, none"),
         "{found:?}"
     );
 }
@@ -301,5 +301,44 @@ fn every_code_is_in_the_page_of_codes() {
             page.contains(&row),
             "docs/analysis.md has no row that begins with {row:?}"
         );
+    }
+}
+
+/// Each once, by one code, wherever it stands and whether or not a pod has a node.
+#[test]
+fn what_steers_the_mesh_and_is_not_known_is_told_once() {
+    let metadata = "metadata: {name: a, namespace: shop";
+    for (object, text) in [
+        (
+            format!(
+                "apiVersion: v1\nkind: Service\n{metadata}, annotations: {{networking.istio.io/traffic-distribution: near}}}}\n\
+                     spec: {{clusterIP: 10.0.0.9, ports: [{{port: 80}}]}}\n"
+            ),
+            "metadata.annotations[networking.istio.io/traffic-distribution]: \"near\" is none of",
+        ),
+        (
+            format!(
+                "apiVersion: v1\nkind: Pod\n{metadata}, labels: {{istio.io/dataplane-mode: sidecar}}}}\nspec: {{containers: [{{name: c}}]}}\n"
+            ),
+            "metadata.labels[istio.io/dataplane-mode]: \"sidecar\" is none of",
+        ),
+        (
+            format!(
+                "apiVersion: v1\nkind: Pod\n{metadata}, annotations: {{ambient.istio.io/bypass-inbound-capture: on}}}}\n\
+                     spec: {{nodeName: n, containers: [{{name: c}}]}}\n"
+            ),
+            "metadata.annotations[ambient.istio.io/bypass-inbound-capture]: \"on\" is neither",
+        ),
+        (
+            format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n{metadata}, labels: {{istio.io/waypoint-for: pods}}}}\n\
+                     spec: {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}\n"
+            ),
+            "metadata.labels[istio.io/waypoint-for]: \"pods\" is none of",
+        ),
+    ] {
+        let found = said(&object, Code::InvalidAnnotation);
+        assert_eq!(found.len(), 1, "{object}{found:?}");
+        assert!(found[0].1.starts_with(text), "{found:?}");
     }
 }

@@ -8,6 +8,9 @@ use mesh_types::{NamespacedName, Strng};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{DATAPLANE_MODE, Lookups};
+use crate::settings;
+use crate::status::Stated;
+use crate::waypoint::instances::{self, Candidate};
 
 /// A workload that belongs on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +68,13 @@ pub(crate) fn assignment_from_pod(
     if node.is_empty() || pod.is_terminal() {
         return None;
     }
-    let mut conditions = Vec::new();
+    let mut conditions = settings::of_pod(&pod.metadata);
+    let candidate = Candidate {
+        labels: &pod.metadata.labels,
+        account: &pod.spec.service_account_name.0,
+    };
+    conditions.extend(instances::complaint(fetch, lookups, &name.namespace, candidate));
+    let status = settings::status(&conditions).map(Stated::from);
     let assignment = Assignment {
         node: node.clone(),
         workload: name.clone(),
@@ -84,6 +93,7 @@ pub(crate) fn assignment_from_pod(
     };
     let derived = Derived {
         conditions,
+        status: status.into_iter().collect(),
         ..Derived::of(provenance, assignment)
     };
     Some((key, derived))
@@ -122,15 +132,8 @@ fn membership(
 
 fn options(pod: &Pod, conditions: &mut Vec<Condition>) -> Options {
     let annotations = &pod.metadata.annotations;
-    let mut flag = |name: &str| match annotations.get(name)?.as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        other => {
-            let message = format!("{other:?} is neither true nor false, and without effect");
-            conditions.push(Condition::at(ConditionReason::UnknownValue, name, message));
-            None
-        }
-    };
+    // As for upstream's agent and ours; what is neither is told already.
+    let flag = |name: &str| settings::boolean(annotations.get(name)?);
     let bypass_inbound_capture = flag(BYPASS_INBOUND).unwrap_or(false);
     let dns_capture = flag(DNS_CAPTURE);
     let interfaces = annotations
@@ -171,8 +174,8 @@ const MEMBER_MODE: &str = "ambient";
 const OUTSIDE_MODE: &str = "none";
 const NODE_PROXY: &str = "ztunnel";
 const SIDECAR_STATUS: &str = "sidecar.istio.io/status";
-const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";
-const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";
+pub(crate) const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";
+pub(crate) const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";
 const REROUTE_INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub enum ConditionReason {
     Unsupported,
     /// The waypoint that is asked for cannot be used.
     WaypointUnusable,
+    /// It bears the labels of a gateway's proxies, and does not run as they do.
+    ForeignAccount,
     /// A route is attached to nothing by one of its references.
     NotAttached,
     /// A route refers to something that does not exist or may not be used.

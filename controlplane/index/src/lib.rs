@@ -24,6 +24,7 @@
 //! - [`waypoint`]: which Gateways are waypoints, and who is bound to them. [`allocation`]: addresses for hosts without.
 //! - [`l7`]: what waypoints and gateways are sent, and who is sent what.
 //! - [`status`]: what is to be said about each object in its status.
+//! - [`settings`]: labels and annotations whose value is none that is known.
 //! - `lookups`: the collections that derivations look into. `labels`: selectors. `ownership`: who made a Pod.
 //!   `app_protocol`: what a port speaks. `age`: which object was there first. `trust_domains`: what the mesh is called.
 //! - [`fuzz`]: whatever is derived from any text, proxies take it.
@@ -52,6 +53,7 @@ pub mod pod;
 pub mod registration;
 pub mod service;
 pub mod service_entry;
+pub mod settings;
 pub mod status;
 mod trust_domains;
 pub mod waypoint;

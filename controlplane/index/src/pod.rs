@@ -75,7 +75,7 @@ pub(crate) fn workload_from_pod(
         traffic: Traffic::Workload,
         hidden: false,
     };
-    let binding = bind_workload(fetch, config, base, &target);
+    let binding = bind_workload(fetch, config, base, &target, account);
     let services = services::of_pod(fetch, config, lookups, name, pod, &mut conditions);
     let mut authorization_policies =
         authorization_policies(fetch, config, &lookups.policies, &name.namespace, labels);

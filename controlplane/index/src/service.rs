@@ -15,9 +15,11 @@ use crate::app_protocol::app_protocol;
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{Lookups, TRAFFIC_DISTRIBUTION};
+use crate::settings;
 use crate::status::Stated;
 use crate::waypoint::Traffic;
-use crate::waypoint::binding::{Binding, Target, bind, complaint, is_of_gateway};
+use crate::waypoint::binding::{Binding, Target, bind, complaint};
+use crate::waypoint::instances::is_of_gateway;
 
 /// The service of a Service; an alias (`ExternalName`) is DNS's business and becomes none.
 pub(crate) fn service_from_service(
@@ -37,11 +39,14 @@ pub(crate) fn service_from_service(
         let alias = Condition::at(ConditionReason::NotForNodeProxy, "spec.type", message);
         return Derived::nothing(provenance, alias);
     }
-    let mut conditions = Vec::new();
+    let mut conditions = settings::of_service(&service.metadata);
     let addresses = virtual_addresses(service, &mut conditions);
     let network = lookups.namespaces.network(fetch, config);
     let binding = binding(fetch, config, lookups, name, service);
     conditions.extend(complaint(binding.status.as_ref()));
+    let load_balancing = load_balancing(fetch, lookups, service, &mut conditions);
+    let status = binding.status.into_iter().chain(settings::status(&conditions));
+    let status = status.map(Stated::from).collect();
     let value = MeshService {
         ip_families: ip_families(service, &addresses),
         addresses: addresses
@@ -49,7 +54,7 @@ pub(crate) fn service_from_service(
             .map(|ip| VirtualAddress::single(network.clone(), ip))
             .collect(),
         ports: service.spec.ports.iter().map(port).collect(),
-        load_balancing: load_balancing(fetch, lookups, service, &mut conditions),
+        load_balancing,
         waypoint: binding.waypoint,
         weighted_waypoints: binding.weighted,
         ingress_use_waypoint: binding.ingress,
@@ -58,7 +63,7 @@ pub(crate) fn service_from_service(
     };
     Derived {
         conditions,
-        status: binding.status.map(Stated::from).into_iter().collect(),
+        status,
         ..Derived::of(provenance, value)
     }
 }
@@ -191,7 +196,8 @@ fn load_balancing(
     }
 }
 
-/// The field, else the object's annotation, else the Namespace's.
+/// The field, else the object's annotation, else the Namespace's. Of an annotation of the object that is not known
+/// `settings` says so.
 pub(crate) fn distribution(
     fetch: &Fetch<'_>,
     lookups: &Lookups,
@@ -205,7 +211,7 @@ pub(crate) fn distribution(
         .or_else(|| Some((TRAFFIC_DISTRIBUTION, annotation()?)))
         .or_else(|| {
             Some((
-                "the Namespace's traffic distribution",
+                OF_NAMESPACE,
                 fetch.get(lookups.namespaces.distributions, &metadata.namespace)?,
             ))
         })?;
@@ -214,13 +220,18 @@ pub(crate) fn distribution(
         "preferclose" | "prefersamezone" => Some(zone),
         "prefersamenode" => Some([zone, vec![Scope::Subzone, Scope::Node]].concat()),
         _ => {
-            let message = format!("{value:?} is not known and without effect");
-            conditions.push(Condition::at(ConditionReason::UnknownValue, source, message));
+            if source != TRAFFIC_DISTRIBUTION {
+                let message = format!("{value:?} is not known and without effect");
+                conditions.push(Condition::at(ConditionReason::UnknownValue, source, message));
+            }
             None
         }
     }
 }
 
+const OF_NAMESPACE: &str = "metadata.annotations[networking.istio.io/traffic-distribution] of its Namespace";
+/// What may be said of a traffic distribution, in any case of letters.
+pub(crate) const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
 /// What `clusterIP` says on a headless Service.
 const NO_ADDRESS: &str = "None";
 

@@ -30,6 +30,7 @@ use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
 use crate::lookups::{EntryLookups, Lookups};
 use crate::service::distribution;
+use crate::settings;
 use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 use crate::waypoint::Traffic;
 use crate::waypoint::binding::{Binding, Target, bind, complaint};
@@ -69,6 +70,8 @@ pub(crate) fn entry_from_service_entry(
             status,
         };
     };
+    let settings = settings::of_service_entry(&entry.metadata);
+    status.extend(unknown_settings(fetch, lookups, entry, &settings).map(Stated::from));
     let hosts = hosts::owned(fetch, config, lookups, name, entry, &mut conditions);
     status.push(hosts_status(&hosts, &conditions));
     let binding = bind(
@@ -84,6 +87,7 @@ pub(crate) fn entry_from_service_entry(
         },
     );
     conditions.extend(complaint(binding.status.as_ref()));
+    conditions.extend(settings);
     let bound = binding.status.as_ref().is_some_and(|s| s.holds);
     status.extend(binding.status.clone().map(Stated::from));
     if !bound {
@@ -282,6 +286,19 @@ fn load_balancing(
     }
 }
 
+/// What its labels and annotations say that is not known, and what its Namespace's say to it.
+fn unknown_settings(
+    fetch: &Fetch<'_>,
+    lookups: &Lookups,
+    entry: &ServiceEntry,
+    own: &[Condition],
+) -> Option<StatusCondition> {
+    // The services of its hosts say of it what the Namespace says.
+    let mut all = own.to_vec();
+    load_balancing(fetch, lookups, entry, &mut all);
+    settings::status(&all)
+}
+
 /// Told where anything but the default was asked for.
 fn visibility_status(
     said_by_mesh: bool,
@@ -324,7 +341,7 @@ fn waypoint_missing(entry: &ServiceEntry) -> Option<StatusCondition> {
         return Some(missing(StatusReason::NoWaypointForWildcardService, message));
     }
     let strategy = entry.metadata.annotations.get(CONNECT_STRATEGY);
-    let races = strategy.is_some_and(|s| s.eq_ignore_ascii_case("RACE_FIRST_TCP_CONNECT"));
+    let races = strategy.is_some_and(|s| s.eq_ignore_ascii_case(RACE));
     let message = "istio.io/connect-strategy has no effect until the ServiceEntry is bound to a waypoint";
     races.then(|| missing(StatusReason::NoWaypointForRacingConnectStrategy, message))
 }
@@ -342,8 +359,11 @@ fn provenance(name: &NamespacedName) -> ObjectKey {
 }
 
 /// `false`: its hosts get no addresses but its own.
-const AUTO_ADDRESSES: &str = "networking.istio.io/enable-autoallocate-ip";
-const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
+pub(crate) const AUTO_ADDRESSES: &str = "networking.istio.io/enable-autoallocate-ip";
+pub(crate) const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
+const RACE: &str = "RACE_FIRST_TCP_CONNECT";
+/// What may be said there, in any case of letters.
+pub(crate) const CONNECT_STRATEGIES: [&str; 2] = ["DEFAULT", RACE];
 
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,8 @@ pub enum ConditionType {
     WaypointMissing,
     /// ServiceEntry: who may know of it.
     VisibilityApplied,
+    /// Service, ServiceEntry, WorkloadEntry, Gateway, Pod, Namespace: whether its labels and annotations say what the mesh knows.
+    SettingsUnderstood,
     /// Service, ServiceEntry: whether there is a way to all of its endpoints.
     EndpointsReachable,
     /// ServiceEntry: whether its hosts are its own.
@@ -264,6 +266,10 @@ pub enum StatusReason {
     RefusedByProxies,
     /// Endpoints are in other networks.
     OtherNetwork,
+    /// A label or an annotation has a value that is not known.
+    UnknownValue,
+    /// It bears the labels of a gateway's proxies, and does not run as they do.
+    ForeignAccount,
     /// Fields of it are not known, and without effect.
     UnknownFields,
     /// It is not understood; what it said before counts.
@@ -282,6 +288,7 @@ impl ConditionType {
             Self::WaypointBound => "istio.io/WaypointBound",
             Self::WaypointMissing => "istio.io/WaypointMissing",
             Self::VisibilityApplied => "istio.io/VisibilityApplied",
+            Self::SettingsUnderstood => "lateen.dev/SettingsUnderstood",
             Self::EndpointsReachable => "lateen.dev/EndpointsReachable",
             Self::HostsAccepted => "lateen.dev/HostsAccepted",
             Self::Accepted => "Accepted",
@@ -352,6 +359,8 @@ impl StatusReason {
             Self::UnderWay => "UnderWay",
             Self::RefusedByProxies => "RefusedByProxies",
             Self::OtherNetwork => "OtherNetwork",
+            Self::UnknownValue => "UnknownValue",
+            Self::ForeignAccount => "ForeignAccount",
             Self::UnknownFields => "UnknownFields",
             Self::LastGood => "LastGood",
             Self::Strictest => "Strictest",

@@ -2,14 +2,15 @@
 //! proxies").
 //!
 //! [`classes`] says whose Gateways are ours, [`binding`] what the labels of everybody else have to do with them, [`before`] what
-//! that comes to for each host, [`only`] and [`allow`] who is kept from going past them, [`deployment`] what a cluster is to run
-//! for them, [`served`] where that is found.
+//! that comes to for each host, [`instances`] which workloads are their own, [`only`] and [`allow`] who is kept from going past
+//! them, [`deployment`] what a cluster is to run for them, [`served`] where that is found.
 
 pub(crate) mod allow;
 pub(crate) mod before;
 pub(crate) mod binding;
 pub mod classes;
 pub mod deployment;
+pub(crate) mod instances;
 pub(crate) mod only;
 pub(crate) mod served;
 
@@ -24,9 +25,11 @@ use mesh_types::{NamespacedName, NetworkAddress, Strng, ports};
 
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason, Derived};
+use crate::l7::account;
 use crate::lookups::{Inputs, NamespaceLookups};
 use crate::service;
-use crate::status::{ConditionType, StatusCondition, StatusReason};
+use crate::settings;
+use crate::status::{ConditionType, Stated, StatusCondition, StatusReason};
 
 /// A waypoint, as those see it who would be bound to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,10 @@ pub(crate) struct Waypoint {
     admits: Admits,
     /// How its own node proxy hands connections to it.
     pub(crate) inbound: Option<ApplicationTunnel>,
+    /// The name of the Service that leads to it.
+    service: Strng,
+    /// Whom its proxies run as, where they are made here.
+    account: Option<Strng>,
 }
 
 /// What traffic a waypoint takes: `istio.io/waypoint-for`.
@@ -111,10 +118,14 @@ pub(crate) fn waypoint_from_gateway(
         traffic,
         admits: admits(gateway, inbound),
         inbound,
+        service: deployment::name_of(gateway),
+        account: made_here(gateway, class).then(|| account::of_gateway(gateway)),
     };
+    let unknown = settings::status(&conditions);
+    let status = [accepted, programmed].into_iter().chain(unknown);
     Some(Derived {
         conditions,
-        status: vec![accepted.into(), programmed.into()],
+        status: status.map(Stated::from).collect(),
         ..Derived::of(provenance(name), waypoint)
     })
 }
@@ -126,6 +137,12 @@ fn is_waypoint(gateway: &Gateway, inbound: Option<ApplicationTunnel>) -> bool {
     let speaks_hbone = || gateway.spec.listeners.iter().any(is_hbone);
     WAYPOINT_CLASSES.contains(&class)
         || (!BETWEEN_NETWORKS.contains(&class) && (speaks_hbone() || inbound.is_some()))
+}
+
+/// Whether its proxies are this control plane's to make.
+fn made_here(gateway: &Gateway, class: Option<&GatewayClass>) -> bool {
+    let ours = classes::controller(&gateway.spec.gateway_class_name, class).is_some();
+    ours && !deployment::is_unmanaged(gateway)
 }
 
 /// Its label, else its class's, else services.
@@ -140,11 +157,8 @@ fn traffic(gateway: &Gateway, class: Option<&GatewayClass>, conditions: &mut Vec
         Some(other) => {
             let message =
                 format!("{other:?} is none of service, workload, all and none: it takes no traffic");
-            conditions.push(Condition::at(
-                ConditionReason::UnknownValue,
-                WAYPOINT_FOR,
-                message,
-            ));
+            let field = field(own, "labels", WAYPOINT_FOR);
+            conditions.push(Condition::at(ConditionReason::UnknownValue, field, message));
             Traffic::None
         }
     }
@@ -210,7 +224,8 @@ fn inbound_binding(
     }
     let message =
         format!("{value:?} is none of PROXY, PROXY/<port>, NONE and NONE/<port>, and without effect");
-    conditions.push(Condition::at(ConditionReason::Invalid, INBOUND_BINDING, message));
+    let field = field(own, "annotations", INBOUND_BINDING);
+    conditions.push(Condition::at(ConditionReason::UnknownValue, field, message));
     None
 }
 
@@ -236,6 +251,14 @@ fn admits(gateway: &Gateway, inbound: Option<ApplicationTunnel>) -> Admits {
     }
 }
 
+/// Where a label or an annotation stands that may be the Gateway's own or its class's.
+fn field(own: Option<&Strng>, place: &str, name: &str) -> String {
+    match own {
+        Some(_) => format!("metadata.{place}[{name}]"),
+        None => format!("metadata.{place}[{name}] of its GatewayClass"),
+    }
+}
+
 fn is_hbone(listener: &Listener) -> bool {
     listener.protocol == HBONE_PROTOCOL && listener.port == ports::HBONE
 }
@@ -249,6 +272,11 @@ fn provenance(name: &NamespacedName) -> ObjectKey {
 }
 
 impl Waypoint {
+    /// Whether somebody who runs as this account, in its namespace, may be one of its proxies.
+    pub(crate) fn runs_as(&self, account: &str) -> bool {
+        self.account.as_ref().is_none_or(|own| **own == *account)
+    }
+
     /// Whether objects of a namespace may be bound to the waypoint of this name.
     fn admits(
         &self,

@@ -22,8 +22,10 @@ use crate::ownership::{
 use crate::pod::{REDIRECTION, TUNNEL_LABEL, authorization_policies};
 use crate::service;
 use crate::service_entry::target_port;
+use crate::settings;
 use crate::status::Stated;
 use crate::waypoint::binding::{Target, bind_workload, complaint};
+use crate::waypoint::instances::{self, Candidate, may_stand_behind};
 use crate::waypoint::{Traffic, allow};
 
 /// The workload of a WorkloadEntry.
@@ -59,10 +61,18 @@ pub(crate) fn workload_from_workload_entry(
         workload_name: workload_name.clone(),
         bound: true,
     };
-    let mut conditions = Vec::new();
+    let mut conditions = settings::of_workload_entry(&entry.metadata);
+    let candidate = Candidate {
+        labels: &labels,
+        account: account_of(&entry.spec),
+    };
+    let foreign = instances::complaint(fetch, &lookups.base, &name.namespace, candidate);
+    conditions.extend(foreign);
+    let unknown = settings::status(&conditions);
     let services = services_of(fetch, config, lookups, &endpoint, &mut conditions);
     let mut derived = workload_of(fetch, config, lookups, &endpoint, services);
     derived.conditions.append(&mut conditions);
+    derived.status.extend(unknown.map(Stated::from));
     derived
 }
 
@@ -104,10 +114,7 @@ pub(crate) fn workload_of(
         Ok(place) => place,
         Err(message) => return nothing("address", message),
     };
-    let account = match spec.service_account.is_empty() {
-        true => DEFAULT_ACCOUNT,
-        false => spec.service_account.as_str(),
-    };
+    let account = account_of(spec);
     let identity = Identity::new(config.trust_domain.clone(), endpoint.namespace.clone(), account);
     let identity = match identity {
         Ok(identity) => identity,
@@ -123,7 +130,7 @@ pub(crate) fn workload_of(
         .get(REDIRECTION)
         .is_some_and(|a| a == "enabled");
     let binding = match endpoint.bound {
-        true => bind_workload(fetch, config, &lookups.base, &target(endpoint)),
+        true => bind_workload(fetch, config, &lookups.base, &target(endpoint), account),
         false => Default::default(),
     };
     let mut policies = authorization_policies(
@@ -174,6 +181,14 @@ pub(crate) fn workload_of(
     }
 }
 
+/// Whom it runs as.
+fn account_of(spec: &WorkloadEntrySpec) -> &str {
+    match spec.service_account.is_empty() {
+        true => DEFAULT_ACCOUNT,
+        false => spec.service_account.as_str(),
+    }
+}
+
 /// A ServiceEntry's ports on an endpoint: those that the endpoint names, by the port's name, else the target port.
 pub(crate) fn entry_ports(entry: &ServiceEntry, named: &BTreeMap<Strng, u16>) -> Ports {
     let ports = entry.spec.ports.iter().filter(|p| p.number != 0);
@@ -206,10 +221,17 @@ fn services_of(
     {
         services.insert(host, entry_ports(entry, &endpoint.spec.ports));
     }
+    let candidate = Candidate {
+        labels: endpoint.labels,
+        account: account_of(endpoint.spec),
+    };
     let candidates = LabelKey::of_labels(endpoint.namespace, endpoint.labels)
         .flat_map(|label| fetch.by(lookups.base.services_by_label, &label));
     for (name, service) in candidates {
-        if selects(&service.spec.selector, endpoint.labels) && !service::is_alias(service) {
+        if selects(&service.spec.selector, endpoint.labels)
+            && !service::is_alias(service)
+            && may_stand_behind(fetch, &lookups.base, (name, service), candidate)
+        {
             let ports = service_ports(name, service, &endpoint.spec.ports, conditions);
             services.insert(service::hostname(config, name), ports);
         }

@@ -150,10 +150,11 @@ pub(crate) fn is_ours(kind: &str) -> bool {
 }
 
 /// Gateway API's own types are left out: on a Gateway or a route of another controller they are that one's.
-const OURS: [ConditionType; 9] = [
+const OURS: [ConditionType; 10] = [
     ConditionType::WaypointBound,
     ConditionType::WaypointMissing,
     ConditionType::VisibilityApplied,
+    ConditionType::SettingsUnderstood,
     ConditionType::EndpointsReachable,
     ConditionType::HostsAccepted,
     ConditionType::ZtunnelAccepted,

@@ -277,7 +277,11 @@ pub const CONTROLLER: &str = "istio.io/gateway-controller";
 const PARENT: &str = "parentRef";
 const ANCESTOR: &str = "ancestorRef";
 /// Types of conditions that a class's controller alone has to say of the class and its Gateways.
-const WHOLE: [ConditionType; 2] = [ConditionType::Accepted, ConditionType::Programmed];
+const WHOLE: [ConditionType; 3] = [
+    ConditionType::Accepted,
+    ConditionType::Programmed,
+    ConditionType::SettingsUnderstood,
+];
 /// More are not taken (GEP-713).
 const MOST_ANCESTORS: usize = 16;
 

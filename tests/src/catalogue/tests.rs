@@ -14,6 +14,7 @@ fn a_document_is_written_as_it_was_read() {
     assert_eq!(entry.resource(), "DestinationRule.networking.istio.io");
     assert_eq!(entry.text(), TEXT);
     assert_eq!(entry.name(), "late-late-2");
+    assert_eq!(entry.called(), "late-late-2");
     assert!(
         entry
             .named("x", "y")
@@ -53,4 +54,16 @@ fn conditions_are_found_wherever_a_status_has_them() {
     assert_eq!(conditions, ["A=True B", "C=False D: there is no x: y"]);
     assert!(is_said("A=True B", &conditions) && is_said("C=False D: no x", &conditions));
     assert!(!is_said("C=True D: no x", &conditions) && !is_said("C=False D: no z", &conditions));
+}
+
+#[test]
+fn a_document_whose_name_is_what_is_wrong_keeps_it() {
+    let long = TEXT.replace("name: a,", "name: aaaa,");
+    let entry = Entry::of(Path::new("corpus/told/names.yaml"), 0, &long);
+    assert_eq!(entry.called(), "aaaa");
+    assert!(
+        entry
+            .named("x", "y")
+            .contains("metadata: {name: aaaa, namespace: y}")
+    );
 }

@@ -70,13 +70,6 @@ fn is_given(entry: &Entry) -> bool {
     entry.title.first().is_some_and(|title| title == "Given")
 }
 
-fn name(entry: &Entry) -> String {
-    match is_given(entry) {
-        true => "given".to_owned(),
-        false => entry.name(),
-    }
-}
-
 fn placed(entry: &Entry) -> String {
     match is_given(entry) {
         true => entry
@@ -89,7 +82,7 @@ fn placed(entry: &Entry) -> String {
 fn conditions(mesh: &Mesh, entry: &Entry) -> Result<Vec<String>> {
     let object: Value = mesh
         .kubectl
-        .get(&[&entry.resource(), &name(entry), "-n", NAMESPACE])?;
+        .get(&[&entry.resource(), &entry.called(), "-n", NAMESPACE])?;
     Ok(catalogue::conditions(&object["status"]))
 }
 

@@ -80,6 +80,40 @@ fn others_speak_only_for_themselves() {
     assert_eq!(ask(&token("shop/cart", "node-a"), Some(CART)), Ok(id(CART)));
 }
 
+/// Neither a name like a node proxy's nor the same letters in another case speak for others, and no label is asked for.
+#[test]
+fn who_is_only_called_like_a_node_proxy_speaks_for_nobody_else() {
+    for account in [
+        "shop/ztunnel",
+        "kube-system/ztunnel",
+        "istio-system-2/ztunnel",
+        "istio-system/ztunnel-2",
+        "istio-system/istiod",
+    ] {
+        let refused = ask(&token(account, "node-a"), Some(CART));
+        assert!(
+            matches!(refused, Err(Refusal::NotANodeProxy { .. })),
+            "{account}: {refused:?}"
+        );
+    }
+    for account in [
+        "Istio-System/ztunnel",
+        "istio-system/Ztunnel",
+        "istio-system/ZTUNNEL",
+        "istio-system./ztunnel",
+    ] {
+        // What Kubernetes calls nobody is no account, or one that is not trusted.
+        let Ok(parsed) = account.parse::<ServiceAccount>() else {
+            continue;
+        };
+        assert!(
+            !NodePolicy::default().trusted_node_accounts.contains(&parsed),
+            "{account}"
+        );
+        assert!(ask(&token(account, "node-a"), Some(CART)).is_err(), "{account}");
+    }
+}
+
 #[test]
 fn a_certificate_renews_itself_and_nothing_else() {
     let cart = Caller::Mesh(id(CART));

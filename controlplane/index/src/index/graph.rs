@@ -21,8 +21,9 @@ use crate::lookups::{EntryLookups, Inputs, Lookups, WorkloadLookups};
 use crate::pod::workload_from_pod;
 use crate::service::service_from_service;
 use crate::service_entry::{services_from_service_entry, workloads_from_service_entry};
+use crate::settings;
 use crate::waypoint::before::BeforeLookups;
-use crate::waypoint::binding::GATEWAY_NAME;
+use crate::waypoint::instances::GATEWAY_NAME;
 use crate::waypoint::{allow, only};
 use crate::workload_entry::{self, workload_from_workload_entry};
 use policies::{Policies, add_policies};
@@ -52,6 +53,8 @@ pub(super) struct MeshGraph {
     /// Policies of Namespaces that let only their waypoint in, and of waypoints.
     guards: [Policies; 2],
     assignments: Collection<AssignmentKey, Derived<Assignment>>,
+    /// What Namespaces say that is not known.
+    namespace_settings: Collection<Strng, Derived<()>>,
     pub(super) l7: L7Graph,
 }
 
@@ -93,6 +96,7 @@ impl MeshGraph {
                 .into_iter()
                 .collect()
         });
+        let namespace_settings = settings::add_namespaces(&mut graph, inputs.namespaces);
         let pods_by_gateway = graph.index("pods by gateway", inputs.pods, |name, pod| {
             let gateway = pod.metadata.labels.get(GATEWAY_NAME).into_iter();
             gateway
@@ -116,6 +120,7 @@ impl MeshGraph {
             peer_statuses: added.peer_statuses,
             guards,
             assignments,
+            namespace_settings,
             l7,
         }
     }
@@ -140,6 +145,7 @@ impl MeshGraph {
         }
         condition_changes(graph, self.lookups.base.waypoints, told);
         condition_changes(graph, self.lookups.entries.entries, told);
+        condition_changes(graph, self.namespace_settings, told);
         changes.l7 = self.l7.take_changes(graph, told);
         // Unassigned first: a Pod that moved belongs nowhere for a moment, never to two nodes.
         let assignments = differences(graph, self.assignments, told);
@@ -167,6 +173,7 @@ impl MeshGraph {
             collect_conditions(graph, guards, &mut conditions);
         }
         collect_conditions(graph, self.assignments, &mut conditions);
+        collect_conditions(graph, self.namespace_settings, &mut conditions);
         self.l7.conditions(graph, &mut conditions);
         // Stable: the conditions of one object stay in their order.
         conditions.sort_by(|(a, _), (b, _)| a.cmp(b));

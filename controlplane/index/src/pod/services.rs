@@ -18,6 +18,7 @@ use crate::labels::{LabelKey, selects};
 use crate::lookups::WorkloadLookups;
 use crate::service;
 use crate::service_entry::target_port;
+use crate::waypoint::instances::{Candidate, may_stand_behind};
 
 /// The Services and ServiceEntries that select the Pod, and the Services without a selector whose EndpointSlices name it.
 pub(super) fn of_pod(
@@ -36,6 +37,13 @@ pub(super) fn of_pod(
         services.insert(host, entry_ports(entry, pod));
     }
     let lookups = &lookups.base;
+    let candidate = Candidate {
+        labels: &pod.metadata.labels,
+        account: &pod.spec.service_account_name.0,
+    };
+    let is_behind = |service_name: &NamespacedName, service: &Service| {
+        may_stand_behind(fetch, lookups, (service_name, service), candidate)
+    };
     let sliced = fetch.get(lookups.sliced_namespaces, &name.namespace);
     let slices = sliced
         .into_iter()
@@ -46,7 +54,8 @@ pub(super) fn of_pod(
         };
         let service_name = NamespacedName::new(slice_name.namespace.clone(), service_name.clone());
         let service = fetch.get(lookups.inputs.services, &service_name);
-        if let Some(service) = service.filter(|_| names(slice, name, pod)) {
+        let service = service.filter(|_| names(slice, name, pod));
+        if let Some(service) = service.filter(|service| is_behind(&service_name, service)) {
             let ports = endpoint_slice::ports(slice, service);
             services.insert(service::hostname(config, &service_name), ports);
         }
@@ -55,7 +64,10 @@ pub(super) fn of_pod(
     let candidates = LabelKey::of_labels(&name.namespace, labels)
         .flat_map(|label| fetch.by(lookups.services_by_label, &label));
     for (service_name, service) in candidates {
-        if selects(&service.spec.selector, labels) && !service::is_alias(service) {
+        if selects(&service.spec.selector, labels)
+            && !service::is_alias(service)
+            && is_behind(service_name, service)
+        {
             let ports = ports(service_name, service, pod, conditions);
             services.insert(service::hostname(config, service_name), ports);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::Mesh;
+use crate::fixture::{Mesh, pod, registered};
 
 fn service(metadata: &str, spec: &str) -> String {
     format!(
@@ -126,4 +126,29 @@ fn endpoints_that_are_not_ready_are_used_only_where_asked_for() {
     assert_eq!(derived(&mesh).load_balancing.health, HealthPolicy::AllowAll);
     let mesh = Mesh::of(&service("", ""));
     assert_eq!(derived(&mesh).load_balancing.health, HealthPolicy::OnlyHealthy);
+}
+
+/// As many ports as an API server takes of one object, and more: all of them are told, of the service and of what serves it.
+#[test]
+fn a_service_may_have_ten_thousand_ports() {
+    let ports: Vec<String> = (1..=10_000)
+        .map(|port| format!("{{name: p{port}, port: {port}}}"))
+        .collect();
+    let spec = format!(
+        "clusterIP: 10.96.0.1, selector: {{app: web}}, ports: [{}]",
+        ports.join(", ")
+    );
+    let mut mesh = Mesh::of(
+        &(service("", &spec).replacen("ports: [{port: 80}], ", "", 1)
+            + &pod("shop/web", "labels: {app: web}", "")),
+    );
+    mesh.register("shop/web", registered("10.0.0.1"));
+    assert_eq!(derived(&mesh).ports.iter().count(), 10_000);
+    let served: Vec<usize> = mesh
+        .pod("shop/web")
+        .services
+        .values()
+        .map(|ports| ports.iter().count())
+        .collect();
+    assert_eq!(served, [10_000]);
 }

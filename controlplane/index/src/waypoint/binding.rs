@@ -12,10 +12,11 @@ use mesh_model::workload::ApplicationTunnel;
 use mesh_model::{GatewayDestination, GatewayRef};
 use mesh_types::{NamespacedHostname, NamespacedName, Strng, ports};
 
-use super::{Traffic, Waypoint, only};
+use super::{Traffic, Waypoint, instances, only};
 use crate::config::MeshConfig;
 use crate::derived::{Condition, ConditionReason};
 use crate::lookups::Lookups;
+use crate::settings;
 use crate::status::{ConditionType, StatusCondition, StatusReason};
 
 /// What labels and annotations of an object or Namespace say about waypoints.
@@ -89,14 +90,16 @@ pub(crate) struct WorkloadBinding {
     pub(crate) status: Option<StatusCondition>,
 }
 
-/// Binds a workload. Instances of waypoints have none before them.
+/// Binds a workload that runs as this account. Instances of waypoints have none before them.
 pub(crate) fn bind_workload(
     fetch: &Fetch<'_>,
     config: &MeshConfig,
     lookups: &Lookups,
     target: &Target<'_>,
+    account: &str,
 ) -> WorkloadBinding {
-    if let Some(waypoint) = instance_of(fetch, lookups, target.namespace, target.labels) {
+    let labelled = instances::labelled(fetch, lookups, target.namespace, target.labels);
+    if let Some((_, waypoint)) = labelled.filter(|(_, waypoint)| waypoint.runs_as(account)) {
         return WorkloadBinding {
             application_tunnel: waypoint.inbound,
             ..WorkloadBinding::default()
@@ -119,35 +122,6 @@ pub(crate) fn complaint(status: Option<&StatusCondition>) -> Option<Condition> {
         USE_WAYPOINT,
         status.message.clone(),
     ))
-}
-
-/// Whether a Service leads to a waypoint, or to a gateway between networks: connections to those pass no waypoint.
-pub(crate) fn is_of_gateway(
-    fetch: &Fetch<'_>,
-    config: &MeshConfig,
-    lookups: &Lookups,
-    name: &NamespacedName,
-    labels: &Labels,
-) -> bool {
-    let managed = labels
-        .get(MANAGED)
-        .is_some_and(|by| MANAGED_GATEWAYS.contains(&by.as_str()));
-    let by_name = || {
-        let waypoint = fetch.get(lookups.waypoints, name).and_then(|d| d.value.as_ref());
-        waypoint.is_some_and(|w| w.address == hostname(crate::service::hostname(config, name)))
-    };
-    managed || instance_of(fetch, lookups, &name.namespace, labels).is_some() || by_name()
-}
-
-/// The waypoint that a workload or Service is a part of.
-fn instance_of<'a>(
-    fetch: &Fetch<'a>,
-    lookups: &Lookups,
-    namespace: &Strng,
-    labels: &Labels,
-) -> Option<&'a Waypoint> {
-    let gateway = NamespacedName::new(namespace.clone(), labels.get(GATEWAY_NAME)?.clone());
-    fetch.get(lookups.waypoints, &gateway)?.value.as_ref()
 }
 
 /// Binds a target.
@@ -394,9 +368,12 @@ impl Wish {
             waypoint: named(USE_WAYPOINT, USE_WAYPOINT_NAMESPACE),
             canary: named(CANARY, CANARY_NAMESPACE),
             canary_weight: annotations.get(CANARY_WEIGHT).cloned(),
-            ingress: labels.get(INGRESS).map(|value| is_true(value)),
+            ingress: labels
+                .get(INGRESS)
+                .map(|value| settings::boolean(value) == Some(true)),
             fail_open: annotations.get(FAIL_OPEN).map(|value| value == "true"),
-            only: annotations.get(only::ONLY).is_some_and(|value| value == "true"),
+            // What is no word for it does not let others in.
+            only: annotations.get(only::ONLY).is_some_and(|value| value != "false"),
         }
     }
 
@@ -420,30 +397,15 @@ impl Named {
     }
 }
 
-/// What Go's `strconv.ParseBool` takes for true, as upstream does here.
-fn is_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
-}
-
-/// On Pods and Services of a Gateway.
-pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// On Services that a controller made for a Gateway, and by which.
-const MANAGED: &str = "gateway.istio.io/managed";
-const MANAGED_GATEWAYS: [&str; 4] = [
-    "istio.io-mesh-controller",
-    "lateen.dev-mesh-controller",
-    "istio.io-eastwest-controller",
-    "istio.io-agentgateway-waypoint-controller",
-];
-const USE_WAYPOINT: &str = "istio.io/use-waypoint";
-const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
+pub(crate) const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+pub(crate) const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
 /// No waypoint, whatever the Namespace says.
 const OPT_OUT: &str = "none";
-const CANARY: &str = "istio.io/use-waypoint-canary";
+pub(crate) const CANARY: &str = "istio.io/use-waypoint-canary";
 const CANARY_NAMESPACE: &str = "istio.io/use-waypoint-canary-namespace";
 const CANARY_WEIGHT: &str = "istio.io/use-waypoint-canary-weight";
-const INGRESS: &str = "istio.io/ingress-use-waypoint";
-const FAIL_OPEN: &str = "lateen.dev/waypoint-fail-open";
+pub(crate) const INGRESS: &str = "istio.io/ingress-use-waypoint";
+pub(crate) const FAIL_OPEN: &str = "lateen.dev/waypoint-fail-open";
 
 #[cfg(test)]
 mod tests;

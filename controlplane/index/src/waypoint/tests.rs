@@ -179,7 +179,7 @@ fn its_own_pods_and_services_have_no_waypoint() {
         pod(
             "shop/wp-1",
             "labels: {gateway.networking.k8s.io/gateway-name: wp}",
-            ""
+            "serviceAccountName: wp"
         ),
         pod("shop/other", "", "")
     ));
@@ -235,7 +235,11 @@ fn what_its_annotation_says_wrongly_is_told() {
     for value in ["TCP", "PROXY/0", "PROXY/x", "PROXY/1/2", "proxy"] {
         let metadata = format!("annotations: {{ambient.istio.io/waypoint-inbound-binding: {value}}}");
         let mesh = Mesh::of(&gateway(&metadata, &of_class("istio-waypoint"), STATUS));
-        assert_eq!(mesh.reasons("shop/wp"), [ConditionReason::Invalid], "{value}");
+        assert_eq!(
+            mesh.reasons("shop/wp"),
+            [ConditionReason::UnknownValue],
+            "{value}"
+        );
     }
 }
 
@@ -253,7 +257,7 @@ fn a_clusters_gateway_says_where_it_is_found_and_whether_it_can_be_reached() {
     mesh.set(SERVICE);
     assert_eq!(said(&mesh), (true, StatusReason::Pending));
     let ready = "{apiVersion: v1, kind: Pod, metadata: {name: wp-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: wp}}, \
-                 spec: {nodeName: a}, status: {conditions: [{type: Ready, status: 'True'}]}}";
+                 spec: {nodeName: a, serviceAccountName: wp}, status: {conditions: [{type: Ready, status: 'True'}]}}";
     mesh.set(ready);
     assert_eq!(said(&mesh), (true, StatusReason::Programmed));
     let status = status_of(&mesh).expect("it is a waypoint");
@@ -296,7 +300,7 @@ fn a_gateway_tells_of_listeners_and_settings_that_cannot_be_served() {
 fn a_gateway_without_a_listener_that_can_be_served_is_not_programmed() {
     let odd = "{name: odd, port: 9, protocol: example.com/sctp}";
     let ready = "{apiVersion: v1, kind: Pod, metadata: {name: wp-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: wp}}, \
-                 spec: {nodeName: a}, status: {conditions: [{type: Ready, status: 'True'}]}}";
+                 spec: {nodeName: a, serviceAccountName: wp}, status: {conditions: [{type: Ready, status: 'True'}]}}";
     let said = |listeners: &str| {
         let spec = format!("gatewayClassName: istio-waypoint, listeners: [{listeners}]");
         let mut mesh = Mesh::of(&gateway("uid: u-1, generation: 4", &spec, ""));

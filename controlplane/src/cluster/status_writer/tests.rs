@@ -158,7 +158,7 @@ spec: {type: LoadBalancer, clusterIP: 10.96.0.9, ports: [{name: mesh, port: 1500
 apiVersion: v1
 kind: Pod
 metadata: {name: waypoint-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
-spec: {nodeName: n1}
+spec: {nodeName: n1, serviceAccountName: waypoint}
 status: {podIP: 10.0.0.9, conditions: [{type: Ready, status: 'True'}]}
 ---
 apiVersion: v1

@@ -138,7 +138,8 @@ fn what_comes_from_outside_passes_the_waypoint() {
     let edge = edge(", {name: bytes, port: 9000, protocol: TCP}");
     let guard = |name: &str, weight: &str| {
         edge.apply(&format!(
-            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {name}, namespace: shop}}, spec: \
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {name}, namespace: shop, annotations: \
+             {{gateway.istio.io/service-account: {name}-0}}}}, spec: \
              {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}}}\n---\n\
              {{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: shop}}, spec: {{clusterIP: 10.96.255.{weight}, \
              selector: {{gateway.networking.k8s.io/gateway-name: {name}}}, ports: [{{name: mesh, port: 15008, appProtocol: hbone}}]}}}}"

@@ -8,6 +8,7 @@ use mesh_types::{NamespacedName, Strng};
 use super::MeshGraph;
 use crate::index::collected::collect_statuses;
 use crate::index::elsewhere;
+use crate::l7::account;
 use crate::status::{ConditionType, ListenerStatus, ObjectStatus, StatusReason, Statuses};
 use crate::waypoint::deployment::{NotRendered, plan};
 use crate::waypoint::{WaypointPlan, Waypoints, classes, deployment, served};
@@ -19,6 +20,8 @@ impl MeshGraph {
         for workloads in self.other_workloads() {
             collect_statuses(graph, workloads, &mut statuses);
         }
+        collect_statuses(graph, self.assignments, &mut statuses);
+        collect_statuses(graph, self.namespace_settings, &mut statuses);
         collect_statuses(graph, self.lookups.base.waypoints, &mut statuses);
         collect_statuses(graph, self.lookups.entries.entries, &mut statuses);
         collect_statuses(graph, self.services, &mut statuses);
@@ -79,7 +82,7 @@ impl MeshGraph {
             let status = into.of(&key);
             let at = served::at(&self.config, gateway, &service, found);
             if meta.uid.is_some() && !deployment::is_unmanaged(gateway) {
-                let ready = self.ready_pods(&plan.name());
+                let ready = self.ready_pods(&plan.name(), &account::of_gateway(gateway));
                 let programmed = served::programmed(&at, &service, found, ready);
                 let known = status.conditions.iter_mut();
                 let known = known.filter(|condition| condition.kind == programmed.kind);
@@ -91,9 +94,10 @@ impl MeshGraph {
         }
     }
 
-    /// How many of a Gateway's pods take connections.
-    fn ready_pods(&self, gateway: &NamespacedName) -> usize {
+    /// How many of a Gateway's pods take connections. Its label alone makes none of them.
+    fn ready_pods(&self, gateway: &NamespacedName, account: &str) -> usize {
         let pods = self.graph.by(self.pods_by_gateway, gateway);
+        let pods = pods.filter(|(_, pod)| *pod.spec.service_account_name.0 == *account);
         let ready = pods.filter(|(_, pod)| pod.is_ready() && pod.metadata.deletion_timestamp.is_none());
         ready.count()
     }
@@ -139,6 +143,7 @@ impl MeshGraph {
         let name = NamespacedName::new(object.namespace.clone(), object.name.clone());
         match object.kind {
             Kind::Pod => graph.get(inputs.pods, &name).map(|o| &o.metadata),
+            Kind::Namespace => graph.get(inputs.namespaces, &name.name).map(|o| &o.metadata),
             Kind::Service => graph.get(inputs.services, &name).map(|o| &o.metadata),
             Kind::AuthorizationPolicy => graph.get(inputs.policies, &name).map(|o| &o.metadata),
             Kind::PeerAuthentication => graph.get(inputs.peers, &name).map(|o| &o.metadata),

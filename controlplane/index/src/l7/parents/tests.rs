@@ -206,6 +206,27 @@ fn across_namespaces_gateways_need_a_grant() {
             "{group: '', kind: Service, name: other}",
             false,
         ),
+        // Kinds that there are not, and groups and kinds in another case: nothing is guessed at.
+        (
+            "{group: gateway.networking.k8s.io, kind: Httproute, namespace: shop}",
+            "{group: '', kind: Service}",
+            false,
+        ),
+        (
+            "{group: '', kind: HTTPRoute, namespace: shop}",
+            "{group: '', kind: Service}",
+            false,
+        ),
+        (
+            "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}",
+            "{group: core, kind: Service}",
+            false,
+        ),
+        (
+            "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}",
+            "{group: '', kind: Services}",
+            false,
+        ),
         (
             "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}",
             "{group: '', kind: Service, name: ledger}",

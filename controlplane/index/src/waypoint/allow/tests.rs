@@ -29,7 +29,12 @@ fn mesh(asked: bool, service: &str, of_pod: &str) -> Mesh {
          spec: {{clusterIP: 10.96.0.1, selector: {{app: web}}, ports: [{{port: 80}}]}}}}\n---\n"
     );
     let labels = format!("labels: {{app: web, {of_pod}}}");
-    let yaml = [GATEWAY, &service, &pod("shop/web", &labels, "")].concat();
+    // Its own proxies run as it does.
+    let account = match labels.contains("gateway-name") {
+        true => "serviceAccountName: wp",
+        false => "",
+    };
+    let yaml = [GATEWAY, &service, &pod("shop/web", &labels, account)].concat();
     let mut mesh = Mesh::with(config, &yaml);
     mesh.register("shop/web", registered("10.0.0.1"));
     mesh
