@@ -168,7 +168,7 @@ impl WaypointPlan {
                 })?;
             }
             keep_identity(&mut laid, &object);
-            is_whole(&laid, part).map_err(|reason| NotRendered::Parameters {
+            is_sound(&laid, &object, part).map_err(|reason| NotRendered::Parameters {
                 from: overlays
                     .last()
                     .map_or_else(Strng::default, |last| last.from.clone()),
@@ -283,19 +283,26 @@ fn keep_identity(object: &mut Value, rendered: &Value) {
     }
 }
 
-/// Whether settings left of an object what no object of its kind is without: an API server would refuse it, where its author
-/// does not look.
-fn is_whole(object: &Value, part: Part) -> Result<(), String> {
+/// Whether settings left of an object what no object of its kind is without (an API server would refuse it, where its author
+/// does not look), and its pods who they are.
+fn is_sound(object: &Value, rendered: &Value, part: Part) -> Result<(), String> {
     let (field, pointer) = match part {
         Part::Deployment => ("spec.template.spec.containers", "/spec/template/spec/containers"),
         Part::Service => ("spec.ports", "/spec/ports"),
         Part::ServiceAccount | Part::HorizontalPodAutoscaler | Part::PodDisruptionBudget => return Ok(()),
     };
     let left = object.pointer(pointer).and_then(Value::as_array);
-    match left.is_some_and(|left| !left.is_empty()) {
-        true => Ok(()),
-        false => Err(format!("{field}: nothing is left of it")),
+    if left.is_none_or(Vec::is_empty) {
+        return Err(format!("{field}: nothing is left of it"));
     }
+    // Whom they run as is who they are: nobody would take them for the waypoint's.
+    if part == Part::Deployment && object.pointer(ACCOUNT) != rendered.pointer(ACCOUNT) {
+        return Err(
+            "spec.template.spec.serviceAccountName: the annotation gateway.istio.io/service-account sets it"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// As upstream's template has it: how many, settings say.
@@ -321,6 +328,7 @@ fn budget(shape: &Shape<'_>) -> Value {
 }
 
 const DEFAULTS_FOR: &str = "gateway.istio.io/defaults-for-class";
+const ACCOUNT: &str = "/spec/template/spec/serviceAccountName";
 
 #[cfg(test)]
 mod tests;

@@ -216,6 +216,11 @@ fn settings_of_another_shape_are_said_and_never_carried_out() {
             "data.deployment: spec.template.spec.containers: nothing is left of it",
         ),
         (
+            "deployment",
+            "spec: {template: {spec: {serviceAccountName: default}}}",
+            "data.deployment: spec.template.spec.serviceAccountName: the annotation gateway.istio.io/service-account sets it",
+        ),
+        (
             "service",
             "spec: null",
             "data.service: spec.ports: nothing is left of it",
