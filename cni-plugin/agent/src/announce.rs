@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use settling::Settling;
 
+use crate::enroll::pod::annotation;
 use crate::enroll::{Failure, Record};
 use crate::roster::{Instance, REDIRECTION};
 
@@ -102,11 +103,19 @@ impl Announcer {
         Ok(())
     }
 
-    /// Rules or proxy of a pod are not ready. Said as well as may be: the pod waits in any case.
-    pub async fn report_pending(&self, record: &Record) {
-        if let Self::Annotation(annotator) = self
-            && let Err(failure) = annotator.annotate(record, Redirection::Pending).await
-        {
+    /// Its proxy did not take a pod that has its rules. Said as well as may be: the pod waits in any case.
+    ///
+    /// Where nobody was there to take it, a pod that is announced to be in the mesh stays so: whoever held it for one outside would
+    /// send to it in the clear, and be refused.
+    pub async fn report_pending(&self, record: &Record, why: &Failure) {
+        let Self::Annotation(annotator) = self else {
+            return;
+        };
+        let was_refused = matches!(why, Failure::Refused(_));
+        if !was_refused && annotator.says_enabled(record) {
+            return;
+        }
+        if let Err(failure) = annotator.annotate(record, Redirection::Pending).await {
             tracing::debug!(pod = %record.pod, reason = failure.reason(), "it cannot be said that a pod is pending");
         }
     }
@@ -216,13 +225,17 @@ impl Annotator {
         }
     }
 
+    /// Whether the pod's object says that it is in the mesh; of one that nobody has read yet nothing is known, and nothing taken
+    /// back.
+    fn says_enabled(&self, record: &Record) -> bool {
+        let pods = &self.inner.link.lock().pods;
+        pods.get(&record.pod)
+            .is_none_or(|now| now.redirection.as_deref() == annotation(Redirection::Enabled))
+    }
+
     /// Makes the annotation say this; whether it did not.
     async fn annotate(&self, record: &Record, redirection: Redirection) -> Result<bool, Failure> {
-        let value = match redirection {
-            Redirection::Enabled => Some("enabled"),
-            Redirection::Pending => Some("pending"),
-            Redirection::Plain => None,
-        };
+        let value = annotation(redirection);
         let now = self.inner.link.lock().pods.get(&record.pod).cloned();
         if let Some(now) = &now {
             let another = record.uid().is_some_and(|uid| uid != now.uid);

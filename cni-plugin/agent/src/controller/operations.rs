@@ -351,8 +351,10 @@ impl World {
 
     async fn proxy_add(&self, record: &Record, role: &Role) -> Result<(), Failure> {
         let added = self.hand_over(record, role).await;
-        if added.is_err() && self.held.lock().ruled.contains_key(&record.key) {
-            self.announcer.report_pending(record).await;
+        if let Err(failure) = &added
+            && self.held.lock().ruled.contains_key(&record.key)
+        {
+            self.announcer.report_pending(record, failure).await;
         }
         added
     }

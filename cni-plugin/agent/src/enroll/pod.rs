@@ -14,6 +14,8 @@ use super::drift::Drift;
 use super::record::{Enrolment, Record, Role, Settings};
 use super::{Epoch, RequestId, SandboxName};
 
+pub use announced::annotation;
+
 /// Whether something changed that is written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {

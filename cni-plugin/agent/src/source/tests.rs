@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::announce::Announcer;
 use crate::announce::settling::Settling;
-use crate::enroll::{PodKey, Record};
+use crate::enroll::{Failure, PodKey, Record};
 use crate::roster::selector::Enablement;
 
 fn rules() -> Rules {
@@ -142,10 +142,7 @@ async fn an_api_server_that_is_away_is_told_and_changes_nothing() {
     let status = world.announcer.status();
     assert!(!status.connected && status.last_error.is_some());
     let failed = world.announcer.report(&record(), Redirection::Enabled).await;
-    assert!(
-        matches!(failed, Err(crate::enroll::Failure::Unavailable(_))),
-        "{failed:?}"
-    );
+    assert!(matches!(failed, Err(Failure::Unavailable(_))), "{failed:?}");
     world.api.away(false);
     world.until(|event| matches!(event, Event::Connected)).await;
     world.api.put(&NAMESPACE, namespace("none"));
@@ -153,10 +150,29 @@ async fn an_api_server_that_is_away_is_told_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn who_is_announced_stays_so_while_its_ztunnel_is_away_and_is_pending_when_that_refuses_it() {
+    let mut world = World::new(Some("enabled"));
+    world.expectation().await;
+    world.announcer.report_pending(&record(), &away()).await;
+    assert_eq!(
+        world.annotation(),
+        "enabled",
+        "others send it mutual TLS or nothing"
+    );
+    let refused = Failure::Refused("a port is in use".to_owned());
+    world.announcer.report_pending(&record(), &refused).await;
+    assert_eq!(world.annotation(), "pending");
+}
+
+fn away() -> Failure {
+    Failure::Unavailable("no ztunnel is connected to the node agent".to_owned())
+}
+
+#[tokio::test]
 async fn the_annotation_says_what_became_of_a_pod_and_is_written_only_to_change_it() {
     let mut world = World::new(None);
     world.expectation().await;
-    world.announcer.report_pending(&record()).await;
+    world.announcer.report_pending(&record(), &away()).await;
     assert_eq!(world.annotation(), "pending");
     for _ in 0..2 {
         world

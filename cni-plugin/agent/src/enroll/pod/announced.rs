@@ -38,7 +38,8 @@ impl Pod {
 }
 
 /// What the annotation is that says so.
-fn annotation(redirection: Redirection) -> Option<&'static str> {
+#[must_use]
+pub fn annotation(redirection: Redirection) -> Option<&'static str> {
     match redirection {
         Redirection::Enabled => Some("enabled"),
         Redirection::Pending => Some("pending"),
