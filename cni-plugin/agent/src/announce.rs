@@ -217,6 +217,13 @@ impl Annotator {
         }
     }
 
+    /// Returns once the API server says that this node has no such pod (any more).
+    pub async fn gone(&self, pod: &NamespacedName) {
+        while self.inner.link.lock().pods.contains_key(pod) {
+            sleep(LOOK).await;
+        }
+    }
+
     fn status(&self) -> LinkStatus {
         let link = self.inner.link.lock();
         LinkStatus {
@@ -275,3 +282,4 @@ fn unavailable(record: &Record, why: &dyn std::fmt::Display) -> Failure {
 /// Pods.
 pub static POD: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 const DEADLINE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);

@@ -11,13 +11,14 @@ use mesh_kube::{KubeClient, KubeError, ObjectName, Resource};
 use mesh_register::RegisterHandle;
 use mesh_tls::TlsSettings;
 use mesh_tls::service::{RootSource, client_config};
+use mesh_types::NamespacedName;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::announce::settling::{Ask, Settling};
 use crate::announce::{Annotator, Announcer, Registration};
 use crate::config::{Config, MembershipSetting};
-use crate::install::ending::{Ending, Owner, ending};
+use crate::install::ending::{Ending, OwnPod, Owner, Refusal, ending, refused};
 use crate::source::Source;
 
 /// Who says what belongs here, and who is told.
@@ -39,7 +40,11 @@ pub struct DaemonSet {
     client: KubeClient,
     name: ObjectName,
     /// Whether the API server answered when the agent started.
-    allowed: bool,
+    could_ask: bool,
+    /// The Pod that this agent runs in, where it was told.
+    own_pod: Option<NamespacedName>,
+    /// Who sees the pods of this node.
+    annotator: Annotator,
     always_leave: bool,
 }
 
@@ -71,31 +76,49 @@ impl Membership {
 impl DaemonSet {
     /// What is to become of the mesh on this node, now that the agent stops.
     pub async fn ending(&self) -> Ending {
-        let owner = match self.owner().await {
-            Owner::NeverAllowed if self.allowed => Owner::RightsTakenAway,
-            owner => owner,
+        let owner = match self.ask().await {
+            Ok(owner) => owner,
+            Err(refusal) => refused(refusal, self.could_ask, self.own_pod(refusal).await),
         };
         tracing::info!(?owner, daemonset = %self.name, "the agent stops");
         ending(owner, self.always_leave)
     }
 
-    async fn owner(&self) -> Owner {
+    async fn ask(&self) -> Result<Owner, Refusal> {
         for _ in 0..ATTEMPTS {
             let found = self.client.find::<Deletable>(&DAEMON_SET, &self.name);
             match timeout(DEADLINE, found).await {
                 Ok(Ok(Some(found))) if found.metadata.deletion_timestamp.is_some() => {
-                    return Owner::BeingDeleted;
+                    return Ok(Owner::BeingDeleted);
                 }
-                Ok(Ok(Some(_))) => return Owner::Present,
-                Ok(Ok(None)) => return Owner::Gone,
-                Ok(Err(KubeError::Unauthorized(_) | KubeError::Forbidden(_))) => return Owner::NeverAllowed,
+                Ok(Ok(Some(_))) => return Ok(Owner::Present),
+                Ok(Ok(None)) => return Ok(Owner::Gone),
+                Ok(Err(KubeError::Unauthorized(_))) => return Err(Refusal::Unauthorized),
+                Ok(Err(KubeError::Forbidden(_))) => return Err(Refusal::Forbidden),
                 Ok(Err(error)) => tracing::warn!(%error, "whether the agent's DaemonSet is there is unknown"),
                 Err(_) => tracing::warn!(
                     "the API server does not say in time whether the agent's DaemonSet is there"
                 ),
             }
         }
-        Owner::Unknown
+        Ok(Owner::Unknown)
+    }
+
+    /// What the watch of this node's pods says, which outlives the token that it began with. That the pod is gone is heard there at
+    /// about the time when the kubelet hears of it and ends the agent, so it is waited for.
+    async fn own_pod(&self, refusal: Refusal) -> OwnPod {
+        let Some(name) = &self.own_pod else {
+            return OwnPod::Unknown;
+        };
+        let gone = self.annotator.gone(name);
+        let patience = match refusal {
+            Refusal::Unauthorized => HEARD,
+            Refusal::Forbidden => Duration::ZERO,
+        };
+        match timeout(patience, gone).await {
+            Ok(()) => OwnPod::Gone,
+            Err(_) => OwnPod::There,
+        }
     }
 }
 
@@ -152,12 +175,14 @@ async fn kubernetes(config: &Config) -> anyhow::Result<Membership> {
     let mut daemonset = DaemonSet {
         client: client.clone(),
         name: ObjectName::new(cluster.pod_namespace.as_str(), cluster.daemonset.as_str()),
-        allowed: true,
+        could_ask: true,
+        own_pod: cluster.own_pod(),
+        annotator: annotator.clone(),
         always_leave: cluster.always_leave,
     };
-    daemonset.allowed = matches!(
-        daemonset.owner().await,
-        Owner::Present | Owner::BeingDeleted | Owner::Gone
+    daemonset.could_ask = matches!(
+        daemonset.ask().await,
+        Ok(Owner::Present | Owner::BeingDeleted | Owner::Gone)
     );
     Ok(Membership {
         source: Source::api_server(&client, node, cluster.rules(), annotator.clone()),
@@ -180,3 +205,8 @@ static DAEMON_SET: Resource = Resource::namespaced("apps", "v1", "daemonsets", "
 const ATTEMPTS: usize = 3;
 /// All attempts together are to end before the runtime's patience does.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Longer than an event is under way.
+const HEARD: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ struct State {
     requests: Vec<String>,
     away: bool,
     hang: bool,
+    unauthorized: bool,
     /// Watches that were begun before this was counted up end.
     cut: u64,
     /// What creating a resource is answered with, by its path: reviews.
@@ -155,6 +156,11 @@ impl FakeApi {
         self.wake();
     }
 
+    /// Knows nobody by his token any more; watches that began before go on.
+    pub fn unauthorized(&self, unauthorized: bool) {
+        self.state.lock().unauthorized = unauthorized;
+    }
+
     /// Takes requests and never answers.
     pub fn hang(&self, hang: bool) {
         self.state.lock().hang = hang;
@@ -219,6 +225,9 @@ impl FakeApi {
         let mut state = self.state.lock();
         if !state.served.contains(&target.resource) {
             return None;
+        }
+        if state.unauthorized {
+            return Some(failure(401, "Unauthorized", "Unauthorized"));
         }
         if state.forbidden.contains(&target.resource) {
             return Some(failure(403, "Forbidden", "no role lets you"));

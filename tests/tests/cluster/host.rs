@@ -1,12 +1,14 @@
 //! The plugin on the hosts: installed, put right, waited for, taken away.
 
-use std::fs;
+use std::cell::Cell;
+use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::mesh::{AMBIENT, Mesh, SYSTEM};
+use crate::mesh::{AMBIENT, Mesh, SYSTEM, is_ready};
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -17,6 +19,10 @@ pub(crate) const TESTS: &[Test] = &[
         name: "while_no_agent_is_there_pods_wait_and_once_it_is_back_they_start_in_the_mesh",
         run: pods_wait_for_the_agent,
     },
+    Test {
+        name: "an_agent_whose_pod_is_removed_by_force_leaves_its_plugin_where_it_is",
+        run: removed_by_force,
+    },
 ];
 
 /// What leaves nothing for others to test.
@@ -25,6 +31,8 @@ pub(crate) const LAST: &[Test] = &[Test {
     run: leaves_nothing,
 }];
 
+/// Somewhat longer than the API server keeps what it found out of a token (10 s).
+const KNOWN_TOKENS: Duration = Duration::from_secs(13);
 const NETWORK: &str = "/etc/cni/net.d/10-lab.conflist";
 pub(crate) const PROGRAM: &str = "/opt/cni/bin/istio-cni";
 
@@ -125,6 +133,54 @@ fn pods_wait_for_the_agent(mesh: &mut Mesh) -> Result<()> {
     mesh.wait_redirection(&web, Some("enabled"))?;
     ensure!(mesh.rules(&web)?.contains("redirect to :15001"), "it is captured");
     mesh.forget("waiting")
+}
+
+fn removed_by_force(mesh: &mut Mesh) -> Result<()> {
+    mesh.wait_agents()?;
+    // For so long the API server takes a token for good whose pod is gone already, and answers the agent.
+    thread::sleep(KNOWN_TOKENS);
+    let pods = mesh.pods(SYSTEM, "k8s-app=istio-cni-node", 2)?;
+    for pod in &pods {
+        let delete = [
+            "-n",
+            SYSTEM,
+            "delete",
+            "pod",
+            &pod.name,
+            "--force",
+            "--grace-period=0",
+        ];
+        mesh.kubectl.run(&delete)?;
+    }
+    // Until others are there the old ones have ended, and were asked what becomes of the plugin.
+    let ended = || {
+        let list = mesh
+            .kubectl
+            .get(&["pods", "-n", SYSTEM, "-l", "k8s-app=istio-cni-node"])?;
+        let items = list["items"].as_array().context("pods")?;
+        let is_new = |item: &&Value| {
+            pods.iter()
+                .all(|old| item["metadata"]["name"] != old.name.as_str())
+        };
+        Ok(items.iter().filter(is_new).filter(|item| is_ready(item)).count() == pods.len())
+    };
+    let left_out = Cell::new(None);
+    mesh.eventually("other agents are there", || {
+        for pod in &pods {
+            let node = pod.node;
+            let there = is_installed(mesh, node)?;
+            if !there {
+                left_out.set(Some(node));
+            }
+        }
+        ended()
+    })?;
+    ensure!(
+        left_out.get().is_none(),
+        "the plugin was gone from node {:?}",
+        left_out.get()
+    );
+    Ok(())
 }
 
 /// Whether rules have a table of the mesh; kube-proxy's have its Services' names.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use mesh_kube::Access;
+use mesh_types::NamespacedName;
 
 use crate::controller::operations::DrainTimes;
 use crate::roster::rules::Rules;
@@ -21,6 +22,10 @@ pub struct ClusterConfig {
         default_value = "istio-system"
     )]
     pub pod_namespace: String,
+
+    /// The pod that this agent runs in; where it is not said, a token that is not good any more takes nothing off the host
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
 
     /// How the API server is reached [default: as a pod of the cluster, else KUBECONFIG]
     #[arg(long, value_name = "FILE")]
@@ -103,6 +108,13 @@ impl ClusterConfig {
             own_namespace: self.pod_namespace.clone(),
             own_daemonset: self.daemonset.clone(),
         }
+    }
+
+    /// The pod that this agent runs in, where that is said.
+    #[must_use]
+    pub fn own_pod(&self) -> Option<NamespacedName> {
+        let name = self.pod_name.as_deref().filter(|name| !name.is_empty())?;
+        Some(NamespacedName::new(self.pod_namespace.as_str(), name))
     }
 
     /// How long to wait until everybody knows of a pod that leaves; nothing where nobody is asked.

@@ -13,12 +13,46 @@ pub enum Owner {
     BeingDeleted,
     /// It is not there.
     Gone,
-    /// The agent may not ask (401, 403), and could when it started: its rights were taken away with the rest.
+    /// The agent may not ask, and could when it started: its rights were taken away with the rest.
     RightsTakenAway,
+    /// The agent's own Pod is gone while it still runs (`kubectl delete --force`, a node that came back), and its token with it:
+    /// another one takes its place.
+    PodRemoved,
     /// The agent may not ask, and never could.
     NeverAllowed,
     /// Nobody answered.
     Unknown,
+}
+
+/// How the API server refuses to say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// 401: the token is not good, since its Pod or its account is gone.
+    Unauthorized,
+    /// 403: the account has no right to it.
+    Forbidden,
+}
+
+/// What is known of the Pod that this agent runs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnPod {
+    /// It is there, though it may be ending.
+    There,
+    /// It was there, and is gone.
+    Gone,
+    /// The agent was not told which one it is.
+    Unknown,
+}
+
+/// What a refusal comes to; `could_ask` is whether the agent was answered when it started.
+#[must_use]
+pub fn refused(refusal: Refusal, could_ask: bool, own_pod: OwnPod) -> Owner {
+    match (refusal, own_pod) {
+        _ if !could_ask => Owner::NeverAllowed,
+        (Refusal::Forbidden, _) | (Refusal::Unauthorized, OwnPod::There) => Owner::RightsTakenAway,
+        (Refusal::Unauthorized, OwnPod::Gone) => Owner::PodRemoved,
+        (Refusal::Unauthorized, OwnPod::Unknown) => Owner::Unknown,
+    }
 }
 
 /// What becomes of the plugin, the rules and the state file.
@@ -36,7 +70,7 @@ pub fn ending(owner: Owner, always_leave: bool) -> Ending {
     match owner {
         _ if always_leave => Ending::Leave,
         Owner::BeingDeleted | Owner::Gone | Owner::RightsTakenAway => Ending::Leave,
-        Owner::Present | Owner::NeverAllowed | Owner::Unknown => Ending::Stay,
+        Owner::Present | Owner::PodRemoved | Owner::NeverAllowed | Owner::Unknown => Ending::Stay,
     }
 }
 
@@ -51,11 +85,32 @@ mod tests {
             (Owner::BeingDeleted, Ending::Leave),
             (Owner::Gone, Ending::Leave),
             (Owner::RightsTakenAway, Ending::Leave),
+            (Owner::PodRemoved, Ending::Stay),
             (Owner::NeverAllowed, Ending::Stay),
             (Owner::Unknown, Ending::Stay),
         ] {
             assert_eq!(ending(owner, false), expected, "{owner:?}");
             assert_eq!(ending(owner, true), Ending::Leave, "{owner:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_refused_with_its_pod_says_nothing_of_the_daemonset() {
+        use OwnPod::{Gone, There, Unknown};
+        use Refusal::{Forbidden, Unauthorized};
+        for (refusal, own_pod, expected) in [
+            (Unauthorized, Gone, Owner::PodRemoved),
+            (Unauthorized, There, Owner::RightsTakenAway),
+            (Unauthorized, Unknown, Owner::Unknown),
+            (Forbidden, Gone, Owner::RightsTakenAway),
+            (Forbidden, There, Owner::RightsTakenAway),
+        ] {
+            assert_eq!(
+                refused(refusal, true, own_pod),
+                expected,
+                "{refusal:?} {own_pod:?}"
+            );
+            assert_eq!(refused(refusal, false, own_pod), Owner::NeverAllowed);
         }
     }
 }
