@@ -138,6 +138,8 @@ pub enum ConditionType {
     VisibilityApplied,
     /// Service, ServiceEntry, WorkloadEntry, Gateway, Pod, Namespace: whether its labels and annotations say what the mesh knows.
     SettingsUnderstood,
+    /// Gateway: whether what it becomes is as it asks for; said where it is not.
+    ObjectsMade,
     /// Service, ServiceEntry: whether there is a way to all of its endpoints.
     EndpointsReachable,
     /// ServiceEntry: whether its hosts are its own.
@@ -270,6 +272,10 @@ pub enum StatusReason {
     UnknownValue,
     /// It bears the labels of a gateway's proxies, and does not run as they do.
     ForeignAccount,
+    /// The API server does not take what it becomes.
+    Refused,
+    /// Something else has the name of what it becomes.
+    NameTaken,
     /// Fields of it are not known, and without effect.
     UnknownFields,
     /// It is not understood; what it said before counts.
@@ -289,6 +295,7 @@ impl ConditionType {
             Self::WaypointMissing => "istio.io/WaypointMissing",
             Self::VisibilityApplied => "istio.io/VisibilityApplied",
             Self::SettingsUnderstood => "lateen.dev/SettingsUnderstood",
+            Self::ObjectsMade => "lateen.dev/ObjectsMade",
             Self::EndpointsReachable => "lateen.dev/EndpointsReachable",
             Self::HostsAccepted => "lateen.dev/HostsAccepted",
             Self::Accepted => "Accepted",
@@ -361,6 +368,8 @@ impl StatusReason {
             Self::OtherNetwork => "OtherNetwork",
             Self::UnknownValue => "UnknownValue",
             Self::ForeignAccount => "ForeignAccount",
+            Self::Refused => "Refused",
+            Self::NameTaken => "NameTaken",
             Self::UnknownFields => "UnknownFields",
             Self::LastGood => "LastGood",
             Self::Strictest => "Strictest",

@@ -3,11 +3,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_kube::lease::driver::{Settings, follow, hold};
 use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::control::Question;
@@ -142,6 +144,14 @@ pub async fn ends(ours: &mut watch::Receiver<bool>) {
     if ours.wait_for(|ours| !*ours).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// The time for statuses, in whole seconds (RFC 3339).
+#[must_use]
+pub fn now() -> String {
+    let now = OffsetDateTime::from(SystemTime::now()).replace_nanosecond(0);
+    let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
+    now.unwrap_or_default()
 }
 
 /// What the control loop answers.

@@ -25,9 +25,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::cluster::duties;
 use crate::control::Question;
 use children::{Child, ChildKey, Children, Owner, Step};
+use telling::Trouble;
 
 pub mod children;
 pub mod fields;
+pub mod telling;
 
 /// Keeps what Gateways become as it is to be, for as long as the duty is ours. Runs for good.
 ///
@@ -47,6 +49,7 @@ pub async fn keep(
             settings: &settings,
             children: Children::default(),
             applied: HashMap::new(),
+            said: HashMap::new(),
             told: HashSet::new(),
             foreign_classes: HashSet::new(),
         };
@@ -63,6 +66,8 @@ struct Controller<'a> {
     children: Children,
     /// What was applied, and the version that this gave.
     applied: HashMap<ChildKey, Applied>,
+    /// What each Gateway's status says of its objects, once that is known.
+    said: HashMap<Owner, Vec<Trouble>>,
     /// What was told already.
     told: HashSet<String>,
     /// Classes that are there, and not for us to see.
@@ -74,6 +79,14 @@ struct Applied {
     object: Value,
     /// The object's version then: another one means that somebody changed something.
     version: String,
+}
+
+/// What became of an object.
+enum Made {
+    /// It is as it is to be, as far as it is ours.
+    Well,
+    /// Something else has its name.
+    NameTaken(String),
 }
 
 /// When to look again, though nothing changed.
@@ -145,6 +158,9 @@ impl Controller<'_> {
             }
         }
         self.applied.retain(|key, _| wanted.contains(key));
+        let owners = waypoints.plans.iter();
+        let owners: HashSet<Owner> = owners.filter_map(|plan| Owner::of(&plan.gateway)).collect();
+        self.said.retain(|owner, _| owners.contains(owner));
         again
     }
 
@@ -202,18 +218,26 @@ impl Controller<'_> {
     async fn make(&mut self, plan: &WaypointPlan, owner: &Owner, objects: Vec<Rendered>) -> Again {
         let mut again = None;
         let mut kept = Vec::with_capacity(objects.len());
+        let mut troubles = Vec::new();
         for rendered in objects {
             let key = key(plan, &rendered);
             kept.push(key.clone());
             let look_again = match self.make_one(owner, &key, rendered).await {
-                Ok(look_again) => look_again,
+                Ok(Made::Well) => None,
+                Ok(Made::NameTaken(message)) => {
+                    self.tell(message.clone());
+                    troubles.push(Trouble::name_taken(message));
+                    Some(LOOK_AGAIN)
+                }
                 Err(e) => {
                     self.tell(format!("{key} of Gateway {}: {e}", plan.name()));
+                    troubles.extend(Trouble::refused(&key, &e));
                     Some(RETRY)
                 }
             };
             again = sooner(again, look_again);
         }
+        again = sooner(again, self.say(owner, troubles).await);
         let superfluous = self.children.of(owner).filter(|(key, _)| !kept.contains(key));
         let superfluous = superfluous.filter(|(_, child)| child.is_owned_by(owner));
         let superfluous: Vec<_> = superfluous
@@ -234,12 +258,38 @@ impl Controller<'_> {
         again
     }
 
+    /// Says in the Gateway's status what is wrong with its objects, and what is not any more.
+    async fn say(&mut self, owner: &Owner, troubles: Vec<Trouble>) -> Again {
+        if self.said.get(owner) == Some(&troubles) {
+            return None;
+        }
+        let now = duties::now();
+        let manager = duties::gateway_manager(&self.settings.revision);
+        let decide = |gateway: &Value| {
+            owner
+                .is(gateway)
+                .then(|| telling::status(gateway, &troubles, &now))
+        };
+        let name = owner.object();
+        let said = self.client.apply_status(&GATEWAYS, &name, &manager, decide).await;
+        match said {
+            Ok(_) => {
+                self.said.insert(owner.clone(), troubles);
+                None
+            }
+            Err(e) => {
+                self.tell(format!("Gateway {owner}: its status cannot be written: {e}"));
+                Some(RETRY)
+            }
+        }
+    }
+
     async fn make_one(
         &mut self,
         owner: &Owner,
         key: &ChildKey,
         rendered: Rendered,
-    ) -> Result<Again, KubeError> {
+    ) -> Result<Made, KubeError> {
         let resource = resource(key.part);
         let name = ObjectName::new(key.namespace.as_str(), key.name.as_str());
         // Without the label, or made a moment ago.
@@ -255,28 +305,27 @@ impl Controller<'_> {
             .filter(|applied| applied.object == rendered.object);
         let version = applied.map(|applied| applied.version.as_str());
         match children::step(child, owner, version) {
-            Step::Nothing => return Ok(None),
+            Step::Nothing => return Ok(Made::Well),
             // An account that its author names may be there already.
-            Step::Foreign if key.part == Part::ServiceAccount => return Ok(None),
+            Step::Foreign if key.part == Part::ServiceAccount => return Ok(Made::Well),
             Step::Foreign => {
-                self.tell(format!(
+                return Ok(Made::NameTaken(format!(
                     "{key} is not what Gateway {owner} became: it is left as it is; another name: annotation \
                      gateway.istio.io/name-override"
-                ));
-                return Ok(Some(LOOK_AGAIN));
+                )));
             }
             Step::Apply => {}
         }
         let Some(object) = self.apply_what_is_ours(key, &name, &rendered.object).await? else {
             self.note(key, rendered, seen);
-            return Ok(None);
+            return Ok(Made::Well);
         };
         if let Ok(child) = serde_json::from_value::<Child>(object) {
             let version = child.version();
             self.children.put(key.clone(), child);
             self.note(key, rendered, version);
         }
-        Ok(None)
+        Ok(Made::Well)
     }
 
     /// Applies an object but for fields that somebody else took; nothing where they cannot be told from the rest.
@@ -377,6 +426,7 @@ static AUTOSCALERS: Resource = Resource::namespaced(
 );
 static BUDGETS: Resource =
     Resource::namespaced("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget");
+static GATEWAYS: Resource = Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
 static GATEWAY_CLASSES: Resource = Resource::cluster_wide(
     "gateway.networking.k8s.io",
     "v1",

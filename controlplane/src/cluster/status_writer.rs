@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use controlplane_index::ObjectStatus;
 use controlplane_k8s_api::gateway::LabelSelector;
@@ -12,8 +12,6 @@ use controlplane_k8s_api::{Group, Kind, ObjectKey};
 use controlplane_kube::resources::WATCHED;
 use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection, SharedStatus, Written};
 use mesh_types::Strng;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
@@ -215,11 +213,7 @@ impl Writer<'_> {
             return Ok(Written::Gone);
         };
         let name = ObjectName::new(key.namespace.as_str(), key.name.as_str());
-        let now = OffsetDateTime::from(SystemTime::now()).replace_nanosecond(0);
-        let now = now
-            .ok()
-            .and_then(|now| now.format(&Rfc3339).ok())
-            .unwrap_or_default();
+        let now = duties::now();
         let at = At { now: &now, count };
         let decide = |object: &serde_json::Value| decide(object, said, self.whose, at);
         if own::is_applied(key.kind) {

@@ -5,8 +5,9 @@ use std::fmt;
 
 use controlplane_index::waypoint::deployment::plan::Part;
 use controlplane_k8s_api::gateway::Gateway;
-use mesh_kube::{Event, News};
+use mesh_kube::{Event, News, ObjectName};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What tells that somebody makes an object of a Gateway, and who.
 pub const MANAGED: &str = "gateway.istio.io/managed";
@@ -50,7 +51,7 @@ struct OwnerReference {
 }
 
 /// A Gateway of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     namespace: String,
     name: String,
@@ -102,6 +103,20 @@ impl Owner {
             name: metadata.name.to_string(),
             uid: uid.to_string(),
         })
+    }
+}
+
+impl Owner {
+    /// Namespace and name.
+    #[must_use]
+    pub fn object(&self) -> ObjectName {
+        ObjectName::new(self.namespace.as_str(), self.name.as_str())
+    }
+
+    /// Whether this is the very Gateway, and not another one of its name.
+    #[must_use]
+    pub fn is(&self, gateway: &Value) -> bool {
+        gateway["metadata"]["uid"] == self.uid.as_str()
     }
 }
 

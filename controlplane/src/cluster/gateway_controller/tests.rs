@@ -183,6 +183,47 @@ async fn what_is_somebody_elses_is_left_alone() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_refuses_is_told_in_the_gateways_status_until_it_is_taken() {
+    let gateway =
+        json!({"metadata": {"name": "waypoint", "namespace": "shop", "uid": "u-1", "generation": 2}});
+    let prepare = |api: &FakeApi| {
+        api.put(&GATEWAYS, gateway);
+        api.refuse(resource(Part::Deployment), "shop", Some(422));
+    };
+    let fixture = Fixture::start(prepare, GATEWAY);
+    a_while().await;
+    let status = || {
+        let gateway = fixture
+            .api
+            .object(&GATEWAYS, &ObjectName::new("shop", "waypoint"));
+        gateway.expect("it is there")["status"].clone()
+    };
+    let condition = &status()["conditions"][0];
+    assert_eq!(condition["type"], "lateen.dev/ObjectsMade");
+    assert_eq!(condition["reason"], "Refused");
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("waypoint") && message.contains("not taken here"),
+        "{message}"
+    );
+    assert!(fixture.object(Part::Service).is_some(), "the rest is made");
+    let before = fixture.applied();
+    sleep(Duration::from_secs(30)).await;
+    let tries = fixture.api.requests();
+    let tries = tries.iter().filter(|request| request.contains("/gateways/"));
+    assert_eq!(
+        tries.filter(|request| request.starts_with("PATCH")).count(),
+        1,
+        "it is said once"
+    );
+    assert!(fixture.applied() > before, "and tried again");
+    fixture.api.refuse(resource(Part::Deployment), "shop", None);
+    sleep(Duration::from_secs(30)).await;
+    assert!(fixture.object(Part::Deployment).is_some());
+    assert_eq!(status()["conditions"], Value::Null);
+}
+
 /// Another controller that takes a field as often as it changes: it keeps it, and nobody answers back.
 #[tokio::test(start_paused = true)]
 async fn a_field_that_somebody_else_took_is_theirs_and_the_rest_is_ours() {
