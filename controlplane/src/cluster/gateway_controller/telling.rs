@@ -20,9 +20,10 @@ impl Trouble {
     /// The API server said this; nothing where that is not about the object, but about the way to it.
     #[must_use]
     pub fn refused(object: &impl std::fmt::Display, error: &KubeError) -> Option<Self> {
+        // An object that has a value of a wrong type is answered with 500 where it is applied (`Busy`), not with 422.
         let is_about_it = matches!(
             error,
-            KubeError::Refused(_) | KubeError::Forbidden(_) | KubeError::NotFound(_)
+            KubeError::Refused(_) | KubeError::Busy(_) | KubeError::Forbidden(_) | KubeError::NotFound(_)
         );
         is_about_it.then(|| Self {
             reason: StatusReason::Refused,

@@ -34,6 +34,15 @@ fn what_is_wrong_is_one_condition_beside_what_others_say_and_goes_with_its_cause
 }
 
 #[test]
+fn a_value_of_a_wrong_type_is_told_though_the_api_server_takes_the_fault_upon_itself() {
+    let error = KubeError::Busy(".spec.replicas: expected numeric, got string".to_owned());
+    let trouble = Trouble::refused(&"Deployment shop/waypoint", &error).expect("it is about the object");
+    let told = status(&json!({}), &[trouble], NOW);
+    let message = told.own["conditions"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(".spec.replicas"), "{message}");
+}
+
+#[test]
 fn an_api_server_that_is_away_is_no_trouble_of_a_gateways() {
     let away = KubeError::Unreachable("refused".to_owned());
     assert_eq!(Trouble::refused(&"Deployment shop/waypoint", &away), None);
