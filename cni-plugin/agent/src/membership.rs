@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::announce::settling::{Ask, Settling};
 use crate::announce::{Annotator, Announcer, Registration};
 use crate::config::{Config, MembershipSetting};
-use crate::install::ending::{Ending, OwnPod, Owner, Refusal, ending, refused};
+use crate::install::ending::{Ending, OwnPod, Owner, ending, unauthorized};
 use crate::source::Source;
 
 /// Who says what belongs here, and who is told.
@@ -46,6 +46,14 @@ pub struct DaemonSet {
     /// Who sees the pods of this node.
     annotator: Annotator,
     always_leave: bool,
+}
+
+/// How the API server refuses to say whether it is there.
+enum Refusal {
+    /// 401: the token is not good, since its Pod or its account is gone.
+    Unauthorized,
+    /// 403: the account has no right to it.
+    Forbidden,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +86,9 @@ impl DaemonSet {
     pub async fn ending(&self) -> Ending {
         let owner = match self.ask().await {
             Ok(owner) => owner,
-            Err(refusal) => refused(refusal, self.could_ask, self.own_pod(refusal).await),
+            Err(_) if !self.could_ask => Owner::NeverAllowed,
+            Err(Refusal::Forbidden) => Owner::RightsTakenAway,
+            Err(Refusal::Unauthorized) => unauthorized(self.own_pod().await),
         };
         tracing::info!(?owner, daemonset = %self.name, "the agent stops");
         ending(owner, self.always_leave)
@@ -106,16 +116,11 @@ impl DaemonSet {
 
     /// What the watch of this node's pods says, which outlives the token that it began with. That the pod is gone is heard there at
     /// about the time when the kubelet hears of it and ends the agent, so it is waited for.
-    async fn own_pod(&self, refusal: Refusal) -> OwnPod {
+    async fn own_pod(&self) -> OwnPod {
         let Some(name) = &self.own_pod else {
             return OwnPod::Unknown;
         };
-        let gone = self.annotator.gone(name);
-        let patience = match refusal {
-            Refusal::Unauthorized => HEARD,
-            Refusal::Forbidden => Duration::ZERO,
-        };
-        match timeout(patience, gone).await {
+        match timeout(HEARD, self.annotator.gone(name)).await {
             Ok(()) => OwnPod::Gone,
             Err(_) => OwnPod::There,
         }

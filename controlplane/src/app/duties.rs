@@ -53,8 +53,10 @@ impl Duties<'_> {
         let over_tls = over_tls(self.args, keys)?;
         let (revision, namespace) = (self.args.revision.clone(), self.args.root_namespace.clone());
         let (is_defaults, following) = duties::default_does(Duty::Statuses, &revision, &namespace, client());
-        self.tasks
-            .critical("who tells of what names no revision", following);
+        if let Some(following) = following {
+            self.tasks
+                .critical("who tells of what names no revision", following);
+        }
         let whose = status_writer::Whose {
             revision,
             root_namespace: namespace,

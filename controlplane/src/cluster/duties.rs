@@ -70,7 +70,7 @@ pub fn is_of_revision<'a>(label: impl FnOnce(&'static str) -> Option<&'a str>, r
 }
 
 /// Whether the revision `default` does a duty, for another one that would do it for what names no revision: while somebody holds
-/// its Lease, or did not long ago. Of the revision `default` itself it never is another's.
+/// its Lease, or did not long ago. Of the revision `default` itself it never is another's, and nobody needs to look.
 pub fn default_does(
     duty: Duty,
     revision: &str,
@@ -78,19 +78,14 @@ pub fn default_does(
     client: KubeClient,
 ) -> (
     watch::Receiver<bool>,
-    impl Future<Output = Result<(), Infallible>> + use<>,
+    Option<impl Future<Output = Result<(), Infallible>> + use<>>,
 ) {
+    if revision == DEFAULT {
+        return (watch::channel(false).1, None);
+    }
     let lease = ObjectName::new(namespace, duty.lease(DEFAULT).as_str());
-    let is_ours = revision == DEFAULT;
-    let (followed, following) = follow(client, lease, LEASE);
-    let own = watch::channel(false).1;
-    let task = async move {
-        match is_ours {
-            true => std::future::pending().await,
-            false => match following.await {},
-        }
-    };
-    (if is_ours { own } else { followed }, task)
+    let (does, following) = follow(client, lease, LEASE);
+    (does, Some(async move { match following.await {} }))
 }
 
 /// A name that revisions do not share. The default one's is the plain one, as there was no other at first.

@@ -405,7 +405,7 @@ impl Mesh {
 }
 
 /// What replicas of the control plane share by Leases.
-const DUTIES: &[&str] = &[
+pub(crate) const DUTIES: &[&str] = &[
     "lateen-root-cert",
     "lateen-status",
     "lateen-gateways",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::Test;
 use crate::command_line::asked;
 use crate::mesh::{AMBIENT, LIMIT, Mesh, SYSTEM, is_ready};
+use crate::outages::DUTIES;
 use crate::scope::knows;
 use crate::waypoint::{GATEWAY_NAME, holds};
 
@@ -209,12 +210,6 @@ fn has_conditions(object: &Value) -> bool {
 const NAMESPACE: &str = "aviary";
 const RELEASE: &str = "istiod-canary";
 const BIRDS: &str = "gateway.networking.k8s.io/gateway-name=bird";
-const DUTIES: &[&str] = &[
-    "lateen-root-cert",
-    "lateen-status",
-    "lateen-gateways",
-    "lateen-addresses",
-];
 /// Of nobody's revision, and of the other.
 const OBJECTS: &str = "
 apiVersion: gateway.networking.k8s.io/v1

@@ -24,15 +24,6 @@ pub enum Owner {
     Unknown,
 }
 
-/// How the API server refuses to say it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// 401: the token is not good, since its Pod or its account is gone.
-    Unauthorized,
-    /// 403: the account has no right to it.
-    Forbidden,
-}
-
 /// What is known of the Pod that this agent runs in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OwnPod {
@@ -44,14 +35,13 @@ pub enum OwnPod {
     Unknown,
 }
 
-/// What a refusal comes to; `could_ask` is whether the agent was answered when it started.
+/// What it comes to that the token is not good any more (401), where it was when the agent started: its Pod is gone, or its account.
 #[must_use]
-pub fn refused(refusal: Refusal, could_ask: bool, own_pod: OwnPod) -> Owner {
-    match (refusal, own_pod) {
-        _ if !could_ask => Owner::NeverAllowed,
-        (Refusal::Forbidden, _) | (Refusal::Unauthorized, OwnPod::There) => Owner::RightsTakenAway,
-        (Refusal::Unauthorized, OwnPod::Gone) => Owner::PodRemoved,
-        (Refusal::Unauthorized, OwnPod::Unknown) => Owner::Unknown,
+pub fn unauthorized(own_pod: OwnPod) -> Owner {
+    match own_pod {
+        OwnPod::There => Owner::RightsTakenAway,
+        OwnPod::Gone => Owner::PodRemoved,
+        OwnPod::Unknown => Owner::Unknown,
     }
 }
 
@@ -96,21 +86,12 @@ mod tests {
 
     #[test]
     fn a_token_that_is_refused_with_its_pod_says_nothing_of_the_daemonset() {
-        use OwnPod::{Gone, There, Unknown};
-        use Refusal::{Forbidden, Unauthorized};
-        for (refusal, own_pod, expected) in [
-            (Unauthorized, Gone, Owner::PodRemoved),
-            (Unauthorized, There, Owner::RightsTakenAway),
-            (Unauthorized, Unknown, Owner::Unknown),
-            (Forbidden, Gone, Owner::RightsTakenAway),
-            (Forbidden, There, Owner::RightsTakenAway),
+        for (own_pod, expected) in [
+            (OwnPod::Gone, Owner::PodRemoved),
+            (OwnPod::There, Owner::RightsTakenAway),
+            (OwnPod::Unknown, Owner::Unknown),
         ] {
-            assert_eq!(
-                refused(refusal, true, own_pod),
-                expected,
-                "{refusal:?} {own_pod:?}"
-            );
-            assert_eq!(refused(refusal, false, own_pod), Owner::NeverAllowed);
+            assert_eq!(unauthorized(own_pod), expected);
         }
     }
 }

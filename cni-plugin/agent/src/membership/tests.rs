@@ -56,3 +56,15 @@ async fn an_agent_whose_account_went_with_the_rest_takes_all_of_it_away() {
     api.forbid(&DAEMON_SET, true);
     assert_eq!(agent.ending().await, Ending::Leave);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_never_was_allowed_to_ask_takes_nothing_away() {
+    let api = FakeApi::new();
+    let mut agent = agent(&api);
+    agent.could_ask = false;
+    api.unauthorized(true);
+    assert_eq!(agent.ending().await, Ending::Stay);
+    api.unauthorized(false);
+    api.forbid(&DAEMON_SET, true);
+    assert_eq!(agent.ending().await, Ending::Stay);
+}
