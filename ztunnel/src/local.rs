@@ -111,6 +111,25 @@ impl LocalPod {
         agreed.then(|| workload.identity.clone())
     }
 
+    /// Whether the configuration has the pod and agrees with the node agent; `addresses` are the pod's own.
+    #[must_use]
+    pub fn is_known(&self, view: &View, addresses: &[IpAddr]) -> bool {
+        let mut by_address = addresses.iter().map(|address| self.workload(view, *address));
+        self.known_identity(view).is_some() || by_address.any(|found| found.is_ok())
+    }
+
+    /// Waits until it [is known](Self::is_known). Nothing when the configuration ends before.
+    pub async fn known(&self, state: &StateReader, addresses: &[IpAddr]) -> Option<()> {
+        let mut generation = state.generation();
+        loop {
+            generation.mark_unchanged();
+            if state.query(|view| self.is_known(view, addresses)) {
+                return Some(());
+            }
+            generation.changed().await.ok()?;
+        }
+    }
+
     /// [`LocalPod::workload`], waiting for the configuration to arrive: a pod can be faster than the news of it.
     ///
     /// # Errors

@@ -1,16 +1,24 @@
-//! Connections that come before the first configuration is complete, as after a restart while the control plane is away.
+//! Connections that come before the first configuration is complete, as after a restart while the control plane is away, or before
+//! it has their pod, which may be faster than the news of it.
 //!
 //! Nothing may be forwarded then. For a while a connection waits in its listener's queue, since a start takes a moment; after
 //! that it is reset and the reason said: a client that hangs finds out nothing, and does not try elsewhere.
+//!
+//! Plaintext waits outside ([`HeldListener`]). Whether the pod is STRICT is not known yet, and a connection in a queue has had its
+//! handshake: what the client sent right after it would have crossed the wire. A client in the mesh whose proxy does not know the pod
+//! either connects anew once it does, by a tunnel then (`Plan::still_holds`).
 
+use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::time::Duration;
 
 use mesh_dataplane::record::{Reporter, refused_early};
-use mesh_net::TcpChunks;
 use mesh_net::orig_dst::local_addr;
+use mesh_net::{HeldListener, TcpChunks};
 use mesh_types::Peer;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::worker::PodProxy;
 
@@ -56,6 +64,62 @@ impl Door {
             Self::Hbone | Self::Dns => local_addr(stream).map(|local| local.addr()),
         }
     }
+}
+
+/// Waits until the first configuration is complete, or has been waited for long enough. Nothing when there will be none.
+pub(crate) async fn wait<C>(
+    proxy: &PodProxy<C>,
+    listener: &'static str,
+    patience: Option<Duration>,
+) -> Option<()> {
+    let mut synced = proxy.worker.seed.synced.clone();
+    tokio::select! {
+        biased;
+        complete = synced.wait_for(|synced| *synced) => complete.map(drop).ok(),
+        () = over(patience) => {
+            warn(proxy, listener, "no configuration yet; connections are refused");
+            Some(())
+        }
+    }
+}
+
+/// The listener, open, once the configuration has the pod. Nothing when there will be none.
+pub(crate) async fn hold_until_known<C>(
+    proxy: &PodProxy<C>,
+    held: HeldListener,
+    addresses: &[IpAddr],
+) -> Option<io::Result<StdListener>> {
+    let seed = &proxy.worker.seed;
+    let known = async {
+        seed.synced.clone().wait_for(|synced| *synced).await.ok()?;
+        proxy.pod.known(&seed.state, addresses).await
+    };
+    tokio::pin!(known);
+    let told = tokio::select! {
+        biased;
+        told = &mut known => told,
+        () = sleep(seed.settings.sync_patience) => {
+            if let Err(error) = held.refuse() {
+                return Some(Err(error));
+            }
+            let why = "the control plane has not told of the pod yet; connections in the clear are refused";
+            warn(proxy, Door::Plaintext.name(), why);
+            known.await
+        }
+    };
+    told.map(|()| held.into_listener())
+}
+
+async fn over(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => sleep(patience).await,
+        None => pending().await,
+    }
+}
+
+fn warn<C>(proxy: &PodProxy<C>, listener: &'static str, what: &'static str) {
+    let info = proxy.pod.info();
+    tracing::warn!(listener, pod = %info.name, namespace = %info.namespace, "{what}");
 }
 
 /// Resets the connection, and says why.

@@ -1,8 +1,7 @@
 //! One thread of the data plane, and what its connections share.
 
-use std::future::pending;
 use std::io;
-use std::net::{TcpListener as StdListener, UdpSocket as StdSocket};
+use std::net::{IpAddr, TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +12,7 @@ use mesh_dataplane::drain_signal::DrainSignal;
 use mesh_dataplane::enforce::Enforcer;
 use mesh_dataplane::record::Traffic;
 use mesh_hbone::{HboneOptions, Pool, ReceiveBudget};
-use mesh_net::{DialOptions, Keepalive, Netns};
+use mesh_net::{DialOptions, HeldListener, Keepalive, Netns};
 use mesh_runtime::drain::DrainWatcher;
 use mesh_runtime::supervise::Tasks;
 use mesh_state::StateReader;
@@ -22,7 +21,6 @@ use mesh_types::OrigDst;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::sleep;
 
 use crate::connections::Connections;
 use crate::dns::{self, Dns};
@@ -76,8 +74,8 @@ pub struct PodListeners {
     pub outbound: StdListener,
     /// Port 15008.
     pub hbone: StdListener,
-    /// Port 15006.
-    pub plaintext: StdListener,
+    /// Port 15006; opened to clients once the pod is known.
+    pub plaintext: HeldListener,
     /// Port 15053, on each of the pod's loopback addresses; none where DNS is not captured.
     pub dns: Vec<DnsListener>,
 }
@@ -100,6 +98,8 @@ pub struct StartPod {
     pub netns: Option<Netns>,
     /// What it listens on.
     pub listeners: PodListeners,
+    /// The addresses of its namespace.
+    pub addresses: Vec<IpAddr>,
     /// Its open connections.
     pub connections: Connections,
     /// When to stop.
@@ -226,19 +226,30 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
             .clone()
             .spawn("inbound connection", inbound::serve(proxy, stream, peer));
     });
-    proxy.listen(
-        Door::Plaintext,
-        plaintext,
-        start.drain.clone(),
-        |proxy, stream, peer| {
-            proxy
-                .clone()
-                .spawn("plaintext connection", passthrough::serve(proxy, stream, peer));
-        },
-    );
+    serve_plaintext(&proxy, plaintext, start.addresses, start.drain.clone());
     for listener in dns {
         serve_dns(&proxy, listener, &start.drain);
     }
+}
+
+fn serve_plaintext<C: CertSource>(
+    proxy: &Rc<PodProxy<C>>,
+    held: HeldListener,
+    addresses: Vec<IpAddr>,
+    drain: DrainWatcher,
+) {
+    let name = Door::Plaintext.name();
+    proxy.run_listener(name, drain, move |proxy, drain| async move {
+        let opened = unsynced::hold_until_known(&proxy, held, &addresses);
+        let Some(listener) = unless_drained(drain.clone(), opened).await else {
+            return Ok(());
+        };
+        accept_loop(TcpListener::from_std(listener?)?, drain, move |stream, peer| {
+            let serve = passthrough::serve(proxy.clone(), stream, peer);
+            proxy.clone().spawn("plaintext connection", serve);
+        })
+        .await
+    });
 }
 
 fn serve_dns<C: CertSource>(proxy: &Rc<PodProxy<C>>, listener: DnsListener, drain: &DrainWatcher) {
@@ -327,20 +338,26 @@ impl<C: CertSource> PodProxy<C> {
     ) where
         F: Future<Output = io::Result<()>>,
     {
-        let proxy = self.clone();
-        let mut synced = self.worker.seed.synced.clone();
-        self.worker.tasks.spawn_local(name, async move {
-            let mut early = drain.clone();
-            tokio::select! {
-                biased;
-                _ = early.draining() => return,
-                complete = synced.wait_for(|synced| *synced) => if complete.is_err() {
-                    return;
-                },
-                () = over(patience) => tracing::warn!(listener = name, pod = %proxy.pod.info().name,
-                    namespace = %proxy.pod.info().namespace, "no configuration yet; connections are refused"),
+        self.run_listener(name, drain, move |proxy, drain| async move {
+            let waited = unsynced::wait(&proxy, name, patience);
+            match unless_drained(drain.clone(), waited).await {
+                Some(()) => run(proxy, drain).await,
+                None => Ok(()),
             }
-            drop(early);
+        });
+    }
+
+    /// Runs a listener to its end.
+    fn run_listener<F>(
+        self: &Rc<Self>,
+        name: &'static str,
+        drain: DrainWatcher,
+        run: impl FnOnce(Rc<Self>, DrainWatcher) -> F + 'static,
+    ) where
+        F: Future<Output = io::Result<()>>,
+    {
+        let proxy = self.clone();
+        self.worker.tasks.spawn_local(name, async move {
             let pod = proxy.pod.clone();
             if let Err(error) = run(proxy, drain).await {
                 tracing::error!(listener = name, pod = %pod.info().name, namespace = %pod.info().namespace, %error,
@@ -350,10 +367,12 @@ impl<C: CertSource> PodProxy<C> {
     }
 }
 
-async fn over(patience: Option<Duration>) {
-    match patience {
-        Some(patience) => sleep(patience).await,
-        None => pending().await,
+/// What comes first counts; nothing when that is the drain.
+async fn unless_drained<T>(mut drain: DrainWatcher, wait: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = drain.draining() => None,
+        waited = wait => waited,
     }
 }
 

@@ -3,6 +3,7 @@
 mod lab;
 mod waypoint;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use lab::{closed, echo, in_lab, reset};
@@ -11,7 +12,7 @@ use mesh_testkit::apps::App;
 use mesh_testkit::objects::identity;
 use mesh_testkit::{allow, deny, pod, service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Two enrolled pods, `web` at host 1 and `db` at host 2, with an application of `db` on port 9000.
 async fn two_pods(lab: &lab::Lab, app: App) {
@@ -265,7 +266,7 @@ fn without_a_configuration_connections_are_refused_in_time_and_it_is_said() {
         two_pods(&lab, App::Echo).await;
         let to = format!("{}:9000", lab.address(2));
         reset(&mut lab.connect(1, &to).await).await;
-        reset(&mut lab.connect_plaintext(3, 2, &to).await).await;
+        reset(&mut lab.connect_hbone(3, 2).await).await;
         for reporter in ["source", "destination"] {
             let labels = ["reason=\"not_synced\"", &format!("reporter=\"{reporter}\"")];
             assert_eq!(
@@ -278,6 +279,54 @@ fn without_a_configuration_connections_are_refused_in_time_and_it_is_said() {
         // The listeners are the same.
         lab.sync();
         echo(&mut lab.connect(1, &to).await, "now").await;
+    });
+}
+
+#[test]
+fn nobody_is_let_in_in_the_clear_before_the_configuration_has_the_pod() {
+    in_lab(|lab| async move {
+        lab.waits_for_sync(Duration::from_millis(500));
+        let to = format!("{}:9000", lab.address(2));
+        lab.start_app(App::Echo, 2, 9000).await;
+        lab.start_proxy("db", 2);
+        let early = timeout(Duration::from_millis(50), lab.try_plaintext(3, 2, &to)).await;
+        assert!(early.is_err(), "held, and not let in: {early:?}");
+        // Later, refused.
+        let refused = async {
+            loop {
+                if let Ok(Err(error)) = timeout(Duration::from_millis(50), lab.try_plaintext(3, 2, &to)).await
+                {
+                    return error;
+                }
+            }
+        };
+        assert_eq!(refused.await.kind(), ErrorKind::ConnectionRefused);
+
+        lab.apply([pod("db").at(&lab.address(2)).hbone().into()]);
+        let let_in = async {
+            loop {
+                if let Ok(stream) = lab.try_plaintext(3, 2, &to).await {
+                    return stream;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        echo(&mut let_in.await, "and now").await;
+    });
+}
+
+#[test]
+fn who_dials_in_the_clear_before_the_news_of_the_pod_waits_and_is_let_in() {
+    in_lab(|lab| async move {
+        let to = format!("{}:9000", lab.address(2));
+        lab.start_app(App::Echo, 2, 9000).await;
+        lab.start_proxy("db", 2);
+        let news = async {
+            sleep(Duration::from_millis(50)).await;
+            lab.apply([pod("db").at(&lab.address(2)).hbone().into()]);
+        };
+        let (mut stream, ()) = tokio::join!(lab.connect_plaintext(3, 2, &to), news);
+        echo(&mut stream, "it was worth it").await;
     });
 }
 

@@ -12,7 +12,7 @@ use cni_plugin::event::{AddEvent, Event, IpConfig, MAX_EVENT, SandboxEvent};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
-use mesh_net::{Netns, NetnsId};
+use mesh_net::{Netns, NetnsId, netns as network};
 use mesh_runtime::admin::{self, AdminLimits, Request, Response, Routes};
 use mesh_types::NamespacedName;
 use mesh_zds::ZdsServer;
@@ -25,7 +25,6 @@ use crate::controller::Requests;
 use crate::controller::operations::SHOW_ZTUNNEL;
 use crate::enroll::{Answer, Authority, PodKey, Record, SandboxName};
 use crate::metrics::{Metrics, RequestOutcome};
-use crate::search;
 
 /// The socket; its file goes when it is dropped, unless a successor's stands there.
 #[derive(Debug)]
@@ -309,7 +308,7 @@ fn told_or_found(told: &[IpConfig], netns: &Netns) -> io::Result<Vec<IpAddr>> {
     if !told.is_empty() {
         return Ok(told.iter().map(|ip| ip.address.ip.to_canonical()).collect());
     }
-    let mut found = netns.run(search::addresses)??;
+    let mut found = netns.run(network::addresses)??;
     found.retain(|ip| match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),

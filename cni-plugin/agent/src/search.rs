@@ -16,9 +16,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use mesh_net::{Netns, NetnsId};
+use mesh_net::{Netns, NetnsId, netns as network};
 use mesh_types::NamespacedName;
-use nix::ifaddrs::getifaddrs;
 
 use crate::enroll::{PodKey, Record};
 
@@ -144,27 +143,11 @@ fn owned(places: &Places, candidate: &Candidate, ips: &[IpAddr]) -> Option<(Path
     if netns.id() == places.host {
         return None;
     }
-    let addresses = netns.run(addresses).ok()?.ok()?;
+    let addresses = netns.run(network::addresses).ok()?.ok()?;
     addresses
         .iter()
         .any(|address| ips.contains(address))
         .then(|| (candidate.path.clone(), netns))
-}
-
-/// The addresses of the calling thread's network.
-pub(crate) fn addresses() -> io::Result<Vec<IpAddr>> {
-    let mut addresses = Vec::new();
-    for interface in getifaddrs()? {
-        let Some(address) = interface.address else {
-            continue;
-        };
-        if let Some(v4) = address.as_sockaddr_in() {
-            addresses.push(v4.ip().into());
-        } else if let Some(v6) = address.as_sockaddr_in6() {
-            addresses.push(v6.ip().into());
-        }
-    }
-    Ok(addresses)
 }
 
 /// The namespaces that have a name.

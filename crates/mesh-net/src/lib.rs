@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`netns`]: network namespaces, held by descriptor; run a function inside one.
-//! - [`listen`]: listening sockets with marks, shared ports and transparency.
+//! - [`listen`]: listening sockets with marks, shared ports and transparency; some let clients wait at the door.
 //! - [`accept`]: what an accept loop does about an error, so that it neither spins nor dies.
 //! - [`orig_dst`]: where a captured connection wanted to go.
 //! - [`dial`]: connections out of a namespace, from a chosen source address; errors that say whose fault it was.
@@ -36,7 +36,7 @@ mod sysctl;
 
 pub use dial::{DialError, DialOptions, dial};
 pub use keepalive::Keepalive;
-pub use listen::{ListenOptions, listen};
+pub use listen::{HeldListener, ListenOptions, listen, listen_held};
 pub use netns::{Netns, NetnsId};
 pub use orig_dst::orig_dst;
 pub use relay::{ChunkRead, ChunkWrite, RelayCounters, RelayEnd, StreamError, TcpChunks, relay};

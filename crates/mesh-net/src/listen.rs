@@ -1,9 +1,10 @@
 //! Listening sockets as the proxy needs them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::{Keepalive, sysctl};
 
@@ -49,10 +50,83 @@ impl ListenOptions {
 /// # Errors
 /// Fails when the address is in use or not local, or a right is missing. The error names the step and the address.
 pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
-    let step = |name: &'static str| {
-        let addr = options.addr;
-        move |e: io::Error| io::Error::new(e.kind(), format!("listening on {addr}: {name}: {e}"))
-    };
+    let socket = bound(options)?;
+    start_listening(&socket, options)?;
+    Ok(socket.into())
+}
+
+/// The same, but nobody is let in yet: see [`HeldListener`].
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_held(options: &ListenOptions) -> io::Result<HeldListener> {
+    let socket = bound(options)?;
+    let nothing_passes = [SockFilter::new(RETURN, 0, 0, 0)];
+    let attached = socket.attach_filter(&nothing_passes);
+    attached.map_err(step(options.addr, "SO_ATTACH_FILTER"))?;
+    start_listening(&socket, options)?;
+    Ok(HeldListener {
+        socket,
+        options: options.clone(),
+    })
+}
+
+/// A listener at whose door clients wait: the kernel drops what they send, so that no handshake ends and none of them sends a byte of
+/// its application's, and repeats their first packet (after 1 s, 3 s, 7 s: `tcp_syn_retries`) until the door is opened or closed.
+/// To accept late is not the same: then the kernel has let them in, and what they said has crossed the wire.
+#[derive(Debug)]
+pub struct HeldListener {
+    socket: Socket,
+    options: ListenOptions,
+}
+
+impl HeldListener {
+    /// Lets clients in, those too who wait already. May be called again, and after [`HeldListener::refuse`].
+    ///
+    /// # Errors
+    /// Fails when the socket is broken.
+    pub fn open(&self) -> io::Result<()> {
+        match self.socket.detach_filter() {
+            // There is none any more.
+            Err(e) if e.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+            detached => detached.map_err(step(self.options.addr, "SO_DETACH_FILTER"))?,
+        }
+        // What it accepts inherits this, and must not keep a successor from the port.
+        self.share(true)?;
+        // Does nothing to a socket that listens.
+        start_listening(&self.socket, &self.options)
+    }
+
+    /// Waits no longer: clients are refused by the kernel, as where nobody listens. A port that was asked for by its number stays
+    /// taken.
+    ///
+    /// # Errors
+    /// Fails when the socket is broken.
+    pub fn refuse(&self) -> io::Result<()> {
+        // Of a listening socket, this undoes `listen` and leaves it bound.
+        let stopped = self.socket.shutdown(Shutdown::Both);
+        stopped.map_err(step(self.options.addr, "shutdown"))?;
+        // A port that nobody listens on is shared with whoever asks, unless one of them forbids it.
+        self.share(false)
+    }
+
+    /// The open listener.
+    ///
+    /// # Errors
+    /// As [`HeldListener::open`].
+    pub fn into_listener(self) -> io::Result<TcpListener> {
+        self.open()?;
+        Ok(self.socket.into())
+    }
+
+    fn share(&self, yes: bool) -> io::Result<()> {
+        let set = self.socket.set_reuse_address(yes);
+        set.map_err(step(self.options.addr, "SO_REUSEADDR"))
+    }
+}
+
+fn bound(options: &ListenOptions) -> io::Result<Socket> {
+    let step = |name| step(options.addr, name);
     let domain = Domain::for_address(options.addr);
     // As it is: a kernel without IPv6 says so by its number, which callers look for.
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
@@ -75,9 +149,16 @@ pub fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
     }
     socket.set_tcp_nodelay(true).map_err(step("TCP_NODELAY"))?;
     socket.bind(&options.addr.into()).map_err(step("bind"))?;
+    Ok(socket)
+}
+
+fn start_listening(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-    socket.listen(backlog).map_err(step("listen"))?;
-    Ok(socket.into())
+    socket.listen(backlog).map_err(step(options.addr, "listen"))
+}
+
+fn step(addr: SocketAddr, name: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("listening on {addr}: {name}: {e}"))
 }
 
 /// Whether anybody listens on this TCP port, in the calling thread's namespace. Of an IPv4 wildcard address, listeners of
@@ -121,6 +202,8 @@ fn set_transparent(socket: &Socket, domain: Domain, v6_only: bool) -> io::Result
     socket.set_ip_transparent_v4(true)
 }
 
+/// `BPF_RET | BPF_K`: a filter that lets so many bytes of each packet pass.
+const RETURN: u16 = 0x06;
 const MIGRATE: &str = "net/ipv4/tcp_migrate_req";
 /// Linux's own `net.core.somaxconn` since 5.4.
 const DEFAULT_BACKLOG: u32 = 4096;

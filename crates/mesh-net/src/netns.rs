@@ -7,11 +7,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::ifaddrs::getifaddrs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,25 @@ pub struct NetnsId {
     pub dev: u64,
     /// `st_ino` of the namespace's file.
     pub inode: u64,
+}
+
+/// The addresses of the calling thread's network (for another one: inside [`Netns::run`]), those of its loopback too.
+///
+/// # Errors
+/// Fails when the kernel cannot be asked.
+pub fn addresses() -> io::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for interface in getifaddrs()? {
+        let Some(address) = interface.address else {
+            continue;
+        };
+        if let Some(v4) = address.as_sockaddr_in() {
+            addresses.push(v4.ip().into());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            addresses.push(v6.ip().into());
+        }
+    }
+    Ok(addresses)
 }
 
 // === impl Netns ===

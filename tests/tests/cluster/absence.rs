@@ -62,7 +62,7 @@ impl<'a> Town<'a> {
         mesh.wait_tunnel(&neighbour, &settled)?;
         let word = format!("canary-of-the-newcomer-to-{namespace}");
         Ok(Self {
-            captures: Captures::start(mesh, &[&word])?,
+            captures: Captures::start(mesh, &[&word, CALL])?,
             stranger: mesh.pod(&outside, "stranger")?,
             mesh,
             namespace,
@@ -200,11 +200,11 @@ fn is_heard_by_nobody(town: &Town<'_>) -> Result<()> {
             to.name
         );
     }
-    // Nor does anybody reach it: their proxies do not know it either and send to it as it is, and its own refuses that. What they
-    // say themselves does cross the wire then, as to anybody outside of the mesh.
+    // Nor does anybody reach it: their proxies do not know it either and dial it as it is, as they do anybody outside of the mesh, and
+    // its own lets nobody in before it knows what the pod allows. Not even what they would have said crosses the wire.
     for from in [&town.settled, &town.neighbour] {
         ensure!(
-            !mesh.reaches(from, &newcomer, "are you there"),
+            !mesh.reaches(from, &newcomer, CALL),
             "{} reached who is not known",
             from.name
         );
@@ -218,6 +218,8 @@ fn is_heard_by_nobody(town: &Town<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What those in the mesh say to who is not known yet.
+const CALL: &str = "canary-of-those-who-call-the-newcomer";
 /// Where newcomers start.
 const NODE: usize = 0;
 /// A part of the mesh is kept from that node; patches of its DaemonSet.

@@ -73,6 +73,8 @@ impl Control {
         let workers: Result<Vec<_>, std::io::Error> = workers.collect();
         let starter = PodStarter {
             workers: workers.context("data worker threads")?,
+            state: state.clone(),
+            synced: xds.ready(),
             cluster: config.node.cluster_id.clone(),
             network: config.node.network.clone(),
             mark: Some(config.pods.mark),

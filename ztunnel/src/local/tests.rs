@@ -42,6 +42,32 @@ fn an_address_alone_makes_nobody() {
     assert!(matches!(found, Err(NotInMesh::Unknown { .. })));
 }
 
+#[tokio::test]
+async fn a_pod_is_known_by_its_uid_or_by_an_address_of_its_own_and_only_with_its_account() {
+    let (mut writer, state) = mesh(Settings::default());
+    let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1])];
+    let is_known = |account| state.query(|view| local(account).is_known(view, &own));
+    assert!(!is_known("web"));
+    writer.apply(vec![pod("other").at("10.0.0.1").into()]);
+    assert!(!is_known("web"), "an address alone is nobody's");
+
+    let (pod_as_known, reader) = (local("web"), state.clone());
+    let news = async {
+        tokio::task::yield_now().await;
+        writer.apply(vec![pod("web").at("10.0.0.9").into()]);
+    };
+    let (known, ()) = tokio::join!(pod_as_known.known(&reader, &own), news);
+    assert_eq!(known, Some(()));
+    assert!(is_known("web"));
+    assert!(!is_known("admin"));
+    drop(writer);
+    assert_eq!(
+        local("admin").known(&state, &own).await,
+        None,
+        "there will be no news"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_waits_for_news_of_its_pod_and_not_for_ever() {
     let (mut writer, state) = mesh(Settings::default());

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use mesh_net::datagram::{self, BindOptions};
-use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen};
+use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen, listen_held, netns};
 use mesh_runtime::drain::{self, DrainTrigger};
+use mesh_state::StateReader;
 use mesh_types::{Strng, ports};
 use mesh_zds::PodInfo;
+use tokio::sync::watch;
 
 use crate::connections::Connections;
 use crate::local::LocalPod;
@@ -57,6 +59,9 @@ pub enum StartError {
     /// Its namespace cannot be entered.
     #[error("the pod's network namespace cannot be entered: {0}")]
     Netns(#[source] io::Error),
+    /// Its addresses cannot be found out.
+    #[error("the pod's addresses: {0}")]
+    Addresses(#[source] io::Error),
     /// A port cannot be had.
     #[error("port {port} in the pod: {source}")]
     Listen {
@@ -75,6 +80,10 @@ pub enum StartError {
 pub struct PodStarter {
     /// The workers; each gets its own listeners.
     pub workers: Vec<WorkerHandle>,
+    /// The mesh.
+    pub state: StateReader,
+    /// Whether the configuration is complete.
+    pub synced: watch::Receiver<bool>,
     /// The cluster of this node.
     pub cluster: Strng,
     /// The network of this node.
@@ -117,9 +126,10 @@ impl StartPods for PodStarter {
                 tracing::debug!(pod = %info.name, namespace = %info.namespace, %error,
                     "when a listener closes, what waits in its queue will be reset");
             }
-            self.listeners()
+            let addresses = netns::addresses().map_err(StartError::Addresses)?;
+            Ok((self.listeners(&pod, &addresses)?, addresses))
         });
-        let listeners = opened.map_err(StartError::Netns)??;
+        let (listeners, addresses) = opened.map_err(StartError::Netns)??;
         let (trigger, watcher) = drain::channel();
         let connections = Connections::default();
         for (worker, listeners) in self.workers.iter().zip(listeners) {
@@ -127,6 +137,7 @@ impl StartPods for PodStarter {
                 pod: pod.clone(),
                 netns: Some(netns.clone()),
                 listeners,
+                addresses: addresses.clone(),
                 connections: connections.clone(),
                 drain: watcher.clone(),
             };
@@ -160,13 +171,22 @@ impl PodStarter {
     }
 
     /// One set of listeners for each worker. Runs inside the pod's namespace.
-    fn listeners(&self) -> Result<Vec<PodListeners>, StartError> {
+    fn listeners(&self, pod: &LocalPod, addresses: &[IpAddr]) -> Result<Vec<PodListeners>, StartError> {
+        // The rules redirect to the listeners as soon as the agent hears of them: nobody is to wait at the door of a pod that has been
+        // there for long.
+        let known = *self.synced.borrow() && self.state.query(|view| pod.is_known(view, addresses));
         let mut sets = Vec::with_capacity(self.workers.len());
         for _ in &self.workers {
             sets.push(PodListeners {
-                outbound: self.listener(ports::OUTBOUND)?,
-                hbone: self.listener(ports::HBONE)?,
-                plaintext: self.listener(ports::INBOUND_PLAINTEXT)?,
+                outbound: self.listener(ports::OUTBOUND, listen)?,
+                hbone: self.listener(ports::HBONE, listen)?,
+                plaintext: self.listener(ports::INBOUND_PLAINTEXT, |options| {
+                    let held = listen_held(options)?;
+                    if known {
+                        held.open()?;
+                    }
+                    Ok(held)
+                })?,
                 dns: self.dns_listeners()?,
             });
         }
@@ -203,7 +223,11 @@ impl PodStarter {
         Ok(DnsListener { datagrams, streams })
     }
 
-    fn listener(&self, port: u16) -> Result<std::net::TcpListener, StartError> {
+    fn listener<L>(
+        &self,
+        port: u16,
+        listen: impl Fn(&ListenOptions) -> io::Result<L>,
+    ) -> Result<L, StartError> {
         let on = |ip: IpAddr| {
             listen(&ListenOptions {
                 mark: self.mark,

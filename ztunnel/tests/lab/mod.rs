@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mesh_dataplane::record::Traffic;
 use mesh_hbone::HboneOptions;
-use mesh_net::{ListenOptions, listen};
+use mesh_net::{ListenOptions, listen, listen_held};
 use mesh_runtime::drain::{self, DrainTrigger};
 use mesh_runtime::supervise::{Tasks, supervisor};
 use mesh_state::{Settings as StateSettings, StateReader, StateWriter, Update, mesh};
@@ -102,13 +102,11 @@ impl Lab {
     /// Starts the proxy of a pod, on a worker of its own.
     pub(crate) fn start_proxy(&self, name: &str, host: u8) {
         let ip: IpAddr = self.address(host).parse().unwrap();
-        let listener = |port| {
-            listen(&ListenOptions {
-                reuse_port: true,
-                ..ListenOptions::new(SocketAddr::new(ip, port))
-            })
-            .unwrap_or_else(|e| panic!("{ip}:{port}: {e}"))
+        let options = |port| ListenOptions {
+            reuse_port: true,
+            ..ListenOptions::new(SocketAddr::new(ip, port))
         };
+        let listener = |port| listen(&options(port)).unwrap_or_else(|e| panic!("{ip}:{port}: {e}"));
         let (commands, receiver) = mpsc::unbounded_channel();
         let (trigger, watcher) = drain::channel();
         let connections = Connections::default();
@@ -145,9 +143,10 @@ impl Lab {
             listeners: PodListeners {
                 outbound: listener(ports::OUTBOUND),
                 hbone: listener(ports::HBONE),
-                plaintext: listener(ports::INBOUND_PLAINTEXT),
+                plaintext: listen_held(&options(ports::INBOUND_PLAINTEXT)).unwrap(),
                 dns: Vec::new(),
             },
+            addresses: vec![ip],
             connections: connections.clone(),
             drain: watcher,
         };
@@ -197,15 +196,28 @@ impl Lab {
 
     /// A connection of the pod at `host`, captured by its rules on the way to `to`.
     pub(crate) async fn connect(&self, host: u8, to: &str) -> TcpStream {
-        self.through(host, ports::OUTBOUND, host, to).await
+        self.through(host, ports::OUTBOUND, host, to).await.unwrap()
     }
 
     /// A plaintext connection to the pod at `host`, redirected by its rules.
     pub(crate) async fn connect_plaintext(&self, from: u8, host: u8, to: &str) -> TcpStream {
+        self.through(from, ports::INBOUND_PLAINTEXT, host, to)
+            .await
+            .unwrap()
+    }
+
+    /// A connection to the port of tunnels of the pod at `host`.
+    pub(crate) async fn connect_hbone(&self, from: u8, host: u8) -> TcpStream {
+        let to = format!("{}:{}", self.address(host), ports::HBONE);
+        self.through(from, ports::HBONE, host, &to).await.unwrap()
+    }
+
+    /// As [`connect_plaintext`](Self::connect_plaintext), where nobody may be let in.
+    pub(crate) async fn try_plaintext(&self, from: u8, host: u8, to: &str) -> io::Result<TcpStream> {
         self.through(from, ports::INBOUND_PLAINTEXT, host, to).await
     }
 
-    async fn through(&self, from: u8, port: u16, host: u8, to: &str) -> TcpStream {
+    async fn through(&self, from: u8, port: u16, host: u8, to: &str) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket
             .bind(SocketAddr::new(self.address(from).parse().unwrap(), 0))
@@ -213,7 +225,7 @@ impl Lab {
         let source = socket.local_addr().unwrap();
         CAPTURED.lock().insert(source, OrigDst::new(to.parse().unwrap()));
         let proxy = format!("{}:{port}", self.address(host));
-        socket.connect(proxy.parse().unwrap()).await.unwrap()
+        socket.connect(proxy.parse().unwrap()).await
     }
 
     pub(crate) fn metrics(&self) -> String {

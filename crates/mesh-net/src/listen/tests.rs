@@ -1,5 +1,6 @@
 use std::io::Read;
 use std::net::{Ipv6Addr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -81,6 +82,61 @@ fn what_waits_in_a_closing_listeners_queue_passes_on_to_its_successor() {
             }
         })
         .unwrap();
+    });
+}
+
+#[test]
+fn a_held_listener_lets_nobody_in_nor_a_byte_until_it_is_opened() {
+    in_namespaces(|| {
+        set_interface_up("lo").unwrap();
+        for addr in [loopback(), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+            let mut options = ListenOptions::new(addr);
+            options.reuse_port = true;
+            options.keepalive = Some(Keepalive::default());
+            let held = listen_held(&options).unwrap();
+            options.addr = held.socket.local_addr().unwrap().as_socket().unwrap();
+            // Another worker's, at the same door.
+            let other = listen_held(&options).unwrap();
+            let hurried = |within| TcpStream::connect_timeout(&options.addr, within);
+            let error = hurried(Duration::from_millis(50)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{addr}");
+
+            let patient = thread::spawn(move || TcpStream::connect(options.addr));
+            for held in [&held, &other] {
+                held.open().unwrap();
+                held.open().unwrap();
+            }
+            patient.join().unwrap().unwrap();
+            let listeners = [held, other].map(|held| held.into_listener().unwrap());
+            let accepted: Vec<_> = listeners.iter().filter_map(|l| l.accept().ok()).collect();
+            assert_eq!(accepted.len(), 1, "the patient client alone");
+            assert!(SockRef::from(&accepted[0].0).keepalive().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_held_listener_can_refuse_and_be_opened_after_that() {
+    // A namespace of its own, for a port that was asked for by its number: one that the kernel chose is given back.
+    in_namespaces(|| {
+        set_interface_up("lo").unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], 15006));
+        let mut options = ListenOptions::new(addr);
+        options.reuse_port = true;
+        let held = [(); 2].map(|()| listen_held(&options).unwrap());
+        for held in &held {
+            held.refuse().unwrap();
+        }
+        let error = TcpStream::connect(addr).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let taken = listen(&ListenOptions::new(addr)).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse, "the port stays its own");
+
+        let listeners = held.map(|held| held.into_listener().unwrap());
+        let _client = TcpStream::connect(addr).unwrap();
+        assert!(listeners.iter().any(|listener| listener.accept().is_ok()));
+        drop(listeners);
+        listen(&options).expect("what was accepted leaves the port to a successor");
     });
 }
 
