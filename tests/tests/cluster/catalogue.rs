@@ -1,10 +1,11 @@
 //! The catalogue of objects that are wrong, on a cluster with the mesh: what the API server takes all the same has a status that
 //! says what is wrong, and what counts.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lab::catalogue::{self, Entry};
 use lab::wait;
 use serde_json::{Value, json};
@@ -29,40 +30,38 @@ fn told(mesh: &mut Mesh) -> Result<()> {
     let mut entries = [catalogue::read("late")?, catalogue::read("told")?].concat();
     let all: Vec<_> = entries.iter().map(placed).collect();
     mesh.kubectl.apply(&all.join("---\n"))?;
-    let update = std::env::var_os("LATEEN_UPDATE").is_some();
-    if update {
+    if std::env::var_os("LATEEN_UPDATE").is_some() {
         // There is nothing to wait for yet: what is said by then is read by whoever writes it down.
         thread::sleep(SETTLED);
-    }
-    let mut wrong = Vec::new();
-    for entry in entries.iter_mut().filter(|entry| !is_given(entry)) {
-        if update {
-            entry.status = conditions(mesh, entry)?;
-            continue;
+        let said = conditions(mesh, &entries)?;
+        for (entry, said) in entries.iter_mut().zip(said).filter(|(entry, _)| !is_given(entry)) {
+            entry.status = said;
         }
-        ensure!(
-            !entry.status.is_empty(),
-            "{}: the catalogue has no status",
-            entry.name()
-        );
-        let mut last = Vec::new();
-        let said = wait::until("its status says so", LIMIT, || {
-            last = conditions(mesh, entry).ok()?;
-            let all = entry
-                .status
-                .iter()
-                .all(|wanted| catalogue::is_said(wanted, &last));
-            all.then_some(())
-        });
-        if said.is_err() {
-            wrong.push(format!("{}: {:#?} and not {last:#?}", entry.name(), entry.status));
-        }
-    }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    if update {
         catalogue::write(&entries)?;
+        return mesh.forget(NAMESPACE);
     }
+    let wrong: Vec<_> = entries.into_iter().filter(|entry| !is_given(entry)).collect();
+    for entry in &wrong {
+        let expected = !entry.status.is_empty();
+        ensure!(expected, "{}: the catalogue has no status", entry.name());
+    }
+    let mut differences = Vec::new();
+    let said = wait::until("all statuses say so", LIMIT, || {
+        differences = differ(&wrong, &conditions(mesh, &wrong).ok()?);
+        differences.is_empty().then_some(())
+    });
+    ensure!(said.is_ok(), "{}", differences.join("\n"));
     mesh.forget(NAMESPACE)
+}
+
+/// The entries of which something else is said.
+fn differ(entries: &[Entry], said: &[Vec<String>]) -> Vec<String> {
+    let both = entries.iter().zip(said);
+    let others =
+        both.filter(|(entry, said)| !entry.status.iter().all(|wanted| catalogue::is_said(wanted, said)));
+    others
+        .map(|(entry, said)| format!("{}: {:#?} and not {said:#?}", entry.name(), entry.status))
+        .collect()
 }
 
 /// What others refer to, and what has nothing to be told of.
@@ -79,11 +78,22 @@ fn placed(entry: &Entry) -> String {
     }
 }
 
-fn conditions(mesh: &Mesh, entry: &Entry) -> Result<Vec<String>> {
-    let object: Value = mesh
-        .kubectl
-        .get(&[&entry.resource(), &entry.called(), "-n", NAMESPACE])?;
-    Ok(catalogue::conditions(&object["status"]))
+/// What is said of each. Each kind is listed once: a `kubectl` for each object takes minutes.
+fn conditions(mesh: &Mesh, entries: &[Entry]) -> Result<Vec<Vec<String>>> {
+    let mut lists: BTreeMap<String, Value> = BTreeMap::new();
+    for resource in entries.iter().map(Entry::resource) {
+        if !lists.contains_key(&resource) {
+            let list = mesh.kubectl.get(&[&resource, "-n", NAMESPACE])?;
+            lists.insert(resource, list);
+        }
+    }
+    let said = entries.iter().map(|entry| {
+        let mut items = lists[&entry.resource()]["items"].as_array().into_iter().flatten();
+        let object = items.find(|item| item["metadata"]["name"] == entry.called().as_str());
+        let object = object.with_context(|| format!("{} {}", entry.resource(), entry.called()))?;
+        Ok(catalogue::conditions(&object["status"]))
+    });
+    said.collect()
 }
 
 fn shared(mesh: &mut Mesh) -> Result<()> {
