@@ -423,6 +423,42 @@ fn libfuzzer_has_every_corpus() {
     assert!(corpora >= 50, "{corpora}");
 }
 
+/// What stands in backquotes and begins with a folder of the repository's top is a path of it.
+#[test]
+fn files_that_the_documents_name_exist() {
+    let pages = walkdir::WalkDir::new(root().join("docs")).into_iter();
+    let pages = pages.map(|entry| entry.expect("a readable tree").into_path());
+    let first = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|page| root().join(page));
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for page in first.into_iter().chain(pages) {
+        if page.extension().is_none_or(|e| e != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).expect("a readable file");
+        for path in text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|path| is_of_the_repository(path))
+        {
+            named += 1;
+            if !root().join(path).exists() {
+                missing.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not there: {missing:#?}");
+    assert!(named >= 50, "{named}");
+}
+
+fn is_of_the_repository(path: &str) -> bool {
+    let whole = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let top = path.split_once('/').map(|(top, _)| top);
+    path.chars().all(whole)
+        && top.is_some_and(|top| !["", "target", "out"].contains(&top) && root().join(top).is_dir())
+}
+
 fn house_dependencies(package: &Package, kind: DependencyKind) -> BTreeSet<String> {
     // Build dependencies count as normal ones: they shape the crate just the same.
     let of_kind = |d: DependencyKind| match kind {
