@@ -1,7 +1,7 @@
 //! The catalogue of objects that are wrong, on a cluster with the mesh: what the API server takes all the same has a status that
 //! says what is wrong, and what counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
@@ -80,13 +80,12 @@ fn placed(entry: &Entry) -> String {
 
 /// What is said of each. Each kind is listed once: a `kubectl` for each object takes minutes.
 fn conditions(mesh: &Mesh, entries: &[Entry]) -> Result<Vec<Vec<String>>> {
-    let mut lists: BTreeMap<String, Value> = BTreeMap::new();
-    for resource in entries.iter().map(Entry::resource) {
-        if !lists.contains_key(&resource) {
-            let list = mesh.kubectl.get(&[&resource, "-n", NAMESPACE])?;
-            lists.insert(resource, list);
-        }
-    }
+    let resources: BTreeSet<_> = entries.iter().map(Entry::resource).collect();
+    let lists = resources.into_iter().map(|resource| {
+        let list = mesh.kubectl.get(&[&resource, "-n", NAMESPACE])?;
+        Ok((resource, list))
+    });
+    let lists: BTreeMap<_, _> = lists.collect::<Result<_>>()?;
     let said = entries.iter().map(|entry| {
         let mut items = lists[&entry.resource()]["items"].as_array().into_iter().flatten();
         let object = items.find(|item| item["metadata"]["name"] == entry.called().as_str());
