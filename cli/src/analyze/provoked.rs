@@ -117,8 +117,8 @@ fn provoke(code: Code) -> Provoked {
         ),
         Code::NetworkPolicyBlocksTunnels => Cluster(
             |seen| {
-                let policy =
-                    json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": {"podSelector": {}}});
+                let spec = json!({"podSelector": {}, "ingress": [{"ports": [{"port": 8080}]}]});
+                let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec});
                 seen.network_policies = vec![policy];
             },
             "",

@@ -17,10 +17,10 @@ pub enum ConnectError {
     #[error("no certificate for the source: {0}")]
     Certificate(Rc<CertUnavailable>),
     /// No TCP connection.
-    #[error("{0}")]
+    #[error("{0}{hint}", hint = hint(.0))]
     Dial(Rc<DialError>),
     /// A step took too long.
-    #[error("{step} did not finish in time")]
+    #[error("{step} did not finish in time{hint}", hint = step.hint())]
     TimedOut {
         /// Which one.
         step: ConnectStep,
@@ -211,13 +211,30 @@ impl AcceptError {
     }
 }
 
+/// Most networks drop what a NetworkPolicy does not allow. A refusal is mostly that of a node whose proxy is not there.
+fn hint(error: &DialError) -> &'static str {
+    match error {
+        DialError::Timeout { .. } => ConnectStep::Dial.hint(),
+        _ => "",
+    }
+}
+
 // === impl ConnectStep ===
+
+impl ConnectStep {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Dial => "; does a NetworkPolicy allow port 15008?",
+            Self::Certificate | Self::Tls | Self::Http2 | Self::Answer => "",
+        }
+    }
+}
 
 impl std::fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Certificate => "getting the certificate",
-            Self::Dial => "connecting (does a NetworkPolicy allow port 15008?)",
+            Self::Dial => "connecting",
             Self::Tls => "the TLS handshake",
             Self::Http2 => "the HTTP/2 handshake",
             Self::Answer => "the answer to CONNECT",

@@ -56,8 +56,8 @@ impl Direction {
         }
     }
 
-    /// Whether all that hold for a pod together keep tunnels away. Where nothing at all may go out to pods, the mesh is not
-    /// what is kept from it.
+    /// Whether all that hold for a pod together keep tunnels away. Where nothing at all may come from pods, or go out to them, the
+    /// mesh is not what is kept from it.
     fn is_blocked(self, holding: &[&&Value]) -> bool {
         let rules = || {
             let lists = holding.iter().map(move |policy| match self {
@@ -67,12 +67,11 @@ impl Direction {
             lists.flat_map(|list| list.as_array().map_or(&[][..], Vec::as_slice))
         };
         let passes = rules().any(|rule| admits(rule, |port| is_port(port, TUNNELS)));
-        match self {
-            Self::Ingress => !holding.is_empty() && !passes,
-            Self::Egress => {
-                !passes && rules().any(|rule| reaches_pods(rule) && admits(rule, |port| !is_port(port, DNS)))
-            }
-        }
+        let is_meant = |rule: &Value| match self {
+            Self::Ingress => is_of_pods(&rule["from"]) && admits(rule, |_| true),
+            Self::Egress => is_of_pods(&rule["to"]) && admits(rule, |port| !is_port(port, DNS)),
+        };
+        !passes && rules().any(is_meant)
     }
 
     fn said(self, names: &[String], (pod, count): &Kept) -> Said {
@@ -89,8 +88,8 @@ impl Direction {
         };
         let text = match self {
             Self::Ingress => format!(
-                "it selects {with}{pods} and lets nobody in at port 15008, where the mesh's tunnels end; add an ingress rule \
-                 for TCP 15008"
+                "it selects {with}{pods} and lets pods in, but not at port 15008, where the mesh's tunnels end; add an ingress \
+                 rule for TCP 15008"
             ),
             Self::Egress => format!(
                 "it selects {with}{pods} and lets it out to ports of pods, but not to 15008, through which the mesh sends all \
@@ -122,10 +121,10 @@ fn is_port(port: &Value, wanted: u64) -> bool {
     within && !port["port"].is_string()
 }
 
-/// Whether a rule is about pods: those of no list of peers, and of selectors. Addresses are mostly those of others.
-fn reaches_pods(rule: &Value) -> bool {
+/// Whether a rule's peers are pods: no list of them, and selectors. Addresses are mostly those of others.
+fn is_of_pods(peers: &Value) -> bool {
     let is_pods = |peer: &Value| peer["podSelector"].is_object() || peer["namespaceSelector"].is_object();
-    match rule["to"].as_array().map(Vec::as_slice) {
+    match peers.as_array().map(Vec::as_slice) {
         None | Some([]) => true,
         Some(peers) => peers.iter().any(is_pods),
     }

@@ -63,13 +63,14 @@ fn a_mesh_that_is_well_gives_nothing_but_the_missing_gateway_api() {
 #[test]
 fn a_network_policy_has_to_let_the_tunnels_in() {
     let only = |ports: Value| json!({"podSelector": {}, "ingress": [{"ports": ports}]});
+    let web = json!([{"podSelector": {"matchLabels": {"app": "web"}}}]);
+    let app = json!([{"from": web, "ports": [{"port": 8080}]}]);
     for spec in [
-        json!({"podSelector": {}}),
         only(json!([{"port": 8080}])),
         only(json!([{"port": "http"}])),
-        only(json!([{"port": 15008, "protocol": "UDP"}])),
-        json!({"podSelector": {"matchLabels": {"app": "cart"}}, "policyTypes": ["Ingress"]}),
-        json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}}),
+        only(json!([{"port": 15008, "protocol": "UDP"}, {"port": 80}])),
+        json!({"podSelector": {"matchLabels": {"app": "cart"}}, "policyTypes": ["Ingress"], "ingress": app}),
+        json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}, "ingress": app}),
     ] {
         assert_eq!(blocked(spec.clone()), ["NetworkPolicy shop/p"], "{spec}");
     }
@@ -78,6 +79,10 @@ fn a_network_policy_has_to_let_the_tunnels_in() {
         only(json!([{"port": 15000, "endPort": 15010}])),
         only(json!([{"protocol": "TCP"}])),
         json!({"podSelector": {}, "ingress": [{}]}),
+        // Nobody at all, or nobody of the cluster, is to come in: not the mesh's fault.
+        json!({"podSelector": {}}),
+        only(json!([{"port": 15008, "protocol": "UDP"}])),
+        json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}]}),
         json!({"podSelector": {}, "policyTypes": ["Egress"]}),
         json!({"podSelector": {"matchLabels": {"app": "other"}}}),
         json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}}),

@@ -114,3 +114,22 @@ fn a_server_calls_its_failures_likewise() {
         ResponseFlag::IdentityError
     );
 }
+
+#[test]
+fn who_hears_nothing_from_the_port_of_tunnels_is_asked_of_network_policies() {
+    let timeout = DialError::Timeout {
+        to: to(),
+        after: Duration::from_secs(10),
+    };
+    assert_eq!(
+        ConnectError::from(timeout).to_string(),
+        "connecting to 10.0.0.1:15008: no answer within 10000 ms; does a NetworkPolicy allow port 15008?"
+    );
+    let step = ConnectStep::Dial;
+    assert_eq!(
+        ConnectError::TimedOut { step }.to_string(),
+        "connecting did not finish in time; does a NetworkPolicy allow port 15008?"
+    );
+    let refused = ConnectError::from(DialError::Refused { to: to() });
+    assert_eq!(refused.to_string(), "connecting to 10.0.0.1:15008: refused");
+}

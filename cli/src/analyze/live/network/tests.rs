@@ -28,7 +28,7 @@ fn what_any_policy_of_a_pod_lets_in_passes() {
     let app = json!({"podSelector": {}, "ingress": [{"ports": [{"port": 8080}]}]});
     let tunnels = json!({"podSelector": {}, "ingress": [{"ports": [{"port": 15008}]}]});
     assert_eq!(objects(&[deny.clone(), tunnels]), Vec::<String>::new());
-    let found = said(&[deny.clone(), app]);
+    let found = said(&[deny.clone(), app.clone()]);
     assert_eq!(found.len(), 1, "one message for the same policies: {found:?}");
     assert_eq!(found[0].0, "NetworkPolicy shop/a");
     assert!(
@@ -39,9 +39,11 @@ fn what_any_policy_of_a_pod_lets_in_passes() {
     // It is let in at one of the pods alone.
     let at_web =
         json!({"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"ports": [{"port": 15008}]}]});
-    let found = said(&[deny, at_web]);
+    let found = said(&[deny.clone(), app, at_web]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].1.contains("pod cart of the mesh"), "{found:?}");
+    // Where nobody is let in anyway, as to pods that only call, it is not the mesh that is kept away.
+    assert_eq!(objects(&[deny]), Vec::<String>::new());
 }
 
 #[test]
