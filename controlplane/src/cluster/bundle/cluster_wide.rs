@@ -58,7 +58,7 @@ impl ClusterBundle {
 
 async fn apply(client: &KubeClient, root: &str) -> Result<(), KubeError> {
     let served = client.served_versions(GROUP, PLURAL).await?;
-    let known = ["v1", "v1beta1"]
+    let known = VERSIONS
         .into_iter()
         .find(|known| served.iter().any(|s| s == known));
     let Some(version) = known else {
@@ -76,6 +76,8 @@ async fn apply(client: &KubeClient, root: &str) -> Result<(), KubeError> {
     applied.await.map(drop)
 }
 
+/// Those whose bundles say what ours does, the best first. Kubernetes 1.32 has none but `v1alpha1`.
+const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 pub(super) const GROUP: &str = "certificates.k8s.io";
 pub(super) const PLURAL: &str = "clustertrustbundles";
 /// Upstream's names: what mounts them need not know whose they are.

@@ -241,9 +241,13 @@ fn whoever_else_writes_it_is_named() {
 }
 
 fn bundles() -> Resource {
+    bundles_in("v1beta1")
+}
+
+fn bundles_in(version: &'static str) -> Resource {
     Resource::cluster_wide(
         cluster_wide::GROUP,
-        "v1beta1",
+        version,
         cluster_wide::PLURAL,
         "ClusterTrustBundle",
     )
@@ -271,6 +275,30 @@ async fn a_bundle_is_written_where_there_are_such_and_put_back() {
     told.trusted.send_replace("another".to_owned());
     a_while().await;
     assert_eq!(bundle(&api).as_deref(), Some("another"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_is_written_in_the_best_version_that_is_served() {
+    for served in [
+        &["v1alpha1"][..],
+        &["v1alpha1", "v1beta1"],
+        &["v1alpha1", "v1beta1", "v1"],
+    ] {
+        let api = api();
+        let versions: Vec<_> = served.iter().map(|version| bundles_in(version)).collect();
+        versions.iter().for_each(|version| api.serve(version));
+        let _told = start(&api);
+        a_while().await;
+        let best = api.object(versions.last().unwrap(), &named()).unwrap();
+        assert_eq!(
+            best["spec"]["trustBundle"],
+            "root",
+            "{served:?}: {:?}",
+            api.requests()
+        );
+        let version = served.last().unwrap();
+        assert_eq!(best["apiVersion"], format!("{}/{version}", cluster_wide::GROUP));
+    }
 }
 
 #[tokio::test(start_paused = true)]
