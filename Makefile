@@ -8,6 +8,10 @@ CARGO ?= cargo
 # Where cargo puts what it builds; the lab starts the products from there.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export KEEP PEER
+# Which Kubernetes clusters are made of: 1.32, 1.33 or 1.34 (tests/src/cluster/release.rs).
+ifdef KUBERNETES
+export LATEEN_KUBERNETES := $(KUBERNETES)
+endif
 
 .PHONY: help demo test bench scale images images-twice push cluster conformance upgrade-test soak fuzz crds fmt lint deny build clean
 
@@ -51,7 +55,7 @@ images-twice: ## The same, built in two places and compared byte by byte (two wh
 push: ## The images, pushed to a registry: make push HUB=registry.example.com/mesh
 	@$(MAKE) images IMAGES_ARGS='--push $(if $(HUB),--hub $(HUB)) $(IMAGES_ARGS)'
 
-cluster: ## Kubernetes of two nodes on this machine with the mesh and a small application (root, Go; BARE=1 without them)
+cluster: ## Kubernetes of two nodes on this machine with the mesh and a small application (root, Go; BARE=1 without them; KUBERNETES=1.32)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building (release)" $(CARGO) build --release --locked --bins
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh release

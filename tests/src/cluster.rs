@@ -14,6 +14,7 @@
 //!
 //! # Layout
 //! - [`tools`]: Kubernetes, the conformance suite and its servers, built from the Go modules in `tests/cluster`.
+//! - [`release`]: which Kubernetes that is.
 //! - [`gateway_api`]: Gateway API's CRDs and its suite.
 //! - [`plan`]: names and addresses. [`keys`]: certificates and client configurations.
 //! - [`control_plane`], [`node`]: what runs where. [`kubectl`]: how tests speak to it.
@@ -31,6 +32,7 @@ pub mod kubectl;
 pub mod mesh;
 pub mod node;
 pub mod plan;
+pub mod release;
 pub mod rights;
 pub mod tools;
 

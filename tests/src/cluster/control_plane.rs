@@ -102,7 +102,8 @@ impl ControlPlane {
         command.args(["--service-cluster-ip-range", &plan::services()]);
         command.args(["--authorization-mode", "Node,RBAC"]);
         command.args(["--enable-admission-plugins", "NodeRestriction"]);
-        command.args(["--runtime-config", "certificates.k8s.io/v1beta1=true"]);
+        let bundles = self.tools.release().trust_bundles();
+        command.args(["--runtime-config", &format!("certificates.k8s.io/{bundles}=true")]);
         command.args([
             "--feature-gates",
             "ClusterTrustBundle=true,ClusterTrustBundleProjection=true",

@@ -8,34 +8,49 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Where the built programs lie.
+use super::release::Release;
+
+/// Where the built programs lie, and which Kubernetes they are.
 #[derive(Clone, Debug)]
 pub struct Tools {
     dir: PathBuf,
+    release: Release,
 }
 
 impl Tools {
-    /// Builds what is not there yet, from the modules in `sources` (`tests/cluster`), into `dir`. `say` is told before each
-    /// build that takes minutes.
+    /// Builds what is not there yet, from the modules in `sources` (`tests/cluster`), into `dir`: of the Kubernetes that
+    /// `LATEEN_KUBERNETES` names ([`Release::chosen`]), each in a folder of its own but for that of every day. `say` is told
+    /// before each build that takes minutes.
     ///
     /// # Errors
-    /// Fails without Go or a C compiler, and with the last lines of a build that fails.
+    /// Fails without Go or a C compiler, with the last lines of a build that fails, and for a Kubernetes that is none of ours.
     pub fn build(sources: &Path, dir: &Path, say: fn(&str)) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let release = Release::chosen()?;
+        let dir = dir.join(release.folder());
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let tools = Self {
             dir: dir.canonicalize().context("directory of tools")?,
+            release,
         };
         let hyperkube = sources.join("hyperkube");
-        tools.once("hyperkube", &hyperkube, || {
-            say("building Kubernetes from its Go modules (about ten minutes on two cores, once)");
-            tools.go(
-                &hyperkube,
-                "build",
-                &["-trimpath", "-ldflags", &kubernetes_flags()],
-                "hyperkube",
-                ".",
-            )
-        })?;
+        tools.once_from(
+            "hyperkube",
+            &fingerprint(&hyperkube, release.module_file())?,
+            || {
+                say(&format!(
+                    "building Kubernetes {} from its Go modules (about ten minutes on two cores, once)",
+                    release.version()
+                ));
+                let module_file = format!("-modfile={}", release.module_file());
+                tools.go(
+                    &hyperkube,
+                    "build",
+                    &[&module_file, "-trimpath", "-ldflags", &kubernetes_flags(release)],
+                    "hyperkube",
+                    ".",
+                )
+            },
+        )?;
         for component in COMPONENTS {
             let link = tools.path(component);
             if fs::symlink_metadata(&link).is_err() {
@@ -107,6 +122,12 @@ impl Tools {
         Ok(self.path("conformance.test"))
     }
 
+    /// Which Kubernetes they are.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
     /// One of the programs.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -126,8 +147,12 @@ impl Tools {
 
     /// Builds a program when its module differs from the one that it was built from.
     pub(super) fn once(&self, name: &str, module: &Path, build: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.once_from(name, &fingerprint(module, MODULE_FILE)?, build)
+    }
+
+    /// The same, for a program of which it is known already what decides what its build gives.
+    fn once_from(&self, name: &str, now: &[u8], build: impl FnOnce() -> Result<()>) -> Result<()> {
         let stamp = self.path(&format!("{name}.from"));
-        let now = fingerprint(module)?;
         if self.path(name).is_file() && fs::read(&stamp).is_ok_and(|then| then == now) {
             return Ok(());
         }
@@ -176,16 +201,17 @@ pub fn go_is_there() -> bool {
     go.status().is_ok_and(|status| status.success())
 }
 
-/// All that decides what a build gives.
-fn fingerprint(module: &Path) -> Result<Vec<u8>> {
+/// All that decides what a build by this module file gives.
+fn fingerprint(module: &Path, module_file: &str) -> Result<Vec<u8>> {
     let listed = fs::read_dir(module).with_context(|| module.display().to_string())?;
     let mut paths = listed
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;
     paths.sort();
+    let sums = Path::new(module_file).with_extension("sum");
+    let module_files = [Some(OsStr::new(module_file)), Some(sums.as_os_str())];
     paths.retain(|path| {
-        path.extension()
-            .is_some_and(|e| ["go", "mod", "sum"].map(OsStr::new).contains(&e))
+        path.extension() == Some(OsStr::new("go")) || module_files.contains(&path.file_name())
     });
     let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
     paths
@@ -213,13 +239,14 @@ fn run(mut command: Command) -> Result<String> {
     )
 }
 
-fn kubernetes_flags() -> String {
-    let (major, minor) = VERSION.split_once('.').unwrap_or((VERSION, "0"));
+fn kubernetes_flags(release: Release) -> String {
+    let version = release.version();
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
     let minor = minor.split('.').next().unwrap_or(minor);
     let mut flags = "-s -w".to_owned();
     for (variable, value) in [
-        ("k8s.io/component-base/version.gitVersion", format!("v{VERSION}")),
-        ("k8s.io/client-go/pkg/version.gitVersion", format!("v{VERSION}")),
+        ("k8s.io/component-base/version.gitVersion", format!("v{version}")),
+        ("k8s.io/client-go/pkg/version.gitVersion", format!("v{version}")),
         ("k8s.io/component-base/version.gitMajor", major.to_owned()),
         ("k8s.io/component-base/version.gitMinor", minor.to_owned()),
     ] {
@@ -228,8 +255,8 @@ fn kubernetes_flags() -> String {
     flags
 }
 
-/// The version of Kubernetes: that of `tests/cluster/hyperkube/go.mod`.
-pub const VERSION: &str = "1.34.4";
+/// Go's own name of a module's file.
+const MODULE_FILE: &str = "go.mod";
 const COMPONENTS: [&str; 8] = [
     "etcd",
     "kube-apiserver",
@@ -249,3 +276,6 @@ const PAUSE: &str = "#include <signal.h>\n#include <stdlib.h>\n#include <unistd.
     static void stop(int signal) { (void)signal; _exit(0); }\n\
     int main(void) { signal(SIGTERM, stop); signal(SIGINT, stop); for (;;) pause(); }\n";
 const TAIL: usize = 30;
+
+#[cfg(test)]
+mod tests;

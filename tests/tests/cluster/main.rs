@@ -2,7 +2,7 @@
 //!
 //! All tests share one cluster, one after the other, each with a namespace of its own. The arguments are libtest's:
 //! `cargo test -p mesh-tests --test cluster [FILTER]... [-- --list]`; `--soak MINUTES` runs some of them for that long instead. They need the machine's root, and Go, of whose modules
-//! Kubernetes is built once; where either is missing, one line says what was left out. `scripts/tests.sh` runs them in a lane of
+//! Kubernetes is built once (`LATEEN_KUBERNETES=1.32` for an older one); where either is missing, one line says what was left out. `scripts/tests.sh` runs them in a lane of
 //! their own, and tells the lane of all others so (`LATEEN_CLUSTER_TESTS=beside`).
 
 mod absence;
