@@ -22,15 +22,13 @@ use tokio::time::sleep;
 
 use crate::worker::PodProxy;
 
-/// Through which of a pod's listeners a connection came.
+/// Through which of a pod's listeners a connection came that waits in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Port 15001.
     Outbound,
     /// Port 15008.
     Hbone,
-    /// Port 15006.
-    Plaintext,
     /// Port 15053.
     Dns,
 }
@@ -42,7 +40,6 @@ impl Door {
         match self {
             Self::Outbound => "outbound",
             Self::Hbone => "inbound",
-            Self::Plaintext => "inbound plaintext",
             Self::Dns => "dns streams",
         }
     }
@@ -50,14 +47,14 @@ impl Door {
     fn reporter(self) -> Reporter {
         match self {
             Self::Outbound | Self::Dns => Reporter::Source,
-            Self::Hbone | Self::Plaintext => Reporter::Destination,
+            Self::Hbone => Reporter::Destination,
         }
     }
 
     /// Where the connection wanted to go.
     fn asked<C>(self, proxy: &PodProxy<C>, stream: &TcpStream) -> io::Result<SocketAddr> {
         match self {
-            Self::Outbound | Self::Plaintext => {
+            Self::Outbound => {
                 let original = proxy.worker.seed.settings.original_destination;
                 original(stream).map(|to| to.addr())
             }
@@ -103,7 +100,7 @@ pub(crate) async fn hold_until_known<C>(
                 return Some(Err(error));
             }
             let why = "the control plane has not told of the pod yet; connections in the clear are refused";
-            warn(proxy, Door::Plaintext.name(), why);
+            warn(proxy, PLAINTEXT, why);
             known.await
         }
     };
@@ -135,4 +132,6 @@ pub(crate) fn refuse<C>(proxy: &PodProxy<C>, door: Door, stream: TcpStream, peer
     drop(TcpChunks::new(stream));
 }
 
+/// What logs call the listener of port 15006.
+pub(crate) const PLAINTEXT: &str = "inbound plaintext";
 const REASON: &str = "no configuration yet: the control plane has not been reached since this proxy started";

@@ -238,8 +238,7 @@ fn serve_plaintext<C: CertSource>(
     addresses: Vec<IpAddr>,
     drain: DrainWatcher,
 ) {
-    let name = Door::Plaintext.name();
-    proxy.run_listener(name, drain, move |proxy, drain| async move {
+    proxy.run_listener(unsynced::PLAINTEXT, drain, move |proxy, drain| async move {
         let opened = unsynced::hold_until_known(&proxy, held, &addresses);
         let Some(listener) = unless_drained(drain.clone(), opened).await else {
             return Ok(());
