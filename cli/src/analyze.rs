@@ -12,7 +12,7 @@
 
 mod annotations;
 pub mod cluster;
-mod code;
+pub(crate) mod code;
 pub mod contexts;
 pub mod live;
 mod objects;

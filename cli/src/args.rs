@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::analyze::{Code, Level};
+use crate::analyze::code::{Code, Level};
 use crate::install::standing::DEFAULT_SYSTEM;
 use crate::install::{Installation, Release, Removal, Values, VerifyArgs};
 use crate::node::{Filter, What};

@@ -24,7 +24,7 @@ use crate::ask;
 use crate::ask::cluster::{Asked, Pod};
 use crate::check::counted;
 use crate::install::{Target, Task, output};
-use crate::objects::list;
+use crate::objects::{PODS, list, understood};
 use crate::output::Format;
 use window::Window;
 
@@ -174,7 +174,7 @@ async fn analysis(cluster: &Asked, namespaces: &Namespaces, report: &mut Report)
         root_namespace: system.into(),
         ..MeshConfig::default()
     };
-    let objects = match analyze::cluster::objects_without_secrets(cluster.client()).await {
+    let objects = match understood::objects_without_secrets(cluster.client()).await {
         Ok(objects) => objects,
         Err(why) => return report.missing.push(format!("{NAME}: {why:#}")),
     };
@@ -257,7 +257,7 @@ async fn logs(cluster: &Asked, window: &Window, namespaces: &Namespaces, report:
         (Some(cluster.system()), "app.kubernetes.io/part-of=lateen"),
         (None, "gateway.istio.io/managed"),
     ] {
-        match list(client, &ask::cluster::PODS, namespace, Some(label)).await {
+        match list(client, &PODS, namespace, Some(label)).await {
             Ok(found) => pods.extend(found),
             Err(why) => report.missing.push(format!("logs: {why:#}")),
         }

@@ -15,10 +15,10 @@ use mesh_kube::{KubeClient, KubeError, ObjectName, Resource, Selection};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::ask::cluster::{Asked, PODS};
+use crate::ask::cluster::Asked;
 use crate::check::{counted, some};
 use crate::install::standing::SECRETS;
-use crate::objects::list;
+use crate::objects::{PODS, list};
 use crate::output::{Table, View};
 use crate::precheck::look::{self, CONFIG_MAPS, NAMESPACES};
 use crate::precheck::{HELM_NAMESPACE, HELM_RELEASE, Part as MeshPart};

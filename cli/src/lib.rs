@@ -58,6 +58,7 @@ use ask::cluster::Asked;
 use exit::{Done, Failure};
 use install::{Target, Task, steps};
 use node::What;
+use objects::understood;
 use output::Format;
 use version::Versions;
 
@@ -205,7 +206,7 @@ async fn analyzed(args: &AnalyzeArgs, cluster: &Cluster) -> anyhow::Result<Analy
         return Ok(analyze::analyze(&objects, &config));
     }
     let asked = Asked::connect(cluster).await?;
-    let objects = objects.over(analyze::cluster::objects(asked.client()).await?);
+    let objects = objects.over(understood::objects(asked.client()).await?);
     let own = cluster.context.as_deref().unwrap_or("this cluster");
     let mut clusters = vec![(own.to_owned(), analyze::contexts::services(&objects))];
     for context in &args.remote_contexts {

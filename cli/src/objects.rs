@@ -1,4 +1,8 @@
 //! Objects of any kind: out of what helm rendered, and as a cluster has them.
+//!
+//! [`understood`]: those that the control plane reads, as it reads them.
+
+pub mod understood;
 
 use std::collections::HashMap;
 
@@ -154,6 +158,17 @@ pub async fn list(
         found => found.with_context(|| resource.plural.to_string()),
     }
 }
+
+/// All objects of a resource; none for whoever may not read it, who is told all the rest.
+pub(crate) async fn list_if_allowed(client: &KubeClient, resource: &Resource) -> anyhow::Result<Vec<Value>> {
+    match list(client, resource, None, None).await {
+        Err(error) if matches!(error.downcast_ref(), Some(KubeError::Forbidden(_))) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Pods.
+pub(crate) const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
 use http::Method;
-use mesh_kube::{Access, KubeClient, ObjectName, Resource, Selection};
+use mesh_kube::{Access, KubeClient, ObjectName, Selection};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::Cluster;
+use crate::objects::PODS;
 
 /// A cluster that can be asked.
 #[derive(Debug)]
@@ -298,7 +299,6 @@ impl Pod {
 
 /// Upstream's label of a Gateway's pods.
 pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-pub(crate) const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 
 #[cfg(test)]
 mod tests;

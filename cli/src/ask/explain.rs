@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::cluster::Asked;
 use super::{ADMIN, json, named, over_http, query};
-use crate::analyze::cluster::{authentications, found};
 use crate::args::{Cluster, ExplainArgs};
 use crate::explain::binding::{Binding, Labelled};
 use crate::explain::blame::{self, Authentications, Blame};
 use crate::explain::{Beside, Connection, Explained};
 use crate::files;
+use crate::objects::understood::{authentications, found};
 use crate::validate::{Validated, validate};
 
 /// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked. Which objects say so,

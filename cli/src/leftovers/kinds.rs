@@ -6,8 +6,9 @@ use mesh_kube::{ObjectName, Resource};
 use serde_json::Value;
 
 use super::{Fate, Leftover, Way};
-use crate::ask::cluster::{GATEWAY_NAME, PODS};
+use crate::ask::cluster::GATEWAY_NAME;
 use crate::install::standing::SECRETS;
+use crate::objects::PODS;
 use crate::precheck::look::CRDS;
 use crate::precheck::{Crd, PART_OF};
 use crate::waypoint::apply::GATEWAYS;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::pods::Waiting;
 use super::{Observed, pods};
 use crate::ask;
-use crate::ask::cluster::{Asked, PODS, Pod};
-use crate::objects::{Kinds, list};
+use crate::ask::cluster::{Asked, Pod};
+use crate::objects::{Kinds, PODS, list};
 use crate::precheck::look::{CONFIG_MAPS, NAMESPACES};
 use crate::status::Status;
 

@@ -9,7 +9,7 @@ use mesh_kube::{KubeClient, KubeError, Selection};
 
 use super::Found;
 use super::apply::GATEWAYS;
-use crate::analyze::cluster::found;
+use crate::objects::understood::found;
 
 /// The classes of a cluster, or of files.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Found, classes};
 use crate::ask;
-use crate::ask::cluster::{Asked, GATEWAY_NAME, PODS};
-use crate::objects::list;
+use crate::ask::cluster::{Asked, GATEWAY_NAME};
+use crate::objects::{PODS, list};
 use crate::output::{Table, View};
 use crate::status::Status;
 use crate::validate::or_dash;

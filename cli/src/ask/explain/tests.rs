@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::args::Place;
-use crate::ask::cluster::PODS;
+use crate::objects::PODS;
 
 fn connection(part: &Value) -> Connection {
     let mut page = json!({

@@ -6,8 +6,8 @@ use mesh_kube::fake::FakeApi;
 use serde_json::json;
 
 use super::*;
-use crate::ask::cluster::PODS;
 use crate::install::{Hooks, Release, Target, Task, helm};
+use crate::objects::PODS;
 use crate::output::Format;
 use crate::verify::pods::Object;
 

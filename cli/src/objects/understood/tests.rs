@@ -2,8 +2,8 @@ use controlplane_index::MeshConfig;
 use mesh_kube::fake::FakeApi;
 use serde_json::json;
 
-use super::super::{Code, analyze};
 use super::*;
+use crate::analyze::{Code, analyze};
 
 fn api() -> FakeApi {
     let api = FakeApi::new();
