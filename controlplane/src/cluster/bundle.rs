@@ -3,7 +3,7 @@
 //! what others change is put back; ever more seldom where somebody changes it again and again. In a namespace that leaves the
 //! mesh it stays as it is: pods there may hold it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Keeper {
             let at = round.next().unwrap_or_else(Instant::now);
             tokio::select! {
                 Some(news) = maps.next() => if let News::Event(event) = news { self.spread.map(event) },
-                Some(news) = namespaces.next() => if let News::Event(event) = news { self.spread.namespace(event) },
+                Some(news) = namespaces.next() => if let News::Event(event) = news { self.take_namespace(event) },
                 // Whoever tells ends with the process.
                 Ok(()) = selectors.changed() => {}
                 () = sleep_until(at), if round.next().is_some() => {}
@@ -112,18 +112,29 @@ impl Keeper {
         }
     }
 
+    fn take_namespace(&mut self, event: Event<Meta>) {
+        let some_may_be_gone = matches!(event, Event::Deleted(_) | Event::ListEnds);
+        self.spread.namespace(event);
+        if some_may_be_gone {
+            let there: BTreeSet<&str> = self.spread.uids().collect();
+            self.pace.retain(|uid| there.contains(uid));
+        }
+    }
+
     /// Writes what is lacking. A namespace that refuses keeps no other one from its root.
     async fn write_all(&mut self) -> Round {
         let mut round = Round::default();
         for namespace in self.spread.lacking() {
             let now = Instant::now();
-            if let Some(at) = self.pace.not_before(&namespace).filter(|at| *at > now) {
+            // By the namespace's uid: one that is made anew under its name, as for every run of a test, is fought over by nobody.
+            let place = self.spread.uid(&namespace).to_owned();
+            if let Some(at) = self.pace.not_before(&place).filter(|at| *at > now) {
                 round.wake_at(at);
                 continue;
             }
             let Err(error) = write(&self.client, &namespace, &self.root).await else {
                 self.told_away = false;
-                if self.pace.written(&namespace, Instant::now()) {
+                if self.pace.written(&place, Instant::now()) {
                     self.tell_of_another(&namespace);
                 }
                 self.spread.written(&namespace);
@@ -138,7 +149,7 @@ impl Keeper {
                 if !std::mem::replace(&mut self.told_away, true) {
                     tracing::warn!(namespace, "ConfigMap {NAME} cannot be written: {error}");
                 }
-            } else if self.pace.refused(&namespace, Instant::now()) {
+            } else if self.pace.refused(&place, Instant::now()) {
                 tracing::warn!(
                     "ConfigMap {namespace}/{NAME} cannot be written: {error}; pods there do not get the mesh's root: let it be \
                      written (a quota, an admission rule or a role is in the way), or leave the namespace out \
@@ -146,7 +157,7 @@ impl Keeper {
                 );
             }
             if trouble == Trouble::Here {
-                round.wake_at(self.pace.not_before(&namespace).unwrap_or(now + RETRY));
+                round.wake_at(self.pace.not_before(&place).unwrap_or(now + RETRY));
             } else {
                 round.resume = Some(Instant::now() + RETRY);
                 break;
@@ -191,6 +202,7 @@ struct Spread {
 
 #[derive(Debug)]
 struct Namespace {
+    uid: String,
     stays: bool,
     labels: Labels,
 }
@@ -221,6 +233,8 @@ struct Metadata {
     name: String,
     #[serde(default)]
     namespace: String,
+    #[serde(default)]
+    uid: String,
     #[serde(default)]
     labels: Labels,
     #[serde(default)]
@@ -260,11 +274,25 @@ impl Spread {
     fn namespace(&mut self, event: Event<Meta>) {
         self.namespaces.take(event, |Meta { metadata }| {
             let namespace = Namespace {
+                uid: metadata.uid,
                 stays: metadata.deletion_timestamp.is_none(),
                 labels: metadata.labels,
             };
             (metadata.name, namespace)
         });
+    }
+
+    /// The uids of all that there are.
+    fn uids(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.known.values().map(|known| known.uid.as_str())
+    }
+
+    /// Nothing of one that is not there.
+    fn uid(&self, namespace: &str) -> &str {
+        self.namespaces
+            .known
+            .get(namespace)
+            .map_or("", |known| &known.uid)
     }
 
     fn map(&mut self, event: Event<RootMap>) {

@@ -102,6 +102,11 @@ impl Pace {
         self.0.remove(place);
     }
 
+    /// Nothing is to be written any more where this says no.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|place, _| keep(place));
+    }
+
     fn note(&mut self, place: &str, last: Last, now: Instant) -> u32 {
         let before = self.0.get(place);
         let lasts = before.filter(|before| before.last == last && now < before.at + CALM);

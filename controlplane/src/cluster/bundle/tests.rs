@@ -327,3 +327,22 @@ async fn an_api_server_without_bundles_is_as_good_as_any_until_it_has_some() {
     sleep(Duration::from_secs(600)).await;
     assert_eq!(bundle(&api).as_deref(), Some("root"));
 }
+
+/// As for every run of somebody's tests: nobody fights over it.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_made_anew_again_and_again_has_it_each_time() {
+    let api = api();
+    let _ours = start(&api);
+    a_while().await;
+    for time in 0..12 {
+        api.remove(&CONFIG_MAPS, &ObjectName::new("shop", NAME));
+        api.remove(&NAMESPACES, &ObjectName::new("", "shop"));
+        // The next one is heard of together with the end of the last one, or after it.
+        if time % 2 == 0 {
+            a_while().await;
+        }
+        namespace(&api, "shop");
+        a_while().await;
+        assert_eq!(map(&api, "shop").as_deref(), Some("root"), "the {time}th time");
+    }
+}
