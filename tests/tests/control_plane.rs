@@ -50,6 +50,10 @@ const TESTS: &[Test] = &[
         run: a_pods_token_is_believed_until_the_pod_is_another_one,
     },
     Test {
+        name: "where_the_api_servers_keys_cannot_be_read_it_is_asked_about_each_token",
+        run: where_the_api_servers_keys_cannot_be_read_it_is_asked_about_each_token,
+    },
+    Test {
         name: "a_pods_certificate_is_issued_as_soon_as_the_pod_is_bound_to_its_node",
         run: a_pods_certificate_is_issued_as_soon_as_the_pod_is_bound_to_its_node,
     },
@@ -182,12 +186,15 @@ impl Bench {
 
     /// One with further arguments.
     fn plane_with(&self, number: u16, arguments: &[&str]) -> Result<Plane> {
+        self.plane_as(self.api.kubectl().config(), number, arguments)
+    }
+
+    /// One that is somebody else for the API server.
+    fn plane_as(&self, kubeconfig: &Path, number: u16, arguments: &[&str]) -> Result<Plane> {
         let state = self.dir.join(format!("state-{number}"));
         let (monitoring, listen) = (16000 + number, 17000 + number);
         let mut command = self.api.namespace().command(&self.program);
-        command
-            .args(["--source", "kube", "--kubeconfig"])
-            .arg(self.api.kubectl().config());
+        command.args(["--source", "kube", "--kubeconfig"]).arg(kubeconfig);
         command.arg("--state-dir").arg(&state);
         command.args(["--listen", &format!("0.0.0.0:{listen}")]);
         command.args(["--monitoring", &format!("127.0.0.1:{monitoring}")]);
@@ -400,6 +407,32 @@ fn a_pods_token_is_believed_until_the_pod_is_another_one(bench: &mut Bench) -> R
             .filter(|answer| believed(answer))
     })?;
     Ok(())
+}
+
+/// A role that has every resource and no path beside them, such as that of the keys.
+fn where_the_api_servers_keys_cannot_be_read_it_is_asked_about_each_token(bench: &mut Bench) -> Result<()> {
+    let kubectl = bench.api.kubectl();
+    kubectl.apply(ZTUNNEL)?;
+    kubectl.apply(KEYLESS)?;
+    bench.api.keys().issue("keyless", "keyless", None, &[], &[])?;
+    let plane = bench.plane_as(&bench.api.keys().kubeconfig("keyless")?, 11, &[])?;
+    bench.until(&plane, "it says that it has no keys", || {
+        let log = plane.process.log();
+        log.contains("tokens are reviewed by the API server, one by one")
+            .then_some(())
+    })?;
+    let (good, other) = (bench.token("istio-ca")?, bench.token("another")?);
+    let answers = |what: &str, token: &str, status: &str| {
+        bench.until(&plane, what, || {
+            let answer = bench.answer_to(&plane, token).ok()?;
+            answer.contains(status).then_some(())
+        })
+    };
+    answers("the token is believed", &good, "grpc-status: 3")?;
+    answers("one for somebody else is not", &other, "grpc-status: 16")?;
+    let (signed, _) = good.rsplit_once('.').context("a token")?;
+    let forged = format!("{signed}.AAAA");
+    answers("nor is one that nobody signed", &forged, "grpc-status: 16")
 }
 
 /// A pod that has no address yet, and of which no kubelet said anything.
@@ -844,6 +877,18 @@ spec:
   serviceAccountName: ztunnel
   automountServiceAccountToken: false
   containers: [{name: main, image: none}]
+";
+const KEYLESS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: keyless}
+rules: [{apiGroups: ['*'], resources: ['*'], verbs: ['*']}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: keyless}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: keyless}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: keyless}]
 ";
 const WAYPOINT: &str = "
 apiVersion: gateway.networking.k8s.io/v1
