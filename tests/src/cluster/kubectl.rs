@@ -53,6 +53,14 @@ impl Kubectl {
         self.with_input(&["create", "--raw", path, "-f", "-"], object)
     }
 
+    /// Puts an object to a path, such as the `finalize` of a namespace.
+    ///
+    /// # Errors
+    /// Fails with what the API server said.
+    pub fn replace_raw(&self, path: &str, object: &str) -> Result<String> {
+        self.with_input(&["replace", "--raw", path, "-f", "-"], object)
+    }
+
     /// Deletes the objects of YAML and waits until they are gone.
     ///
     /// # Errors

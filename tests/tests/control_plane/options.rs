@@ -8,7 +8,8 @@ use mesh_xds::{ApplyBatch, Batch, ClientConfig, NodeInfo, Rejected, TypeUrl};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Bench, Plane, WAYPOINT, ZTUNNEL, file_of, roots, says};
+use super::bench::{Bench, PATIENCE, Plane, WAYPOINT, ZTUNNEL, file_of, says};
+use super::roots;
 
 /// `features.allowFromWaypoints`: the policy of a waypoint comes with it, follows its account, and goes with it. It is sent to
 /// proxies; nothing is written into the cluster, where a mesh that is not asked for it has none either.
@@ -111,7 +112,7 @@ pub(super) fn a_listener_follows_the_secret_of_its_certificate_where_secrets_are
     bench.until(&plane, "the certificate is back", || {
         resolved("True", "ResolvedRefs")
     })?;
-    plane.process.terminate(super::PATIENCE)?;
+    plane.process.terminate(PATIENCE)?;
     let plane = bench.plane_with(14, &["--read-secrets", "false"])?;
     bench.until(&plane, "who may not read it says that there is none", || {
         resolved("False", "InvalidCertificateRef")

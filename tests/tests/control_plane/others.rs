@@ -1,11 +1,12 @@
 //! What a Gateway becomes beside others who write into the same cluster.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Bench, Plane, WAYPOINT, holds, says};
+use super::bench::{Bench, Plane, WAYPOINT, holds, says};
 
 /// Needs the classes, the Gateway `waypoint` and a ready pod of it.
 pub(super) fn nobody_is_fought(bench: &Bench, plane: &Plane) -> Result<()> {
@@ -53,7 +54,7 @@ fn a_field_of_somebody_elses(bench: &Bench, plane: &Plane) -> Result<()> {
     // Nobody answers it afterwards: versions stay as they are.
     let version = || get(bench, "deployment", "waypoint").map(|d| d["metadata"]["resourceVersion"].clone());
     let before = version();
-    thread::sleep(super::QUIET);
+    thread::sleep(QUIET);
     ensure!(version() == before, "it is written again and again");
     Ok(())
 }
@@ -143,3 +144,6 @@ kind: Gateway
 metadata: {name: edge, namespace: shop}
 spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTTP}]}
 ";
+
+/// In which whoever answers to every change would have done so.
+const QUIET: Duration = Duration::from_secs(5);
