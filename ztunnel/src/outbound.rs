@@ -114,7 +114,8 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
                 return;
             }
             Err(failure) => {
-                let again = attempts.again_after(&plan, &failure);
+                let again = attempts.again_after(&plan, &failure)
+                    || seed.state.query(|view| plan.is_overtaken(view, client));
                 record.finish(&Outcome::Failed(Failure {
                     flag: failure.flag,
                     policy: None,

@@ -6,7 +6,8 @@
 //!
 //! Plaintext waits outside ([`HeldListener`]). Whether the pod is STRICT is not known yet, and a connection in a queue has had its
 //! handshake: what the client sent right after it would have crossed the wire. A client in the mesh whose proxy does not know the pod
-//! either connects anew once it does, by a tunnel then (`Plan::still_holds`).
+//! either connects anew once it does, by a tunnel then (`Plan::still_holds`). Its proxy may hear of the pod, or that it is in the mesh
+//! now, a little later than the pod's own: one that is STRICT lets nobody in meanwhile, which keeps out nobody whom it would serve.
 
 use std::future::pending;
 use std::io;
@@ -16,11 +17,12 @@ use std::time::Duration;
 use mesh_dataplane::record::{Reporter, refused_early};
 use mesh_net::orig_dst::local_addr;
 use mesh_net::{HeldListener, TcpChunks};
+use mesh_state::View;
 use mesh_types::Peer;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::worker::PodProxy;
+use crate::worker::{PlaintextListener, PodProxy};
 
 /// Through which of a pod's listeners a connection came that waits in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +82,34 @@ pub(crate) async fn wait<C>(
     }
 }
 
-/// The listener, open, once the configuration has the pod. Nothing when there will be none.
-pub(crate) async fn hold_until_known<C>(
+/// The listener, open, once the configuration has the pod, and other proxies have had the time to hear of one that is STRICT. Nothing
+/// when there will be none.
+pub(crate) async fn open<C>(
     proxy: &PodProxy<C>,
-    held: HeldListener,
+    listener: PlaintextListener,
     addresses: &[IpAddr],
 ) -> Option<io::Result<StdListener>> {
+    let held = match listener {
+        PlaintextListener::Open(listener) => return Some(Ok(listener)),
+        PlaintextListener::Held(held) => held,
+    };
+    let seed = &proxy.worker.seed;
+    if let Err(error) = hold_until_known(proxy, &held, addresses).await? {
+        return Some(Err(error));
+    }
+    let is_strict = |view: &View| proxy.pod.refuses_plaintext(view, addresses);
+    if seed.state.query(is_strict) {
+        sleep(seed.settings.news_spreads).await;
+    }
+    Some(held.into_listener())
+}
+
+/// Waits until the configuration has the pod; who comes after a while is refused.
+async fn hold_until_known<C>(
+    proxy: &PodProxy<C>,
+    held: &HeldListener,
+    addresses: &[IpAddr],
+) -> Option<io::Result<()>> {
     let seed = &proxy.worker.seed;
     let known = async {
         seed.synced.clone().wait_for(|synced| *synced).await.ok()?;
@@ -104,7 +128,7 @@ pub(crate) async fn hold_until_known<C>(
             known.await
         }
     };
-    told.map(|()| held.into_listener())
+    told.map(Ok)
 }
 
 async fn over(patience: Option<Duration>) {
@@ -132,6 +156,8 @@ pub(crate) fn refuse<C>(proxy: &PodProxy<C>, door: Door, stream: TcpStream, peer
     drop(TcpChunks::new(stream));
 }
 
+/// Much longer than the control plane takes to tell all proxies of a change, and than a client's kernel waits before it tries again.
+pub(crate) const NEWS_SPREADS: Duration = Duration::from_secs(2);
 /// What logs call the listener of port 15006.
 pub(crate) const PLAINTEXT: &str = "inbound plaintext";
 const REASON: &str = "no configuration yet: the control plane has not been reached since this proxy started";

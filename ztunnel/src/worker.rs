@@ -65,6 +65,9 @@ pub struct Settings {
     pub original_destination: fn(&TcpStream) -> io::Result<OrigDst>,
     /// How long a pod's connections wait for the first configuration before they are refused.
     pub sync_patience: Duration,
+    /// How long a pod that is STRICT lets nobody in in the clear once it is served and known: other proxies hear of it at other times,
+    /// and dial it in the clear until then.
+    pub news_spreads: Duration,
 }
 
 /// A pod's listeners on one worker, made in the pod's namespace.
@@ -74,10 +77,19 @@ pub struct PodListeners {
     pub outbound: StdListener,
     /// Port 15008.
     pub hbone: StdListener,
-    /// Port 15006; opened to clients once the pod is known.
-    pub plaintext: HeldListener,
+    /// Port 15006.
+    pub plaintext: PlaintextListener,
     /// Port 15053, on each of the pod's loopback addresses; none where DNS is not captured.
     pub dns: Vec<DnsListener>,
+}
+
+/// A pod's listener for plaintext.
+#[derive(Debug)]
+pub enum PlaintextListener {
+    /// Of a pod that is known already, and not STRICT.
+    Open(StdListener),
+    /// Of another one; opened to clients later.
+    Held(HeldListener),
 }
 
 /// Where a pod's questions arrive.
@@ -234,12 +246,12 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
 
 fn serve_plaintext<C: CertSource>(
     proxy: &Rc<PodProxy<C>>,
-    held: HeldListener,
+    listener: PlaintextListener,
     addresses: Vec<IpAddr>,
     drain: DrainWatcher,
 ) {
     proxy.run_listener(unsynced::PLAINTEXT, drain, move |proxy, drain| async move {
-        let opened = unsynced::hold_until_known(&proxy, held, &addresses);
+        let opened = unsynced::open(&proxy, listener, &addresses);
         let Some(listener) = unless_drained(drain.clone(), opened).await else {
             return Ok(());
         };

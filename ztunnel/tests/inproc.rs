@@ -331,6 +331,31 @@ fn who_dials_in_the_clear_before_the_news_of_the_pod_waits_and_is_let_in() {
 }
 
 #[test]
+fn a_strict_pod_lets_nobody_in_in_the_clear_until_other_proxies_have_heard_of_it() {
+    in_lab(|lab| async move {
+        two_pods(&lab, App::Echo).await;
+        lab.apply([deny("strict").by_selector().from_nobody().into()]);
+        let strict = |name, host| pod(name).at(&lab.address(host)).hbone().selected_by("strict");
+        lab.lets_news_spread(Duration::from_secs(60));
+        lab.start_app(App::Echo, 5, 9000).await;
+        lab.start_proxy("young", 5);
+        lab.apply([strict("young", 5).into()]);
+        let to_young = format!("{}:9000", lab.address(5));
+        echo(&mut lab.connect(1, &to_young).await, "by a tunnel").await;
+        let plain = timeout(Duration::from_millis(50), lab.try_plaintext(3, 5, &to_young)).await;
+        assert!(plain.is_err(), "held, and not let in: {plain:?}");
+
+        lab.lets_news_spread(Duration::from_millis(1));
+        lab.start_proxy("old", 6);
+        lab.apply([strict("old", 6).into()]);
+        let to_old = format!("{}:9000", lab.address(6));
+        reset(&mut lab.connect_plaintext(3, 6, &to_old).await).await;
+        let denied = ["response_flags=\"DENY\"", "reporter=\"destination\""];
+        assert_eq!(lab.metric("istio_tcp_connections_failed_total", &denied), 1.0);
+    });
+}
+
+#[test]
 fn an_identity_without_a_certificate_gets_no_connection() {
     in_lab(|lab| async move {
         two_pods(&lab, App::Echo).await;

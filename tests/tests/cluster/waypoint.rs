@@ -130,12 +130,11 @@ fn of_a_namespace(mesh: &mut Mesh) -> Result<()> {
     shop.answers("/admin", "403", "RBAC: access denied")?;
     shop.answers("/", "200", "v1 ")?;
     ensure!(shop.share("v1")? == SOME, "all of it is v1's");
-    let route = shop.object("httproute", "cart")?;
-    let parent = &route["status"]["parents"][0];
-    ensure!(
-        parent["controllerName"] == "istio.io/gateway-controller" && holds(parent, "Accepted"),
-        "{route}"
-    );
+    mesh.eventually("the route's author is told", || {
+        let route = shop.object("httproute", "cart")?;
+        let parent = &route["status"]["parents"][0];
+        Ok(parent["controllerName"] == "istio.io/gateway-controller" && holds(parent, "Accepted"))
+    })?;
     mesh.kubectl.run(&[
         "patch",
         "httproute",

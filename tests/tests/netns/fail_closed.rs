@@ -45,6 +45,10 @@ pub(crate) const TESTS: &[Test] = &[
         "no_word_of_enrolled_pods_crosses_the_wire_in_the_clear_while_each_part_is_killed_and_comes_back",
         nothing_in_the_clear,
     ),
+    test(
+        "no_word_to_a_strict_pod_crosses_the_wire_in_the_clear_though_its_clients_proxy_hears_of_it_later",
+        late_news,
+    ),
     Test {
         name: "rules_that_somebody_removed_from_a_pod_are_put_back_by_the_audit",
         options: hurried,
@@ -264,12 +268,51 @@ fn nothing_in_the_clear(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+fn late_news(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    lab.config().write("strict.yaml", STRICT)?;
+    let client = Party::start(lab, "client", 0, true)?;
+    holds(&lab.nodes()[0], client.pod.spec(), "HBONE")?;
+    let capture = Capture::start(&[SECRET])?;
+    for n in 0..TRIES {
+        let before = capture.seen().found.len();
+        let (late, fates) = hears_later(lab, &client, &format!("young-{n}"))?;
+        // On a machine that is busy the client's proxy may go on after the pod has let everybody in.
+        if late > NEWS_SPREADS / 2 {
+            println!("try {n}: too late, after {late:?}: {fates:?}");
+            continue;
+        }
+        println!("LOG1 {}", lab.node(1).ztunnel()?.log());
+        let arrived = |fate: &Fate| *fate == Fate::Answered(SECRET.to_owned());
+        ensure!(fates.iter().all(arrived), "{fates:?} after {late:?}");
+        let seen = capture.stop();
+        ensure!(seen.tunnelled > 0, "the capture sees nothing");
+        ensure!(seen.found.len() == before, "after {late:?}: {:#?}", seen.found);
+        return Ok(());
+    }
+    anyhow::bail!("of {TRIES} pods none was heard of in time")
+}
+
+/// How much later than the proxy of a new pod the proxy of its client goes on, and what became of what clients said meanwhile.
+fn hears_later(lab: &mut Lab, client: &Party, name: &str) -> Result<(Duration, Vec<Fate>)> {
+    // One that is stopped accepts in its queue, and hears nothing.
+    lab.node(0).ztunnel()?.signal(Signal::SIGSTOP)?;
+    let young = Party::start(lab, name, 1, true)?;
+    holds(&lab.nodes()[1], young.pod.spec(), "HBONE")?;
+    let known = Instant::now();
+    thread::scope(|scope| {
+        let said = || say(client.namespace(), young.echo(), SECRET);
+        let saying: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(said)).collect();
+        lab.node(0).ztunnel()?.signal(Signal::SIGCONT)?;
+        let late = known.elapsed();
+        let fates = saying.into_iter().map(|said| said.join().expect("no panic"));
+        Ok((late, fates.collect::<Result<_>>()?))
+    })
+}
+
 fn flushed_rules(lab: &mut Lab) -> Result<()> {
     let pair = Pair::start(lab)?;
-    lab.config().write(
-        "strict.yaml",
-        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n",
-    )?;
+    lab.config().write("strict.yaml", STRICT)?;
     let stranger = Party::start(lab, "stranger", 0, false)?;
     let closed = |stranger: &Party| {
         lab::wait::until("plaintext to be refused", LIMIT, || {
@@ -296,5 +339,10 @@ fn flushed_rules(lab: &mut Lab) -> Result<()> {
 
 const SECRET: &str = "only for those who may know";
 const OPEN: &str = "for everybody's eyes";
+const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
+/// As long as a pod that is STRICT keeps plaintext out when it is new (ztunnel's `NEWS_SPREADS`).
+const NEWS_SPREADS: Duration = Duration::from_secs(2);
+const TRIES: usize = 5;
+const CLIENTS: usize = 8;
 /// The agent's own deadline, and what a busy machine adds.
 const BOUND: Duration = Duration::from_secs(20);

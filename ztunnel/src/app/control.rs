@@ -24,6 +24,7 @@ use crate::admin::{BUILD, Shown};
 use crate::config::{Config, ServerConfig};
 use crate::dns::Dns;
 use crate::local::PATIENCE;
+use crate::unsynced::NEWS_SPREADS;
 use crate::worker::{self, Settings, WorkerSeed};
 use crate::workloads::{Manager, PodStarter, PodTable};
 
@@ -217,5 +218,6 @@ fn settings(config: &Config) -> Settings {
         response_baggage: config.response_baggage,
         original_destination: orig_dst,
         sync_patience: PATIENCE,
+        news_spreads: NEWS_SPREADS,
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use mesh_state::{Settings, mesh};
 use mesh_testkit::objects::{self, identity};
-use mesh_testkit::pod;
+use mesh_testkit::{allow, deny, pod};
 
 use super::*;
 
@@ -66,6 +66,29 @@ async fn a_pod_is_known_by_its_uid_or_by_an_address_of_its_own_and_only_with_its
         None,
         "there will be no news"
     );
+}
+
+#[test]
+fn a_pod_refuses_plaintext_where_a_policy_denies_all_of_it_or_is_not_there_yet() {
+    let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1])];
+    let refuses = |objects: Vec<mesh_state::Update>| {
+        let (mut writer, state) = mesh(Settings::default());
+        writer.apply(objects);
+        state.query(|view| local("web").refuses_plaintext(view, &own))
+    };
+    let web = || pod("web").at("10.0.0.1");
+    let strict = || deny("strict").by_selector().from_nobody();
+    assert!(refuses(vec![web().selected_by("strict").into(), strict().into()]));
+    assert!(refuses(vec![web().selected_by("strict").into()]), "not there yet");
+    assert!(!refuses(vec![web().into(), strict().into()]), "another pod's");
+    assert!(!refuses(vec![web().into()]), "PERMISSIVE");
+    assert!(!refuses(vec![
+        web().into(),
+        deny("some").from_account("eve").into()
+    ]));
+    assert!(!refuses(vec![web().into(), deny("one").to_port(80).into()]));
+    assert!(!refuses(vec![web().into(), allow("one").to_port(80).into()]));
+    assert!(!refuses(vec![strict().into()]), "nobody is known");
 }
 
 #[tokio::test(start_paused = true)]

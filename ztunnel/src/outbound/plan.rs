@@ -371,6 +371,20 @@ impl Plan {
         }
     }
 
+    /// Whether somebody of the mesh is there by now: where connecting in the clear failed, a tunnel may do. Such a pod may have kept
+    /// whoever comes in the clear out for a while, just so that they notice.
+    #[must_use]
+    pub fn is_overtaken(&self, view: &View, client: &Workload) -> bool {
+        match self {
+            Self::Passthrough(_) => !self.still_holds(view, client),
+            Self::Plain(target) => target.workload.as_ref().is_some_and(|planned| {
+                let now = view.workload_by_uid(&planned.uid);
+                now.is_some_and(|w| w.tunnel_protocol != TunnelProtocol::None)
+            }),
+            Self::Tunnel { .. } => false,
+        }
+    }
+
     /// What is dialled, and who is there.
     #[must_use]
     pub fn next(&self) -> NextHop {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use mesh_net::datagram::{self, BindOptions};
 use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen, listen_held, netns};
 use mesh_runtime::drain::{self, DrainTrigger};
-use mesh_state::StateReader;
+use mesh_state::{StateReader, View};
 use mesh_types::{Strng, ports};
 use mesh_zds::PodInfo;
 use tokio::sync::watch;
 
 use crate::connections::Connections;
 use crate::local::LocalPod;
-use crate::worker::{DnsListener, PodListeners, StartPod, WorkerHandle};
+use crate::worker::{DnsListener, PlaintextListener, PodListeners, StartPod, WorkerHandle};
 
 /// Starts the proxies of pods; the manager's tests have another one.
 pub trait StartPods {
@@ -173,19 +173,17 @@ impl PodStarter {
     /// One set of listeners for each worker. Runs inside the pod's namespace.
     fn listeners(&self, pod: &LocalPod, addresses: &[IpAddr]) -> Result<Vec<PodListeners>, StartError> {
         // The rules redirect to the listeners as soon as the agent hears of them: nobody is to wait at the door of a pod that has been
-        // there for long.
-        let known = *self.synced.borrow() && self.state.query(|view| pod.is_known(view, addresses));
+        // there for long, but where nobody is let in anyway.
+        let opens = |view: &View| pod.is_known(view, addresses) && !pod.refuses_plaintext(view, addresses);
+        let at_once = *self.synced.borrow() && self.state.query(opens);
         let mut sets = Vec::with_capacity(self.workers.len());
         for _ in &self.workers {
             sets.push(PodListeners {
                 outbound: self.listener(ports::OUTBOUND, listen)?,
                 hbone: self.listener(ports::HBONE, listen)?,
-                plaintext: self.listener(ports::INBOUND_PLAINTEXT, |options| {
-                    let held = listen_held(options)?;
-                    if known {
-                        held.open()?;
-                    }
-                    Ok(held)
+                plaintext: self.listener(ports::INBOUND_PLAINTEXT, |options| match at_once {
+                    true => listen(options).map(PlaintextListener::Open),
+                    false => listen_held(options).map(PlaintextListener::Held),
                 })?,
                 dns: self.dns_listeners()?,
             });

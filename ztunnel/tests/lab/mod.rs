@@ -33,7 +33,7 @@ use tokio::task::{LocalSet, spawn_local};
 use ztunnel::connections::Connections;
 use ztunnel::dns::Dns;
 use ztunnel::local::LocalPod;
-use ztunnel::worker::{self, PodListeners, Settings, StartPod, WorkerSeed};
+use ztunnel::worker::{self, PlaintextListener, PodListeners, Settings, StartPod, WorkerSeed};
 
 /// A mesh of one process.
 pub(crate) struct Lab {
@@ -44,6 +44,7 @@ pub(crate) struct Lab {
     tasks: Tasks,
     synced: watch::Sender<bool>,
     sync_patience: Cell<Duration>,
+    news_spreads: Cell<Duration>,
     registry: Registry,
     traffic: Traffic,
     pods: RefCell<HashMap<String, Pod>>,
@@ -84,6 +85,7 @@ impl Lab {
             tasks,
             synced: watch::Sender::new(true),
             sync_patience: Cell::new(Duration::from_secs(60)),
+            news_spreads: Cell::default(),
             traffic: Traffic::new(&registry),
             registry,
             pods: RefCell::default(),
@@ -123,6 +125,7 @@ impl Lab {
                 response_baggage: true,
                 original_destination,
                 sync_patience: self.sync_patience.get(),
+                news_spreads: self.news_spreads.get(),
             },
             dns: Dns::new(
                 "cluster.local".into(),
@@ -143,7 +146,7 @@ impl Lab {
             listeners: PodListeners {
                 outbound: listener(ports::OUTBOUND),
                 hbone: listener(ports::HBONE),
-                plaintext: listen_held(&options(ports::INBOUND_PLAINTEXT)).unwrap(),
+                plaintext: PlaintextListener::Held(listen_held(&options(ports::INBOUND_PLAINTEXT)).unwrap()),
                 dns: Vec::new(),
             },
             addresses: vec![ip],
@@ -167,6 +170,11 @@ impl Lab {
     /// From now on the connections of pods that start wait for the configuration so long.
     pub(crate) fn waits_for_sync(&self, patience: Duration) {
         self.sync_patience.set(patience);
+    }
+
+    /// From now on pods that start and are STRICT let nobody in in the clear for so long once they are known.
+    pub(crate) fn lets_news_spread(&self, long: Duration) {
+        self.news_spreads.set(long);
     }
 
     pub(crate) fn sync(&self) {

@@ -392,28 +392,31 @@ fn a_plain_plan_holds_until_the_mesh_knows_who_takes_hbone_there() {
     ]);
     let (unknown, plain) = ("10.0.0.9:80", "10.0.0.2:80");
     let plans = [unknown, plain].map(|to| ask_as(&state, "client", to, &[]).unwrap());
-    let hold = || {
+    let as_client = |ask: &dyn Fn(&Plan, &View, &Workload) -> bool, plan: &Plan| {
         state.query(|view| {
             let uid = WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, "client");
             let client = view.workload_by_uid(&uid).expect("the client is in the mesh");
-            plans.clone().map(|p| p.still_holds(view, client))
+            ask(plan, view, client)
         })
     };
-    assert_eq!(hold(), [true, true]);
+    let holds = |plan: &Plan| as_client(&|plan, view, client| plan.still_holds(view, client), plan);
+    let overtaken = |plan: &Plan| as_client(&|plan, view, client| plan.is_overtaken(view, client), plan);
+    let both = || plans.each_ref().map(|plan| (holds(plan), overtaken(plan)));
+    assert_eq!(both(), [(true, false), (true, false)]);
     // Somebody comes to the one address, and the workload at the other joins the mesh.
     writer.apply(vec![pod("new").at("10.0.0.9").hbone().into()]);
-    assert_eq!(hold(), [false, true]);
+    assert_eq!(both(), [(false, true), (true, false)]);
     writer.apply(vec![pod("plain").at("10.0.0.2").hbone().into()]);
-    assert_eq!(hold(), [false, false]);
+    assert_eq!(both(), [(false, true), (false, true)]);
     let tunnel = ask_as(&state, "client", unknown, &[]).unwrap();
-    let holds = state.query(|view| {
-        let uid = WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, "client");
-        tunnel.still_holds(
-            view,
-            view.workload_by_uid(&uid).expect("the client is in the mesh"),
-        )
-    });
-    assert!(holds);
+    assert!(holds(&tunnel) && !overtaken(&tunnel));
+    // A workload that is gone is nobody to connect to anew.
+    writer.apply(vec![Update::RemoveAddress(
+        WorkloadUid::of_pod(objects::CLUSTER, objects::NAMESPACE, "plain")
+            .as_str()
+            .into(),
+    )]);
+    assert!(!holds(&plans[1]) && !overtaken(&plans[1]));
 }
 
 /// A service whose endpoints have host names.
