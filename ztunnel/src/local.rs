@@ -4,12 +4,11 @@
 //! service account of the pod with its namespace, and the configuration must agree before the proxy acts as that
 //! identity.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_model::Workload;
-use mesh_model::authz::{self, Connection, DenyReason, Verdict};
 use mesh_state::{StateReader, View};
 use mesh_types::{Identity, NetworkAddress, Strng, WorkloadUid};
 use mesh_zds::PodInfo;
@@ -119,25 +118,11 @@ impl LocalPod {
         self.known_identity(view).is_some() || by_address.any(|found| found.is_ok())
     }
 
-    /// Whether the configuration refuses whatever reaches the pod in the clear, as where it is STRICT: from nowhere in particular, and
-    /// to no port in particular. Not where it only misses what lets somebody in, since that may name ports and addresses.
+    /// Whether the configuration refuses whatever reaches the pod in the clear, as where it is STRICT without exceptions.
     #[must_use]
     pub fn refuses_plaintext(&self, view: &View, addresses: &[IpAddr]) -> bool {
-        addresses.iter().any(|address| {
-            let to_pod = Connection {
-                source: None,
-                source_ip: Ipv4Addr::UNSPECIFIED.into(),
-                destination_ip: *address,
-                destination_port: 0,
-            };
-            self.workload(view, *address).is_ok_and(|workload| {
-                let decision = authz::evaluate(&to_pod, &view.policies_for(workload));
-                match decision.verdict {
-                    Verdict::Deny(DenyReason::Policy(_) | DenyReason::UnknownPolicy(_)) => true,
-                    Verdict::Deny(DenyReason::NoAllowMatched) | Verdict::Allow { .. } => false,
-                }
-            })
-        })
+        let mut found = addresses.iter().map(|address| self.workload(view, *address));
+        found.any(|found| found.is_ok_and(|workload| view.policies_for(workload).refuses_all_plaintext()))
     }
 
     /// Waits until it [is known](Self::is_known). Nothing when the configuration ends before.

@@ -102,7 +102,16 @@ pub struct RuleRef {
     pub rule: usize,
 }
 
-// === impl Decision, Verdict, DenyReason ===
+// === impl PolicySet, Decision, Verdict, DenyReason ===
+
+impl PolicySet {
+    /// Whether whoever proves no identity is refused, from wherever and to whatever port. Where it says no, some are perhaps.
+    #[must_use]
+    pub fn refuses_all_plaintext(&self) -> bool {
+        let mut policies = self.groups.iter().flat_map(|group| group.policies());
+        !self.unknown.is_empty() || policies.any(|policy| policy.denies_all_plaintext())
+    }
+}
 
 impl Decision {
     /// Whether the connection may pass.

@@ -108,7 +108,32 @@ pub struct ServiceAccountMatch {
     pub service_account: Strng,
 }
 
+impl Authorization {
+    /// Whether it refuses everybody who proves no identity, from wherever and to whatever port, as the mode STRICT does.
+    #[must_use]
+    pub fn denies_all_plaintext(&self) -> bool {
+        let decides = self.action == Action::Deny && !self.dry_run;
+        decides && self.rules.iter().any(Rule::matches_all_plaintext)
+    }
+}
+
+impl Rule {
+    fn matches_all_plaintext(&self) -> bool {
+        let mut clauses = self.clauses.iter();
+        clauses.all(|c| c.matches.is_empty() || c.matches.iter().any(Match::matches_all_plaintext))
+    }
+}
+
 impl Match {
+    /// What is not said is not one of those that may not be.
+    fn matches_all_plaintext(&self) -> bool {
+        let nothing_else = Self {
+            not_principals: self.not_principals.clone(),
+            ..Self::default()
+        };
+        !self.not_principals.is_empty() && *self == nothing_else
+    }
+
     /// Whether it has no value at all, and therefore matches nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -69,7 +69,7 @@ async fn a_pod_is_known_by_its_uid_or_by_an_address_of_its_own_and_only_with_its
 }
 
 #[test]
-fn a_pod_refuses_plaintext_where_a_policy_denies_all_of_it_or_is_not_there_yet() {
+fn a_pod_refuses_plaintext_where_a_policy_of_its_own_does_or_is_not_there_yet() {
     let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1])];
     let refuses = |objects: Vec<mesh_state::Update>| {
         let (mut writer, state) = mesh(Settings::default());

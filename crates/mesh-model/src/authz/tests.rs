@@ -184,6 +184,13 @@ fn strict_mode_refuses_plaintext_and_nothing_else() {
     let by = place("istio-system/istio_converted_static_strict", 0);
     assert_eq!(refused, Verdict::Deny(DenyReason::Policy(by)));
     assert!(evaluate(&from(&identity("shop", "web")), &policies).is_allowed());
+    assert!(policies.refuses_all_plaintext());
+    let on_trial = Authorization {
+        dry_run: true,
+        ..strict()
+    };
+    assert!(!set([on_trial]).refuses_all_plaintext());
+    assert!(!PolicySet::default().refuses_all_plaintext());
 }
 
 #[test]
@@ -204,6 +211,7 @@ fn strict_mode_with_port_exceptions_refuses_plaintext_on_the_other_ports() {
     assert!(evaluate(&on(8080), &policies).is_allowed());
     assert!(evaluate(&on(9090), &policies).is_allowed());
     assert!(!evaluate(&on(80), &policies).is_allowed());
+    assert!(!policies.refuses_all_plaintext());
 }
 
 #[test]
@@ -362,6 +370,7 @@ fn policies_on_trial_are_reported_and_decide_nothing() {
 fn every_answer_is_that_of_a_naive_reading() {
     let mut dice = Dice(fastrand::Rng::with_seed(11));
     let mut seen = [0; 4];
+    let mut plaintext_refused = 0;
     for _ in 0..3_000 {
         let policies: Vec<_> = (0..dice.0.usize(..6))
             .map(|i| Arc::new(dice.policy(format!("ns/p{i}").parse().unwrap())))
@@ -385,6 +394,10 @@ fn every_answer_is_that_of_a_naive_reading() {
             };
             let decision = evaluate(&connection, &compiled);
             oracle::check(&connection, &policies, &compiled.unknown, &decision);
+            if source.is_none() && compiled.refuses_all_plaintext() {
+                assert!(!decision.is_allowed(), "{connection:?} {policies:#?}");
+                plaintext_refused += 1;
+            }
             seen[match decision.verdict {
                 Verdict::Allow { by: None } => 0,
                 Verdict::Allow { by: Some(_) } => 1,
@@ -394,4 +407,5 @@ fn every_answer_is_that_of_a_naive_reading() {
         }
     }
     assert!(seen.iter().all(|n| *n > 500), "the world is too dull: {seen:?}");
+    assert!(plaintext_refused > 100, "too dull: {plaintext_refused}");
 }
