@@ -191,6 +191,7 @@ impl Connection {
                 .map(|workload| format!("workload {workload}")),
         );
         because.extend(leg.past.clone());
+        because.extend(leg.unready.clone());
         if !leg.expected.is_empty() {
             because.push(format!("{} must be there", list(&leg.expected)));
         }

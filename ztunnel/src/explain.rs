@@ -20,7 +20,7 @@ use mesh_state::{StateReader, View};
 use mesh_types::{Identity, NamespacedHostname, OrigDst};
 use serde::Serialize;
 
-use crate::outbound::plan::{self, Answer, Names, Need, Plan, Target, Via, plan};
+use crate::outbound::plan::{self, Answer, Names, Need, Plan, Target, Via, WaypointTrouble, plan};
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,9 @@ pub struct Hop {
     /// Why the destination's waypoint is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub past: Option<String>,
+    /// Why an endpoint of the waypoint is dialled that is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unready: Option<String>,
     /// What the policies of the workload say; nothing of a waypoint, which has policies of its own, and of workloads
     /// outside of the mesh, where nobody asks them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -352,11 +355,11 @@ impl Goes {
             } => {
                 let mut hop = Hop::to(&target);
                 match (&target.via, &target.workload) {
-                    (Via::Waypoint { .. }, Some(waypoint)) if leg == Leg::First => {
+                    (via, Some(waypoint)) if via.is_waypoint() && leg == Leg::First => {
                         let behind = proxied(view, waypoint, to, random, Leg::Behind);
                         hop.behind = Some(Box::new(behind));
                     }
-                    (Via::Waypoint { .. }, _) => {}
+                    (via, _) if via.is_waypoint() => {}
                     (_, Some(workload)) => {
                         let application = SocketAddr::new(target.next.addr().ip(), authority.port());
                         hop = hop.judged(view, client, Some(&client.identity), workload, application);
@@ -375,7 +378,7 @@ impl Goes {
 
 impl Hop {
     fn to(target: &Target) -> Self {
-        let waypoint = matches!(target.via, Via::Waypoint { .. });
+        let waypoint = target.via.is_waypoint();
         Self {
             address: target.next.addr(),
             service: target
@@ -392,7 +395,14 @@ impl Hop {
             behind: None,
             past: match &target.via {
                 Via::Past { waypoint, why } => Some(format!("waypoint {waypoint} {why}")),
-                Via::Nothing | Via::Waypoint { .. } => None,
+                Via::Nothing | Via::Waypoint { .. } | Via::UnreadyWaypoint { .. } => None,
+            },
+            unready: match &target.via {
+                Via::UnreadyWaypoint { waypoint } => Some(format!(
+                    "waypoint {waypoint} {}, and one that is not is tried",
+                    WaypointTrouble::NotReady
+                )),
+                Via::Nothing | Via::Waypoint { .. } | Via::Past { .. } => None,
             },
             policies: None,
         }

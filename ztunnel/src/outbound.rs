@@ -119,7 +119,10 @@ async fn carry<C: CertSource>(proxy: &PodProxy<C>, accepted: Accepted, client: &
                 record.finish(&Outcome::Failed(Failure {
                     flag: failure.flag,
                     policy: None,
-                    error: failure.error,
+                    error: match plan.target() {
+                        Some(target) => target.via.explained(failure.error),
+                        None => failure.error,
+                    },
                 }));
                 drop(listed);
                 if !again {

@@ -46,6 +46,8 @@ pub(super) struct Leg {
     #[serde(default)]
     pub(super) past: Option<String>,
     #[serde(default)]
+    pub(super) unready: Option<String>,
+    #[serde(default)]
     pub(super) policies: Option<Policies>,
     #[serde(default)]
     pub(super) authority: String,

@@ -90,6 +90,7 @@ fn arrival(
         behind: None,
         past: waypoint
             .map(|waypoint| format!("waypoint {waypoint} is not asked: the client is outside of the mesh")),
+        unready: None,
         policies: None,
     };
     match is_in_mesh(workload) {

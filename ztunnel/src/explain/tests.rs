@@ -166,6 +166,35 @@ fn a_waypoint_is_asked_for_clients_of_the_mesh_only_and_what_follows_it_is_judge
     assert_eq!(inside["behind"]["policies"], json!({"allowed": true}));
 }
 
+#[test]
+fn a_waypoint_that_is_not_ready_is_told_as_tried_and_as_unready() {
+    let (mut writer, state) = mesh(Settings::default());
+    let updates: Vec<Update> = vec![
+        pod("client").at("10.0.0.1").hbone().into(),
+        service("wp").at("10.96.0.9").port(15008, 15008).into(),
+        pod("wp-1")
+            .at("10.0.0.9")
+            .hbone()
+            .unhealthy()
+            .serving("wp", 15008, 15008)
+            .into(),
+        pod("db").at("10.0.0.3").hbone().behind("wp").into(),
+    ];
+    writer.apply(updates);
+    let question = Question {
+        from: Client::read("10.0.0.1").expect("a client"),
+        to: Asked::read("10.0.0.3:5432").expect("a destination"),
+    };
+    let explained = json!(explain(&state, &question, &mut First).expect("an answer"));
+    assert_eq!(explained["goes"], "tunnel");
+    assert_eq!(explained["waypoint"], true);
+    assert_eq!(explained["address"], "10.0.0.9:15008");
+    let unready =
+        "waypoint shop/wp.shop.svc.cluster.local has no endpoint that is ready, and one that is not is tried";
+    assert_eq!(explained["unready"], unready);
+    assert_eq!(explained["behind"]["goes"], "tunnel", "{explained}");
+}
+
 /// A waypoint's policies may go by the client's address, and people by the waypoint's name.
 #[test]
 fn the_clients_address_and_the_waypoints_service_are_told() {

@@ -63,7 +63,7 @@ impl Attempts {
         let Some(target) = plan.target() else {
             return false;
         };
-        let several = target.service.is_some() || matches!(target.via, Via::Waypoint { .. });
+        let several = target.service.is_some() || target.via.is_waypoint();
         let endpoint = target.workload.as_ref().filter(|_| several && failure.retryable);
         if endpoint.is_some_and(|w| self.another(&w.uid)) {
             return true;

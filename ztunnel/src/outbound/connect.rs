@@ -1,17 +1,18 @@
 //! TCP or a tunnel to where the plan says. A tunnel that cannot be had is a failed connection, never a plain one.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use mesh_dataplane::labels;
 use mesh_dataplane::record::ResponseFlag;
 use mesh_hbone::request::Traceparent;
 use mesh_hbone::{ConnectError, ConnectRequest, ConnectStep, Forwarded, Hop, Tunnel, TunnelHeaders};
 use mesh_model::Workload;
-use mesh_net::{DialError, TcpChunks, dial};
+use mesh_net::{DialError, DialOptions, TcpChunks, dial};
 use mesh_tls::CertSource;
 use mesh_types::{Authority, NextHop, Peer, WorkloadUid};
 
-use super::plan::{Plan, Target};
+use super::plan::{Plan, Target, Via};
 use crate::worker::PodProxy;
 
 /// The other end of a connection.
@@ -56,7 +57,7 @@ pub async fn connect<C: CertSource>(
             let hop = Hop {
                 next: target.next,
                 netns: proxy.netns.clone(),
-                dial: proxy.dial_options(),
+                dial: dial_options(proxy.dial_options(), &target.via),
                 source: client.identity.clone(),
                 expected: expected.clone(),
                 source_ip: peer.ip(),
@@ -73,6 +74,18 @@ pub async fn connect<C: CertSource>(
                     error: Cow::Owned(e.to_string()),
                 })
         }
+    }
+}
+
+/// An endpoint that is not ready may well not be there at all; whoever waits for it waited in vain before.
+fn dial_options(options: DialOptions, via: &Via) -> DialOptions {
+    let connect_timeout = match via {
+        Via::UnreadyWaypoint { .. } => options.connect_timeout.min(UNREADY_CONNECT_TIMEOUT),
+        Via::Nothing | Via::Waypoint { .. } | Via::Past { .. } => options.connect_timeout,
+    };
+    DialOptions {
+        connect_timeout,
+        ..options
     }
 }
 
@@ -124,3 +137,9 @@ fn request(authority: &Authority, target: &Target, client: &Workload, peer: Peer
         },
     }
 }
+
+/// A handshake's second try is sent after 1 s.
+const UNREADY_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

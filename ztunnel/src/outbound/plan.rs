@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mesh_model::lb::{self, Choice, Purpose, Random};
+use mesh_model::lb::{self, Choice, EndpointSet, Purpose, Random};
 use mesh_model::service::IpFamilies;
 use mesh_model::workload::TunnelProtocol;
 use mesh_model::{Service, Workload};
@@ -223,7 +223,8 @@ fn to_service(
         First::Destination(via) => via,
     };
     let port = question.to.port();
-    match pick(view, question, &service, port, Purpose::Connect, random)? {
+    let endpoints = view.endpoints(&service);
+    match pick(question, &service, endpoints, port, Purpose::Connect, random)? {
         Picked::Original => Ok(Plan::Plain(Target {
             next: NextHop::new(question.to.addr()),
             workload: None,
@@ -278,9 +279,9 @@ enum Picked {
 
 /// Picks an endpoint; one to be avoided only where there is no other.
 fn pick(
-    view: &View,
     question: &Question<'_>,
     service: &Service,
+    endpoints: &EndpointSet,
     port: u16,
     purpose: Purpose,
     random: &mut impl Random,
@@ -292,7 +293,7 @@ fn pick(
         purpose,
         avoid: question.avoid,
     };
-    let choice = lb::pick(&request, view.endpoints(service), random).map_err(|e| match e {
+    let choice = lb::pick(&request, endpoints, random).map_err(|e| match e {
         lb::NoEndpoint::UnknownPort(port) => Refused::UnknownPort {
             service: service.hostname.clone(),
             port,

@@ -124,19 +124,21 @@ async fn guarded(lab: &Rc<Lab>, allowed: &[&str], guarded: impl FnOnce() -> Vec<
     lab.start_app(App::Echo, 2, 9000).await;
 }
 
+/// `db` as the service at [`VIP`], which is bound to `wp`.
+fn db_behind_wp(address: &str) -> Vec<Update> {
+    vec![
+        pod("db").at(address).hbone().serving("db", 80, 9000).into(),
+        service("db").at("10.96.0.1").port(80, 9000).behind("wp").into(),
+    ]
+}
+
 const VIP: &str = "10.96.0.1:80";
 
 #[test]
 fn a_service_is_reached_through_its_waypoint_which_delivers_as_itself() {
     in_lab(|lab| async move {
         let db = lab.address(2);
-        guarded(&lab, &["wp"], || {
-            vec![
-                pod("db").at(&db).hbone().serving("db", 80, 9000).into(),
-                service("db").at("10.96.0.1").port(80, 9000).behind("wp").into(),
-            ]
-        })
-        .await;
+        guarded(&lab, &["wp"], || db_behind_wp(&db)).await;
         let log = Log::default();
         stand_in(&lab, "wp", 3, &log).await;
         echo(&mut lab.connect(1, VIP).await, "through the waypoint").await;
@@ -181,13 +183,7 @@ fn a_workload_is_reached_through_its_waypoint_by_its_own_address() {
 fn a_waypoint_that_is_gone_closes_the_way() {
     in_lab(|lab| async move {
         let db = lab.address(2);
-        guarded(&lab, &["wp", "web"], || {
-            vec![
-                pod("db").at(&db).hbone().serving("db", 80, 9000).into(),
-                service("db").at("10.96.0.1").port(80, 9000).behind("wp").into(),
-            ]
-        })
-        .await;
+        guarded(&lab, &["wp", "web"], || db_behind_wp(&db)).await;
         // Nobody listens there, then the configuration has it no more, then not even its service.
         closed(&mut lab.connect(1, VIP).await).await;
         let failed = ["reporter=\"source\"", "response_flags=\"CONNECT\""];
@@ -205,6 +201,32 @@ fn a_waypoint_that_is_gone_closes_the_way() {
         );
         let arrived = ["reporter=\"destination\""];
         assert_eq!(lab.metric("istio_tcp_connections_opened_total", &arrived), 0.0);
+    });
+}
+
+#[test]
+fn a_waypoint_that_is_said_to_be_unready_is_tried_before_anybody_is_refused() {
+    in_lab(|lab| async move {
+        let db = lab.address(2);
+        guarded(&lab, &["wp", "web"], || db_behind_wp(&db)).await;
+        let log = Log::default();
+        stand_in(&lab, "wp", 3, &log).await;
+        let wp = pod("wp").at(&lab.address(3)).hbone();
+        lab.apply([wp.unhealthy().serving("wp", 15008, 15008).into()]);
+        echo(&mut lab.connect(1, VIP).await, "through the waypoint").await;
+        assert_eq!(log.borrow().len(), 1);
+        // What stands there instead of it gets nothing, ready or not.
+        let second = pod("wp").at(&lab.address(4)).hbone();
+        stand_in(&lab, "wp2", 4, &log).await;
+        lab.apply([second.unhealthy().serving("wp", 15008, 15008).into()]);
+        closed(&mut lab.connect(1, VIP).await).await;
+        // Nobody listens there: refused, and the pod itself hears nothing.
+        let gone = pod("wp").at(&lab.address(6)).hbone();
+        lab.apply([gone.unhealthy().serving("wp", 15008, 15008).into()]);
+        closed(&mut lab.connect(1, VIP).await).await;
+        assert_eq!(log.borrow().len(), 1);
+        let arrived = ["reporter=\"destination\""];
+        assert_eq!(lab.metric("istio_tcp_connections_opened_total", &arrived), 1.0);
     });
 }
 

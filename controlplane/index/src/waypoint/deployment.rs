@@ -180,6 +180,7 @@ fn base(gateway: &Gateway, shape: &Shape<'_>, settings: &Settings) -> Result<Man
         deployment: Deployment::new(
             shape.meta(&shape.name, shape.annotations.clone()),
             DeploymentSpec {
+                min_ready_seconds: MIN_READY_SECONDS,
                 selector: LabelSelector {
                     match_labels: shape.selector(),
                 },
@@ -407,6 +408,8 @@ const SERVICE_TYPES: [&str; 3] = [DEFAULT_SERVICE_TYPE, "LoadBalancer", "NodePor
 const DEFAULT_SERVICE_TYPE: &str = "ClusterIP";
 const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 const LONGEST_NAME: usize = 63;
+/// Longer than a kubelet takes readiness back for, just after it gave it (docs/decisions/waypoint-readiness.md).
+const MIN_READY_SECONDS: u32 = 3;
 
 #[cfg(test)]
 mod tests;

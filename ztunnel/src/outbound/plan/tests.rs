@@ -116,6 +116,7 @@ pub(super) fn line(plan: Result<Plan, Refused>) -> String {
     };
     let past = |t: &Target| match &t.via {
         Via::Past { waypoint, why } => format!(" past {waypoint}, which {why}"),
+        Via::UnreadyWaypoint { waypoint } => format!(" by {waypoint}, which is not ready"),
         Via::Nothing | Via::Waypoint { .. } => String::new(),
     };
     match plan {

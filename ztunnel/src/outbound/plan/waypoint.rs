@@ -5,14 +5,19 @@
 //! the client is one of its waypoints ──────────────> the destination
 //! one of its waypoints has an endpoint ────────────> a tunnel to that endpoint, for the address that was asked for
 //! none has, and every binding says `fail_open` ────> the destination, and the access log says so
+//! one has an endpoint that is not ready ───────────> a tunnel to that one
 //! none has ────────────────────────────────────────> refused
 //! ```
 //! Upstream goes directly to the destination where the waypoint is missing, and so evades its policies.
+//!
+//! An endpoint that is not ready is better than none: what may not go past the waypoint would be refused, and readiness is
+//! news that is late, or wrong for a moment (docs/decisions/waypoint-readiness.md).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_model::lb::{self, Purpose, Random};
+use mesh_model::lb::{self, EndpointSet, Purpose, Random};
 use mesh_model::service::IpFamilies;
 use mesh_model::workload::HealthStatus;
 use mesh_model::{GatewayDestination, GatewayRef, Service, Workload};
@@ -32,6 +37,11 @@ pub enum Via {
         /// Where it cannot be reached, the destination may be reached without it.
         fail_open: bool,
     },
+    /// An endpoint of it that is not ready is dialled: none is ready, and nothing may go past it.
+    UnreadyWaypoint {
+        /// Which one.
+        waypoint: Strng,
+    },
     /// The destination is dialled without it: it is missing, and the binding allows that.
     Past {
         /// Which one.
@@ -39,6 +49,26 @@ pub enum Via {
         /// What is wrong with it.
         why: WaypointTrouble,
     },
+}
+
+impl Via {
+    /// Whether what is dialled is a waypoint.
+    #[must_use]
+    pub fn is_waypoint(&self) -> bool {
+        matches!(self, Self::Waypoint { .. } | Self::UnreadyWaypoint { .. })
+    }
+
+    /// What the log says where what is dialled fails: that a waypoint was not ready either.
+    #[must_use]
+    pub fn explained(&self, error: Cow<'static, str>) -> Cow<'static, str> {
+        match self {
+            Self::UnreadyWaypoint { waypoint } => {
+                let why = WaypointTrouble::NotReady;
+                format!("waypoint {waypoint} {why}; one that is not was tried: {error}").into()
+            }
+            Self::Nothing | Self::Waypoint { .. } | Self::Past { .. } => error,
+        }
+    }
 }
 
 /// What is wrong with a waypoint.
@@ -111,28 +141,59 @@ fn through_one_of(
         return Ok(First::Destination(Via::Nothing));
     };
     let fail_open = candidates.iter().all(|gateway| gateway.fail_open);
-    let mut trouble = question
-        .waypoint_unreachable
-        .then_some(WaypointTrouble::Unreachable);
-    if !(fail_open && trouble.is_some()) {
-        for gateway in candidates {
-            match to_endpoint(view, question, gateway, random) {
-                Ok(endpoint) => {
-                    return Ok(First::Waypoint(Box::new(
-                        endpoint.plan(question, service, fail_open),
-                    )));
-                }
-                Err(Missing::Trouble(why)) => trouble = trouble.or(Some(why)),
-                Err(Missing::Stop(stop)) => return Err(stop),
-            }
+    let first = |members, random: &mut _| first_endpoint(view, question, candidates, members, random);
+    let through = |endpoint: Endpoint, via| {
+        let plan = endpoint.plan(question, service, via);
+        Ok(First::Waypoint(Box::new(plan)))
+    };
+    let why = match question.waypoint_unreachable && fail_open {
+        true => WaypointTrouble::Unreachable,
+        false => match first(Members::Ready, random)? {
+            Ok((_, endpoint)) => return through(endpoint, Via::Waypoint { fail_open }),
+            Err(why) => why,
+        },
+    };
+    let name = |gateway: &GatewayRef| Strng::from(gateway.destination.to_string());
+    if fail_open {
+        let waypoint = name(drawn);
+        return Ok(First::Destination(Via::Past { waypoint, why }));
+    }
+    match first(Members::Unready, random)? {
+        Ok((gateway, endpoint)) => {
+            let waypoint = name(gateway);
+            through(endpoint, Via::UnreadyWaypoint { waypoint })
+        }
+        Err(_) => {
+            let waypoint = name(drawn);
+            Err(Refused::NoWaypoint { waypoint, why }.into())
         }
     }
-    let waypoint = Strng::from(drawn.destination.to_string());
-    let why = trouble.unwrap_or(WaypointTrouble::NotReady);
-    match fail_open {
-        true => Ok(First::Destination(Via::Past { waypoint, why })),
-        false => Err(Refused::NoWaypoint { waypoint, why }.into()),
+}
+
+/// An endpoint of the first that has one of these; else what is wrong with the first.
+fn first_endpoint<'g>(
+    view: &View,
+    question: &Question<'_>,
+    candidates: &[&'g GatewayRef],
+    members: Members,
+    random: &mut impl Random,
+) -> Result<Result<(&'g GatewayRef, Endpoint), WaypointTrouble>, Stop> {
+    let mut trouble = None;
+    for gateway in candidates {
+        match to_endpoint(view, question, gateway, members, random) {
+            Ok(endpoint) => return Ok(Ok((gateway, endpoint))),
+            Err(Missing::Trouble(why)) => trouble = trouble.or(Some(why)),
+            Err(Missing::Stop(stop)) => return Err(stop),
+        }
     }
+    Ok(Err(trouble.unwrap_or(WaypointTrouble::NotReady)))
+}
+
+/// Which of those behind a waypoint are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Members {
+    Ready,
+    Unready,
 }
 
 /// An endpoint of a waypoint.
@@ -152,27 +213,34 @@ fn to_endpoint(
     view: &View,
     question: &Question<'_>,
     gateway: &GatewayRef,
+    members: Members,
     random: &mut impl Random,
 ) -> Result<Endpoint, Missing> {
+    let not_ready = || Missing::Trouble(WaypointTrouble::NotReady);
     let (workload, port, families, also_expected) = match resolve(view, gateway, question.client) {
         None => return Err(Missing::Trouble(WaypointTrouble::Unknown)),
-        Some(Destination::Workload(workload)) if workload.status == HealthStatus::Healthy => {
+        Some(Destination::Workload(workload)) => {
+            let ready = workload.status == HealthStatus::Healthy;
+            if ready != (members == Members::Ready) {
+                return Err(not_ready());
+            }
             (workload, gateway.hbone_port, IpFamilies::Automatic, Vec::new())
         }
-        Some(Destination::Workload(_)) => return Err(Missing::Trouble(WaypointTrouble::NotReady)),
         Some(Destination::Service(front)) => {
-            match pick(
-                view,
-                question,
-                &front,
-                gateway.hbone_port,
-                Purpose::Gateway,
-                random,
-            ) {
+            let unready: EndpointSet;
+            let endpoints = match members {
+                Members::Ready => view.endpoints(&front),
+                Members::Unready => {
+                    unready = view.leaving(&front).collect();
+                    &unready
+                }
+            };
+            let (port, purpose) = (gateway.hbone_port, Purpose::Gateway);
+            match pick(question, &front, endpoints, port, purpose, random) {
                 Ok(Picked::Endpoint { workload, port }) => {
                     (workload, port, front.ip_families, front.subject_alt_names.clone())
                 }
-                Ok(Picked::Original) | Err(_) => return Err(Missing::Trouble(WaypointTrouble::NotReady)),
+                Ok(Picked::Original) | Err(_) => return Err(not_ready()),
             }
         }
     };
@@ -186,13 +254,13 @@ fn to_endpoint(
             also_expected,
         }),
         Err(need @ Stop::Need(_)) => Err(Missing::Stop(need)),
-        Err(Stop::Refused(_)) => Err(Missing::Trouble(WaypointTrouble::NotReady)),
+        Err(Stop::Refused(_)) => Err(not_ready()),
     }
 }
 
 impl Endpoint {
     /// A tunnel to the waypoint, which is told the address that the client asked for.
-    fn plan(self, question: &Question<'_>, service: Option<&Arc<Service>>, fail_open: bool) -> Plan {
+    fn plan(self, question: &Question<'_>, service: Option<&Arc<Service>>, via: Via) -> Plan {
         Plan::Tunnel {
             expected: ExpectedPeers::identity_or(&self.workload.identity, self.also_expected),
             authority: Authority::from(question.to.addr()),
@@ -200,7 +268,7 @@ impl Endpoint {
                 next: NextHop::new(self.address),
                 workload: Some(self.workload),
                 service: service.cloned(),
-                via: Via::Waypoint { fail_open },
+                via,
             },
         }
     }

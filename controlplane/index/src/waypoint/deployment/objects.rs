@@ -93,6 +93,8 @@ impl OwnerReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentSpec {
+    /// How long a new pod must be ready before it stands in for an old one.
+    pub min_ready_seconds: u32,
     /// Which pods are its own.
     pub selector: LabelSelector,
     /// What they are like.

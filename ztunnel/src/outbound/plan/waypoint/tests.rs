@@ -2,11 +2,15 @@ use mesh_state::{StateReader, Update};
 use mesh_testkit::{pod, service};
 
 use super::super::tests::{With, ask_as, ask_with, line, spiffe, world};
-use super::super::{Answer, Names, Need, Resolved};
+use super::super::{Answer, Names, Need, Resolved, Via};
 
 /// A waypoint `wp` that is there, one `gone` that nobody knows, one `hollow` without an endpoint, one `sick` whose only
 /// endpoint is not ready, and what they stand in front of.
 fn guarded() -> StateReader {
+    guarded_and([])
+}
+
+fn guarded_and<const N: usize>(more: [Update; N]) -> StateReader {
     let mut updates: Vec<Update> = vec![
         service("hollow").at("10.96.9.1").port(15008, 15008).into(),
         service("sick").at("10.96.9.2").port(15008, 15008).into(),
@@ -59,6 +63,7 @@ fn guarded() -> StateReader {
                 .into(),
         ]);
     }
+    updates.extend(more);
     world(updates)
 }
 
@@ -78,7 +83,11 @@ fn a_missing_waypoint_closes_the_way_unless_the_binding_opens_it() {
     ] {
         let past = format!("past shop/{name}.shop.svc.cluster.local, which {trouble}");
         for to in [format!("10.96.1.{n}:80"), format!("10.0.1.{n}:80")] {
-            assert_eq!(ask(&to), "refused: no_waypoint", "{to}");
+            let closed = match name {
+                "sick" => "tunnel 10.0.9.2:15008".to_owned(),
+                _ => "refused: no_waypoint".to_owned(),
+            };
+            assert!(ask(&to).starts_with(&closed), "{to}: {}", ask(&to));
         }
         let (to, expected) = (format!("10.96.2.{n}:80"), spiffe(&format!("open-{n}")));
         assert_eq!(
@@ -140,11 +149,65 @@ fn a_waypoint_that_cannot_be_reached_is_as_good_as_missing() {
 
 #[test]
 fn a_refusal_names_the_waypoint_and_what_is_wrong_with_it() {
-    let refused = ask_as(&guarded(), "client", "10.96.1.3:80", &[]).unwrap_err();
+    let refused = ask_as(&guarded(), "client", "10.96.1.2:80", &[]).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "waypoint shop/sick.shop.svc.cluster.local has no endpoint that is ready; going past it would evade its policies"
+        "waypoint shop/hollow.shop.svc.cluster.local has no endpoint that is ready; going past it would evade its policies"
     );
+}
+
+#[test]
+fn an_unready_endpoint_of_a_waypoint_is_better_than_none_and_worse_than_any_that_is_ready() {
+    let state = guarded();
+    let sick = |to: &str, of: &str| {
+        let (name, expected) = ("shop/sick.shop.svc.cluster.local", spiffe("sick-1"));
+        format!("tunnel 10.0.9.2:15008 for {to}{of} expecting {expected} by {name}, which is not ready")
+    };
+    let ask = |to: &str, avoid: &[_]| line(ask_as(&state, "client", to, avoid));
+    assert_eq!(ask("10.96.1.3:80", &[]), sick("10.96.1.3:80", " of closed-3"));
+    assert_eq!(ask("10.0.1.3:80", &[]), sick("10.0.1.3:80", ""));
+    // Tried in vain once, it is still the only one.
+    let tried = [pod("sick-1").build().uid];
+    assert_eq!(ask("10.96.1.3:80", &tried), sick("10.96.1.3:80", " of closed-3"));
+
+    // Of several waypoints it is the one that has it that is named.
+    let canary = service("canary")
+        .at("10.96.3.1")
+        .port(80, 80)
+        .partly_behind("gone", 90)
+        .partly_behind("sick", 10);
+    let state = guarded_and([canary.into()]);
+    assert_eq!(
+        line(ask_as(&state, "client", "10.96.3.1:80", &[])),
+        sick("10.96.3.1:80", " of canary")
+    );
+
+    // It steps back as soon as another one is ready, even one that was tried in vain.
+    let well = pod("well-1").at("10.0.9.5").hbone().serving("sick", 15008, 15008);
+    let state = guarded_and([well.clone().into()]);
+    for avoid in [vec![], vec![well.build().uid]] {
+        assert_eq!(
+            line(ask_as(&state, "client", "10.96.1.3:80", &avoid)),
+            format!(
+                "tunnel 10.0.9.5:15008 for 10.96.1.3:80 of closed-3 expecting {}",
+                spiffe("well-1")
+            )
+        );
+    }
+}
+
+#[test]
+fn the_log_says_of_an_unready_waypoint_that_failed_what_it_was() {
+    let unready = Via::UnreadyWaypoint {
+        waypoint: "shop/wp".into(),
+    };
+    assert!(unready.is_waypoint());
+    assert_eq!(
+        unready.explained("connection refused".into()),
+        "waypoint shop/wp has no endpoint that is ready; one that is not was tried: connection refused"
+    );
+    let ready = Via::Waypoint { fail_open: true };
+    assert_eq!(ready.explained("connection refused".into()), "connection refused");
 }
 
 #[test]
