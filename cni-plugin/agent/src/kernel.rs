@@ -130,6 +130,11 @@ impl Kernel {
         Ok(routes::remove(netns, &all).await?)
     }
 
+    /// Forgets what was found in a namespace, which is held no more.
+    pub fn forget(&self, netns: NetnsId) {
+        self.inner.in_effect.lock().remove(&netns);
+    }
+
     /// Makes the node's own rules be these; returns what was not so before. `netns` is held as long as this is.
     ///
     /// # Errors
@@ -224,7 +229,7 @@ impl Kernel {
 
     fn note_in_effect(&self, netns: &Netns, generation: Option<Generation>, transaction: String) {
         let mut in_effect = self.inner.in_effect.lock();
-        // Namespaces that ended are not taken out one by one.
+        // Some are never forgotten: of what ends while its rules are set.
         if in_effect.len() >= MAX_NAMESPACES {
             in_effect.clear();
         }

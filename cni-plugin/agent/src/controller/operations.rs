@@ -115,9 +115,9 @@ pub struct PodWatch {
 }
 
 impl Held {
-    fn let_go(&mut self, key: &PodKey) {
-        self.namespaces.remove(key);
+    fn let_go(&mut self, key: &PodKey) -> Option<Netns> {
         self.unruled(key);
+        self.namespaces.remove(key)
     }
 
     fn unruled(&mut self, key: &PodKey) {
@@ -196,7 +196,7 @@ impl Operations {
 
     /// Lets go of everything of a pod.
     pub fn let_go(&self, key: &PodKey) {
-        self.world.held.lock().let_go(key);
+        self.world.let_go(key);
     }
 
     /// Lists the pods that were enrolled before a restart with ztunnel, before any ztunnel can ask.
@@ -390,8 +390,15 @@ impl World {
 
     async fn withdraw(&self, record: &Record) -> Result<(), Failure> {
         // Nothing is done inside the namespace any more, and held it would not end.
-        self.held.lock().let_go(&record.key);
+        self.let_go(&record.key);
         self.announcer.withdraw(record).await
+    }
+
+    fn let_go(&self, key: &PodKey) {
+        let netns = self.held.lock().let_go(key);
+        if let Some(netns) = netns {
+            self.kernel.forget(netns.id());
+        }
     }
 
     async fn set_host(&self, pods: BTreeSet<IpAddr>) -> Result<(), KernelError> {

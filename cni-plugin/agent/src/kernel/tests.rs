@@ -462,6 +462,24 @@ fn what_is_in_order_is_left_alone_and_what_is_not_is_put_right() {
 }
 
 #[test]
+fn of_a_namespace_that_is_held_no_more_nothing_is_remembered() {
+    in_namespaces(|| {
+        in_net(async |net| {
+            let remembered = || net.kernel.inner.in_effect.lock().len();
+            net.enrol().await;
+            assert_eq!(remembered(), 1);
+            net.kernel.forget(net.pod.id());
+            assert_eq!(remembered(), 0);
+            // Whoever asks again is told by the namespace itself.
+            let options = PodOptions::default();
+            let found = net.kernel.ensure_pod(&net.pod, &options, Memory::Valid).await;
+            assert_eq!(found.expect("rules"), []);
+            assert_eq!(remembered(), 1);
+        });
+    });
+}
+
+#[test]
 fn removed_rules_leave_nothing_and_removing_twice_is_no_error() {
     in_namespaces(|| {
         in_net(async |net| {
