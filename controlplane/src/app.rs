@@ -227,6 +227,7 @@ pub async fn start(
             client,
             tasks,
             drained: &drained,
+            pods: &outputs.pods,
             selectors: kube.selectors(),
         };
         duties.start_all(&authority, &outputs, &ask)?;

@@ -115,6 +115,12 @@ pub struct ServeArgs {
         default_value = "istiod"
     )]
     pub name: String,
+    /// The pod that this process runs in, and its uid: with both, another replica takes over as soon as that pod is gone.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// See `--pod-name`.
+    #[arg(long, env = "POD_UID", value_name = "UID")]
+    pub pod_uid: Option<String>,
     /// This control plane's revision: of configuration that names one in its label `istio.io/rev`, its own counts.
     #[arg(long, env = "REVISION", value_name = "NAME", default_value = "default")]
     pub revision: String,

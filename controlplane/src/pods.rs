@@ -50,6 +50,13 @@ impl PodBoard {
         }
     }
 
+    /// Whether this pod is known, and has not ended.
+    #[must_use]
+    pub fn runs(&self, name: &NamespacedName, uid: &str) -> bool {
+        let pods = self.0.read();
+        pods.get(name).is_some_and(|instance| *instance.uid == *uid)
+    }
+
     /// Whether the pod that a token is bound to is there, and still that pod: of that uid and account, on that node.
     /// Nothing where no pod of this name is known to have a uid.
     #[must_use]

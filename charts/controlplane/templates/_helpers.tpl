@@ -77,6 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- /* Variables that the chart sets, and what to set instead. A name that stood twice would count once, and nobody sees which. */}}
 {{- define "cp.ownEnv" -}}
 POD_NAME: it cannot be changed
+POD_UID: it cannot be changed
 POD_NAMESPACE: it cannot be changed
 ROOT_NAMESPACE: it is the release's namespace
 CONTROL_PLANE_NAME: set name instead

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use anyhow::{Context, Result};
 use controlplane_k8s_api::gateway::LabelSelector;
+use mesh_kube::lease::{Holder, PodRun};
 use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
 use mesh_runtime::supervise::Tasks;
@@ -18,6 +19,7 @@ use crate::cluster::untaint::{self, Untaint};
 use crate::cluster::{addresses, bundle, gateway_controller, status_writer};
 use crate::control::{Outputs, Question};
 use crate::delivery::gather::{self, OverTls, Replicas};
+use crate::pods::PodBoard;
 use crate::serve::admission::XdsAdmission;
 use crate::settled::peers::BehindService;
 use crate::settled::{Own, Settling};
@@ -28,6 +30,8 @@ pub(super) struct Duties<'a> {
     pub(super) client: &'a KubeClient,
     pub(super) tasks: &'a Tasks,
     pub(super) drained: &'a DrainWatcher,
+    /// Which pods run: one that does not holds no Lease.
+    pub(super) pods: &'a PodBoard,
     /// Which namespaces belong to the mesh, once that is known.
     pub(super) selectors: watch::Receiver<Option<Vec<LabelSelector>>>,
 }
@@ -93,10 +97,11 @@ impl Duties<'_> {
         duty: Duty,
         keep: impl FnOnce(watch::Receiver<bool>) -> K,
     ) -> Result<()> {
-        let me = instance()?;
+        let me = holder(self.args)?;
         let name = duty.lease(&self.args.revision);
         let lease = ObjectName::new(self.args.root_namespace.as_str(), name.as_str());
-        let (ours, keeping) = duties::ask_for(lease, self.client.clone(), &me, self.drained.clone());
+        let (pods, drained) = (self.pods.clone(), self.drained.clone());
+        let (ours, keeping) = duties::ask_for(lease, self.client.clone(), me, pods, drained);
         self.tasks.critical(format!("lease {name}"), keeping);
         self.tasks.critical(name, keep(ours));
         Ok(())
@@ -143,7 +148,16 @@ pub(super) fn settling(
     })
 }
 
-/// Another run is another one: a Lease that this one finds is not its own.
+/// Who asks for Leases. A container that starts again in its pod goes on with what it held; without a pod, another run is another
+/// one.
+fn holder(args: &ServeArgs) -> Result<Holder> {
+    Ok(match (args.pod_name.clone(), args.pod_uid.clone()) {
+        (Some(name), Some(uid)) => Holder::Pod(PodRun { name, uid }),
+        _ => Holder::Process(instance()?),
+    })
+}
+
+/// Another run is another one.
 pub(super) fn instance() -> Result<String> {
     Ok(format!("{}_{}", host()?, std::process::id()))
 }

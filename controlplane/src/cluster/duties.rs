@@ -6,13 +6,16 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use mesh_kube::lease::driver::{Settings, follow, hold};
+use mesh_kube::lease::{Holder, PodRun};
 use mesh_kube::{KubeClient, ObjectName};
 use mesh_runtime::drain::DrainWatcher;
+use mesh_types::{NamespacedName, Strng};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::control::Question;
+use crate::pods::PodBoard;
 
 /// Something that one replica does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,19 +99,25 @@ fn of_revision(name: &str, revision: &str) -> String {
     }
 }
 
-/// Asks for the Lease of a duty until the process drains; the receiver says whether it is ours.
+/// Asks for the Lease of a duty until the process drains; the receiver says whether it is ours. `pods`: which ones run.
 pub fn ask_for(
     lease: ObjectName,
     client: KubeClient,
-    me: &str,
+    me: Holder,
+    pods: PodBoard,
     mut drained: DrainWatcher,
 ) -> (
     watch::Receiver<bool>,
     impl Future<Output = Result<(), Infallible>> + use<>,
 ) {
+    let namespace = Strng::from(&*lease.namespace);
+    let sees = move |pod: &PodRun| {
+        let name = NamespacedName::new(namespace.clone(), pod.name.as_str());
+        pods.runs(&name, &pod.uid)
+    };
     let settings = Settings {
         lease,
-        me: me.to_owned(),
+        me,
         duration: LEASE,
     };
     // The process waits for the last of these: the Lease is given back before it ends.
@@ -116,7 +125,7 @@ pub fn ask_for(
     let stop = async move {
         drained.draining().await;
     };
-    let (ours, driver) = hold(client, settings, stop);
+    let (ours, driver) = hold(client, settings, sees, stop);
     let task = async move {
         driver.await;
         drop(held);

@@ -45,3 +45,14 @@ fn a_token_is_of_the_pod_that_is_there_now() {
     pods.update(&[pod("2", "Succeeded")]);
     assert_eq!(pods.is_current(&subject("2", "a", "cart")), None);
 }
+
+#[test]
+fn a_pod_runs_while_it_is_known_by_that_uid_and_has_not_ended() {
+    let pods = PodBoard::default();
+    let name = NamespacedName::new("shop", "cart");
+    assert!(!pods.runs(&name, "1"));
+    pods.update(&[pod("1", "Running")]);
+    assert!(pods.runs(&name, "1") && !pods.runs(&name, "2"));
+    pods.update(&[pod("1", "Failed")]);
+    assert!(!pods.runs(&name, "1"));
+}

@@ -1,8 +1,10 @@
 //! Who does what only one of many may do: Leases of `coordination.k8s.io`.
 //!
 //! Clocks of machines differ, so nobody reads another's: a Lease has ended when it looked the same for as long as it
-//! says, by one's own clock. Whoever holds one stops for itself before others may think so. Pure here; [`driver`] asks.
+//! says, by one's own clock. Whoever holds one stops for itself before others may think so. Where a pod held it that is gone,
+//! nobody is left to wait for. Pure here; [`driver`] asks.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,6 +34,24 @@ pub struct Record {
     pub transitions: u64,
 }
 
+/// Who holds a Lease, or asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A process of a pod in the Lease's own namespace, which the process does not outlive.
+    Pod(PodRun),
+    /// One of which nothing is known but its name.
+    Process(String),
+}
+
+/// A pod, and which one of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRun {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -43,9 +63,9 @@ pub enum Decision {
     Wait(Instant),
 }
 
-/// What to do about a Lease.
+/// What to do about a Lease. `holder_is_gone`: the pod that it names does not run any more.
 #[must_use]
-pub fn decide(observed: Option<&Observed>, now: Instant, me: &str) -> Decision {
+pub fn decide(observed: Option<&Observed>, now: Instant, me: &str, holder_is_gone: bool) -> Decision {
     let Some(Observed { record, since }) = observed else {
         return Decision::Acquire;
     };
@@ -56,7 +76,7 @@ pub fn decide(observed: Option<&Observed>, now: Instant, me: &str) -> Decision {
         return Decision::Renew;
     }
     let ends = *since + record.duration;
-    if now >= ends {
+    if now >= ends || holder_is_gone {
         Decision::Acquire
     } else {
         Decision::Wait(ends)
@@ -79,6 +99,34 @@ impl Observed {
     pub fn is_in_use(&self, within: Duration, now: Instant) -> bool {
         now < self.since + within
     }
+}
+
+impl Holder {
+    /// Who is meant by a `holderIdentity`.
+    #[must_use]
+    pub fn of(identity: &str) -> Self {
+        match identity.rsplit_once('_') {
+            Some((name, uid)) if is_uid(uid) => Self::Pod(PodRun {
+                name: name.to_owned(),
+                uid: uid.to_owned(),
+            }),
+            _ => Self::Process(identity.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod(PodRun { name, uid }) => write!(f, "{name}_{uid}"),
+            Self::Process(name) => f.write_str(name),
+        }
+    }
+}
+
+/// RFC 9562, section 4: a process's number never looks like it.
+fn is_uid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 impl Record {

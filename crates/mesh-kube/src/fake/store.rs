@@ -139,13 +139,16 @@ impl Store {
         let after = query.text("continue").and_then(|text| text.split_once('/'));
         let after = after.map(|(namespace, name)| ObjectName::new(namespace, name));
         let labels = query.text("labelSelector").unwrap_or_default();
-        let phase = query
-            .text("fieldSelector")
-            .and_then(|fields| fields.strip_prefix("status.phase="));
+        let field = query.text("fieldSelector").unwrap_or_default();
+        let (phase, one) = (
+            field.strip_prefix("status.phase="),
+            field.strip_prefix("metadata.name="),
+        );
         let chosen = objects.iter().filter(|(name, object)| {
             is_in(target, name)
                 && is_selected(object, labels)
                 && phase.is_none_or(|phase| object["status"]["phase"] == phase)
+                && one.is_none_or(|one| *name.name == *one)
         });
         let mut chosen = chosen.filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
         let page: Vec<(&ObjectName, &Value)> = chosen.by_ref().take(limit).collect();

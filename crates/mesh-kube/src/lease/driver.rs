@@ -11,10 +11,11 @@ use time::macros::format_description;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{Decision, Observed, Record, decide};
+use super::{Decision, Holder, Observed, PodRun, Record, decide};
 use crate::client::KubeClient;
 use crate::error::KubeError;
 use crate::resource::{ObjectName, Resource};
+use crate::watch::Selection;
 use crate::write::Part;
 
 /// A Lease to be held.
@@ -22,23 +23,29 @@ use crate::write::Part;
 pub struct Settings {
     /// Which one.
     pub lease: ObjectName,
-    /// Who we are: differs between processes, and between runs of one.
-    pub me: String,
+    /// Who we are: differs between processes that run.
+    pub me: Holder,
     /// For how long others believe us without a renewal.
     pub duration: Duration,
 }
 
 /// Asks for a Lease and keeps it until `stop` is ready, then gives it back. The receiver says whether it is ours; it says
 /// no from the moment when it might not be.
+///
+/// `sees` says whether a pod of the Lease's namespace is believed to run, from what is known already. Where it says no of the pod
+/// that holds the Lease, the API server is asked; where that does not know it either, nobody waits for the Lease's end.
 pub fn hold(
     client: KubeClient,
     settings: Settings,
+    sees: impl Fn(&PodRun) -> bool,
     stop: impl Future<Output = ()>,
 ) -> (watch::Receiver<bool>, impl Future<Output = ()>) {
     let (ours, is_ours) = watch::channel(false);
     let keeper = Keeper {
         client,
+        me: settings.me.to_string(),
         settings,
+        sees,
         observed: None,
         object: None,
         kept: None,
@@ -72,9 +79,12 @@ pub fn follow(
     (in_use, following)
 }
 
-struct Keeper {
+struct Keeper<S> {
     client: KubeClient,
     settings: Settings,
+    /// The settings' `me`, as Leases say it.
+    me: String,
+    sees: S,
     observed: Option<Observed>,
     /// The Lease as it was read or written last.
     object: Option<Value>,
@@ -83,7 +93,7 @@ struct Keeper {
     ours: watch::Sender<bool>,
 }
 
-impl Keeper {
+impl<S: Fn(&PodRun) -> bool> Keeper<S> {
     async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
@@ -122,7 +132,8 @@ impl Keeper {
     async fn step(&mut self, begun: Instant) -> Result<Option<Instant>, KubeError> {
         self.object = self.client.find::<Value>(&LEASES, &self.settings.lease).await?;
         self.observe();
-        match decide(self.observed.as_ref(), begun, &self.settings.me) {
+        let gone = self.holder_is_gone().await;
+        match decide(self.observed.as_ref(), begun, &self.me, gone) {
             Decision::Wait(until) => {
                 self.lost();
                 // A release is seen sooner than an end.
@@ -140,6 +151,23 @@ impl Keeper {
         }
     }
 
+    /// Whether it is held by a pod that does not run any more. What is not known for certain is a no.
+    async fn holder_is_gone(&self) -> bool {
+        let holder = self.observed.as_ref().map(|seen| Holder::of(&seen.record.holder));
+        let Some(Holder::Pod(holder)) = holder.filter(|holder| *holder != self.settings.me) else {
+            return false;
+        };
+        if (self.sees)(&holder) {
+            return false;
+        }
+        // What is known may be behind. The API server's own answer is not: without a version it is of now.
+        let one = Selection::all(PODS)
+            .in_namespace(&*self.settings.lease.namespace)
+            .with_fields(format!("metadata.name={}", holder.name));
+        let found = self.client.list::<Value>(&one).await;
+        found.is_ok_and(|pods| !pods.iter().any(|pod| runs(pod, &holder)))
+    }
+
     fn observe(&mut self) {
         self.observed = self.object.as_ref().map(|lease| {
             let record = Record::of(lease);
@@ -148,13 +176,13 @@ impl Keeper {
     }
 
     async fn write(&mut self) -> Result<(), KubeError> {
-        let Settings { lease, me, duration } = &self.settings;
+        let Settings { lease, duration, .. } = &self.settings;
         let before = self.object.as_ref().map(Record::of).unwrap_or_default();
         let acquired = self
             .object
             .as_ref()
             .and_then(|l| l["spec"]["acquireTime"].as_str());
-        let spec = before.held(me, *duration, &now(), acquired);
+        let spec = before.held(&self.me, *duration, &now(), acquired);
         let written = match self.object.clone() {
             Some(mut object) => {
                 object["spec"] = spec;
@@ -210,6 +238,12 @@ impl Keeper {
     }
 }
 
+/// Whether this is that pod, and its processes have not ended.
+fn runs(pod: &Value, holder: &PodRun) -> bool {
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    pod["metadata"]["name"] == *holder.name && pod["metadata"]["uid"] == *holder.uid && !ended
+}
+
 /// Now, as Kubernetes writes it: RFC 3339 with microseconds.
 fn now() -> String {
     let now = OffsetDateTime::from(SystemTime::now());
@@ -219,6 +253,7 @@ fn now() -> String {
 const MICRO_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 static LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "leases", "Lease");
+const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 /// What a stopping process waits for it.
 const RELEASE: Duration = Duration::from_secs(2);
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Decision, Observed, Record, decide};
+use super::{Decision, Holder, Observed, PodRun, Record, decide};
 
 fn record(holder: &str, renewed: &str) -> Record {
     Record {
@@ -21,7 +21,7 @@ async fn a_lease_of_another_is_waited_for_by_our_own_clock() {
     // The holder's clock is years off; what counts is since when we see the same.
     let seen = Observed::after(None, record("other", "1999-01-01T00:00:00Z"), start);
     assert_eq!(
-        decide(Some(&seen), seconds(29), "me"),
+        decide(Some(&seen), seconds(29), "me", false),
         Decision::Wait(seconds(30))
     );
     let same = Observed::after(
@@ -29,10 +29,10 @@ async fn a_lease_of_another_is_waited_for_by_our_own_clock() {
         record("other", "1999-01-01T00:00:00Z"),
         seconds(29),
     );
-    assert_eq!(decide(Some(&same), seconds(30), "me"), Decision::Acquire);
+    assert_eq!(decide(Some(&same), seconds(30), "me", false), Decision::Acquire);
     let renewed = Observed::after(Some(seen), record("other", "1999-01-01T00:00:10Z"), seconds(29));
     assert_eq!(
-        decide(Some(&renewed), seconds(30), "me"),
+        decide(Some(&renewed), seconds(30), "me", false),
         Decision::Wait(seconds(59))
     );
 }
@@ -40,14 +40,38 @@ async fn a_lease_of_another_is_waited_for_by_our_own_clock() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_holds_is_taken_at_once_and_ours_is_renewed() {
     let now = Instant::now();
-    assert_eq!(decide(None, now, "me"), Decision::Acquire);
+    assert_eq!(decide(None, now, "me", false), Decision::Acquire);
     let released = Observed::after(None, record("", "x"), now);
-    assert_eq!(decide(Some(&released), now, "me"), Decision::Acquire);
+    assert_eq!(decide(Some(&released), now, "me", false), Decision::Acquire);
     let ours = Observed::after(None, record("me", "x"), now);
     assert_eq!(
-        decide(Some(&ours), now + Duration::from_secs(100), "me"),
+        decide(Some(&ours), now + Duration::from_secs(100), "me", false),
         Decision::Renew
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_pod_that_is_gone() {
+    let now = Instant::now();
+    let held = Observed::after(None, record("other", "x"), now);
+    assert_eq!(decide(Some(&held), now, "me", true), Decision::Acquire);
+}
+
+#[test]
+fn a_holder_that_is_a_pod_is_known_by_its_uid() {
+    let uid = "0736c43c-8ee0-40eb-97aa-25c9b118d72d";
+    let pod = Holder::Pod(PodRun {
+        name: "istiod-7f".into(),
+        uid: uid.into(),
+    });
+    assert_eq!(pod.to_string(), format!("istiod-7f_{uid}"));
+    for holder in [
+        pod,
+        Holder::Process("a_host_17".into()),
+        Holder::Process("".into()),
+    ] {
+        assert_eq!(Holder::of(&holder.to_string()), holder);
+    }
 }
 
 #[test]

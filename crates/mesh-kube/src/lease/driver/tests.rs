@@ -4,7 +4,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{LEASES, Settings, follow, hold};
+use serde_json::json;
+
+use super::{Holder, LEASES, PODS, PodRun, Settings, follow, hold};
 use crate::fake::FakeApi;
 use crate::resource::ObjectName;
 
@@ -21,11 +23,13 @@ fn lease() -> ObjectName {
 fn replica(api: &FakeApi, me: &str) -> Replica {
     let settings = Settings {
         lease: lease(),
-        me: me.into(),
+        me: Holder::of(me),
         duration: Duration::from_secs(30),
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let (ours, driver) = hold(api.client(), settings, async { drop(stopped.await) });
+    let (ours, driver) = hold(api.client(), settings, |_: &PodRun| false, async {
+        drop(stopped.await);
+    });
     Replica {
         ours,
         stop,
@@ -83,6 +87,47 @@ async fn who_is_killed_is_replaced_when_its_time_is_over_and_not_before() {
         waited > Duration::from_secs(15) && waited < Duration::from_secs(45),
         "{waited:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_is_replaced_at_once_and_one_that_is_there_is_not() {
+    let uid = |n: u32| format!("00000000-0000-4000-8000-{n:012}");
+    let pod = |n, phase: &str| {
+        json!({
+            "metadata": {"namespace": "istio-system", "name": "istiod-1", "uid": uid(n)},
+            "status": {"phase": phase},
+        })
+    };
+    let api = FakeApi::new();
+    api.serve(&LEASES);
+    api.serve(&PODS);
+    let name = ObjectName::new("istio-system", "istiod-1");
+    api.put(&PODS, pod(1, "Running"));
+    let mut first = replica(&api, &format!("istiod-1_{}", uid(1)));
+    first.until(true).await;
+    let mut second = replica(&api, &format!("istiod-2_{}", uid(2)));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    first.task.abort();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(!*second.ours.borrow(), "it may live, and be slow");
+    // Another one of that name is not that one.
+    let gone = Instant::now();
+    api.remove(&PODS, &name);
+    api.put(&PODS, pod(3, "Running"));
+    second.until(true).await;
+    assert!(gone.elapsed() < Duration::from_secs(6), "{:?}", gone.elapsed());
+
+    second.task.abort();
+    let held_by_an_ended_one = json!({"metadata": {"namespace": "istio-system", "name": "lateen-status"},
+        "spec": {"holderIdentity": format!("istiod-1_{}", uid(3)), "leaseDurationSeconds": 30, "renewTime": "x"}});
+    api.put(&LEASES, held_by_an_ended_one);
+    let begun = Instant::now();
+    let mut third = replica(&api, &format!("istiod-4_{}", uid(4)));
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(!*third.ours.borrow(), "that one runs");
+    api.put(&PODS, pod(3, "Failed"));
+    third.until(true).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
