@@ -28,8 +28,7 @@ test: ## Format, lints, dependency rules and every test
 	scripts/step.sh "Format" $(CARGO) fmt --all --check
 	scripts/step.sh "Lints (warnings denied)" $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	scripts/step.sh "Dependency rules" scripts/deny.sh
-	scripts/step.sh "Building products and tests" $(CARGO) test --workspace --locked --no-run
-	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building products and tests" $(CARGO) build --workspace --locked --bins --tests
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	CARGO=$(CARGO) scripts/step.sh "Tests" scripts/tests.sh
 
@@ -70,14 +69,14 @@ conformance: ## Gateway API's conformance suite against the mesh, on such a clus
 upgrade-test: ## The upgrade from an earlier commit's own programs, under load (root, Go, git's history; tests/cluster/earlier)
 	@scripts/setup.sh cluster
 	scripts/step.sh "Building the earlier version" scripts/earlier.sh $(TARGET)/earlier
-	scripts/step.sh "Building products and the test" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building products and the test" $(CARGO) build --workspace --locked --bins --test cluster
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	export LATEEN_EARLIER=$$(realpath $(TARGET))/earlier/target/debug
 	$(CARGO) test --workspace --locked --test cluster -- an_earlier_version
 
 soak: ## What the cluster tests do, again and again under load: make soak MINUTES=60 (root, Go)
 	@scripts/setup.sh cluster
-	scripts/step.sh "Building products" $(CARGO) build --workspace --locked --bins
+	scripts/step.sh "Building products and tests" $(CARGO) build --workspace --locked --bins --test cluster
 	scripts/step.sh "Building the CNI plugin, static" scripts/plugin.sh dev
 	$(CARGO) test --workspace --locked --test cluster -- --soak $(or $(MINUTES),60)
 

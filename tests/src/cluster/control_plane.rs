@@ -25,7 +25,9 @@ pub struct ControlPlane {
     audit: Option<AuditLog>,
     etcd: Option<Process>,
     api_server: Option<Process>,
-    others: Vec<Process>,
+    /// Kubernetes' own controllers and its scheduler.
+    controllers: Vec<Process>,
+    dns: Option<Process>,
 }
 
 impl ControlPlane {
@@ -68,11 +70,13 @@ impl ControlPlane {
             },
             etcd: None,
             api_server: None,
-            others: Vec::new(),
+            controllers: Vec::new(),
+            dns: None,
         };
         control.start_etcd()?;
         control.start_api_server()?;
-        control.start_others()?;
+        control.start_controllers()?;
+        control.start_dns()?;
         Ok(control)
     }
 
@@ -127,17 +131,37 @@ impl ControlPlane {
         self.api_server = None;
     }
 
+    /// Starts Kubernetes' own controllers and its scheduler, anew where they run. Where there are several of each, those that
+    /// led end when they lose the API server, and are started again; one that does not end looks for it at ever longer
+    /// pauses, and takes a minute to see that it is back.
+    ///
+    /// # Errors
+    /// Fails when one of them cannot be started.
+    pub fn start_controllers(&mut self) -> Result<()> {
+        self.controllers.clear();
+        let mut scheduler = self.with_kubeconfig("kube-scheduler");
+        scheduler.arg("--leader-elect=false");
+        for (name, command) in [
+            ("kube-controller-manager", self.controller_manager()),
+            ("kube-scheduler", scheduler),
+        ] {
+            self.controllers.push(Process::start(name, command, &self.logs)?);
+        }
+        Ok(())
+    }
+
     /// Leaves of Kubernetes' own controllers these at work, by name and divided by commas, and neither scheduler nor DNS: for
     /// pods and nodes that are objects and nothing more.
     ///
     /// # Errors
     /// Fails when the controllers cannot be started.
     pub fn only_controllers(&mut self, names: &str) -> Result<()> {
-        self.others.clear();
+        self.controllers.clear();
+        self.dns = None;
         let mut command = self.controller_manager();
         command.arg(format!("--controllers={names}"));
         let process = Process::start("kube-controller-manager", command, &self.logs)?;
-        self.others.push(process);
+        self.controllers.push(process);
         Ok(())
     }
 
@@ -183,22 +207,13 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn start_others(&mut self) -> Result<()> {
-        let controllers = self.controller_manager();
-        let mut scheduler = self.with_kubeconfig("kube-scheduler");
-        scheduler.arg("--leader-elect=false");
+    fn start_dns(&mut self) -> Result<()> {
         let corefile = self.dir.join("Corefile");
         let admin = self.keys.path("admin.kubeconfig");
         fs::write(&corefile, corefile_text(&admin)).context("Corefile")?;
         let mut dns = self.namespace.command(self.tools.path("coredns"));
         dns.arg("-conf").arg(&corefile);
-        for (name, command) in [
-            ("kube-controller-manager", controllers),
-            ("kube-scheduler", scheduler),
-            ("coredns", dns),
-        ] {
-            self.others.push(Process::start(name, command, &self.logs)?);
-        }
+        self.dns = Some(Process::start("coredns", dns, &self.logs)?);
         self.kubectl().apply(&dns_service()).map(drop)
     }
 
@@ -239,7 +254,8 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         // Those that talk to the API server first, or they fill their logs.
-        self.others.clear();
+        self.controllers.clear();
+        self.dns = None;
         self.api_server = None;
         self.etcd = None;
     }

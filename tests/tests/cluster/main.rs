@@ -121,8 +121,9 @@ fn job(arguments: &[String]) -> Result<Job> {
         revisions::LAST,
         host::LAST,
         removal::BY_LATEEN,
-        authority::LAST,
+        // The earlier version's proxies wait a minute for a root that is new.
         upgrade::LAST,
+        authority::LAST,
         removal::BY_HELM,
         charts::LAST,
         getting_started::LAST,

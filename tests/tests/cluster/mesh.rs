@@ -382,13 +382,23 @@ impl Mesh {
         let events = events.unwrap_or_default();
         let lines: Vec<_> = events.lines().collect();
         format!(
-            "{}\n{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{}\n{}\n{}\n{}",
             pods.unwrap_or_default(),
+            self.readiness(),
             lines[lines.len().saturating_sub(25)..].join("\n"),
+            self.lateen.run(&["node", "services"]).unwrap_or_default(),
             of("app=istiod"),
             of("k8s-app=istio-cni-node"),
             of("app=ztunnel")
         )
+    }
+
+    /// Since when each pod is ready, or is not.
+    fn readiness(&self) -> String {
+        let since = "-o=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase} \
+                     {range .status.conditions[?(@.type==\"Ready\")]}{.status} since {.lastTransitionTime}{end}{\"\\n\"}{end}";
+        let said = self.kubectl.run(&["get", "pods", "-A", since]);
+        said.unwrap_or_default()
     }
 }
 

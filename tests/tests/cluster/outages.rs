@@ -327,6 +327,7 @@ fn api_server_away(mesh: &mut Mesh) -> Result<()> {
     let back = mesh.cluster.control_plane().start_api_server();
     let ledgers = [near.finish()?, far.finish()?];
     back?;
+    mesh.cluster.control_plane().start_controllers()?;
     renewed?;
     captures.stop().nothing_in_the_clear()?;
     ledgers.iter().try_for_each(Ledger::nobody_noticed)?;

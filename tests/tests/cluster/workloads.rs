@@ -122,7 +122,18 @@ fn jobs(mesh: &mut Mesh) -> Result<()> {
     let once = ["job", "once", "-n", "chores"];
     mesh.kubectl
         .wait("the Job has ended well", &once, LIMIT, ended_well)?;
-    // Its minute comes by itself.
+    // Its minute comes by itself; told that it missed one, its controller makes up for it at once.
+    let missed = r#"{"status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}}"#;
+    let patch = [
+        "patch",
+        "cronjob",
+        "often",
+        "-n",
+        "chores",
+        "--subresource=status",
+    ];
+    mesh.kubectl
+        .run(&[&patch[..], &["--type=merge", "-p", missed]].concat())?;
     let jobs = ["jobs", "-n", "chores"];
     mesh.kubectl
         .wait("a Job of the CronJob has ended well", &jobs, LIMIT, |list| {

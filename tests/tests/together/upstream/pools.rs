@@ -92,18 +92,43 @@ fn requests_that_wait_are_counted_beside_those_that_have_a_connection() {
     // Each of two threads may have a connection whatever the limit; one request waits, and no other one.
     let limits = "connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}";
     let mesh = Together::start(&rule("raw", limits));
-    let (gate, came) = gated(&mesh);
-    let ask = mesh.get("/").to("raw:80");
-    let mut refused = 0;
-    mesh.block_on(async {
-        let mut all: FuturesUnordered<_> = (0..20).map(|_| ask.sending()).collect();
-        while let Some(answer) = all.next().await {
-            refused += usize::from(answer.unwrap().status == 503);
-            if refused == 17 {
-                gate.open();
-            }
-        }
+    let (gate, asked) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let (own, count) = (gate.clone(), asked.clone());
+    let came = raw(&mesh, "http", move |stream, _| {
+        answer_all(&stream, |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            own.pass();
+            ok("")
+        });
     });
+    let ask = mesh.get("/").to("raw:80");
+    let (mut refused, mut passed) = (0, 0);
+    mesh.block_on(async {
+        let first = async {
+            assert_eq!(ask.sending().await.unwrap().status, 200);
+        };
+        let others = async {
+            // A request waits also while its connection is being made, so the others come once that is over.
+            while asked.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let mut all: FuturesUnordered<_> = (0..19).map(|_| ask.sending()).collect();
+            while let Some(answer) = all.next().await {
+                match answer.unwrap().status {
+                    200 => passed += 1,
+                    status => {
+                        assert_eq!(status, 503);
+                        refused += 1;
+                    }
+                }
+                if refused == 17 {
+                    gate.open();
+                }
+            }
+        };
+        tokio::join!(first, others);
+    });
+    assert_eq!(passed + refused, 19);
     assert!((17..=18).contains(&refused), "{refused} refused");
     assert!(came.load(Ordering::SeqCst) <= 2, "connections");
 }
