@@ -40,8 +40,8 @@ pub enum Command {
     Analyze(AnalyzeArgs),
     /// Show how each proxy stands with the control plane: what it was sent, took and refused.
     ///
-    /// Exits with 1 where a proxy refuses something, has not answered for 10 s what it was sent (STALE for a moment is how every
-    /// change goes), or has a certificate that has ended.
+    /// Exits with 1 where a proxy runs and is not connected, refuses something, has not answered for 10 s what it was sent (STALE
+    /// for a moment is how every change goes), or has a certificate that has ended.
     Status(StatusArgs),
     /// Show what a node's proxy knows.
     Node(NodeArgs),

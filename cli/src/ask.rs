@@ -32,57 +32,68 @@ use crate::status::{Certificates, Status};
 use crate::version::Versions;
 use cluster::Asked;
 
-/// How each replica of the control plane, or the one that was named, says its clients stand.
+/// How each proxy stands, by what the replicas of the control plane say, or the one that was named; who runs without them; and how
+/// long certificates are good: each proxy is asked itself, as far as it can be. `now` is in seconds since 1970.
 ///
 /// # Errors
-/// Fails when somebody does not answer, or not with the page.
-pub async fn syncz(place: &Place, cluster: &Cluster) -> anyhow::Result<Value> {
-    let path = "/debug/syncz";
-    if let Some(page) = named(place, path).await? {
-        return Ok(page);
-    }
-    let cluster = Asked::connect(cluster).await?;
-    let mut all = Vec::new();
-    for pod in cluster.control_planes().await? {
-        match json(&cluster.page(&pod, MONITORING, path).await?, path)? {
-            Value::Array(clients) => all.extend(clients),
-            _ => bail!("{path} of pod {} is no list", pod.shown()),
-        }
-    }
-    Ok(all.into())
-}
-
-/// How each proxy stands, and how long its certificates are good: each is asked itself, as far as it can be.
-///
-/// # Errors
-/// Fails as [`syncz`] does; not where a proxy does not answer.
+/// Fails when a replica does not answer, or not with the page; not where a proxy does not answer.
 pub async fn status(place: &Place, cluster: &Cluster, now: i64) -> Result<Status, Failure> {
-    let page = syncz(place, cluster).await?;
-    let status = Status::read(&page).map_err(Failure::answer)?;
     let mut certificates = Certificates {
         others: "only proxies in a cluster are asked".to_owned(),
         now,
         ..Certificates::default()
     };
-    if place.is_nowhere() {
-        let cluster = Asked::connect(cluster).await?;
-        let asked = stream::iter(status.names()).map(async |name| {
-            let lifetimes = lifetimes(&cluster, &name).await;
-            let shown = format!("{}.{}", name.name, name.namespace);
-            (
-                shown,
-                lifetimes.unwrap_or_else(|why| Lifetimes::Unknown(format!("{why:#}"))),
-            )
-        });
-        certificates.of = asked.buffer_unordered(AT_ONCE).collect().await;
+    if let Some(page) = named(place, SYNCZ).await? {
+        let status = Status::read(&page).map_err(Failure::answer)?;
+        return Ok(status.with(certificates));
     }
+    let cluster = Asked::connect(cluster).await?;
+    let status = connected(&cluster, now).await?;
+    let absent = status.absent().iter().map(|one| one.name.clone());
+    let names: Vec<ObjectName> = status.names().chain(absent).collect();
+    let asked = stream::iter(names).map(async |name| {
+        let lifetimes = lifetimes(&cluster, &name).await;
+        let shown = format!("{}.{}", name.name, name.namespace);
+        (
+            shown,
+            lifetimes.unwrap_or_else(|why| Lifetimes::Unknown(format!("{why:#}"))),
+        )
+    });
+    certificates.of = asked.buffer_unordered(AT_ONCE).collect().await;
     Ok(status.with(certificates))
+}
+
+/// What the replicas say of their clients, beside the proxies that run.
+async fn connected(cluster: &Asked, now: i64) -> Result<Status, Failure> {
+    let running = cluster.proxies().await.map_err(|why| format!("{why:#}"));
+    let look = async || {
+        let status = Status::read(&clients(cluster).await?).map_err(Failure::answer)?;
+        Ok::<_, Failure>(status.beside(running.clone(), now))
+    };
+    let status = look().await?;
+    if status.absent().is_empty() {
+        return Ok(status);
+    }
+    // Between two replicas a proxy is nobody's for a moment.
+    tokio::time::sleep(TO_CONNECT_ELSEWHERE).await;
+    look().await
+}
+
+async fn clients(cluster: &Asked) -> anyhow::Result<Value> {
+    let mut all = Vec::new();
+    for pod in cluster.control_planes().await? {
+        match json(&cluster.page(&pod, MONITORING, SYNCZ).await?, SYNCZ)? {
+            Value::Array(clients) => all.extend(clients),
+            _ => bail!("{SYNCZ} of pod {} is no list", pod.shown()),
+        }
+    }
+    Ok(all.into())
 }
 
 /// Which versions the replicas of the control plane and its proxies are of, or the part that was named.
 ///
 /// # Errors
-/// Fails as [`syncz`] does, and after some seconds.
+/// Fails as [`status`] does, and after some seconds.
 pub async fn versions(place: &Place, cluster: &Cluster) -> anyhow::Result<Versions> {
     if let Some(url) = &place.url {
         return version_at(url).await;
@@ -96,8 +107,7 @@ pub async fn versions(place: &Place, cluster: &Cluster) -> anyhow::Result<Versio
         for pod in cluster.control_planes().await? {
             let line = cluster.page(&pod, MONITORING, "/version").await?;
             versions.control_plane(&pod.shown(), &text(line));
-            let path = "/debug/syncz";
-            versions.clients(&json(&cluster.page(&pod, MONITORING, path).await?, path)?);
+            versions.clients(&json(&cluster.page(&pod, MONITORING, SYNCZ).await?, SYNCZ)?);
         }
         Ok(versions)
     };
@@ -114,7 +124,7 @@ async fn version_at(url: &str) -> anyhow::Result<Versions> {
     let mut versions = Versions::default();
     versions.control_plane(url, &text(line));
     // Whoever asks from another machine is not told who is connected.
-    if let Ok(clients) = over_http(url, "/debug/syncz").await {
+    if let Ok(clients) = over_http(url, SYNCZ).await {
         versions.clients(&clients);
     }
     Ok(versions)
@@ -133,7 +143,7 @@ async fn lifetimes(cluster: &Asked, proxy: &ObjectName) -> anyhow::Result<Lifeti
 /// What the ztunnel of a node knows, or the proxy that was named.
 ///
 /// # Errors
-/// Fails as [`syncz`] does.
+/// Fails as [`status`] does.
 pub async fn dump(place: &Place, cluster: &Cluster, node: Option<&str>) -> anyhow::Result<Value> {
     let path = "/config_dump";
     if let Some(page) = named(place, path).await? {
@@ -148,7 +158,7 @@ pub async fn dump(place: &Place, cluster: &Cluster, node: Option<&str>) -> anyho
 /// why.
 ///
 /// # Errors
-/// Fails as [`syncz`] does.
+/// Fails as [`status`] does.
 pub async fn connections(args: &NodeArgs, cluster: &Cluster) -> anyhow::Result<(Value, Older)> {
     let path = "/config_dump";
     if let Some(page) = named(&args.place, path).await? {
@@ -177,7 +187,7 @@ async fn older(cluster: &Asked, node: &str) -> anyhow::Result<Older> {
 /// Which policies decide about what comes to a pod, by the ztunnel of its node, or the proxy that was named, and by its waypoints.
 ///
 /// # Errors
-/// Fails as [`syncz`] does; not where a waypoint does not answer.
+/// Fails as [`status`] does; not where a waypoint does not answer.
 pub async fn authorizations(args: &AuthzArgs, cluster: &Cluster) -> anyhow::Result<Checked> {
     let path = "/config_dump";
     let mut asked = None;
@@ -219,7 +229,7 @@ async fn of_first(cluster: &Asked, pods: &[ObjectName], path: &str) -> anyhow::R
 /// What the proxies of a waypoint know, by their names.
 ///
 /// # Errors
-/// Fails as [`syncz`] does.
+/// Fails as [`status`] does.
 pub async fn waypoint_dumps(
     args: &WaypointRoutesArgs,
     cluster: &Cluster,
@@ -343,6 +353,9 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
+/// What a replica of the control plane says of its clients.
+const SYNCZ: &str = "/debug/syncz";
+const TO_CONNECT_ELSEWHERE: Duration = Duration::from_secs(3);
 /// How many proxies are asked at a time.
 const AT_ONCE: usize = 16;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,11 +3,13 @@
 //!
 //! # Layout
 //! - this file: the steps. [`answers`]: what ztunnel and the waypoint answer. [`blame`]: which PeerAuthentication refuses
-//!   what comes in the clear. [`binding`]: which Gateway a waypoint is of, and what binds to it.
+//!   what comes in the clear. [`binding`]: which Gateway a waypoint is of, and what binds to it. [`network`]: what NetworkPolicies
+//!   let pass.
 
 pub mod answers;
 pub mod binding;
 pub mod blame;
+pub mod network;
 
 pub use answers::{Connection, Denial};
 use answers::{Goes, Leg, Waypoint};
@@ -25,6 +27,8 @@ pub struct Beside {
     pub blame: Option<Blame>,
     /// The Gateway of the waypoint, and what binds to it.
     pub binding: Binding,
+    /// What NetworkPolicies keep it from, where they are known.
+    pub network: Option<Vec<String>>,
 }
 
 /// The way of a connection or a request.
@@ -34,6 +38,8 @@ pub struct Explained {
     passes: Passes,
     /// What to do, where something is known that helps.
     remedy: Option<String>,
+    /// What keeps it from arriving, if the network carries NetworkPolicies out.
+    network: Vec<String>,
     data: Value,
 }
 
@@ -72,7 +78,11 @@ impl Explained {
     /// # Errors
     /// Fails when one of them is not what it should be.
     pub fn of(ztunnel: &Value, waypoint: Option<&Value>, beside: Beside) -> Result<Self, serde_json::Error> {
-        let Beside { blame, binding } = beside;
+        let Beside {
+            blame,
+            binding,
+            network,
+        } = beside;
         let connection = Connection::read(ztunnel)?;
         let answered = waypoint.map(Waypoint::deserialize).transpose()?;
         let mut steps = vec![connection.leaves(&binding)];
@@ -81,7 +91,7 @@ impl Explained {
         steps.extend(connection.at_the_end(&passes, answered.as_ref(), &binding, blame.as_ref()));
         let ended = answered.as_ref().is_some_and(Waypoint::ends);
         let refused_by = blame.filter(|_| passes == Passes::No && !(connection.leg.waypoint && ended));
-        let mut data = json!({ "ztunnel": ztunnel, "waypoint": waypoint });
+        let mut data = json!({ "ztunnel": ztunnel, "waypoint": waypoint, "networkPolicies": network });
         if let Some(blame) = &refused_by {
             data["refusedBy"] = blame.data();
         }
@@ -92,6 +102,7 @@ impl Explained {
             steps,
             passes,
             remedy: refused_by.map(|blame| blame.remedy),
+            network: network.unwrap_or_default(),
             data,
         })
     }
@@ -130,6 +141,12 @@ impl Explained {
         table.foot(line);
         if let Some(remedy) = &self.remedy {
             table.foot(format!("what helps: {remedy}"));
+        }
+        if !self.network.is_empty() {
+            table.foot("it does not arrive where the network carries out NetworkPolicies:");
+        }
+        for kept in &self.network {
+            table.foot(format!("  {kept}"));
         }
         let mut data = self.data.clone();
         data["passes"] = word.into();

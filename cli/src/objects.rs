@@ -169,6 +169,11 @@ pub(crate) async fn list_if_allowed(client: &KubeClient, resource: &Resource) ->
 
 /// Pods.
 pub(crate) const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
+/// Namespaces.
+pub(crate) const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
+/// NetworkPolicies.
+pub(crate) const NETWORK_POLICIES: Resource =
+    Resource::namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");
 
 #[cfg(test)]
 mod tests;

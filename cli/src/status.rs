@@ -1,12 +1,14 @@
 //! How each proxy stands with the control plane (`/debug/syncz`), and how long its certificates are good. Pure.
 //!
 //! # Layout
-//! - this file: what was sent, taken and refused. [`lifetimes`]: certificates.
+//! - this file: what was sent, taken and refused. [`lifetimes`]: certificates. [`absent`]: who runs and is not connected.
 
+pub mod absent;
 pub mod lifetimes;
 
 use std::collections::BTreeMap;
 
+use absent::Running;
 use lifetimes::Lifetimes;
 use mesh_kube::ObjectName;
 use serde::Deserialize;
@@ -15,10 +17,12 @@ use serde_json::{Value, json};
 use crate::clock::{seconds, span};
 use crate::output::{Table, View};
 
-/// Every proxy that is connected.
+/// Every proxy that is connected, and those that should be.
 #[derive(Clone, Debug)]
 pub struct Status {
     proxies: Vec<Proxy>,
+    /// Who runs and is not connected; or why that is not known.
+    absent: Result<Vec<Running>, String>,
     data: Value,
     certificates: Certificates,
 }
@@ -104,6 +108,7 @@ impl Status {
         proxies.sort_by_key(Proxy::name);
         Ok(Self {
             proxies,
+            absent: Ok(Vec::new()),
             data: page.clone(),
             certificates: Certificates::default(),
         })
@@ -116,7 +121,24 @@ impl Status {
         self
     }
 
-    /// The proxies, by the names that they said.
+    /// The same, beside the proxies that run, or why they are not known. `now` is in seconds since 1970.
+    #[must_use]
+    pub fn beside(mut self, running: Result<Vec<Running>, String>, now: i64) -> Self {
+        self.absent = running.map(|mut running| {
+            running.retain(|one| one.had_time(now) && !self.names().any(|name| name == one.name));
+            running.sort_by(|a, b| a.name.cmp(&b.name));
+            running
+        });
+        self
+    }
+
+    /// Those that run and are not connected.
+    #[must_use]
+    pub fn absent(&self) -> &[Running] {
+        self.absent.as_deref().unwrap_or_default()
+    }
+
+    /// The proxies that are connected, by the names that they said.
     pub fn names(&self) -> impl Iterator<Item = ObjectName> {
         let nodes = self.proxies.iter().filter_map(|proxy| proxy.node.as_ref());
         nodes.map(|node| ObjectName::new(&node.namespace, &node.name))
@@ -139,11 +161,12 @@ impl Status {
         names
     }
 
-    /// Whether all proxies take what they are sent, within some seconds, and none of their certificates has ended.
+    /// Whether all proxies are connected and take what they are sent, within some seconds, and none of their certificates has ended.
     #[must_use]
     pub fn is_well(&self) -> bool {
         let Certificates { of, now, .. } = &self.certificates;
-        !self.is_refused() && !self.is_silent() && !of.values().any(|lifetimes| lifetimes.has_ended(*now))
+        let ended = of.values().any(|lifetimes| lifetimes.has_ended(*now));
+        self.absent().is_empty() && !self.is_refused() && !self.is_silent() && !ended
     }
 
     fn is_silent(&self) -> bool {
@@ -219,6 +242,18 @@ impl Status {
                 }
             }
         }
+        for absent in self.absent() {
+            let (name, kind, node) = (absent.shown(), absent.kind.as_str(), absent.node.as_str());
+            let ends = self.lifetimes(&name).cell(now);
+            let row = [&name, kind, node, "-", NOT_CONNECTED, "-", "-", "-", "-", &ends];
+            table.row(row.map(str::to_owned));
+            table.foot(absent.remark());
+        }
+        if let Err(why) = &self.absent {
+            table.foot(format!(
+                "whether others run that are not connected is not known: {why}"
+            ));
+        }
         if some_are_empty {
             table.foot("EMPTY: nothing of that type is meant for the proxy, and it was told so".to_owned());
         }
@@ -227,9 +262,11 @@ impl Status {
             let node = Node::deserialize(&proxy["node"]).ok();
             proxy["certificates"] = self.lifetimes(&name_of(node.as_ref())).data(now);
         }
+        let absent = self.absent().iter();
+        let absent = absent.map(|one| one.data(&self.lifetimes(&one.shown()), now));
         View {
             table,
-            data: json!({ "proxies": data }),
+            data: json!({ "proxies": data, "notConnected": absent.collect::<Vec<_>>() }),
         }
     }
 
@@ -345,6 +382,8 @@ fn short(type_url: &str) -> &str {
     type_url.rsplit(['/', '.']).next().unwrap_or(type_url)
 }
 
+/// The state of a proxy that runs all the same.
+const NOT_CONNECTED: &str = "NOT CONNECTED";
 /// Where a proxy says which Gateway it carries out.
 const GATEWAY_NAME: &str = "GATEWAY_NAME";
 /// How long a proxy may take to answer, in seconds: it applies a first push of a large mesh in one or two.

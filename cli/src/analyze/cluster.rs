@@ -12,7 +12,7 @@ use super::live::Seen;
 use crate::ask;
 use crate::ask::cluster::Asked;
 use crate::objects::understood::found;
-use crate::objects::{PODS, list, list_if_allowed};
+use crate::objects::{NETWORK_POLICIES, PODS, list, list_if_allowed};
 use crate::precheck::look::look as facts;
 
 /// The Services of a cluster, for comparison with another's.
@@ -86,5 +86,3 @@ const VALIDATING: Resource = Resource::cluster_wide(
     "validatingwebhookconfigurations",
     "ValidatingWebhookConfiguration",
 );
-const NETWORK_POLICIES: Resource =
-    Resource::namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");

@@ -7,7 +7,7 @@
 
 mod gateway_api;
 mod listeners;
-mod network;
+pub(crate) mod network;
 mod strict;
 mod webhooks;
 
@@ -115,7 +115,7 @@ fn cluster(seen: &Seen) -> Vec<Said> {
     said.collect()
 }
 
-pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+pub(crate) fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().is_none_or(|wanted| {
         let mut wanted = wanted.iter();
         wanted.all(|(key, value)| labels[key] == *value)
@@ -197,7 +197,7 @@ fn is_captured(pod: &Value) -> bool {
     pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
 }
 
-pub(super) fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

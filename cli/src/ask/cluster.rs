@@ -1,5 +1,6 @@
 //! The mesh's parts in a cluster: which pods they are, and their pages through the API server.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
@@ -9,7 +10,9 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::Cluster;
+use crate::clock::seconds;
 use crate::objects::PODS;
+use crate::status::absent::{Kind, Running};
 
 /// A cluster that can be asked.
 #[derive(Debug)]
@@ -28,9 +31,16 @@ pub struct Pod {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
     namespace: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    deletion_timestamp: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +55,25 @@ struct Status {
     phase: String,
     #[serde(rename = "podIP")]
     pod_ip: String,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    running: Option<Started>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Started {
+    started_at: String,
 }
 
 impl Asked {
@@ -181,9 +210,33 @@ impl Asked {
     /// # Errors
     /// Fails with what is wrong with the way or our rights.
     pub async fn waypoints(&self) -> anyhow::Result<Vec<Pod>> {
-        let mut pods = self.pods(None, Some("gateway.istio.io/managed")).await?;
+        let mut pods = self.pods(None, Some(MANAGED)).await?;
         pods.retain(|pod| pod.status.phase == "Running");
         Ok(pods)
+    }
+
+    /// Every proxy that runs, is to go on, and is a client of this mesh's control planes: ztunnels, and waypoints of all namespaces
+    /// and of the revisions that are here.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the way or our rights.
+    pub async fn proxies(&self) -> anyhow::Result<Vec<Running>> {
+        let ztunnels = self.alive(&self.system, "app=ztunnel").await?;
+        let control_planes = self.control_planes().await?;
+        let is_here = |revision: &String| {
+            let mut here = control_planes.iter();
+            here.any(|pod| pod.metadata.labels.get(REVISION) == Some(revision))
+        };
+        let is_ours = |pod: &Pod| {
+            let managed = pod.metadata.labels.get(MANAGED).map(String::as_str);
+            let revision = pod.metadata.annotations.get(REVISION);
+            managed.is_some_and(|by| WAYPOINTS.contains(&by)) && revision.is_none_or(is_here)
+        };
+        let waypoints = self.waypoints().await?;
+        let ztunnels = ztunnels.iter().map(|pod| (pod, Kind::Ztunnel));
+        let waypoints = waypoints.iter().map(|pod| (pod, Kind::Waypoint));
+        let all = ztunnels.chain(waypoints.filter(|(pod, _)| is_ours(pod)));
+        Ok(all.filter_map(|(pod, kind)| pod.running(kind)).collect())
     }
 
     /// Every node agent that runs.
@@ -290,6 +343,20 @@ impl Pod {
         &self.spec.node_name
     }
 
+    /// As a proxy of that kind; nothing where no container of it runs, or it is to end.
+    fn running(&self, kind: Kind) -> Option<Running> {
+        let containers = self.status.container_statuses.iter();
+        let started = containers.filter_map(|one| seconds(&one.state.running.as_ref()?.started_at));
+        Some(Running {
+            name: self.name(),
+            kind,
+            node: self.node().to_owned(),
+            since: started
+                .max()
+                .filter(|_| self.metadata.deletion_timestamp.is_none())?,
+        })
+    }
+
     /// `<name>.<namespace>`.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -297,6 +364,12 @@ impl Pod {
     }
 }
 
+/// Upstream's label of what is made of a Gateway.
+const MANAGED: &str = "gateway.istio.io/managed";
+/// What it says of waypoints, of upstream's class and of our own.
+const WAYPOINTS: [&str; 2] = ["istio.io-mesh-controller", "lateen.dev-mesh-controller"];
+/// What a control plane's pods are labelled with, and a waypoint's annotated.
+const REVISION: &str = "istio.io/rev";
 /// Upstream's label of a Gateway's pods.
 pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 

@@ -1,9 +1,11 @@
 //! What proxies say of a connection or a request, and the objects that stand behind what they say.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use controlplane_index::MeshConfig;
 use controlplane_k8s_api::{Kind, Object};
-use mesh_kube::ObjectName;
+use mesh_kube::{KubeClient, ObjectName};
 use serde_json::Value;
 
 use super::cluster::Asked;
@@ -11,9 +13,11 @@ use super::{ADMIN, json, named, over_http, query};
 use crate::args::{Cluster, ExplainArgs};
 use crate::explain::binding::{Binding, Labelled};
 use crate::explain::blame::{self, Authentications, Blame};
+use crate::explain::network::{Flow, Network};
 use crate::explain::{Beside, Connection, Explained};
 use crate::files;
 use crate::objects::understood::{authentications, found};
+use crate::objects::{NAMESPACES, NETWORK_POLICIES, PODS, list};
 use crate::validate::{Validated, validate};
 
 /// What the client's ztunnel says of a connection, and what the waypoint does, where that may be asked. Which objects say so,
@@ -51,6 +55,7 @@ pub async fn explain(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Ex
     let beside = Beside {
         binding: binding_of(&written, asked.as_ref(), &connection).await,
         blame: blame_of(written, cluster, asked.as_ref(), &connection).await,
+        network: kept_by_network(asked.as_ref(), &connection).await,
     };
     Explained::of(&ztunnel, waypoint.as_ref(), beside).context("an answer")
 }
@@ -140,6 +145,33 @@ async fn blame_of(
         known = known.over(live.unwrap_or_default());
     }
     Authentications::among(objects(&known), &denial.workload, config).blame(&denial)
+}
+
+/// What NetworkPolicies keep it from. Who may not read them is told the rest.
+async fn kept_by_network(asked: Option<&Asked>, connection: &Connection) -> Option<Vec<String>> {
+    let flows = connection.flows();
+    let network = network(asked?.client(), &flows).await.ok()?;
+    Some(network.judge(&flows))
+}
+
+async fn network(client: &KubeClient, flows: &[Flow]) -> anyhow::Result<Network> {
+    let mut network = Network::default();
+    let ends = flows.iter().flat_map(|flow| [&flow.from, &flow.to]);
+    let names: BTreeSet<&ObjectName> = ends.filter_map(|end| end.pod.as_ref()).collect();
+    for name in names {
+        let pod = client.find(&PODS, name).await?.context("it is gone")?;
+        network.pods.insert(name.clone(), pod);
+        if network.namespaces.contains_key(&*name.namespace) {
+            continue;
+        }
+        let namespace = ObjectName::cluster(&*name.namespace);
+        let object = client.find::<Value>(&NAMESPACES, &namespace).await?;
+        let labels = object.map_or(Value::Null, |mut object| object["metadata"]["labels"].take());
+        network.namespaces.insert(name.namespace.to_string(), labels);
+        let policies = list(client, &NETWORK_POLICIES, Some(&name.namespace), None).await?;
+        network.policies.extend(policies);
+    }
+    Ok(network)
 }
 
 fn objects(all: &Validated) -> impl Iterator<Item = &Object> {

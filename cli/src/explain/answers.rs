@@ -1,10 +1,12 @@
 //! What ztunnel and a waypoint answer (`/explain`), as far as it is read. Pure.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mesh_kube::ObjectName;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::network::{End, Flow};
 
 /// What ztunnel answered, as far as it is read.
 #[derive(Clone, Debug, Deserialize)]
@@ -157,6 +159,19 @@ impl Connection {
         pod(last.workload.as_deref().filter(|_| !last.waypoint)?)
     }
 
+    /// What the network sees of it: from the client, and from the waypoint.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Flow> {
+        let client = End {
+            address: self.client_address.or_else(|| self.client.parse().ok()),
+            pod: pod(&self.client),
+        };
+        let first = self.leg.flow(client, &self.to);
+        let behind = self.leg.behind.as_deref().zip(first.as_ref());
+        let second = behind.and_then(|(leg, first)| leg.flow(first.to.clone(), ""));
+        first.into_iter().chain(second).collect()
+    }
+
     /// What the tunnel is asked for.
     #[must_use]
     pub fn authority(&self) -> &str {
@@ -179,6 +194,25 @@ impl Connection {
 }
 
 impl Leg {
+    /// What the network sees of it; nothing where nothing is dialled. `original`: what the application dials.
+    fn flow(&self, from: End, original: &str) -> Option<Flow> {
+        let dialled = match self.goes {
+            Goes::Tunnel | Goes::Plain => &self.address,
+            Goes::Passthrough => original,
+            Goes::NeedsName | Goes::Refused => return None,
+        };
+        let dialled: SocketAddr = dialled.parse().ok()?;
+        let to = End {
+            address: Some(dialled.ip()),
+            pod: self.workload.as_deref().and_then(pod),
+        };
+        Some(Flow {
+            from,
+            to,
+            port: dialled.port(),
+        })
+    }
+
     /// What comes last: that to the destination.
     pub(super) fn last(&self) -> &Self {
         self.behind.as_deref().unwrap_or(self)

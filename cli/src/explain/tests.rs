@@ -214,3 +214,71 @@ fn a_destination_outside_of_the_mesh_takes_what_comes() {
     let text = explained.view().table.text();
     assert!(text.contains("taken as it comes"), "{text}");
 }
+
+#[test]
+fn the_network_sees_what_proxies_dial() {
+    let flows = |page: &Value| -> Vec<String> {
+        let flows = Connection::read(page).expect("the page").flows();
+        let shown = |end: &network::End| {
+            let pod = end.pod.as_ref().map(ToString::to_string);
+            format!("{} {:?}", pod.unwrap_or_default(), end.address)
+        };
+        let lines = flows
+            .iter()
+            .map(|flow| format!("{} > {} :{}", shown(&flow.from), shown(&flow.to), flow.port));
+        lines.collect()
+    };
+    let mut page = ztunnel();
+    page["clientAddress"] = "10.1.0.2".into();
+    assert_eq!(
+        flows(&page),
+        ["shop/web-1 Some(10.1.0.2) > shop/cart-1 Some(10.1.0.3) :15008"]
+    );
+    let mut page = through_waypoint();
+    page["workload"] = "Kubernetes//Pod/shop/wp-1".into();
+    page["behind"] =
+        json!({"goes": "plain", "address": "10.1.0.4:8080", "workload": "Kubernetes//Pod/shop/cart-1"});
+    assert_eq!(
+        flows(&page),
+        [
+            "shop/web-1 None > shop/wp-1 Some(10.1.0.3) :15008",
+            "shop/wp-1 Some(10.1.0.3) > shop/cart-1 Some(10.1.0.4) :8080",
+        ]
+    );
+    page["goes"] = "refused".into();
+    assert_eq!(flows(&page), Vec::<String>::new());
+    let stranger =
+        json!({"client": "192.0.2.1", "identity": "", "to": "198.51.100.1:443", "goes": "passthrough"});
+    assert_eq!(flows(&stranger), [" Some(192.0.2.1) >  Some(198.51.100.1) :443"]);
+}
+
+#[test]
+fn what_network_policies_keep_away_is_said_below_and_changes_nothing_that_the_mesh_says() {
+    let mut page = ztunnel();
+    page["policies"] = json!({"allowed": true});
+    let with = |network| {
+        let beside = Beside {
+            network,
+            ..Beside::default()
+        };
+        Explained::of(&page, None, beside).expect("the page")
+    };
+    let kept = with(Some(vec!["NetworkPolicy a of shop: nothing".to_owned()]));
+    assert_eq!(*kept.passes(), Passes::Yes);
+    let view = kept.view();
+    assert!(
+        view.table.text().ends_with(
+            "it passes\nit does not arrive where the network carries out NetworkPolicies:\n  NetworkPolicy a of shop: nothing\n"
+        ),
+        "{}",
+        view.table.text()
+    );
+    assert_eq!(
+        view.data["networkPolicies"],
+        json!(["NetworkPolicy a of shop: nothing"])
+    );
+    assert_eq!(with(Some(Vec::new())).view().data["networkPolicies"], json!([]));
+    let unknown = with(None).view();
+    assert_eq!(unknown.data["networkPolicies"], Value::Null);
+    assert!(!unknown.table.text().contains("NetworkPolicies"));
+}

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Crd, Facts, Meta, Part, rights};
+use crate::objects::NAMESPACES;
 
 /// The facts, with the rights to whatever the charts may have.
 ///
@@ -126,7 +127,6 @@ struct ConfigMap {
 }
 
 const GROUPS: [&str; 3] = ["istio.io", "lateen.dev", "gateway.networking.k8s.io"];
-pub(crate) static NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 static NODES: Resource = Resource::cluster_wide("", "v1", "nodes", "Node");
 static DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");

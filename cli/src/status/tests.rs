@@ -1,3 +1,4 @@
+use super::absent::Kind;
 use super::*;
 use crate::output::Format;
 
@@ -168,4 +169,57 @@ fn nobody_connected_is_said() {
 #[test]
 fn another_page_is_an_error() {
     assert!(Status::read(&json!({"workloads": []})).is_err());
+}
+
+#[test]
+fn who_runs_and_is_not_connected_has_a_row_and_is_not_well() {
+    let running = |name: &str, namespace: &str, kind, since| Running {
+        name: ObjectName::new(namespace, name),
+        kind,
+        node: "n1".to_owned(),
+        since,
+    };
+    let all = vec![
+        running("wp-1", "shop", Kind::Waypoint, 0),
+        running("ztunnel-a", "istio-system", Kind::Ztunnel, 0),
+        running("ztunnel-b", "istio-system", Kind::Ztunnel, 0),
+        // It may find the control plane yet.
+        running("wp-2", "shop", Kind::Waypoint, 91),
+    ];
+    let mut page = page();
+    page[0]["subscriptions"][1]["refused"] = Value::Null;
+    let status = Status::read(&page).expect("the page").with(Certificates {
+        now: 100,
+        ..certificates()
+    });
+    assert!(status.is_well());
+    let status = status.beside(Ok(all), 100);
+    let absent: Vec<String> = status.absent().iter().map(|one| one.name.to_string()).collect();
+    assert_eq!(absent, ["istio-system/ztunnel-a", "shop/wp-1"]);
+    assert!(!status.is_well());
+    let view = status.view();
+    let text = view.table.text();
+    for line in [
+        "wp-1.shop                waypoint   n1     -               NOT CONNECTED   -        -        -          -",
+        "wp-1.shop runs, and is not connected to any replica of the control plane: what changes does not reach it, and its \
+         certificates are not renewed; kubectl logs -n shop wp-1 says why\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(
+        view.data["notConnected"][1],
+        json!({"name": "wp-1", "namespace": "shop", "kind": "waypoint", "node": "n1", "runs": "1m40s",
+               "certificates": {"unknown": "not asked"}})
+    );
+}
+
+#[test]
+fn who_may_not_look_for_others_is_told_so() {
+    let status = Status::read(&json!([])).expect("the page");
+    let status = status.beside(Err("the pods: forbidden".to_owned()), 0);
+    assert!(status.is_well());
+    assert_eq!(
+        status.view().table.text(),
+        "no proxy is connected\nwhether others run that are not connected is not known: the pods: forbidden\n"
+    );
 }

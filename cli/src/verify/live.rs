@@ -9,8 +9,8 @@ use super::pods::Waiting;
 use super::{Observed, pods};
 use crate::ask;
 use crate::ask::cluster::{Asked, Pod};
-use crate::objects::{Kinds, PODS, list};
-use crate::precheck::look::{CONFIG_MAPS, NAMESPACES};
+use crate::objects::{Kinds, NAMESPACES, PODS, list};
+use crate::precheck::look::CONFIG_MAPS;
 use crate::status::Status;
 
 /// What is seen of an installation whose objects were rendered as these.

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::classes::Classes;
 use super::{Found, Wanted};
+use crate::objects::NAMESPACES;
 
 /// Makes a waypoint, or changes the one of this name.
 ///
@@ -229,7 +230,6 @@ const MANAGER: &str = "lateen";
 const AGAIN: Duration = Duration::from_millis(500);
 pub(crate) const GATEWAYS: Resource =
     Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
-const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
 
 #[cfg(test)]
 mod tests;

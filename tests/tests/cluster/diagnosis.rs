@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::command_line::asked;
@@ -24,6 +24,10 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "node_shows_policies_and_certificates_as_they_are_and_changes_what_is_logged_and_back",
         run: node,
+    },
+    Test {
+        name: "status_names_a_waypoint_that_lost_the_control_plane_and_serves_on_until_it_is_back",
+        run: lost,
     },
     Test {
         name: "a_bug_report_has_what_it_promises_and_neither_a_key_nor_a_token",
@@ -83,8 +87,67 @@ fn across_a_waypoint(mesh: &mut Mesh) -> Result<()> {
         "at the waypoint: {said}"
     );
     ensure!(of_cart["policies"][0]["action"] == "Deny", "{said}");
+    // Whoever lets in the application's port alone keeps the waypoint's tunnels out, where the network carries that out.
+    let ask = ["explain", "gallery/client", &to, "GET", "/"];
+    let (said, _) = asked(mesh, &ask)?;
+    ensure!(said["networkPolicies"] == json!([]), "{said}");
+    mesh.kubectl.apply(APPLICATION_ALONE)?;
+    let (said, passes) = asked(mesh, &ask)?;
+    let kept = said["networkPolicies"].as_array().context("a list")?;
+    let kept: Vec<&str> = kept.iter().filter_map(Value::as_str).collect();
+    let [kept] = kept[..] else {
+        bail!("one hop is kept: {said}");
+    };
+    ensure!(
+        passes
+            && kept.starts_with("NetworkPolicy application-alone of gallery: nothing from gallery/waypoint-")
+            && kept.ends_with(" at TCP 15008"),
+        "{kept}"
+    );
     mesh.forget("gallery")
 }
+
+fn lost(mesh: &mut Mesh) -> Result<()> {
+    let shop = Shop::open(mesh, "attic")?;
+    shop.lateen(&["waypoint", "apply", "--enroll-namespace", "--wait"])?;
+    let mut waypoints = mesh.pods("attic", "gateway.networking.k8s.io/gateway-name=waypoint", 1)?;
+    let waypoint = waypoints.pop().context("a waypoint")?;
+    let is_named = || -> Result<bool> {
+        let (said, is_well) = asked(mesh, &["status"])?;
+        let absent = said["notConnected"].as_array().context("a list")?;
+        let named = absent.iter().find(|one| one["name"] == *waypoint.name);
+        if let Some(named) = named {
+            ensure!(!is_well && named["kind"] == "waypoint", "{said}");
+            ensure!(named["certificates"]["count"] == 1, "it is asked itself: {named}");
+        }
+        Ok(named.is_some())
+    };
+    ensure!(!is_named()?, "it is connected");
+    let rules = |text: &str| -> Result<()> {
+        let done = printed(mesh.inside(&waypoint, "nft")?.arg(text));
+        done.map(drop)
+    };
+    rules(NO_NEW)?;
+    // What is open ends at once where the kernel can end it, and else when one side asks whether the other is there.
+    let _ = mesh
+        .inside(&waypoint, "ss")?
+        .args(["-K", "dport", "=", "15012"])
+        .output();
+    rules(NOTHING)?;
+    mesh.eventually("status names the waypoint", is_named)?;
+    let (status, _) = shop.request("GET", "/")?;
+    ensure!(status == "200", "it does not serve on: {status}");
+    rules("delete table inet cut")?;
+    mesh.eventually("the waypoint is connected again", || Ok(!is_named()?))?;
+    mesh.forget("attic")
+}
+
+/// Nothing new passes from a pod to the control plane.
+const NO_NEW: &str = "add table inet cut; \
+                      add chain inet cut out { type filter hook output priority 0; }; \
+                      add rule inet cut out tcp dport 15012 tcp flags & (syn | ack) == syn reject with tcp reset";
+/// Nor anything else.
+const NOTHING: &str = "add rule inet cut out tcp dport 15012 reject with tcp reset";
 
 fn analyzed(mesh: &mut Mesh) -> Result<()> {
     mesh.namespace("sloppy", AMBIENT)?;
@@ -270,6 +333,15 @@ fn files(dir: &std::path::Path) -> Result<BTreeMap<String, String>> {
     }
     Ok(files)
 }
+
+const APPLICATION_ALONE: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: application-alone, namespace: gallery}
+spec:
+  podSelector: {matchLabels: {app: cart}}
+  ingress: [{ports: [{port: 8080}]}]
+";
 
 const GALLERY: &str = r#"
 apiVersion: security.istio.io/v1

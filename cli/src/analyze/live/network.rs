@@ -9,7 +9,7 @@ use super::{Code, Said, is_captured, selects, text};
 
 /// Which way it goes, as the pod sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Direction {
+pub(crate) enum Direction {
     Ingress,
     Egress,
 }
@@ -47,7 +47,7 @@ pub(super) fn judge(policies: &[Value], pods: &[Value]) -> Vec<Said> {
 impl Direction {
     /// Whether a policy says anything of this direction: `policyTypes`, else what comes in, and what goes out where there is
     /// a list of it.
-    fn holds(self, spec: &Value) -> bool {
+    pub(crate) fn holds(self, spec: &Value) -> bool {
         match (spec["policyTypes"].as_array(), self) {
             (Some(types), Self::Ingress) => types.iter().any(|kind| kind == "Ingress"),
             (Some(types), Self::Egress) => types.iter().any(|kind| kind == "Egress"),
@@ -59,19 +59,33 @@ impl Direction {
     /// Whether all that hold for a pod together keep tunnels away. Where nothing at all may come from pods, or go out to them, the
     /// mesh is not what is kept from it.
     fn is_blocked(self, holding: &[&&Value]) -> bool {
-        let rules = || {
-            let lists = holding.iter().map(move |policy| match self {
-                Self::Ingress => &policy["spec"]["ingress"],
-                Self::Egress => &policy["spec"]["egress"],
-            });
-            lists.flat_map(|list| list.as_array().map_or(&[][..], Vec::as_slice))
-        };
+        let rules = || holding.iter().flat_map(|policy| self.rules(&policy["spec"]));
         let passes = rules().any(|rule| admits(rule, |port| is_port(port, TUNNELS)));
-        let is_meant = |rule: &Value| match self {
-            Self::Ingress => is_of_pods(&rule["from"]) && admits(rule, |_| true),
-            Self::Egress => is_of_pods(&rule["to"]) && admits(rule, |port| !is_port(port, DNS)),
+        let is_meant = |rule: &Value| {
+            is_of_pods(self.peers(rule))
+                && match self {
+                    Self::Ingress => admits(rule, |_| true),
+                    Self::Egress => admits(rule, |port| !is_port(port, DNS)),
+                }
         };
         !passes && rules().any(is_meant)
+    }
+
+    /// What a policy lets through.
+    pub(crate) fn rules(self, spec: &Value) -> &[Value] {
+        let list = match self {
+            Self::Ingress => &spec["ingress"],
+            Self::Egress => &spec["egress"],
+        };
+        list.as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// For whom a rule is.
+    pub(crate) fn peers(self, rule: &Value) -> &Value {
+        match self {
+            Self::Ingress => &rule["from"],
+            Self::Egress => &rule["to"],
+        }
     }
 
     fn said(self, names: &[String], (pod, count): &Kept) -> Said {
@@ -113,7 +127,7 @@ fn admits(rule: &Value, asked: impl Fn(&Value) -> bool) -> bool {
 }
 
 /// Whether a rule's port, or its range, is or has this one.
-fn is_port(port: &Value, wanted: u64) -> bool {
+pub(crate) fn is_port(port: &Value, wanted: u64) -> bool {
     let from = port["port"].as_u64();
     let to = port["endPort"].as_u64().or(from);
     let within = from.is_none_or(|from| from <= wanted && to.is_some_and(|to| wanted <= to));

@@ -1,5 +1,5 @@
 use mesh_kube::fake::FakeApi;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -67,5 +67,67 @@ async fn a_cluster_without_the_mesh_says_where_it_was_looked_for() {
     assert!(
         error.contains("namespace mesh") && error.contains("--system"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn proxies_that_run_are_ztunnels_and_the_waypoints_of_revisions_that_are_here() {
+    let (api, cluster) = cluster();
+    let started = json!({"phase": "Running", "containerStatuses": [
+        {"state": {"running": {"startedAt": "1970-01-01T00:00:05Z"}}},
+        {"state": {"running": {"startedAt": "1970-01-01T00:01:05Z"}}},
+        {"state": {"terminated": {"startedAt": "1970-01-01T01:00:00Z"}}}]});
+    let pod = |name: &str, namespace: &str, mut metadata: Value, status: &Value| {
+        metadata["name"] = name.into();
+        metadata["namespace"] = namespace.into();
+        api.put(
+            &PODS,
+            json!({"metadata": metadata, "spec": {"nodeName": "b"}, "status": status}),
+        );
+    };
+    let managed = |by: &str, revision: &str| json!({"labels": {"gateway.istio.io/managed": by}, "annotations": {"istio.io/rev": revision}});
+    let here = json!({"labels": {"app": "istiod", "istio.io/rev": "default"}});
+    pod("istiod-1", "istio-system", here, &started);
+    pod(
+        "ztunnel-b",
+        "istio-system",
+        json!({"labels": {"app": "ztunnel"}}),
+        &started,
+    );
+    let ours = ["istio.io-mesh-controller", "lateen.dev-mesh-controller"];
+    pod("wp", "shop", managed(ours[0], "default"), &started);
+    pod("own-class", "shop", managed(ours[1], "default"), &started);
+    pod("of-another", "shop", managed(ours[0], "canary"), &started);
+    pod(
+        "ingress",
+        "shop",
+        managed("istio.io-gateway-controller", "default"),
+        &started,
+    );
+    pod(
+        "no-container-yet",
+        "shop",
+        managed(ours[0], "default"),
+        &json!({"phase": "Running"}),
+    );
+    let mut leaving = managed(ours[0], "default");
+    leaving["deletionTimestamp"] = "1970-01-01T00:02:00Z".into();
+    pod("leaving", "shop", leaving, &started);
+
+    let mut running = cluster.proxies().await.expect("the pods");
+    running.sort_by(|a, b| a.name.cmp(&b.name));
+    let of = |name: ObjectName, kind| Running {
+        name,
+        kind,
+        node: "b".to_owned(),
+        since: 65,
+    };
+    assert_eq!(
+        running,
+        [
+            of(ObjectName::new("istio-system", "ztunnel-b"), Kind::Ztunnel),
+            of(ObjectName::new("shop", "own-class"), Kind::Waypoint),
+            of(ObjectName::new("shop", "wp"), Kind::Waypoint),
+        ]
     );
 }

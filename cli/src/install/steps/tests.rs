@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::install::standing::SECRETS;
-use crate::precheck::look::{CONFIG_MAPS, NAMESPACES};
+use crate::objects::NAMESPACES;
+use crate::precheck::look::CONFIG_MAPS;
 use crate::precheck::rights;
 
 /// A cluster with a release that was installed; it has no Linux node, so that it cannot take the mesh.
