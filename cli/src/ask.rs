@@ -65,10 +65,10 @@ pub async fn status(place: &Place, cluster: &Cluster, now: i64) -> Result<Status
 
 /// What the replicas say of their clients, beside the proxies that run.
 async fn connected(cluster: &Asked, now: i64) -> Result<Status, Failure> {
-    let running = cluster.proxies().await.map_err(|why| format!("{why:#}"));
     let look = async || {
+        let running = cluster.proxies().await.map_err(|why| format!("{why:#}"));
         let status = Status::read(&clients(cluster).await?).map_err(Failure::answer)?;
-        Ok::<_, Failure>(status.beside(running.clone(), now))
+        Ok::<_, Failure>(status.beside(running, now))
     };
     let status = look().await?;
     if status.absent().is_empty() {
