@@ -18,11 +18,10 @@ use tokio::time::{Instant, sleep};
 use crate::ask::cluster::Asked;
 use crate::check::{counted, some};
 use crate::install::standing::SECRETS;
-use crate::objects::{NAMESPACES, PODS, list};
+use crate::objects::{GATEWAYS, NAMESPACES, PODS, list};
 use crate::output::{Table, View};
 use crate::precheck::look::{self, CONFIG_MAPS};
 use crate::precheck::{HELM_NAMESPACE, HELM_RELEASE, Part as MeshPart};
-use crate::waypoint::apply::GATEWAYS;
 use crate::waypoint::classes::Classes;
 use kinds::{HOOKS, LABELS, REDIRECTION, is_done, name_of};
 

@@ -171,6 +171,9 @@ pub(crate) async fn list_if_allowed(client: &KubeClient, resource: &Resource) ->
 pub(crate) const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 /// Namespaces.
 pub(crate) const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
+/// Gateways.
+pub(crate) const GATEWAYS: Resource =
+    Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
 /// NetworkPolicies.
 pub(crate) const NETWORK_POLICIES: Resource =
     Resource::namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{Fate, Leftover, Way};
 use crate::ask::cluster::GATEWAY_NAME;
 use crate::install::standing::SECRETS;
+use crate::objects::GATEWAYS;
 use crate::objects::PODS;
 use crate::precheck::look::CRDS;
 use crate::precheck::{Crd, PART_OF};
-use crate::waypoint::apply::GATEWAYS;
 use crate::waypoint::classes::Classes;
 
 /// Waypoints run on, with nobody to tell them anything.

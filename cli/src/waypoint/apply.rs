@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mesh_kube::write::Part;
-use mesh_kube::{Apply, KubeClient, KubeError, ObjectName, Resource};
+use mesh_kube::{Apply, KubeClient, KubeError, ObjectName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::classes::Classes;
 use super::{Found, Wanted};
-use crate::objects::NAMESPACES;
+use crate::objects::{GATEWAYS, NAMESPACES};
 
 /// Makes a waypoint, or changes the one of this name.
 ///
@@ -228,8 +228,6 @@ const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
 const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 const MANAGER: &str = "lateen";
 const AGAIN: Duration = Duration::from_millis(500);
-pub(crate) const GATEWAYS: Resource =
-    Resource::namespaced("gateway.networking.k8s.io", "v1", "gateways", "Gateway");
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use controlplane_k8s_api::{Kind, Object};
 use mesh_kube::{KubeClient, KubeError, Selection};
 
 use super::Found;
-use super::apply::GATEWAYS;
+use crate::objects::GATEWAYS;
 use crate::objects::understood::found;
 
 /// The classes of a cluster, or of files.

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::args::WaypointArgs;
-use crate::waypoint::apply::GATEWAYS;
+use crate::objects::GATEWAYS;
 
 const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "namespaces", "Namespace");
 
