@@ -45,8 +45,9 @@ room() { # GIGABYTES that a first build takes, with Kubernetes where that is bui
     ((free >= $1)) || echo "== Little room: $((free)) GB are free under $(realpath "$target"), and this takes about $1 GB the first time" >&2
 }
 case $what in
-    test | cluster) room 16 ;;
-    *) room 8 ;;
+    test) room 16 ;;
+    cluster) room 12 ;;
+    *) room 4 ;;
 esac
 
 # Renders and installs the charts. No distribution has it, PyPI does; without it tests that need it say that they were left out.
