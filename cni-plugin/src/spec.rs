@@ -240,8 +240,10 @@ impl PodArgs {
             let (key, value) = pair
                 .split_once('=')
                 .ok_or_else(|| environment_error("CNI_ARGS", "is not of the form KEY=VALUE;KEY=VALUE"))?;
-            if key.starts_with("K8S_POD_") && known.insert(key, value).is_some() {
-                return Err(environment_error("CNI_ARGS", &format!("names {key} twice")));
+            // Multus says all of it twice where it calls further plugins.
+            if key.starts_with("K8S_POD_") && known.insert(key, value).is_some_and(|before| before != value) {
+                let problem = format!("has two different values of {key}");
+                return Err(environment_error("CNI_ARGS", &problem));
             }
         }
         let (namespace, name) = match (known.get("K8S_POD_NAMESPACE"), known.get("K8S_POD_NAME")) {

@@ -28,6 +28,14 @@ fn a_sandbox_is_read_from_the_environment() {
 }
 
 #[test]
+fn what_is_said_twice_counts_once() {
+    let twice = sandbox(&format!("{POD};{POD}")).expect("valid");
+    assert_eq!(twice.pod, sandbox(POD).expect("valid").pod);
+    let other = sandbox(&format!("{POD};K8S_POD_UID=7f7e")).expect_err("two pods");
+    assert_eq!(other.message, "CNI_ARGS has two different values of K8S_POD_UID");
+}
+
+#[test]
 fn what_the_specification_forbids_is_refused_by_name() {
     let base = [("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0")];
     for (key, value) in [
