@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use mesh_kube::ObjectName;
 use serde_json::Value;
 
-use crate::analyze::live::network::{Direction, is_port};
+use crate::analyze::live::network::{Direction, admits, is_port};
 use crate::analyze::live::{selects, text};
 
 /// A connection between two proxies, or of one to an application, as the network sees it.
@@ -124,18 +124,10 @@ impl Network {
     }
 
     fn has_port(&self, rule: &Value, flow: &Flow) -> bool {
-        match rule["ports"].as_array().map(Vec::as_slice) {
-            None | Some([]) => true,
-            Some(ports) => ports.iter().any(|port| {
-                let protocol = port["protocol"].as_str();
-                let named = port["port"].as_str();
-                protocol.is_none_or(|protocol| protocol == "TCP")
-                    && match named {
-                        Some(name) => self.is_called(flow, name),
-                        None => is_port(port, u64::from(flow.port)),
-                    }
-            }),
-        }
+        admits(rule, |port| match port["port"].as_str() {
+            Some(name) => self.is_called(flow, name),
+            None => is_port(port, u64::from(flow.port)),
+        })
     }
 
     /// Whether the port that is dialled has this name at the Pod that is dialled.

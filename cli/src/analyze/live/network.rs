@@ -116,7 +116,7 @@ impl Direction {
 }
 
 /// Whether a rule lets a TCP port through that is asked for; a rule without ports lets all.
-fn admits(rule: &Value, asked: impl Fn(&Value) -> bool) -> bool {
+pub(crate) fn admits(rule: &Value, asked: impl Fn(&Value) -> bool) -> bool {
     match rule["ports"].as_array().map(Vec::as_slice) {
         None | Some([]) => true,
         Some(ports) => ports.iter().any(|port| {
