@@ -8,6 +8,7 @@
 //! - [`cni`]: the container runtime's role: the plugin chain, called as the CNI specification says.
 //! - [`cluster`]: a real Kubernetes cluster, for what only one can show.
 //! - [`config`]: the directory of YAML that the control plane reads.
+//! - [`cut`]: a part that has lost the control plane alone.
 //! - [`lab`]: the whole: control plane, nodes, agents, ztunnels, pods.
 //! - [`access`]: what the ztunnels say about connections.
 //! - [`growth`]: whether what a program holds grows without end.
@@ -23,6 +24,7 @@ pub mod catalogue;
 pub mod cluster;
 pub mod cni;
 pub mod config;
+pub mod cut;
 pub mod growth;
 pub mod ip;
 pub mod lab;

@@ -6,6 +6,7 @@
 //! - [`workloads`]: which pods are served: events of the node agent, start and stop, listeners.
 //! - [`worker`]: one thread of the data plane, and what its connections share.
 //! - [`unsynced`]: connections that come before the first configuration is complete.
+//! - [`gate`]: when a pod lets in those who come in the clear, and where they may say nothing.
 //! - [`outbound`]: connections of the pods: accept, plan, connect, relay, record.
 //! - [`inbound`]: connections to the pods, through tunnels: accept, admit, forward, relay, record.
 //! - [`passthrough`]: connections to the pods, in plaintext.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod connections;
 pub mod dns;
 pub mod explain;
+pub mod gate;
 pub mod inbound;
 pub mod local;
 pub mod outbound;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mesh_model::Workload;
 use mesh_state::{StateReader, View};
-use mesh_types::{Identity, NetworkAddress, Strng, WorkloadUid};
+use mesh_types::{Identity, NetworkAddress, PortSet, Strng, WorkloadUid};
 use mesh_zds::PodInfo;
 use tokio::time::{Instant, timeout_at};
 
@@ -111,30 +111,13 @@ impl LocalPod {
         agreed.then(|| workload.identity.clone())
     }
 
-    /// Whether the configuration has the pod and agrees with the node agent; `addresses` are the pod's own.
+    /// The ports at which the configuration refuses whoever reaches the pod in the clear, as the mode STRICT does; nothing while it does
+    /// not have the pod, or does not agree with the node agent. `addresses` are the pod's own.
     #[must_use]
-    pub fn is_known(&self, view: &View, addresses: &[IpAddr]) -> bool {
-        let mut by_address = addresses.iter().map(|address| self.workload(view, *address));
-        self.known_identity(view).is_some() || by_address.any(|found| found.is_ok())
-    }
-
-    /// Whether the configuration refuses whatever reaches the pod in the clear, as where it is STRICT without exceptions.
-    #[must_use]
-    pub fn refuses_plaintext(&self, view: &View, addresses: &[IpAddr]) -> bool {
+    pub fn refuses_plaintext_at(&self, view: &View, addresses: &[IpAddr]) -> Option<PortSet> {
         let mut found = addresses.iter().map(|address| self.workload(view, *address));
-        found.any(|found| found.is_ok_and(|workload| view.policies_for(workload).refuses_all_plaintext()))
-    }
-
-    /// Waits until it [is known](Self::is_known). Nothing when the configuration ends before.
-    pub async fn known(&self, state: &StateReader, addresses: &[IpAddr]) -> Option<()> {
-        let mut generation = state.generation();
-        loop {
-            generation.mark_unchanged();
-            if state.query(|view| self.is_known(view, addresses)) {
-                return Some(());
-            }
-            generation.changed().await.ok()?;
-        }
+        let workload = found.find_map(Result::ok)?;
+        Some(view.policies_for(workload).refuses_plaintext_at())
     }
 
     /// [`LocalPod::workload`], waiting for the configuration to arrive: a pod can be faster than the news of it.

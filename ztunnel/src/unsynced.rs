@@ -4,24 +4,24 @@
 //! Nothing may be forwarded then. For a while a connection waits in its listener's queue, since a start takes a moment; after
 //! that it is reset and the reason said: a client that hangs finds out nothing, and does not try elsewhere.
 //!
-//! Plaintext waits outside ([`HeldListener`]). Whether the pod is STRICT is not known yet, and a connection in a queue has had its
+//! Plaintext waits outside ([`mesh_net::HeldListener`]). Whether the pod is STRICT is not known yet, and a connection in a queue has had its
 //! handshake: what the client sent right after it would have crossed the wire. A client in the mesh whose proxy does not know the pod
-//! either connects anew once it does, by a tunnel then (`Plan::still_holds`). Its proxy may hear of the pod, or that it is in the mesh
-//! now, a little later than the pod's own: one that is STRICT lets nobody in meanwhile, which keeps out nobody whom it would serve.
+//! either connects anew once it does, by a tunnel then (`Plan::still_holds`). When it is let in is up to the pod's [`gate`](crate::gate).
 
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
 use mesh_dataplane::record::{Reporter, refused_early};
+use mesh_net::TcpChunks;
 use mesh_net::orig_dst::local_addr;
-use mesh_net::{HeldListener, TcpChunks};
-use mesh_state::View;
 use mesh_types::Peer;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::gate::Gate;
 use crate::worker::{PlaintextListener, PodProxy};
 
 /// Through which of a pod's listeners a connection came that waits in a queue.
@@ -82,53 +82,40 @@ pub(crate) async fn wait<C>(
     }
 }
 
-/// The listener, open, once the configuration has the pod, and other proxies have had the time to hear of one that is STRICT. Nothing
-/// when there will be none.
+/// The listener, open, once the gate is. Who comes to a pod that is not known after a while is refused. Nothing when there will be none.
 pub(crate) async fn open<C>(
     proxy: &PodProxy<C>,
     listener: PlaintextListener,
-    addresses: &[IpAddr],
+    mut gate: watch::Receiver<Gate>,
 ) -> Option<io::Result<StdListener>> {
     let held = match listener {
         PlaintextListener::Open(listener) => return Some(Ok(listener)),
         PlaintextListener::Held(held) => held,
     };
-    let seed = &proxy.worker.seed;
-    if let Err(error) = hold_until_known(proxy, &held, addresses).await? {
-        return Some(Err(error));
-    }
-    let is_strict = |view: &View| proxy.pod.refuses_plaintext(view, addresses);
-    if seed.state.query(is_strict) {
-        sleep(seed.settings.news_spreads).await;
-    }
-    Some(held.into_listener())
-}
-
-/// Waits until the configuration has the pod; who comes after a while is refused.
-async fn hold_until_known<C>(
-    proxy: &PodProxy<C>,
-    held: &HeldListener,
-    addresses: &[IpAddr],
-) -> Option<io::Result<()>> {
-    let seed = &proxy.worker.seed;
-    let known = async {
-        seed.synced.clone().wait_for(|synced| *synced).await.ok()?;
-        proxy.pod.known(&seed.state, addresses).await
-    };
-    tokio::pin!(known);
-    let told = tokio::select! {
-        biased;
-        told = &mut known => told,
-        () = sleep(seed.settings.sync_patience) => {
-            if let Err(error) = held.refuse() {
-                return Some(Err(error));
+    let patience = sleep(proxy.worker.seed.settings.sync_patience);
+    tokio::pin!(patience);
+    loop {
+        let now = *gate.borrow_and_update();
+        let refused = match now {
+            Gate::Open => return Some(held.into_listener()),
+            Gate::Shut => held.refuse(),
+            Gate::Held => Ok(()),
+            Gate::Unknown if patience.is_elapsed() => {
+                let why =
+                    "the control plane has not told of the pod yet; connections in the clear are refused";
+                warn(proxy, PLAINTEXT, why);
+                held.refuse()
             }
-            let why = "the control plane has not told of the pod yet; connections in the clear are refused";
-            warn(proxy, PLAINTEXT, why);
-            known.await
+            Gate::Unknown => Ok(()),
+        };
+        if let Err(error) = refused {
+            return Some(Err(error));
         }
-    };
-    told.map(Ok)
+        tokio::select! {
+            changed = gate.changed() => changed.ok()?,
+            () = &mut patience, if now == Gate::Unknown && !patience.is_elapsed() => {}
+        }
+    }
 }
 
 async fn over(patience: Option<Duration>) {
@@ -156,8 +143,6 @@ pub(crate) fn refuse<C>(proxy: &PodProxy<C>, door: Door, stream: TcpStream, peer
     drop(TcpChunks::new(stream));
 }
 
-/// Much longer than the control plane takes to tell all proxies of a change, and than a client's kernel waits before it tries again.
-pub(crate) const NEWS_SPREADS: Duration = Duration::from_secs(2);
 /// What logs call the listener of port 15006.
 pub(crate) const PLAINTEXT: &str = "inbound plaintext";
 const REASON: &str = "no configuration yet: the control plane has not been reached since this proxy started";

@@ -1,7 +1,7 @@
 //! One thread of the data plane, and what its connections share.
 
 use std::io;
-use std::net::{IpAddr, TcpListener as StdListener, UdpSocket as StdSocket};
+use std::net::{TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::connections::Connections;
 use crate::dns::{self, Dns};
+use crate::gate::Gate;
 use crate::inbound::admit::Standing;
 use crate::local::LocalPod;
 use crate::unsynced::{self, Door};
@@ -65,9 +66,6 @@ pub struct Settings {
     pub original_destination: fn(&TcpStream) -> io::Result<OrigDst>,
     /// How long a pod's connections wait for the first configuration before they are refused.
     pub sync_patience: Duration,
-    /// How long a pod that is STRICT lets nobody in in the clear once it is served and known: other proxies hear of it at other times,
-    /// and dial it in the clear until then.
-    pub news_spreads: Duration,
 }
 
 /// A pod's listeners on one worker, made in the pod's namespace.
@@ -86,7 +84,7 @@ pub struct PodListeners {
 /// A pod's listener for plaintext.
 #[derive(Debug)]
 pub enum PlaintextListener {
-    /// Of a pod that is known already, and not STRICT.
+    /// Of a pod whose gate is open.
     Open(StdListener),
     /// Of another one; opened to clients later.
     Held(HeldListener),
@@ -110,8 +108,8 @@ pub struct StartPod {
     pub netns: Option<Netns>,
     /// What it listens on.
     pub listeners: PodListeners,
-    /// The addresses of its namespace.
-    pub addresses: Vec<IpAddr>,
+    /// When those are let in who come in the clear.
+    pub gate: watch::Receiver<Gate>,
     /// Its open connections.
     pub connections: Connections,
     /// When to stop.
@@ -238,7 +236,7 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
             .clone()
             .spawn("inbound connection", inbound::serve(proxy, stream, peer));
     });
-    serve_plaintext(&proxy, plaintext, start.addresses, start.drain.clone());
+    serve_plaintext(&proxy, plaintext, start.gate, start.drain.clone());
     for listener in dns {
         serve_dns(&proxy, listener, &start.drain);
     }
@@ -247,11 +245,11 @@ fn serve_pod<C: CertSource>(worker: &Rc<Worker<C>>, start: StartPod) {
 fn serve_plaintext<C: CertSource>(
     proxy: &Rc<PodProxy<C>>,
     listener: PlaintextListener,
-    addresses: Vec<IpAddr>,
+    gate: watch::Receiver<Gate>,
     drain: DrainWatcher,
 ) {
     proxy.run_listener(unsynced::PLAINTEXT, drain, move |proxy, drain| async move {
-        let opened = unsynced::open(&proxy, listener, &addresses);
+        let opened = unsynced::open(&proxy, listener, gate);
         let Some(listener) = unless_drained(drain.clone(), opened).await else {
             return Ok(());
         };

@@ -356,6 +356,39 @@ fn a_strict_pod_lets_nobody_in_in_the_clear_until_other_proxies_have_heard_of_it
 }
 
 #[test]
+fn a_strict_pod_whose_clients_cannot_be_kept_silent_refuses_them_before_their_handshake() {
+    in_lab(|lab| async move {
+        lab.has_no_nftables();
+        lab.apply([
+            deny("strict").by_selector().from_nobody().into(),
+            pod("db").at(&lab.address(2)).hbone().selected_by("strict").into(),
+        ]);
+        lab.start_proxy("db", 2);
+        lab.start_app(App::Echo, 2, 9000).await;
+        let to = format!("{}:9000", lab.address(2));
+        let refused = async {
+            loop {
+                if let Err(error) = lab.try_plaintext(3, 2, &to).await {
+                    return error;
+                }
+            }
+        };
+        assert_eq!(refused.await.kind(), ErrorKind::ConnectionRefused);
+
+        lab.apply([pod("db").at(&lab.address(2)).hbone().into()]);
+        let let_in = async {
+            loop {
+                if let Ok(stream) = lab.try_plaintext(3, 2, &to).await {
+                    return stream;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        echo(&mut let_in.await, "PERMISSIVE now").await;
+    });
+}
+
+#[test]
 fn an_identity_without_a_certificate_gets_no_connection() {
     in_lab(|lab| async move {
         two_pods(&lab, App::Echo).await;

@@ -2,9 +2,8 @@
 //!
 //! `nft` is executed inside the namespace that the rules are for; everything it does is one transaction. Policy routing
 //! goes by netlink ([`routes`]). While nobody touches a namespace's rules
-//! ([`generation`]) they are not listed again: an audit of many pods costs next to nothing. [`watch`] says when somebody did.
+//! ([`mod@generation`]) they are not listed again: an audit of many pods costs next to nothing. [`watch`] says when somebody did.
 
-pub mod generation;
 mod node;
 pub mod routes;
 pub mod watch;
@@ -19,7 +18,7 @@ use cni_rules::audit::{self, Finding, InvalidListing};
 use cni_rules::nftables;
 use cni_rules::plan::{self, PolicyRoute};
 use cni_rules::rule::Ruleset;
-use generation::Generation;
+use mesh_net::nftables::generation::{self, Generation};
 use mesh_net::{Netns, NetnsId};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use mesh_types::ports;
+
 /// The tables of one namespace, each of nftables' family `inet`: IPv4 and IPv6 alike.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ruleset {
@@ -13,7 +15,7 @@ pub struct Ruleset {
     pub absent: Vec<TableName>,
 }
 
-/// A table's name. They are upstream's (`istio-ambient-*`), so that one agent takes over from another instead of adding
+/// A table's name. The agent's are upstream's (`istio-ambient-*`), so that one agent takes over from another instead of adding
 /// a second set of rules.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum TableName {
@@ -23,6 +25,8 @@ pub enum TableName {
     Nat,
     /// Before connection tracking.
     Raw,
+    /// ztunnel's own ([`mesh_types::ports::STRICT_TABLE`]): it goes with the rest, and its content is no business of the agent's.
+    Strict,
 }
 
 /// A table.
@@ -179,7 +183,7 @@ pub struct InvalidInterfaceName(pub String);
 
 impl TableName {
     /// Every table of ours.
-    pub const ALL: [Self; 3] = [Self::Mangle, Self::Nat, Self::Raw];
+    pub const ALL: [Self; 4] = [Self::Mangle, Self::Nat, Self::Raw, Self::Strict];
 
     /// The name in the kernel.
     #[must_use]
@@ -188,6 +192,7 @@ impl TableName {
             Self::Mangle => "istio-ambient-mangle",
             Self::Nat => "istio-ambient-nat",
             Self::Raw => "istio-ambient-raw",
+            Self::Strict => ports::STRICT_TABLE,
         }
     }
 }

@@ -20,7 +20,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mesh_types::{Identity, NamespacedName};
+use mesh_types::{Identity, NamespacedName, PortSet};
 
 pub use evaluate::evaluate;
 pub use group::PolicyGroup;
@@ -105,11 +105,15 @@ pub struct RuleRef {
 // === impl PolicySet, Decision, Verdict, DenyReason ===
 
 impl PolicySet {
-    /// Whether whoever proves no identity is refused, from wherever and to whatever port. Where it says no, some are perhaps.
+    /// The ports at which whoever proves no identity is refused, from wherever. At others, some are perhaps.
     #[must_use]
-    pub fn refuses_all_plaintext(&self) -> bool {
-        let mut policies = self.groups.iter().flat_map(|group| group.policies());
-        !self.unknown.is_empty() || policies.any(|policy| policy.denies_all_plaintext())
+    pub fn refuses_plaintext_at(&self) -> PortSet {
+        if !self.unknown.is_empty() {
+            return PortSet::all();
+        }
+        let policies = self.groups.iter().flat_map(|group| group.policies());
+        let refused = policies.map(|policy| policy.denies_plaintext_at());
+        refused.fold(PortSet::none(), PortSet::union)
     }
 }
 

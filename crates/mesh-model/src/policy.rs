@@ -3,7 +3,7 @@
 mod wire;
 
 use ipnet::IpNet;
-use mesh_types::{NamespacedName, Strng};
+use mesh_types::{NamespacedName, PortSet, Strng};
 
 pub(crate) use wire::decode_range;
 
@@ -109,29 +109,52 @@ pub struct ServiceAccountMatch {
 }
 
 impl Authorization {
-    /// Whether it refuses everybody who proves no identity, from wherever and to whatever port, as the mode STRICT does.
+    /// The ports at which it refuses everybody who proves no identity, from wherever, as the mode STRICT does.
     #[must_use]
-    pub fn denies_all_plaintext(&self) -> bool {
-        let decides = self.action == Action::Deny && !self.dry_run;
-        decides && self.rules.iter().any(Rule::matches_all_plaintext)
+    pub fn denies_plaintext_at(&self) -> PortSet {
+        if self.action != Action::Deny || self.dry_run {
+            return PortSet::none();
+        }
+        let rules = self.rules.iter().map(Rule::matches_plaintext_at);
+        rules.fold(PortSet::none(), PortSet::union)
     }
 }
 
 impl Rule {
-    fn matches_all_plaintext(&self) -> bool {
-        let mut clauses = self.clauses.iter();
-        clauses.all(|c| c.matches.is_empty() || c.matches.iter().any(Match::matches_all_plaintext))
+    fn matches_plaintext_at(&self) -> PortSet {
+        let clauses = self.clauses.iter().map(Clause::matches_plaintext_at);
+        clauses.fold(PortSet::all(), PortSet::intersection)
+    }
+}
+
+impl Clause {
+    fn matches_plaintext_at(&self) -> PortSet {
+        if self.matches.is_empty() {
+            return PortSet::all();
+        }
+        let matches = self.matches.iter().map(Match::matches_plaintext_at);
+        matches.fold(PortSet::none(), PortSet::union)
     }
 }
 
 impl Match {
     /// What is not said is not one of those that may not be.
-    fn matches_all_plaintext(&self) -> bool {
+    fn matches_plaintext_at(&self) -> PortSet {
         let nothing_else = Self {
             not_principals: self.not_principals.clone(),
+            destination_ports: self.destination_ports.clone(),
+            not_destination_ports: self.not_destination_ports.clone(),
             ..Self::default()
         };
-        !self.not_principals.is_empty() && *self == nothing_else
+        if self.is_empty() || *self != nothing_else {
+            return PortSet::none();
+        }
+        let set = |ports: &[u16]| ports.iter().copied().collect();
+        let at = match &*self.destination_ports {
+            [] => PortSet::all(),
+            ports => PortSet::Only(set(ports)),
+        };
+        at.intersection(PortSet::AllBut(set(&self.not_destination_ports)))
     }
 
     /// Whether it has no value at all, and therefore matches nothing.

@@ -4,6 +4,7 @@
 //! - [`netns`]: network namespaces, held by descriptor; run a function inside one.
 //! - [`listen`]: listening sockets with marks, shared ports and transparency; some let clients wait at the door.
 //! - [`accept`]: what an accept loop does about an error, so that it neither spins nor dies.
+//! - [`nftables`]: rules that need no `nft`: one of them keeps clients silent until they were judged.
 //! - [`orig_dst`]: where a captured connection wanted to go.
 //! - [`dial`]: connections out of a namespace, from a chosen source address; errors that say whose fault it was.
 //! - [`datagram`]: UDP sockets, bound or with one peer.
@@ -26,6 +27,7 @@ pub mod dial;
 mod keepalive;
 pub mod listen;
 pub mod netns;
+pub mod nftables;
 pub mod orig_dst;
 pub mod process;
 pub mod proxy_protocol;

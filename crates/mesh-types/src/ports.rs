@@ -1,4 +1,4 @@
-//! Port numbers and packet marks. They are a contract with upstream's components and with every rule in a pod, so they
+//! Port numbers, packet marks and names of rules. They are a contract with upstream's components and with every rule in a pod, so they
 //! are constants here and configurable nowhere.
 
 /// Outbound capture, in each pod's namespace.
@@ -32,6 +32,9 @@ pub const MARK_MASK: u32 = 0xfff;
 pub const ROUTE_TABLE: u32 = 100;
 /// The priority of the `ip rule` that selects [`ROUTE_TABLE`].
 pub const ROUTE_RULE_PRIORITY: u32 = 32764;
+
+/// The nftables table (family `inet`) in which ztunnel keeps those silent in a pod who come in the clear and are refused.
+pub const STRICT_TABLE: &str = "lateen-strict";
 
 /// Source address of host-local probes, IPv4: packets that come from it are never captured.
 pub const HOST_PROBE_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 7, 127);

@@ -2,13 +2,17 @@
 //! each is in the mesh once the part is back, without a restart.
 //!
 //! Without the agent or the ztunnel of its node a pod waits: its sandbox is refused, and tried again. Without the control plane it
-//! starts, and its connections fail: no proxy acts for a pod, or admits anybody to one, of which it was not told.
+//! starts, and its connections fail: no proxy acts for a pod, or admits anybody to one, of which it was not told. Where another node
+//! alone is without the control plane, whoever calls from there is refused, and kept silent until then.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::access::AccessLine;
+use lab::cut::{CUT_OFF, MENDED};
+use mesh_types::ports::STRICT_TABLE;
 use serde_json::Value;
 
 use crate::Test;
-use crate::mesh::{AMBIENT, LIMIT, Mesh, Pod, SYSTEM, is_ready};
+use crate::mesh::{AMBIENT, LIMIT, Mesh, Pod, SYSTEM, is_ready, printed};
 use crate::security::is_from;
 use crate::traffic::Captures;
 
@@ -32,6 +36,10 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "a_pod_that_starts_while_the_control_plane_is_away_is_heard_by_nobody_until_it_is_back",
         run: without_control_plane,
+    },
+    Test {
+        name: "a_pod_that_starts_while_another_node_alone_has_lost_the_control_plane_is_told_nothing_in_the_clear_from_there",
+        run: unheard_of,
     },
 ];
 
@@ -215,6 +223,51 @@ fn is_heard_by_nobody(town: &Town<'_>) -> Result<()> {
         mesh.reaches(&town.neighbour, &town.settled, "good old days"),
         "those who are known reach each other"
     );
+    Ok(())
+}
+
+fn unheard_of(mesh: &mut Mesh) -> Result<()> {
+    let town = Town::settle(mesh, "unheard-of")?;
+    let far = mesh.proxy(town.settled.node)?;
+    let rules = |text: &str| printed(mesh.inside(&far, "nft")?.arg(text)).map(drop);
+    rules(CUT_OFF)?;
+    let told = town.newcomer().and_then(|()| is_told_nothing(&town));
+    rules(MENDED)?;
+    told?;
+    town.takes_it_in()
+}
+
+/// It is in the mesh, and its own proxy knows; the one that is cut off takes it for somebody outside.
+fn is_told_nothing(town: &Town<'_>) -> Result<()> {
+    let mesh = town.mesh;
+    let newcomer = mesh.pod(town.namespace, "newcomer")?;
+    mesh.wait_tunnel(&town.neighbour, &newcomer)?;
+    let rules = mesh.rules(&newcomer)?;
+    ensure!(rules.contains(STRICT_TABLE), "{rules}");
+    // Young, it lets nobody in; then they are let in, and are to stay silent.
+    mesh.eventually(
+        "who calls from the node that is cut off is refused by the newcomer's proxy",
+        || {
+            ensure!(
+                !mesh.reaches(&town.settled, &newcomer, CALL),
+                "it was let through"
+            );
+            let refused = |line: &AccessLine| {
+                line.is("direction", "inbound")
+                    && line.is("src.workload", &town.settled.name)
+                    && line.is("dst.workload", "newcomer")
+                    && line.get("error").is_some()
+            };
+            Ok(mesh.access(newcomer.node)?.iter().any(refused))
+        },
+    )?;
+    for _ in 0..5 {
+        ensure!(
+            !mesh.reaches(&town.settled, &newcomer, CALL),
+            "it was let through"
+        );
+        ensure!(!mesh.reaches(&town.stranger, &newcomer, CALL), "a stranger was");
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::capture::Capture;
 use lab::config::PodSpec;
+use lab::cut::{CUT_OFF, MENDED};
 use lab::ip::Namespace;
 use lab::lab::Options;
 use nix::sys::signal::{Signal, kill};
@@ -25,6 +26,7 @@ use crate::lifecycle_load::Load;
 use crate::lifecycle_pods::holds;
 use crate::lifecycle_restart::{LIMIT, Pair};
 use crate::party::{ENROLLED, Party, namespaces};
+use crate::trace::Trace;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -48,6 +50,10 @@ pub(crate) const TESTS: &[Test] = &[
     test(
         "no_word_to_a_strict_pod_crosses_the_wire_in_the_clear_though_its_clients_proxy_hears_of_it_later",
         late_news,
+    ),
+    test(
+        "no_word_to_a_strict_port_crosses_the_wire_in_the_clear_while_its_clients_node_alone_has_lost_the_control_plane",
+        cut_off,
     ),
     Test {
         name: "rules_that_somebody_removed_from_a_pod_are_put_back_by_the_audit",
@@ -150,7 +156,7 @@ fn late_del(lab: &mut Lab) -> Result<()> {
     let heir = Party::start(lab, "heir", 1, true)?;
     ensure!(heir.echo() == at, "{} is not {at}", heir.echo());
     holds(&lab.nodes()[0], heir.pod.spec(), "HBONE")?;
-    let mut trace = crate::trace::Trace::follow(lab)?;
+    let mut trace = Trace::follow(lab)?;
     let fate = say(pair.one.namespace(), at, "who is there?")?;
     ensure!(fate == Fate::Answered("who is there?".to_owned()), "{fate:?}");
     let identity = heir.identity();
@@ -310,6 +316,68 @@ fn hears_later(lab: &mut Lab, client: &Party, name: &str) -> Result<(Duration, V
     })
 }
 
+fn cut_off(lab: &mut Lab) -> Result<()> {
+    namespaces(lab)?;
+    lab.config().write("strict.yaml", STRICT)?;
+    lab.config().write("mixed.yaml", MIXED)?;
+    let client = Party::start(lab, "client", 0, true)?;
+    let stranger = Party::start(lab, "stranger", 0, false)?;
+    holds(&lab.nodes()[0], client.pod.spec(), "HBONE")?;
+    let proxy = lab.nodes()[0].ztunnel_namespace().clone();
+    let rules = |text: &str| proxy.output("nft", &[text]).map(drop);
+    rules(CUT_OFF)?;
+    let [vault, mixed] = ["vault", "mixed"].map(|name| Party::start(lab, name, 1, true));
+    let (vault, mixed) = (vault?, mixed?);
+    for party in [&vault, &mixed] {
+        holds(&lab.nodes()[1], party.pod.spec(), "HBONE")?;
+    }
+    let known =
+        |lab: &Lab| Ok::<_, anyhow::Error>(lab.nodes()[0].config_dump()?.to_string().contains("\"vault\""));
+    ensure!(!known(lab)?, "the client's proxy was not cut off");
+    let mut trace = Trace::follow(lab)?;
+    let capture = Capture::start(&[SECRET, OPEN])?;
+    let closed = [
+        vault.echo(),
+        SocketAddr::new(vault.pod.v6(), 9000),
+        mixed.at(8080),
+    ];
+    for (from, to) in [&client, &stranger]
+        .into_iter()
+        .flat_map(|from| closed.map(|to| (from, to)))
+    {
+        let fate = say(from.namespace(), to, SECRET)?;
+        ensure!(fate.is_rejection(), "{} to {to}: {fate:?}", from.name());
+        let denied = [
+            ("direction", "inbound"),
+            ("src.workload", from.name()),
+            ("dst.addr", &to.to_string()),
+        ];
+        trace.expect_error(1, &denied, "policy rejection")?;
+    }
+    let counted = lab.nodes()[1].metrics()?;
+    let refused = |l: &&str| {
+        l.starts_with("istio_tcp_connections_failed_total") && l.contains("source_workload=\"client\"")
+    };
+    ensure!(
+        counted.lines().any(|l| refused(&l) && l.contains("\"DENY\"")),
+        "{counted}"
+    );
+    // What may be served in the clear is, and is seen: the capture can see.
+    let fate = say(client.namespace(), mixed.echo(), OPEN)?;
+    ensure!(fate == Fate::Answered(OPEN.to_owned()), "{fate:?}");
+    rules(MENDED)?;
+    lab::wait::until("the client's proxy to hear of the pod", LIMIT, || {
+        known(lab).is_ok_and(|known| known).then_some(())
+    })?;
+    let fate = say(client.namespace(), vault.echo(), SECRET)?;
+    ensure!(fate == Fate::Answered(SECRET.to_owned()), "{fate:?}");
+    let seen = capture.stop();
+    let (open, secret): (Vec<_>, Vec<_>) = seen.found.iter().partition(|f| f.contains(OPEN));
+    ensure!(!open.is_empty() && seen.tunnelled > 0, "the capture sees nothing");
+    ensure!(secret.is_empty(), "{secret:#?}");
+    Ok(())
+}
+
 fn flushed_rules(lab: &mut Lab) -> Result<()> {
     let pair = Pair::start(lab)?;
     lab.config().write("strict.yaml", STRICT)?;
@@ -321,9 +389,17 @@ fn flushed_rules(lab: &mut Lab) -> Result<()> {
         })
     };
     closed(&stranger)?;
-    let rules = |of: &Namespace| of.output("nft", &["list", "ruleset"]);
+    // Who puts back what comes in no order.
+    let rules = |of: &Namespace| {
+        let listed = of.output("nft", &["list", "ruleset"])?;
+        let mut tables: Vec<_> = listed.split_inclusive("\n}\n").map(ToOwned::to_owned).collect();
+        tables.sort();
+        Ok::<_, anyhow::Error>(tables.concat())
+    };
     let before = rules(pair.two.namespace())?;
-    ensure!(before.contains("istio-ambient-nat"), "{before}");
+    for table in ["istio-ambient-nat", "lateen-strict"] {
+        ensure!(before.contains(table), "{before}");
+    }
     pair.two.namespace().output("nft", &["flush", "ruleset"])?;
     lab::wait::until("the rules to be back", LIMIT, || {
         (rules(pair.two.namespace()).ok()? == before).then_some(())
@@ -340,6 +416,8 @@ fn flushed_rules(lab: &mut Lab) -> Result<()> {
 const SECRET: &str = "only for those who may know";
 const OPEN: &str = "for everybody's eyes";
 const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
+/// STRICT but for one port.
+const MIXED: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: mixed, namespace: shop}\nspec: {selector: {matchLabels: {app: mixed}}, mtls: {mode: STRICT}, portLevelMtls: {9000: {mode: PERMISSIVE}}}\n";
 /// As long as a pod that is STRICT keeps plaintext out when it is new (ztunnel's `NEWS_SPREADS`).
 const NEWS_SPREADS: Duration = Duration::from_secs(2);
 const TRIES: usize = 5;

@@ -24,7 +24,6 @@ use crate::admin::{BUILD, Shown};
 use crate::config::{Config, ServerConfig};
 use crate::dns::Dns;
 use crate::local::PATIENCE;
-use crate::unsynced::NEWS_SPREADS;
 use crate::worker::{self, Settings, WorkerSeed};
 use crate::workloads::{Manager, PodStarter, PodTable};
 
@@ -82,6 +81,7 @@ impl Control {
             keepalive: config.pods.keepalive,
             ipv6: config.pods.ipv6,
             dns: config.dns.listen.clone(),
+            tasks: tasks.clone(),
         };
         starter.check_rights().map_err(anyhow::Error::msg)?;
         Ok(Self {
@@ -218,6 +218,5 @@ fn settings(config: &Config) -> Settings {
         response_baggage: config.response_baggage,
         original_destination: orig_dst,
         sync_patience: PATIENCE,
-        news_spreads: NEWS_SPREADS,
     }
 }

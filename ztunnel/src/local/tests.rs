@@ -42,53 +42,57 @@ fn an_address_alone_makes_nobody() {
     assert!(matches!(found, Err(NotInMesh::Unknown { .. })));
 }
 
-#[tokio::test]
-async fn a_pod_is_known_by_its_uid_or_by_an_address_of_its_own_and_only_with_its_account() {
-    let (mut writer, state) = mesh(Settings::default());
-    let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1])];
-    let is_known = |account| state.query(|view| local(account).is_known(view, &own));
-    assert!(!is_known("web"));
-    writer.apply(vec![pod("other").at("10.0.0.1").into()]);
-    assert!(!is_known("web"), "an address alone is nobody's");
-
-    let (pod_as_known, reader) = (local("web"), state.clone());
-    let news = async {
-        tokio::task::yield_now().await;
-        writer.apply(vec![pod("web").at("10.0.0.9").into()]);
-    };
-    let (known, ()) = tokio::join!(pod_as_known.known(&reader, &own), news);
-    assert_eq!(known, Some(()));
-    assert!(is_known("web"));
-    assert!(!is_known("admin"));
-    drop(writer);
-    assert_eq!(
-        local("admin").known(&state, &own).await,
-        None,
-        "there will be no news"
-    );
-}
-
 #[test]
 fn a_pod_refuses_plaintext_where_a_policy_of_its_own_does_or_is_not_there_yet() {
     let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1])];
-    let refuses = |objects: Vec<mesh_state::Update>| {
+    let refuses_as = |account: &str, objects: Vec<mesh_state::Update>| {
         let (mut writer, state) = mesh(Settings::default());
         writer.apply(objects);
-        state.query(|view| local("web").refuses_plaintext(view, &own))
+        state.query(|view| local(account).refuses_plaintext_at(view, &own))
     };
+    let refuses = |objects| refuses_as("web", objects);
     let web = || pod("web").at("10.0.0.1");
     let strict = || deny("strict").by_selector().from_nobody();
-    assert!(refuses(vec![web().selected_by("strict").into(), strict().into()]));
-    assert!(refuses(vec![web().selected_by("strict").into()]), "not there yet");
-    assert!(!refuses(vec![web().into(), strict().into()]), "another pod's");
-    assert!(!refuses(vec![web().into()]), "PERMISSIVE");
-    assert!(!refuses(vec![
-        web().into(),
-        deny("some").from_account("eve").into()
-    ]));
-    assert!(!refuses(vec![web().into(), deny("one").to_port(80).into()]));
-    assert!(!refuses(vec![web().into(), allow("one").to_port(80).into()]));
-    assert!(!refuses(vec![strict().into()]), "nobody is known");
+    let (all, none) = (Some(PortSet::all()), Some(PortSet::none()));
+    assert_eq!(
+        refuses(vec![web().selected_by("strict").into(), strict().into()]),
+        all
+    );
+    assert_eq!(
+        refuses(vec![web().selected_by("strict").into()]),
+        all,
+        "not there yet"
+    );
+    assert_eq!(
+        refuses(vec![web().into(), strict().into()]),
+        none,
+        "another pod's"
+    );
+    assert_eq!(refuses(vec![web().into()]), none, "PERMISSIVE");
+    assert_eq!(
+        refuses(vec![web().into(), deny("some").from_account("eve").into()]),
+        none
+    );
+    let by_ports = vec![web().into(), deny("one").to_port(80).into()];
+    assert_eq!(
+        refuses(by_ports),
+        Some(PortSet::Only([80].into())),
+        "whoever it is"
+    );
+    assert_eq!(refuses(vec![web().into(), allow("one").to_port(80).into()]), none);
+
+    assert_eq!(refuses(vec![strict().into()]), None, "nobody is known");
+    assert_eq!(
+        refuses(vec![pod("other").at("10.0.0.1").into()]),
+        None,
+        "an address alone is nobody's"
+    );
+    assert_eq!(
+        refuses(vec![pod("web").at("10.0.0.9").into()]),
+        none,
+        "known by its uid"
+    );
+    assert_eq!(refuses_as("admin", vec![web().into()]), None, "another account");
 }
 
 #[tokio::test(start_paused = true)]

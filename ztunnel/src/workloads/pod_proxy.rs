@@ -7,12 +7,14 @@ use std::sync::Arc;
 use mesh_net::datagram::{self, BindOptions};
 use mesh_net::{Keepalive, ListenOptions, Netns, NetnsId, listen, listen_held, netns};
 use mesh_runtime::drain::{self, DrainTrigger};
-use mesh_state::{StateReader, View};
+use mesh_runtime::supervise::Tasks;
+use mesh_state::StateReader;
 use mesh_types::{Strng, ports};
 use mesh_zds::PodInfo;
 use tokio::sync::watch;
 
 use crate::connections::Connections;
+use crate::gate::{Gate, GateKeeper, KernelSilence, NEWS_SPREADS, Place};
 use crate::local::LocalPod;
 use crate::worker::{DnsListener, PlaintextListener, PodListeners, StartPod, WorkerHandle};
 
@@ -96,6 +98,8 @@ pub struct PodStarter {
     pub ipv6: bool,
     /// Where questions for names arrive; empty where DNS is not captured.
     pub dns: Vec<SocketAddr>,
+    /// Where the gates of pods are kept.
+    pub tasks: Tasks,
 }
 
 impl StartPods for PodStarter {
@@ -119,17 +123,22 @@ impl StartPods for PodStarter {
     }
 
     fn start(&self, pod: Arc<LocalPod>, netns: &Netns) -> Result<Running, StartError> {
-        let opened = netns.run(|| {
+        let addresses = netns.run(|| {
             // Before the listeners, so that a predecessor's queue has where to go from the first moment.
             if let Err(error) = listen::pass_on_queued() {
                 let info = pod.info();
                 tracing::debug!(pod = %info.name, namespace = %info.namespace, %error,
                     "when a listener closes, what waits in its queue will be reset");
             }
-            let addresses = netns::addresses().map_err(StartError::Addresses)?;
-            Ok((self.listeners(&pod, &addresses)?, addresses))
+            netns::addresses()
         });
-        let (listeners, addresses) = opened.map_err(StartError::Netns)??;
+        let addresses = addresses
+            .map_err(StartError::Netns)?
+            .map_err(StartError::Addresses)?;
+        let keeper = GateKeeper::new(self.place(&pod, addresses), KernelSilence::new(netns.clone()));
+        let gate = keeper.gate();
+        let now = *gate.borrow();
+        let listeners = netns.run(|| self.listeners(now)).map_err(StartError::Netns)??;
         let (trigger, watcher) = drain::channel();
         let connections = Connections::default();
         for (worker, listeners) in self.workers.iter().zip(listeners) {
@@ -137,12 +146,13 @@ impl StartPods for PodStarter {
                 pod: pod.clone(),
                 netns: Some(netns.clone()),
                 listeners,
-                addresses: addresses.clone(),
+                gate: gate.clone(),
                 connections: connections.clone(),
                 drain: watcher.clone(),
             };
             worker.start_pod(start).map_err(|_| StartError::WorkerGone)?;
         }
+        self.tasks.spawn("plaintext gate", keeper.keep(watcher));
         Ok(Running {
             pod,
             drain: trigger,
@@ -170,20 +180,27 @@ impl PodStarter {
         marked.map_err(|e| format!("marking a socket: {e}; CAP_NET_ADMIN is needed"))
     }
 
-    /// One set of listeners for each worker. Runs inside the pod's namespace.
-    fn listeners(&self, pod: &LocalPod, addresses: &[IpAddr]) -> Result<Vec<PodListeners>, StartError> {
-        // The rules redirect to the listeners as soon as the agent hears of them: nobody is to wait at the door of a pod that has been
-        // there for long, but where nobody is let in anyway.
-        let opens = |view: &View| pod.is_known(view, addresses) && !pod.refuses_plaintext(view, addresses);
-        let at_once = *self.synced.borrow() && self.state.query(opens);
+    fn place(&self, pod: &Arc<LocalPod>, addresses: Vec<IpAddr>) -> Place {
+        Place {
+            pod: pod.clone(),
+            addresses,
+            state: self.state.clone(),
+            synced: self.synced.clone(),
+            news_spreads: NEWS_SPREADS,
+        }
+    }
+
+    /// One set of listeners for each worker. Runs inside the pod's namespace. The rules redirect to them as soon as the agent hears of
+    /// them, and nobody is to wait at a gate that is open.
+    fn listeners(&self, gate: Gate) -> Result<Vec<PodListeners>, StartError> {
         let mut sets = Vec::with_capacity(self.workers.len());
         for _ in &self.workers {
             sets.push(PodListeners {
                 outbound: self.listener(ports::OUTBOUND, listen)?,
                 hbone: self.listener(ports::HBONE, listen)?,
-                plaintext: self.listener(ports::INBOUND_PLAINTEXT, |options| match at_once {
-                    true => listen(options).map(PlaintextListener::Open),
-                    false => listen_held(options).map(PlaintextListener::Held),
+                plaintext: self.listener(ports::INBOUND_PLAINTEXT, |options| match gate {
+                    Gate::Open => listen(options).map(PlaintextListener::Open),
+                    _ => listen_held(options).map(PlaintextListener::Held),
                 })?,
                 dns: self.dns_listeners()?,
             });

@@ -22,7 +22,7 @@ use mesh_state::{Settings as StateSettings, StateReader, StateWriter, Update, me
 use mesh_testkit::TestAuthority;
 use mesh_testkit::apps::{self, App};
 use mesh_testkit::objects::{CLUSTER, NAMESPACE};
-use mesh_types::{OrigDst, Strng, ports};
+use mesh_types::{OrigDst, PortSet, Strng, ports};
 use mesh_zds::PodInfo;
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use ztunnel::connections::Connections;
 use ztunnel::dns::Dns;
+use ztunnel::gate::{GateKeeper, Place, Silence};
 use ztunnel::local::LocalPod;
 use ztunnel::worker::{self, PlaintextListener, PodListeners, Settings, StartPod, WorkerSeed};
 
@@ -45,9 +46,16 @@ pub(crate) struct Lab {
     synced: watch::Sender<bool>,
     sync_patience: Cell<Duration>,
     news_spreads: Cell<Duration>,
+    silence: Silenced,
     registry: Registry,
     traffic: Traffic,
     pods: RefCell<HashMap<String, Pod>>,
+}
+
+/// Stands in for the kernel's rules: whoever is to be silent is heard all the same here.
+#[derive(Clone, Default)]
+struct Silenced {
+    is_refused: Rc<Cell<bool>>,
 }
 
 struct Pod {
@@ -86,6 +94,7 @@ impl Lab {
             synced: watch::Sender::new(true),
             sync_patience: Cell::new(Duration::from_secs(60)),
             news_spreads: Cell::default(),
+            silence: Silenced::default(),
             traffic: Traffic::new(&registry),
             registry,
             pods: RefCell::default(),
@@ -125,7 +134,6 @@ impl Lab {
                 response_baggage: true,
                 original_destination,
                 sync_patience: self.sync_patience.get(),
-                news_spreads: self.news_spreads.get(),
             },
             dns: Dns::new(
                 "cluster.local".into(),
@@ -140,8 +148,17 @@ impl Lab {
             namespace: NAMESPACE.into(),
             service_account: name.into(),
         };
+        let pod = Arc::new(LocalPod::new(info, CLUSTER, Strng::default()));
+        let place = Place {
+            pod: pod.clone(),
+            addresses: vec![ip],
+            state: self.state.clone(),
+            synced: self.synced.subscribe(),
+            news_spreads: self.news_spreads.get(),
+        };
+        let keeper = GateKeeper::new(place, self.silence.clone());
         let start = StartPod {
-            pod: Arc::new(LocalPod::new(info, CLUSTER, Strng::default())),
+            pod,
             netns: None,
             listeners: PodListeners {
                 outbound: listener(ports::OUTBOUND),
@@ -149,10 +166,11 @@ impl Lab {
                 plaintext: PlaintextListener::Held(listen_held(&options(ports::INBOUND_PLAINTEXT)).unwrap()),
                 dns: Vec::new(),
             },
-            addresses: vec![ip],
+            gate: keeper.gate(),
             connections: connections.clone(),
-            drain: watcher,
+            drain: watcher.clone(),
         };
+        spawn_local(keeper.keep(watcher));
         assert!(commands.send(start).is_ok());
         let pod = Pod {
             drain: trigger,
@@ -175,6 +193,11 @@ impl Lab {
     /// From now on pods that start and are STRICT let nobody in in the clear for so long once they are known.
     pub(crate) fn lets_news_spread(&self, long: Duration) {
         self.news_spreads.set(long);
+    }
+
+    /// From now on no rule of nftables is taken.
+    pub(crate) fn has_no_nftables(&self) {
+        self.silence.is_refused.set(true);
     }
 
     pub(crate) fn sync(&self) {
@@ -250,6 +273,19 @@ impl Lab {
             .filter(|l| labels.iter().all(|label| l.contains(label)))
             .map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
+    }
+}
+
+impl Silence for Silenced {
+    fn keep(&mut self, _: &PortSet) -> io::Result<()> {
+        match self.is_refused.get() {
+            false => Ok(()),
+            true => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        false
     }
 }
 

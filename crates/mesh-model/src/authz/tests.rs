@@ -2,7 +2,7 @@ mod oracle;
 
 use std::sync::Arc;
 
-use mesh_types::Identity;
+use mesh_types::{Identity, PortSet};
 
 use super::{Connection, Decision, DenyReason, DryRun, PolicyGroup, PolicySet, RuleRef, Verdict, evaluate};
 use crate::Authorization;
@@ -184,13 +184,13 @@ fn strict_mode_refuses_plaintext_and_nothing_else() {
     let by = place("istio-system/istio_converted_static_strict", 0);
     assert_eq!(refused, Verdict::Deny(DenyReason::Policy(by)));
     assert!(evaluate(&from(&identity("shop", "web")), &policies).is_allowed());
-    assert!(policies.refuses_all_plaintext());
+    assert!(policies.refuses_plaintext_at().is_all());
     let on_trial = Authorization {
         dry_run: true,
         ..strict()
     };
-    assert!(!set([on_trial]).refuses_all_plaintext());
-    assert!(!PolicySet::default().refuses_all_plaintext());
+    assert!(set([on_trial]).refuses_plaintext_at().is_none());
+    assert!(PolicySet::default().refuses_plaintext_at().is_none());
 }
 
 #[test]
@@ -211,7 +211,23 @@ fn strict_mode_with_port_exceptions_refuses_plaintext_on_the_other_ports() {
     assert!(evaluate(&on(8080), &policies).is_allowed());
     assert!(evaluate(&on(9090), &policies).is_allowed());
     assert!(!evaluate(&on(80), &policies).is_allowed());
-    assert!(!policies.refuses_all_plaintext());
+    assert_eq!(
+        policies.refuses_plaintext_at(),
+        PortSet::AllBut([8080, 9090].into())
+    );
+}
+
+#[test]
+fn strict_mode_of_one_port_refuses_plaintext_there_alone() {
+    let mut clauses = strict().rules.remove(0).clauses;
+    clauses.push(Clause {
+        matches: vec![Match {
+            destination_ports: vec![8080],
+            ..Match::default()
+        }],
+    });
+    let policies = set([policy("shop/converted", Action::Deny, vec![Rule { clauses }])]);
+    assert_eq!(policies.refuses_plaintext_at(), PortSet::Only([8080].into()));
 }
 
 #[test]
@@ -394,7 +410,11 @@ fn every_answer_is_that_of_a_naive_reading() {
             };
             let decision = evaluate(&connection, &compiled);
             oracle::check(&connection, &policies, &compiled.unknown, &decision);
-            if source.is_none() && compiled.refuses_all_plaintext() {
+            if source.is_none()
+                && compiled
+                    .refuses_plaintext_at()
+                    .contains(connection.destination_port)
+            {
                 assert!(!decision.is_allowed(), "{connection:?} {policies:#?}");
                 plaintext_refused += 1;
             }
