@@ -22,7 +22,7 @@ use mesh_runtime::drain::{DrainMode, DrainWatcher};
 use mesh_state::StateReader;
 use mesh_types::{PortSet, ports};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::local::LocalPod;
 
@@ -67,6 +67,8 @@ pub struct GateKeeper<S> {
     silent: Option<PortSet>,
     /// Until when others may not have heard of the pod; nothing while this one has not.
     young_until: Option<Instant>,
+    /// When it is looked whether somebody removed the rule.
+    audit_at: Instant,
     /// It was told that the kernel does not take the rule.
     has_warned: bool,
     gate: watch::Sender<Gate>,
@@ -105,6 +107,7 @@ impl<S: Silence> GateKeeper<S> {
             silence,
             silent: None,
             young_until: None,
+            audit_at: Instant::now() + AUDIT,
             has_warned: false,
             gate: watch::Sender::new(Gate::Unknown),
         };
@@ -147,7 +150,7 @@ impl<S: Silence> GateKeeper<S> {
             tokio::select! {
                 changed = generation.changed() => if changed.is_err() { return },
                 () = self.comes_of_age() => {}
-                () = sleep(AUDIT) => {}
+                () = sleep_until(self.audit_at) => {}
             }
         }
     }
@@ -164,7 +167,7 @@ impl<S: Silence> GateKeeper<S> {
         };
         let now = Instant::now();
         let until = *self.young_until.get_or_insert(now + self.place.news_spreads);
-        self.keep_silent(&refused);
+        self.keep_silent(&refused, now);
         let is_kept = self.silent.as_ref() == Some(&refused);
         let gate = decide(&refused, is_kept, now < until);
         self.gate.send_if_modified(|current| {
@@ -176,13 +179,25 @@ impl<S: Silence> GateKeeper<S> {
         });
     }
 
-    fn keep_silent(&mut self, refused: &PortSet) {
+    fn keep_silent(&mut self, refused: &PortSet, now: Instant) {
+        let is_due = now >= self.audit_at;
+        if is_due {
+            self.audit_at = now + AUDIT;
+        }
         let has_it = self.silent.as_ref() == Some(refused);
-        if has_it && (refused.is_none() || !self.silence.is_in_doubt()) {
+        let is_lost = || is_due && !refused.is_none() && self.silence.is_in_doubt();
+        if has_it && !is_lost() {
+            return;
+        }
+        // What failed may work later, and fails as often as it is looked at.
+        if !has_it && self.has_warned && !is_due {
             return;
         }
         match self.silence.keep(refused) {
-            Ok(()) => self.silent = Some(refused.clone()),
+            Ok(()) => {
+                self.silent = Some(refused.clone());
+                self.has_warned = false;
+            }
             Err(error) => self.warn(refused, &error),
         }
     }

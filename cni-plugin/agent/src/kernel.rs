@@ -2,11 +2,10 @@
 //!
 //! `nft` is executed inside the namespace that the rules are for; everything it does is one transaction. Policy routing
 //! goes by netlink ([`routes`]). While nobody touches a namespace's rules
-//! ([`mod@generation`]) they are not listed again: an audit of many pods costs next to nothing. [`watch`] says when somebody did.
+//! ([`mod@generation`]) they are not listed again: an audit of many pods costs next to nothing. [`mesh_net::nftables::watch`] says when somebody did.
 
 mod node;
 pub mod routes;
-pub mod watch;
 
 use std::collections::HashMap;
 use std::io;

@@ -111,8 +111,10 @@ impl PolicySet {
         if !self.unknown.is_empty() {
             return PortSet::all();
         }
-        let policies = self.groups.iter().flat_map(|group| group.policies());
-        let refused = policies.map(|policy| policy.denies_plaintext_at());
+        let refused = self
+            .groups
+            .iter()
+            .map(|group| group.plaintext_denied_at().clone());
         refused.fold(PortSet::none(), PortSet::union)
     }
 }

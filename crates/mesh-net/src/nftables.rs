@@ -2,9 +2,11 @@
 //!
 //! - `wire`: messages and attributes of netlink.
 //! - [`generation`]: has any rule of a namespace changed?
+//! - [`watch`]: when one does.
 //! - [`zero_window`]: those who connect to a port of ours may say nothing.
 
 pub mod generation;
+pub mod watch;
 mod wire;
 pub mod zero_window;
 

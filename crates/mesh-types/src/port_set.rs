@@ -77,6 +77,13 @@ impl PortSet {
     }
 }
 
+/// No port.
+impl Default for PortSet {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 /// Of the same ports, however they are said.
 impl PartialEq for PortSet {
     fn eq(&self, other: &Self) -> bool {

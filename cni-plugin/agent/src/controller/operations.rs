@@ -18,6 +18,7 @@ use cni_rules::audit::Finding;
 use cni_rules::plan::{HostOptions, PodOptions, ProbeAddresses};
 use cni_rules::rule::{InterfaceName, InvalidInterfaceName};
 use mesh_net::Netns;
+use mesh_net::nftables::watch::RulesWatch;
 use mesh_zds::{Pod, PodInfo, PodUid, ZdsError, ZdsServer};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
@@ -25,7 +26,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::announce::Announcer;
 use crate::enroll::{Failure, Operation, PodKey, Record, Role, Settings};
-use crate::kernel::watch::RulesWatch;
 use crate::kernel::{Kernel, KernelError, Memory, NodeRules};
 use crate::metrics::Metrics;
 use crate::search::Places;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mesh_types::PortSet;
+
 use super::RuleRef;
 use super::rules::{RuleId, RuleSet, Subject};
 use crate::policy::{Action, Authorization};
@@ -19,6 +21,8 @@ pub struct PolicyGroup {
     allow_on_trial: RuleSet,
     has_allow: bool,
     has_allow_on_trial: bool,
+    /// Where whoever proves no identity is refused.
+    plaintext_denied_at: PortSet,
 }
 
 /// Which policies on trial are asked.
@@ -47,7 +51,9 @@ impl PolicyGroup {
                 p.rules.iter().enumerate().map(move |(r, rule)| (id(r), rule))
             }))
         };
+        let denied = policies.iter().map(|p| p.denies_plaintext_at());
         Self {
+            plaintext_denied_at: denied.fold(PortSet::none(), PortSet::union),
             deny: rules(Action::Deny, false),
             allow: rules(Action::Allow, false),
             deny_on_trial: rules(Action::Deny, true),
@@ -62,6 +68,10 @@ impl PolicyGroup {
     #[must_use]
     pub fn policies(&self) -> &[Arc<Authorization>] {
         &self.policies
+    }
+
+    pub(super) fn plaintext_denied_at(&self) -> &PortSet {
+        &self.plaintext_denied_at
     }
 
     pub(super) fn has_allow(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The generation of a namespace's nftables rules: the kernel counts up at every change of any of them (`NFT_MSG_GETGEN`).
 
-use super::wire;
+use super::wire::{self, Attributes, NEW_GENERATION};
 use crate::Netns;
 
 /// A generation; equal ones of one namespace mean equal rules.
@@ -23,19 +23,22 @@ pub fn read(netns: &Netns) -> Option<Generation> {
 
 /// The same, in the calling thread's namespace.
 pub(super) fn here() -> Option<Generation> {
-    let answer = super::ask(&wire::request(GET_GENERATION)).ok()?;
+    let answer = super::ask(&wire::request(
+        GET_GENERATION,
+        wire::UNSPECIFIED,
+        &Attributes::default(),
+    ))
+    .ok()?;
     parse(&answer).map(Generation)
 }
 
 fn parse(answer: &[u8]) -> Option<u32> {
-    let value = wire::attribute(answer, NEW_GENERATION, GENERATION_ID)?;
+    let value = wire::attribute(wire::first(answer, NEW_GENERATION)?, GENERATION_ID)?;
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
 /// `NFT_MSG_GETGEN`.
 const GET_GENERATION: u16 = 16;
-/// `NFT_MSG_NEWGEN`.
-const NEW_GENERATION: u16 = 15;
 /// `NFTA_GEN_ID`.
 const GENERATION_ID: u16 = 1;
 

@@ -106,16 +106,9 @@ impl Attributes {
     }
 }
 
-/// A message that asks for something, and says nothing more.
-pub(super) fn request(kind: u16) -> Vec<u8> {
-    message(
-        (NFTABLES << 8) | kind,
-        0,
-        0,
-        UNSPECIFIED,
-        0,
-        &Attributes::default(),
-    )
+/// A message that asks for something.
+pub(super) fn request(kind: u16, family: u8, attributes: &Attributes) -> Vec<u8> {
+    message((NFTABLES << 8) | kind, 0, 0, family, 0, attributes)
 }
 
 fn message(
@@ -145,24 +138,41 @@ fn message(
 pub(super) fn acknowledged(answer: &[u8]) -> impl Iterator<Item = (u32, i32)> {
     let error = |message: &[u8]| {
         let number = |from: usize| <[u8; 4]>::try_from(message.get(from..from + 4)?).ok();
-        let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
         let told = (
             u32::from_ne_bytes(number(8)?),
             i32::from_ne_bytes(number(16)?).wrapping_neg(),
         );
-        (kind == ERROR).then_some(told)
+        (kind(message) == Some(ERROR)).then_some(told)
     };
     messages(answer).filter_map(error)
 }
 
-/// The value of the first message's attribute, where the message is of that kind.
-pub(super) fn attribute(answer: &[u8], message: u16, attribute: u16) -> Option<&[u8]> {
-    let first = messages(answer).next()?;
-    let kind = u16::from_ne_bytes(first.get(4..6)?.try_into().ok()?);
-    if kind != (NFTABLES << 8) | message {
-        return None;
-    }
-    let mut attributes = first.get(MESSAGE_HEADER + FAMILY_HEADER..)?;
+/// The tables of which notifications speak; text that is none is empty.
+pub(super) fn tables(datagram: &[u8]) -> impl Iterator<Item = &str> {
+    let table = |message| {
+        let text = attribute(message, OWN_TABLE)?.strip_suffix(&[0]);
+        Some(
+            text.and_then(|text| std::str::from_utf8(text).ok())
+                .unwrap_or_default(),
+        )
+    };
+    // The generation is told with each transaction, and is in no table.
+    let of_tables =
+        |message: &&[u8]| kind(message).is_some_and(|kind| kind != (NFTABLES << 8) | NEW_GENERATION);
+    messages(datagram)
+        .filter(of_tables)
+        .map(move |message| table(message).unwrap_or_default())
+}
+
+/// The first message, where it is of that kind.
+pub(super) fn first(answer: &[u8], of: u16) -> Option<&[u8]> {
+    let is = |message: &&[u8]| kind(message) == Some((NFTABLES << 8) | of);
+    messages(answer).next().filter(is)
+}
+
+/// The value of a message's attribute.
+pub(super) fn attribute(message: &[u8], attribute: u16) -> Option<&[u8]> {
+    let mut attributes = message.get(MESSAGE_HEADER + FAMILY_HEADER..)?;
     loop {
         let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
@@ -172,6 +182,10 @@ pub(super) fn attribute(answer: &[u8], message: u16, attribute: u16) -> Option<&
         }
         attributes = attributes.get(length.checked_next_multiple_of(ALIGNED)?..)?;
     }
+}
+
+fn kind(message: &[u8]) -> Option<u16> {
+    Some(u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?))
 }
 
 /// The messages of an answer, each with its header; what is cut off is left out.
@@ -211,9 +225,13 @@ const BATCH_END: u16 = 17;
 /// `NFNL_SUBSYS_NFTABLES`.
 const NFTABLES: u16 = 10;
 /// `NFPROTO_UNSPEC`.
-const UNSPECIFIED: u8 = 0;
+pub(super) const UNSPECIFIED: u8 = 0;
 /// `NFPROTO_INET`: IPv4 and IPv6.
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
+/// `NFT_MSG_NEWGEN`.
+pub(super) const NEW_GENERATION: u16 = 15;
+/// The first attribute of tables, and of all that is in them, names the table.
+const OWN_TABLE: u16 = 1;
 /// `NFNETLINK_V0`.
 const VERSION_0: u8 = 0;
 /// `NLA_F_NESTED`.

@@ -1,3 +1,5 @@
+use mesh_types::fuzzing::mutations;
+
 use super::*;
 
 #[test]
@@ -57,5 +59,24 @@ fn acknowledgements_and_errors_are_told_apart_from_other_messages() {
     assert_eq!(acknowledged(&answer).collect::<Vec<_>>(), [(1, 0), (3, 1)]);
     for cut in 0..answer.len() {
         assert!(acknowledged(&answer[..cut]).count() <= 2);
+    }
+}
+
+#[test]
+fn whatever_an_answer_holds_reading_it_ends_and_stays_within() {
+    let mut batch = Batch::new();
+    batch.add(Kind::NewTable, &Attributes::default().text(1, "abc"));
+    batch.add(
+        Kind::DeleteTable,
+        &Attributes::default().number(2, 5).text(1, "abc"),
+    );
+    let batch = batch.end();
+    let found: Vec<_> = tables(batch.as_bytes()).collect();
+    assert_eq!(found, ["", "abc", "abc", ""]);
+    for answer in mutations(&[batch.as_bytes().to_vec()], 7, 20_000) {
+        assert!(tables(&answer).map(str::len).sum::<usize>() <= answer.len());
+        assert!(acknowledged(&answer).count() * MESSAGE_HEADER <= answer.len());
+        let value = first(&answer, NEW_GENERATION).and_then(|message| attribute(message, 1));
+        assert!(value.is_none_or(|value| value.len() < answer.len()));
     }
 }

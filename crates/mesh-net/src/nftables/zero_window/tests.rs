@@ -28,7 +28,12 @@ fn nft_lists_what_was_set_and_nothing_where_it_is_of_no_port() {
         nft("add table inet theirs");
         set(15006, &PortSet::none()).unwrap();
         assert_eq!(listed(), "table inet theirs {\n}\n");
-        set(15006, &PortSet::none()).unwrap();
+        let generation = generation::here();
+        assert_eq!(
+            set(15006, &PortSet::none()).unwrap(),
+            generation,
+            "nothing was touched"
+        );
     });
 }
 
